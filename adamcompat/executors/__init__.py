@@ -1,0 +1,29 @@
+"""Ways to run the update: compiled by Numba, or block by block on NumPy."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+VARIABLE = "ADAMCOMPAT_EXECUTOR"
+
+
+def compiled() -> ModuleType | None:
+    """The compiled executor, or None where Numba is absent or ADAMCOMPAT_EXECUTOR is ``numpy``.
+
+    Raises:
+        ValueError: ADAMCOMPAT_EXECUTOR is neither ``numpy`` nor ``numba``.
+        ModuleNotFoundError: it is ``numba``, and Numba is not installed.
+    """
+    asked = os.environ.get(VARIABLE, "")
+    if asked not in ("", "numpy", "numba"):
+        raise ValueError(f"{VARIABLE} must be numpy or numba, got {asked!r}")
+    if asked == "numpy":
+        return None
+    if find_spec("numba") is None:
+        if asked == "numba":
+            raise ModuleNotFoundError(f"{VARIABLE} is numba, but Numba is missing: pip install 'adamcompat[fast]'")
+        return None
+    return import_module("adamcompat.executors.fused")

@@ -1,0 +1,210 @@
+"""The update on NumPy alone, block by block, so that temporaries stay in the processor's cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
+from adamcompat.executors.contraction import Contraction
+from adamcompat.kernel import Coefficients, Operations, arithmetic_dtype, make_update
+from adamcompat.mapping.model import Numerics
+from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, Program, average, make_stages
+
+Array = NDArray[Any]
+
+# Elements in one block. Half a dozen arrays of this size fit into a second-level cache.
+BLOCK = 1 << 14
+
+
+def _fma(a: Any, b: Any, c: Any) -> Any:
+    """``a*b + c`` rounded once: a float32 product is exact in float64."""
+    return (np.multiply(a, b, dtype=np.float64) + c).astype(np.float32)
+
+
+def _same(a: Any) -> Any:
+    return a
+
+
+_SEPARATE = Operations(
+    lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, _same
+)
+_update_separate = make_update(_SEPARATE)
+_update_fused = make_update(Operations(_fma, lambda a, x, b, y: _fma(a, x, b * y), np.sqrt, np.maximum, _same))
+_update_tail = make_update(
+    Operations(_fma, lambda a, x, b, y: _fma(b, y, a * x), np.sqrt, np.maximum, lambda a: np.asarray(a, np.float64))
+)
+_STAGES = make_stages(_SEPARATE, np.minimum)
+
+
+class Elements:
+    """The elements of an array in C order, readable and writable block by block."""
+
+    __slots__ = ("_flat", "_view", "size")
+
+    def __init__(self, array: Array) -> None:
+        self.size = array.size
+        self._view = array.reshape(-1) if array.flags.c_contiguous else None
+        self._flat = array.flat
+
+    def read(self, start: int, stop: int) -> Array:
+        """Elements ``start`` to ``stop``; a view where the memory allows it."""
+        return self._view[start:stop] if self._view is not None else self._flat[start:stop]
+
+    def write(self, start: int, stop: int, values: Array) -> None:
+        """Store elements, rounded to the array's dtype."""
+        if self._view is not None:
+            self._view[start:stop] = values
+        else:
+            self._flat[start:stop] = values
+
+
+class Rows:
+    """A gradient that holds some rows only, without repetition; the others are zero."""
+
+    __slots__ = ("_indices", "_values", "_width", "size")
+
+    def __init__(self, indices: NDArray[np.intp], values: Array, shape: tuple[int, ...]) -> None:
+        """`indices` are sorted and unique; `values` has one row for each."""
+        self.size = int(np.prod(shape))
+        self._width = self.size // shape[0] if shape[0] else 0
+        self._indices = indices
+        self._values = values.reshape(len(indices), -1)
+
+    def read(self, start: int, stop: int) -> Array:
+        """Elements ``start`` to ``stop`` of the dense gradient."""
+        first, last = start // self._width, -(-stop // self._width)
+        lo, hi = np.searchsorted(self._indices, [first, last])
+        if self._width > stop - start:
+            # One row is larger than the block: at most two rows meet in it.
+            out = np.zeros(stop - start, self._values.dtype)
+            for row, values in zip(self._indices[lo:hi], self._values[lo:hi], strict=True):
+                offset = int(row) * self._width
+                a, b = max(offset, start), min(offset + self._width, stop)
+                out[a - start : b - start] = values[a - offset : b - offset]
+            return out
+        dense = np.zeros((last - first, self._width), self._values.dtype)
+        dense[self._indices[lo:hi] - first] = self._values[lo:hi]
+        return dense.reshape(-1)[start - first * self._width : stop - first * self._width]
+
+
+Gradient = Elements | Rows
+
+
+def blocks(size: int) -> list[tuple[int, int]]:
+    """Bounds of the blocks that cover `size` elements."""
+    return [(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
+
+
+def prepare(
+    gradient: Gradient, parameter: Elements, start: int, stop: int, program: Program, real: np.dtype[Any], row_size: int
+) -> tuple[Array, Array]:
+    """A block of the gradient and of the parameter after the stages of `program`, in order."""
+    g = gradient.read(start, stop).astype(real, copy=False)
+    p = parameter.read(start, stop).astype(real, copy=False)
+    for step in program:
+        if step.code == DECOUPLED_DECAY:
+            p = _STAGES[step.code](p, real.type(step.a), real.type(step.b))
+            continue
+        a = step.a
+        if step.code == SUBTRACT:
+            a = a[np.arange(start, start + g.size) // row_size]
+        g = _STAGES[step.code](g, p, np.asarray(a, real)[()])
+    return g, p
+
+
+def row_size(shape: tuple[int, ...]) -> int:
+    """Elements under one index of the first axis."""
+    return int(np.prod(shape[1:])) if shape else 1
+
+
+def sum_of_squares(gradient: Gradient, parameter: Array, program: Program, numerics: Numerics) -> float:
+    """Sum of squares of a gradient after `program`, accumulated in float64."""
+    real = arithmetic_dtype(numerics, parameter.dtype)
+    p = Elements(parameter)
+    total = 0.0
+    with np.errstate(all="ignore"):
+        for start, stop in blocks(gradient.size):
+            g = prepare(gradient, p, start, stop, program, real, row_size(parameter.shape))[0].astype(np.float64)
+            total += float(np.dot(g, g))
+    return total
+
+
+def row_means(gradient: Gradient, parameter: Array, program: Program, numerics: Numerics) -> NDArray[np.float64]:
+    """Mean of a gradient over all axes but the first, after `program`, accumulated in float64."""
+    real = arithmetic_dtype(numerics, parameter.dtype)
+    p, width = Elements(parameter), row_size(parameter.shape)
+    sums = np.zeros(parameter.shape[0], np.float64)
+    with np.errstate(all="ignore"):
+        for start, stop in blocks(gradient.size):
+            g = prepare(gradient, p, start, stop, program, real, width)[0]
+            first, last = start // width, -(-stop // width)
+            edges = np.maximum(np.arange(first, last) * width, start) - start
+            sums[first:last] += np.add.reduceat(g.astype(np.float64), edges)
+        return sums / max(width, 1)
+
+
+def accumulate(
+    total: Array, gradient: Gradient, parameter: Array, program: Program, numerics: Numerics, divisor: int | None
+) -> None:
+    """Add a gradient, after `program`, to `total` in place; then divide by `divisor` if given."""
+    real = arithmetic_dtype(numerics, parameter.dtype)
+    p, sums = Elements(parameter), Elements(total)
+    with np.errstate(all="ignore"):
+        for start, stop in blocks(gradient.size):
+            g = prepare(gradient, p, start, stop, program, real, row_size(parameter.shape))[0]
+            g = g + sums.read(start, stop).astype(real, copy=False)
+            sums.write(start, stop, g if divisor is None else g / real.type(divisor))
+
+
+def move_average(old: Array, parameter: Array, momentum: float, numerics: Numerics) -> None:
+    """Move the average towards the parameter, in place."""
+    real = arithmetic_dtype(numerics, parameter.dtype).type
+    weight = real(momentum)
+    complement = real(1 - momentum) if numerics.surroundings == "once" else real(1) - weight
+    p, averages = Elements(parameter), Elements(old)
+    with np.errstate(all="ignore"):
+        for start, stop in blocks(parameter.size):
+            block = average(averages.read(start, stop), p.read(start, stop), weight, complement)
+            averages.write(start, stop, block)
+
+
+def update_one(
+    parameter: Array,
+    gradient: Gradient,
+    m: Array,
+    v: Array,
+    vhat: Array | None,
+    coefficients: Coefficients,
+    program: Program,
+    numerics: Numerics,
+) -> None:
+    """Update one tensor in place.
+
+    Args:
+        parameter: writable, of any layout.
+        gradient: its elements.
+        m, v, vhat: the moments, of the parameter's shape; `vhat` only for AMSGrad.
+        coefficients: the scalars of this step.
+        program: the stages before the update.
+        numerics: how to round.
+    """
+    real = arithmetic_dtype(numerics, parameter.dtype)
+    contraction = Contraction.of(numerics, parameter.dtype, amsgrad=vhat is not None)
+    tail = parameter.size - parameter.size % TAIL_BLOCK if contraction.tail else parameter.size
+    update = _update_fused if contraction.fused else _update_separate
+    states = [Elements(state) for state in (m, v, vhat) if state is not None]
+    c, width, elements = coefficients, row_size(parameter.shape), Elements(parameter)
+    bounds = blocks(tail) + ([(tail, parameter.size)] if tail < parameter.size else [])
+    with np.errstate(all="ignore"):
+        for start, stop in bounds:
+            step = update if start < tail else _update_tail
+            g, p = prepare(gradient, elements, start, stop, program, real, width)
+            old = [state.read(start, stop).astype(real, copy=False) for state in states]
+            old_vhat = old[2] if vhat is not None else None
+            new = step(p, g, old[0], old[1], old_vhat, c.alpha, c.c1, c.c2, c.epsilon, c.beta1)
+            elements.write(start, stop, new[0])
+            for state, values in zip(states, new[1:], strict=False):
+                state.write(start, stop, values)

@@ -1,0 +1,353 @@
+"""The update compiled by Numba: one pass over memory, many tensors in one call.
+
+The compiled function is `kernel.make_update`'s, inlined into a loop over raw addresses, so any
+runtime that can name the memory of its tensors can use it. It holds no Python object and no lock
+of the interpreter; work above a measured size is split between threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+import adamcompat.kernel as kernel
+import adamcompat.stages as stages
+from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
+from adamcompat.executors.contraction import Contraction
+from adamcompat.kernel import Coefficients, Operations, make_update
+from adamcompat.stages import Program, make_stages
+
+SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
+
+# Below this many elements a second thread costs more than it saves (about 50 us to wake one).
+THREADS_ABOVE = 1 << 17
+_SCRATCH = 2048
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _hardware_fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return a(a, b, c), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like)(address, like), generate
+
+
+_inline = nb.njit(inline="always", error_model="numpy")
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _separate_fma(a: Any, b: Any, c: Any) -> Any:
+    return a * b + c
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _separate_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
+    return a * x + b * y
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _fused_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
+    return _hardware_fma(a, x, b * y)
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _tail_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
+    return _hardware_fma(b, y, a * x)
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _maximum(a: Any, b: Any) -> Any:
+    return a if a > b or a != a else b
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _minimum(a: Any, b: Any) -> Any:
+    return a if a < b or a != a else b
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _same(a: Any) -> Any:
+    return a
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _double(a: Any) -> Any:
+    return np.float64(a)
+
+
+_SEPARATE = Operations(_separate_fma, _separate_blend, np.sqrt, _maximum, _same)
+_update_separate = _inline(make_update(_SEPARATE))
+_update_fused = _inline(make_update(Operations(_hardware_fma, _fused_blend, np.sqrt, _maximum, _same)))
+_update_tail = _inline(make_update(Operations(_hardware_fma, _tail_blend, np.sqrt, _maximum, _double)))
+_multiply, _divide, _add_decay, _clip_value, _subtract, _decoupled_decay = (
+    _inline(stage) for stage in make_stages(_SEPARATE, _minimum)
+)
+
+
+def _choose(flag: Any, chosen: Any, other: Any) -> Any:
+    """`other` where `flag` is None, else `chosen`; decided by type, so the two may differ in type."""
+
+
+@overload(_choose)  # type: ignore[untyped-decorator]
+def _choose_by_type(flag, chosen, other):  # type: ignore[no-untyped-def]  # Numba compares signatures to the letter
+    if isinstance(flag, types.NoneType):
+        return lambda flag, chosen, other: other
+    return lambda flag, chosen, other: chosen
+
+
+def _digest() -> str:
+    """A hash of every source that is compiled in.
+
+    Numba's disk cache looks at the time stamp of this file only; captured by the compiled function,
+    the hash makes a change of the formula a different cache entry.
+    """
+    state = hashlib.sha256(nb.__version__.encode())
+    for module in (kernel.__file__, stages.__file__, __file__):
+        state.update(Path(module).read_bytes())
+    return state.hexdigest()
+
+
+# The loops below run from 0 over slices: with other bounds Numba must allow for negative indices,
+# and the loop is not vectorized.
+@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _sweep(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, fused: Any) -> None:
+    alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
+    for i in range(p.size):
+        if vhat is None:
+            if fused is None:
+                p[i], m[i], v[i], _ = _update_separate(p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1)
+            else:
+                p[i], m[i], v[i], _ = _update_fused(p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1)
+        else:
+            p[i], m[i], v[i], vhat[i] = _update_separate(
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1
+            )
+
+
+@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _sweep_tail(p: Any, g: Any, m: Any, v: Any, row: Any, beta1: Any) -> None:
+    for i in range(p.size):
+        p[i], m[i], v[i], _ = _update_tail(p[i], g[i], m[i], v[i], None, row[0], row[1], row[2], row[3], beta1)
+
+
+@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _prepare(p: Any, g: Any, out: Any, codes: Any, scalars: Any, first: Any, last: Any) -> None:
+    for i in range(p.size):
+        out[i] = g[i]
+    for k in range(first, last):
+        code, a, b = codes[k], scalars[k, 0], scalars[k, 1]
+        if code == stages.MULTIPLY:
+            for i in range(p.size):
+                out[i] = _multiply(out[i], p[i], a)
+        elif code == stages.DIVIDE:
+            for i in range(p.size):
+                out[i] = _divide(out[i], p[i], a)
+        elif code == stages.ADD_DECAY:
+            for i in range(p.size):
+                out[i] = _add_decay(out[i], p[i], a)
+        elif code == stages.CLIP_VALUE:
+            for i in range(p.size):
+                out[i] = _clip_value(out[i], p[i], a)
+        elif code == stages.DECOUPLED_DECAY:
+            for i in range(p.size):
+                p[i] = _decoupled_decay(p[i], a, b)
+
+
+def _build(digest: str) -> Any:
+    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+    def run(
+        addresses: Any,
+        offsets: Any,
+        rows: Any,
+        program_start: Any,
+        codes: Any,
+        scalars: Any,
+        begin: Any,
+        end: Any,
+        tail_block: Any,
+        like: Any,
+        gradient_like: Any,
+        convert: Any,
+        amsgrad: Any,
+        nesterov: Any,
+        fused: Any,
+    ) -> None:
+        digest  # noqa: B018 - a captured value, so that it is part of the cache's key
+        scratch = np.empty(_SCRATCH, rows.dtype)
+        for k in range(addresses.shape[0]):
+            start = offsets[k]
+            size = offsets[k + 1] - start
+            if size == 0 or start >= end or offsets[k + 1] <= begin:
+                continue
+            lo = max(begin - start, 0)
+            hi = min(end - start, size)
+            # Both neighbours of a cut round it alike, and a cut never splits a vector.
+            lo = min((lo + 15) // 16 * 16, size)
+            hi = min((hi + 15) // 16 * 16, size)
+            p = nb.carray(_pointer(addresses[k, 0], like), size)
+            g = nb.carray(_pointer(addresses[k, 1], gradient_like), size)
+            m = nb.carray(_pointer(addresses[k, 2], like), size)
+            v = nb.carray(_pointer(addresses[k, 3], like), size)
+            row = rows[k]
+            first, last = program_start[k], program_start[k + 1]
+            tail = size - size % tail_block
+            direct = convert is None and first == last
+            block = hi - lo if direct else _SCRATCH
+            while lo < hi:
+                stop = min(lo + block, hi)
+                cut = max(min(tail, stop), lo)
+                x = _choose(convert, scratch[: stop - lo], g[lo:stop])
+                if not direct:
+                    x = scratch[: stop - lo]
+                    _prepare(p[lo:stop], g[lo:stop], x, codes, scalars, first, last)
+                beta1 = _choose(nesterov, row[4], None)
+                vhat = _choose(amsgrad, nb.carray(_pointer(addresses[k, 4], like), size)[lo:cut], None)
+                _sweep(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row, beta1, fused)
+                if fused is not None and amsgrad is None:
+                    _sweep_tail(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], row, beta1)
+                lo = stop
+
+    return run
+
+
+_run = _build(_digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The programs of many tensors in the form that compiled code reads.
+
+    Attributes:
+        starts: where each tensor's instructions begin; one more entry than tensors.
+        codes: the stage of each instruction.
+        scalars: its two scalars, in the dtype of the parameters.
+    """
+
+    starts: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    scalars: NDArray[Any]
+
+    @classmethod
+    def of(cls, programs: Sequence[Program], dtype: np.dtype[Any]) -> Programs:
+        """Flatten one program a tensor."""
+        starts = np.zeros(len(programs) + 1, np.int64)
+        np.cumsum([len(program) for program in programs], out=starts[1:])
+        flat = [step for program in programs for step in program]
+        return cls(
+            starts,
+            np.array([step.code for step in flat], np.int64),
+            np.array([(step.a, step.b) for step in flat], np.float64).reshape(-1, 2).astype(dtype),
+        )
+
+
+def row(coefficients: Coefficients) -> tuple[Any, ...]:
+    """The scalars of one tensor as compiled code reads them."""
+    beta1 = 0.0 if coefficients.beta1 is None else coefficients.beta1
+    return coefficients.alpha, coefficients.c1, coefficients.c2, coefficients.epsilon, beta1
+
+
+def thread_count() -> int:
+    """Threads for one step: the processors that this process may use, or ADAMCOMPAT_NUM_THREADS."""
+    asked = os.environ.get("ADAMCOMPAT_NUM_THREADS")
+    if asked is not None:
+        if not asked.isdigit() or int(asked) < 1:
+            raise ValueError(f"ADAMCOMPAT_NUM_THREADS must be a whole number of at least 1, got {asked!r}")
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Pool:
+    """Worker threads, started when first needed and never shared with a forked child."""
+
+    def __init__(self) -> None:
+        self._forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        self._size = 0
+
+    def get(self, size: int) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._threads is None or self._size < size:
+                self._threads = ThreadPoolExecutor(size, thread_name_prefix="adamcompat")
+                self._size = size
+            return self._threads
+
+
+_pool = _Pool()
+
+
+def update_all(
+    addresses: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    rows: NDArray[Any],
+    programs: Programs,
+    *,
+    gradient_dtype: np.dtype[Any],
+    amsgrad: bool,
+    nesterov: bool,
+    contraction: Contraction,
+) -> None:
+    """Update many tensors in place.
+
+    Args:
+        addresses: one row a tensor: where its parameter, gradient, first moment, second moment and
+            maximum of the second moment begin. Each is C-contiguous, aligned, of the dtype of
+            `rows` (the gradient: of `gradient_dtype`) and overlaps no other, except that a gradient
+            may be its own parameter.
+        offsets: element counts summed up, starting with 0; one more entry than tensors.
+        rows: the scalars of each tensor, from `row`.
+        programs: the stages before each update.
+        gradient_dtype: float32 or float64.
+        amsgrad, nesterov: which form of the update.
+        contraction: where to round once.
+    """
+    dtype = rows.dtype
+    total = int(offsets[-1])
+    flags = (
+        TAIL_BLOCK if contraction.tail else 1,
+        dtype.type(0),
+        gradient_dtype.type(0),
+        None if gradient_dtype == dtype else True,
+        True if amsgrad else None,
+        True if nesterov else None,
+        True if contraction.fused else None,
+    )
+
+    def part(begin: int, end: int) -> None:
+        _run(addresses, offsets, rows, programs.starts, programs.codes, programs.scalars, begin, end, *flags)
+
+    threads = min(thread_count(), total // THREADS_ABOVE + 1)
+    if threads == 1:
+        part(0, total)
+        return
+    cuts = [total * i // threads for i in range(threads + 1)]
+    workers = [_pool.get(threads - 1).submit(part, begin, end) for begin, end in zip(cuts[1:-1], cuts[2:], strict=True)]
+    part(cuts[0], cuts[1])
+    for worker in workers:
+        worker.result()

@@ -1,0 +1,152 @@
+"""The canonical, validated hyperparameters. They have no defaults: a default belongs to a dialect."""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import math
+import numbers
+from collections.abc import Mapping as AbstractMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
+from adamcompat.schedules import Schedule
+
+_NUMBER_TYPES = ("number", "float", "integer", "beta")
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """What one optimizer was asked for, under canonical names.
+
+    Attributes:
+        values: canonical name to value, for every hyperparameter there is; what the dialect does not
+            have holds its neutral value.
+        schedules: canonical name to schedule, for those that may change from step to step.
+        native: the dialect's own names to the values that were given or its defaults.
+    """
+
+    values: dict[str, Any]
+    schedules: dict[str, Schedule]
+    native: dict[str, Any] = field(compare=False)
+
+    def __getitem__(self, canonical: str) -> Any:
+        return self.values[canonical]
+
+
+def exception(name: str) -> type[Exception]:
+    """The built-in exception that a dialect names."""
+    found = getattr(builtins, name)
+    assert issubclass(found, Exception)
+    return found
+
+
+def unknown_keyword(name: str, adapter: Adapter) -> str:
+    """Say what is wrong with a keyword, and what it is called here if another dialect knows it."""
+    dialect = MAPPING.dialects[adapter.dialect]
+    found = [(other, other.find(name)) for other in MAPPING.dialects.values() if other.name != dialect.name]
+    elsewhere = [(other, fact) for other, fact in found if fact is not None]
+    if elsewhere:
+        whose = " and ".join(f"{other.title}'s" for other, _ in elsewhere)
+        here = next((mine for _, fact in elsewhere if (mine := dialect.named(fact.canonical)) is not None), None)
+        what = f"here it is {here.name!r}" if here is not None else f"{adapter.name} has no counterpart"
+        return f"{name!r} is {whose} name; {what}"
+    known = [fact.name for fact in dialect.accepted]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    return f"{adapter.name} has no parameter {name!r}; {hint}"
+
+
+def check_value(fact: ParameterFact, value: Any, dialect: Dialect) -> Any:
+    """Validate one value; schedules become `Schedule`.
+
+    Raises:
+        The dialect's exception for a wrong type or a value out of range.
+    """
+    wrong_type, out_of_range = exception(dialect.errors.wrong_type), exception(dialect.errors.out_of_range)
+    if value is None and fact.default is None and not fact.required:
+        return None
+    if fact.type in ("learning_rate", "decay") or (fact.type == "beta" and callable(value)):
+        if fact.type == "decay" and not callable(value) and not _is_number(value):
+            raise wrong_type(f"{fact.name} must be a number or a callable of the step, got {value!r}")
+        return Schedule(value, fact.name, fact.range, wrong_type, out_of_range)
+    if fact.type == "flag":
+        if not isinstance(value, bool):
+            raise wrong_type(f"{fact.name} must be True or False, got {value!r} ({type(value).__name__})")
+        return value
+    if fact.type == "text":
+        if not isinstance(value, str):
+            raise wrong_type(f"{fact.name} must be text, got {value!r} ({type(value).__name__})")
+        return value
+    assert fact.type in _NUMBER_TYPES, fact
+    if not _is_number(value):
+        raise wrong_type(f"{fact.name} must be a number, got {value!r} ({type(value).__name__})")
+    if fact.type == "float" and not isinstance(value, float):
+        raise wrong_type(f"{fact.name} must be a float, got {value!r} ({type(value).__name__}): write float({value!r})")
+    if fact.type == "integer" and not isinstance(value, numbers.Integral):
+        raise wrong_type(f"{fact.name} must be a whole number, got {value!r} ({type(value).__name__})")
+    number = int(value) if fact.type == "integer" else float(value)
+    if not math.isfinite(number) or (fact.range is not None and not fact.range.contains(number)):
+        raise out_of_range(f"{fact.name} must lie in {fact.range or 'the finite numbers'}, got {value!r}")
+    return number
+
+
+def _is_number(value: Any) -> bool:
+    """Real numbers, and arrays that hold one; truth values are not numbers."""
+    if isinstance(value, numbers.Real):
+        return not isinstance(value, bool)
+    return getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") in "iuf"
+
+
+def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractMapping[str, Any]) -> Hyperparameters:
+    """Turn a call in a dialect's names into canonical hyperparameters.
+
+    Args:
+        adapter: which class was called.
+        given: the parameters of its signature.
+        extra: what came through ``**kwargs``.
+
+    Raises:
+        The dialect's exceptions for unknown keywords, wrong types, values out of range and
+        parameters that exclude each other.
+    """
+    dialect = MAPPING.dialects[adapter.dialect]
+    borrowed = {fact.name: fact for _, fact in MAPPING.borrowed(adapter)}
+    facts = {fact.name: fact for fact in dialect.accepted} | borrowed
+    for name in extra:
+        if name not in facts or (name in given):
+            raise exception(dialect.errors.unknown_keyword)(unknown_keyword(name, adapter))
+    native = {fact.name: fact.default for fact in dialect.accepted if not fact.required}
+    native |= dict(given) | dict(extra)
+    values = {name: entry.neutral for name, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
+    schedules: dict[str, Schedule] = {}
+    for name, value in native.items():
+        fact = facts[name]
+        if MAPPING.canonical[fact.canonical].scope == "input":
+            continue
+        checked = check_value(fact, value, dialect)
+        if checked is None:
+            continue
+        if isinstance(checked, Schedule):
+            schedules[fact.canonical] = checked
+        values[fact.canonical] = checked
+    for fact in facts.values():
+        # An alias that was given wins over the parameter it stands for, as in the original.
+        if fact.alias_of is not None and native.get(fact.name) is not None:
+            target = next(other.name for other in dialect.accepted if other.canonical == fact.canonical)
+            native[target] = native.pop(fact.name)
+    _check_conflicts(dialect, adapter, native)
+    return Hyperparameters(values, schedules, native)
+
+
+def _check_conflicts(dialect: Dialect, adapter: Adapter, native: AbstractMapping[str, Any]) -> None:
+    for conflict in dialect.conflicts:
+        set_ = [name for name in conflict.pair if native.get(name) not in (None, False)]
+        if len(set_) == 2:
+            why = "" if conflict.original == "raises" else f" ({dialect.target} would ignore one of them without a word)"
+            raise exception(dialect.errors.conflict)(
+                f"{adapter.name}: {set_[0]!r} and {set_[1]!r} exclude each other{why}; set only one, "
+                f"got {set_[0]}={native[set_[0]]!r} and {set_[1]}={native[set_[1]]!r}"
+            )

@@ -1,0 +1,182 @@
+"""Adam's update, written once.
+
+`make_update` builds the update from a handful of operations. The function it returns has no
+loops and no types: it runs on NumPy arrays, is compiled to one fused pass by Numba, and can be
+traced by a graph compiler. How the operations round is the only difference between them.
+
+Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), the efficient form
+before Section 2.1; AMSGrad: Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from adamcompat.mapping.model import Numerics
+
+# Elements, arrays or traced tensors: whatever the operations accept.
+Value = Any
+
+
+class Operations(NamedTuple):
+    """What the update is made of.
+
+    Attributes:
+        fma: ``a*b + c``, rounded once or twice.
+        blend: ``a*x + b*y``, with whatever contraction `fma` has.
+        sqrt: square root.
+        maximum: the larger of two values; NaN wins.
+        widen: the precision in which the step is divided and subtracted.
+    """
+
+    fma: Callable[[Value, Value, Value], Value]
+    blend: Callable[[Value, Value, Value, Value], Value]
+    sqrt: Callable[[Value], Value]
+    maximum: Callable[[Value, Value], Value]
+    widen: Callable[[Value], Value]
+
+
+def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Value, Value]]:
+    r"""Build the update from `operations`.
+
+    .. math::
+        m &\leftarrow m + (g - m) (1 - \beta_1) \\
+        v &\leftarrow v + (g^2 - v) (1 - \beta_2) \\
+        \hat v &\leftarrow \max(\hat v, v) \quad\text{(AMSGrad)} \\
+        p &\leftarrow p - \alpha\, m / (\sqrt{v} + \epsilon), \qquad
+        \alpha = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)
+
+    Returns:
+        ``update(p, g, m, v, vhat, alpha, c1, c2, epsilon, beta1)``, which returns the new
+        ``(p, m, v, vhat)``. ``c1`` and ``c2`` are ``1 - beta1`` and ``1 - beta2``. ``vhat=None``
+        means no AMSGrad; ``beta1=None`` means no Nesterov look-ahead.
+
+    >>> plain = Operations(
+    ...     lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, float)
+    >>> p, m, v, _ = make_update(plain)(1.0, 0.5, 0.0, 0.0, None, 0.1, 0.1, 0.001, 0.0, None)
+    >>> round(m, 6), round(v, 6), round(p, 6)
+    (0.05, 0.00025, 0.683772)
+    """
+    fma, blend, sqrt, maximum, widen = operations
+
+    def update(
+        p: Value,
+        g: Value,
+        m: Value,
+        v: Value,
+        vhat: Value,
+        alpha: Value,
+        c1: Value,
+        c2: Value,
+        epsilon: Value,
+        beta1: Value,
+    ) -> tuple[Value, Value, Value, Value]:
+        m = fma(g - m, c1, m)
+        v = fma(fma(g, g, -v), c2, v)
+        if vhat is None:
+            divisor = v
+        else:
+            vhat = maximum(vhat, v)
+            divisor = vhat
+        if beta1 is None:
+            numerator = m
+        else:
+            numerator = blend(c1, g, beta1, m)
+        p = widen(p) - widen(alpha * numerator) / (sqrt(widen(divisor)) + widen(epsilon))
+        return p, m, v, vhat
+
+    return update
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """The scalars of one step, rounded as the numerics say.
+
+    Attributes:
+        alpha: learning rate times bias correction.
+        c1, c2: ``1 - beta1`` and ``1 - beta2``.
+        epsilon: epsilon hat.
+        beta1: the look-ahead of Nesterov's form, or None.
+    """
+
+    alpha: Any
+    c1: Any
+    c2: Any
+    epsilon: Any
+    beta1: Any
+
+
+def arithmetic_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
+    """The dtype in which elements of `dtype` are updated; state is always kept in `dtype`.
+
+    >>> from adamcompat.mapping.tables import MAPPING
+    >>> arithmetic_dtype(MAPPING.numerics["mindspore"], np.float16)
+    dtype('float32')
+    """
+    own = np.dtype(dtype)
+    return np.dtype(numerics.half) if own == np.float16 else own
+
+
+def scalar_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
+    """The dtype in which a step's scalars are computed for parameters of `dtype`."""
+    if numerics.scalars == "parameter":
+        return arithmetic_dtype(numerics, dtype)
+    return np.dtype(numerics.scalars)
+
+
+def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any], dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """Multiply running products of the betas once more, in `dtype`."""
+    real = dtype.type
+    return real(powers[0]) * real(beta1), real(powers[1]) * real(beta2)
+
+
+def coefficients(
+    numerics: Numerics,
+    dtype: DTypeLike,
+    *,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    step: int,
+    nesterov: bool,
+    powers: tuple[Any, Any] | None = None,
+) -> Coefficients:
+    """The scalars of one step.
+
+    Args:
+        numerics: how to round.
+        dtype: dtype of the parameters.
+        learning_rate: of this step.
+        beta1, beta2: decay rates of the moments, in [0, 1).
+        epsilon: epsilon hat, not negative.
+        step: 1 at the first step.
+        nesterov: whether the numerator looks ahead.
+        powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
+
+    >>> from adamcompat.mapping.tables import MAPPING
+    >>> coefficients(MAPPING.numerics["canonical"], np.float64, learning_rate=0.001, beta1=0.9,
+    ...              beta2=0.999, epsilon=1e-8, step=1, nesterov=False).alpha.round(9)
+    0.000316228
+    """
+    real = scalar_dtype(numerics, dtype).type
+    out = arithmetic_dtype(numerics, dtype).type
+    with np.errstate(all="ignore"):
+        if powers is not None:
+            power1, power2 = real(powers[0]), real(powers[1])
+        else:
+            # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
+            power1, power2 = (real(np.power(np.float64(real(beta)), step)) for beta in (beta1, beta2))
+        alpha = real(learning_rate) * np.sqrt(real(1) - power2) / (real(1) - power1)
+        if numerics.one_minus_beta == "float64":
+            c1, c2 = np.float64(1 - beta1), np.float64(1 - beta2)
+        else:
+            c1, c2 = real(1) - real(beta1), real(1) - real(beta2)
+        return Coefficients(
+            alpha=out(alpha), c1=out(c1), c2=out(c2), epsilon=out(epsilon), beta1=out(beta1) if nesterov else None
+        )

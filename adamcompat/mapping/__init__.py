@@ -1,0 +1,1 @@
+"""The facts of mapping.yaml: how they are read, kept and compared."""

@@ -1,0 +1,165 @@
+"""Compare two dialects parameter by parameter; every category is computed from the facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adamcompat.mapping.model import Default, Dialect, Mapping, ParameterFact
+
+SAME = "same"
+RENAMED = "renamed"
+OTHER_DEFAULT = "other default"
+RENAMED_OTHER_DEFAULT = "renamed, other default"
+OTHER_MEANING = "same name, other meaning"
+ONLY = "only in {title}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a mapping table.
+
+    Attributes:
+        kind: parameter | keyword | group | call.
+        source, target: the names, or None where a dialect has no counterpart.
+        source_default, target_default: the defaults as Python source, or "" where there is none.
+        category: how the two relate.
+        note: what a reader must know.
+    """
+
+    kind: str
+    source: str | None
+    source_default: str
+    target: str | None
+    target_default: str
+    category: str
+    note: str
+
+
+def rows(mapping: Mapping, source: str, target: str) -> list[Row]:
+    """The mapping table between two dialects, in the order of the source's signature.
+
+    >>> from adamcompat.mapping.tables import MAPPING
+    >>> by_name = {row.source: row for row in rows(MAPPING, "keras3", "mindspore")}
+    >>> by_name["epsilon"].target, by_name["epsilon"].category
+    ('eps', 'renamed, other default')
+    >>> by_name["weight_decay"].category
+    'same name, other meaning'
+    """
+    a, b = mapping.dialects[source], mapping.dialects[target]
+    table = _section(mapping, a, b, a.parameters, b.parameters, a.accepted, b.accepted, "parameter")
+    table += _section(mapping, a, b, a.keywords, b.keywords, a.accepted, b.accepted, "keyword")
+    if a.kwargs or b.kwargs:
+        table.append(_kwargs(a, b))
+    table += _section(mapping, a, b, a.groups, b.groups, a.groups, b.groups, "group")
+    return table + _calls(a, b)
+
+
+def _section(
+    mapping: Mapping,
+    a: Dialect,
+    b: Dialect,
+    ours: tuple[ParameterFact, ...],
+    theirs: tuple[ParameterFact, ...],
+    all_ours: tuple[ParameterFact, ...],
+    all_theirs: tuple[ParameterFact, ...],
+    kind: str,
+) -> list[Row]:
+    table = []
+    for fact in ours:
+        other = _counterpart(fact, all_theirs)
+        # A parameter here that is a keyword there stands once, with the parameters.
+        if kind == "keyword" and other is not None and other in b.parameters:
+            continue
+        table.append(_row(mapping, a, b, fact, other, kind))
+    for fact in theirs:
+        if _counterpart(fact, all_ours) is None:
+            table.append(_row(mapping, a, b, None, fact, kind))
+        elif kind == "keyword" and _counterpart(fact, a.keywords) is None and _counterpart(fact, a.parameters) is None:
+            table.append(_row(mapping, a, b, _counterpart(fact, all_ours), fact, kind))
+    return table
+
+
+def _counterpart(fact: ParameterFact, others: tuple[ParameterFact, ...]) -> ParameterFact | None:
+    """The parameter that means the same; failing that, the one of the same name."""
+    same_meaning = [o for o in others if o.canonical == fact.canonical and (o.alias_of is None) == (fact.alias_of is None)]
+    same_name = [o for o in others if o.name == fact.name]
+    return next(iter(same_meaning + same_name), None)
+
+
+def _row(
+    mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None, kind: str
+) -> Row:
+    return Row(
+        kind=kind,
+        source=fact.name if fact else None,
+        source_default=default_text(fact),
+        target=other.name if other else None,
+        target_default=default_text(other),
+        category=_category(mapping, a, b, fact, other),
+        note=_note(mapping, a, b, fact, other),
+    )
+
+
+def default_text(fact: ParameterFact | None) -> str:
+    """A default as it stands in a signature; "" where there is none."""
+    if fact is None:
+        return ""
+    return "required" if fact.required else repr(fact.default)
+
+
+def _category(
+    mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None
+) -> str:
+    if fact is None or other is None:
+        return ONLY.format(title=(a if other is None else b).title)
+    if fact.canonical != other.canonical:
+        return OTHER_MEANING
+    renamed = fact.name != other.name
+    if _effective(mapping, fact) != _effective(mapping, other):
+        return RENAMED_OTHER_DEFAULT if renamed else OTHER_DEFAULT
+    return RENAMED if renamed else SAME
+
+
+def _effective(mapping: Mapping, fact: ParameterFact) -> Default:
+    return mapping.canonical[fact.canonical].neutral if fact.default is None else fact.default
+
+
+def _note(mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None) -> str:
+    if fact is not None and other is not None and fact.canonical != other.canonical:
+        return " ".join(
+            f"{dialect.title}: {mapping.canonical[item.canonical].about} {item.note}".strip()
+            for dialect, item in ((a, fact), (b, other))
+        )
+    notes: list[str] = []
+    if fact is None or other is None:
+        only = fact or other
+        assert only is not None
+        notes.append(mapping.canonical[only.canonical].about)
+    notes += [item.note for item in (fact, other) if item is not None and item.note]
+    return " ".join(dict.fromkeys(notes))
+
+
+def _kwargs(a: Dialect, b: Dialect) -> Row:
+    takes = [
+        f"{dialect.title} takes {', '.join(fact.name for fact in dialect.keywords) or 'nothing'} there."
+        for dialect in (a, b)
+        if dialect.kwargs
+    ]
+    category = SAME if a.kwargs and b.kwargs else ONLY.format(title=(a if a.kwargs else b).title)
+    return Row(
+        "keyword", "**kwargs" if a.kwargs else None, "", "**kwargs" if b.kwargs else None, "", category, " ".join(takes)
+    )
+
+
+def _calls(a: Dialect, b: Dialect) -> list[Row]:
+    ours, theirs = a.method("step"), b.method("step")
+    if ours is None or theirs is None:
+        return []
+    names = []
+    for method in (ours, theirs):
+        arguments = ", ".join(argument.name for argument in method.arguments if argument.canonical is not None)
+        names.append(f"{method.name}({arguments})")
+    how = {"apply_gradients": "pairs of gradient and parameter at each step", "call": "the gradients alone, in the order of the parameters"}
+    note = " ".join(f"{dialect.title} takes {how[dialect.protocol]}." for dialect in (a, b))
+    category = SAME if names[0] == names[1] else RENAMED
+    return [Row("call", names[0], "", names[1], "", category, note if a.protocol != b.protocol else "")]

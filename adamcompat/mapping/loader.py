@@ -1,0 +1,485 @@
+"""Read mapping.yaml; every mistake in it is an error that names file and line.
+
+PyYAML accepts a repeated key (the last one wins) and reads ``1e-7`` as text. Both would change
+an optimizer without a word, so the loader walks YAML's nodes itself.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from adamcompat.mapping.model import (
+    Adapter,
+    ArgumentFact,
+    Canonical,
+    Conflict,
+    Default,
+    Dialect,
+    Errors,
+    Interval,
+    Mapping,
+    MethodFact,
+    Numerics,
+    ParameterFact,
+    Semantics,
+    Slot,
+)
+
+T = TypeVar("T")
+
+_LOOKS_LIKE_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_DECIMALS = re.compile(r"[-+]?\d+$")
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "number": (int, float),
+    "float": (float,),
+    "integer": (int,),
+    "flag": (bool,),
+    "text": (str,),
+    "beta": (float,),
+    "learning_rate": (int, float),
+    "decay": (int, float),
+    "parameters": (),
+}
+_SCOPES = ("hyperparameter", "input", "group", "label")
+_STAGES = (
+    "deduplicate",
+    "unscale",
+    "accumulate",
+    "l2_decay",
+    "centralize",
+    "clip_norm",
+    "global_clip_norm",
+    "clip_value",
+    "decoupled_decay",
+    "update",
+    "average",
+)
+_SLOT_ROLES = (
+    "step",
+    "learning_rate",
+    "parameter",
+    "beta1_power",
+    "beta2_power",
+    "average",
+    "accumulated_gradient",
+    "first_moment",
+    "second_moment",
+    "maximum_second_moment",
+)
+_NEEDED_SLOTS = {"first_moment", "second_moment"}
+
+
+class MappingError(ValueError):
+    """A mistake in mapping.yaml; the text starts with file:line."""
+
+
+class _Node:
+    """A YAML node that knows its place and how to complain about it."""
+
+    def __init__(self, node: yaml.Node, file: str, path: str) -> None:
+        self.node = node
+        self.file = file
+        self.path = path
+
+    def error(self, text: str) -> MappingError:
+        where = f"{self.file}:{self.node.start_mark.line + 1}"
+        return MappingError(f"{where}: {self.path or 'top level'}: {text}")
+
+    def fields(self) -> _Fields:
+        return _Fields(self)
+
+    def entries(self) -> list[tuple[str, _Node]]:
+        """Key and value of each entry, in order; a repeated key is an error."""
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.error("expected a block of 'key: value' lines")
+        seen: dict[str, int] = {}
+        found: list[tuple[str, _Node]] = []
+        for key_node, value_node in self.node.value:
+            key = str(key_node.value)
+            child = _Node(value_node, self.file, f"{self.path}.{key}" if self.path else key)
+            line = key_node.start_mark.line + 1
+            if key in seen:
+                at_key = _Node(key_node, self.file, child.path)
+                raise at_key.error(f"the key {key!r} is already given in line {seen[key]}; remove one of the two")
+            seen[key] = line
+            found.append((key, child))
+        return found
+
+    def items(self) -> list[_Node]:
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self.error("expected a list")
+        return [_Node(child, self.file, f"{self.path}[{index}]") for index, child in enumerate(self.node.value)]
+
+    def scalar(self) -> Default:
+        if not isinstance(self.node, yaml.ScalarNode):
+            raise self.error("expected a single value")
+        text = str(self.node.value)
+        tag = self.node.tag.rsplit(":", 1)[-1]
+        plain = self.node.style is None
+        if tag == "null":
+            return None
+        if tag == "bool":
+            if text.lower() not in ("true", "false"):
+                raise self.error(f"{text!r} is read as a truth value; write true or false, or quote it")
+            return text.lower() == "true"
+        if tag == "int":
+            if not _DECIMALS.match(text):
+                raise self.error(f"{text!r} is read as a number in another base; write a decimal number or quote it")
+            return int(text)
+        if tag == "float":
+            return float(text.replace("_", ""))
+        if plain and _LOOKS_LIKE_NUMBER.fullmatch(text):
+            mantissa, _, exponent = text.lower().partition("e")
+            raise self.error(f"YAML reads {text} as text, not as a number; write {mantissa}.0e{exponent}")
+        return text
+
+    def text(self) -> str:
+        value = self.scalar()
+        if not isinstance(value, str):
+            raise self.error(f"expected text, got {value!r}")
+        return " ".join(value.split())
+
+    def integer(self) -> int:
+        value = self.scalar()
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(f"expected a whole number, got {value!r}")
+        return value
+
+    def truth(self) -> bool:
+        value = self.scalar()
+        if not isinstance(value, bool):
+            raise self.error(f"expected true or false, got {value!r}")
+        return value
+
+    def texts(self) -> tuple[str, ...]:
+        return tuple(item.text() for item in self.items())
+
+    def choice(self, allowed: tuple[str, ...]) -> str:
+        value = self.text()
+        if value not in allowed:
+            raise self.error(f"{value!r} is not one of {', '.join(allowed)}")
+        return value
+
+
+class _Fields:
+    """The entries of a block: each is taken once, and none may be left over."""
+
+    def __init__(self, node: _Node) -> None:
+        self.node = node
+        self.left = dict(node.entries())
+        self.known: list[str] = []
+
+    def take(self, key: str, read: Callable[[_Node], T]) -> T:
+        self.known.append(key)
+        if key not in self.left:
+            raise self.node.error(f"the key {key!r} is missing")
+        return read(self.left.pop(key))
+
+    def maybe(self, key: str, read: Callable[[_Node], T], default: T) -> T:
+        if key in self.left:
+            return self.take(key, read)
+        self.known.append(key)
+        return default
+
+    def close(self) -> None:
+        for key, value in self.left.items():
+            raise value.error(f"unknown key {key!r}; known here: {', '.join(self.known)}")
+
+
+def _one_of(*allowed: str) -> Callable[[_Node], str]:
+    return lambda node: node.choice(allowed)
+
+
+def _named(node: _Node, read: Callable[[str, _Node], T]) -> dict[str, T]:
+    return {name: read(name, child) for name, child in node.entries()}
+
+
+def _canonical(name: str, node: _Node) -> Canonical:
+    fields = node.fields()
+    entry = Canonical(
+        name=name,
+        about=fields.take("about", _Node.text),
+        neutral=fields.take("neutral", _Node.scalar),
+        scope=fields.take("scope", _one_of(*_SCOPES)),
+    )
+    fields.close()
+    return entry
+
+
+def _numerics(name: str, node: _Node) -> Numerics:
+    fields = node.fields()
+    entry = Numerics(
+        name=name,
+        about=fields.take("about", _Node.text),
+        scalars=fields.take("scalars", _one_of("float64", "float32", "parameter")),
+        one_minus_beta=fields.take("one_minus_beta", _one_of("float64", "scalar")),
+        beta_power=fields.take("beta_power", _one_of("power", "product")),
+        multiply_add=fields.take("multiply_add", _one_of("separate", "fused", "fused_blocks")),
+        half=fields.take("half", _one_of("float16", "float32")),
+        unscale=fields.take("unscale", _one_of("quotient", "reciprocal")),
+        surroundings=fields.take("surroundings", _one_of("once", "stepwise")),
+    )
+    fields.close()
+    return entry
+
+
+def _interval(node: _Node) -> Interval:
+    try:
+        return Interval.parse(node.text())
+    except ValueError as error:
+        raise node.error(str(error)) from None
+
+
+class _DialectReader:
+    """Reads dialects; canonical names and numerics must exist."""
+
+    def __init__(self, canonical: dict[str, Canonical], numerics: dict[str, Numerics]) -> None:
+        self.canonical = canonical
+        self.numerics = numerics
+
+    def canonical_name(self, node: _Node) -> str:
+        name = node.text()
+        if name not in self.canonical:
+            raise node.error(f"the canonical name {name!r} is not defined under 'canonical'")
+        return name
+
+    def default(self, node: _Node, type_: str) -> Default:
+        value = node.scalar()
+        if value is None:
+            return None
+        right = isinstance(value, _TYPES[type_]) and (type_ == "flag" or not isinstance(value, bool))
+        if not right:
+            raise node.error(f"the default {value!r} ({type(value).__name__}) is not of the type {type_!r}")
+        return value
+
+    def parameter(self, node: _Node) -> ParameterFact:
+        fields = node.fields()
+        name = fields.take("name", _Node.text)
+        canonical = fields.take("canonical", self.canonical_name)
+        type_ = fields.take("type", _one_of(*_TYPES))
+        required = "default" not in fields.left
+        default: Default = None
+        if not required:
+            default = fields.take("default", lambda child: self.default(child, type_))
+        interval = fields.maybe("range", _interval, None)
+        if interval is not None and isinstance(default, (int, float)) and not interval.contains(default):
+            raise node.error(f"the default {default!r} of {name!r} is outside its range {interval}")
+        fact = ParameterFact(
+            name=name,
+            canonical=canonical,
+            type=type_,
+            default=default,
+            required=required,
+            range=interval,
+            absent=fields.take("absent", _one_of("refuse", "warn", "ignore")),
+            note=fields.maybe("note", _Node.text, ""),
+            alias_of=fields.maybe("alias_of", _Node.text, None),
+        )
+        fields.close()
+        return fact
+
+    def parameters(self, node: _Node) -> tuple[ParameterFact, ...]:
+        found: list[ParameterFact] = []
+        for item in node.items():
+            fact = self.parameter(item)
+            if any(fact.name == other.name for other in found):
+                raise item.error(f"the parameter {fact.name!r} is listed twice")
+            found.append(fact)
+        return tuple(found)
+
+    def argument(self, node: _Node) -> ArgumentFact:
+        fields = node.fields()
+        fact = ArgumentFact(
+            name=fields.take("name", _Node.text), canonical=fields.maybe("canonical", self.canonical_name, None)
+        )
+        fields.close()
+        return fact
+
+    def method(self, node: _Node) -> MethodFact:
+        fields = node.fields()
+        fact = MethodFact(
+            name=fields.take("name", _Node.text),
+            role=fields.take("role", _one_of("step", "differentiate_and_step")),
+            arguments=fields.take("arguments", lambda child: tuple(self.argument(item) for item in child.items())),
+        )
+        fields.close()
+        return fact
+
+    def numerics_name(self, node: _Node) -> str:
+        return node.choice(tuple(self.numerics))
+
+    def dialect(self, name: str, node: _Node) -> Dialect:
+        fields = node.fields()
+        dialect = Dialect(
+            name=name,
+            title=fields.take("title", _Node.text),
+            target=fields.take("target", _Node.text),
+            aliases=fields.take("aliases", _Node.texts),
+            versions=fields.take("versions", _Node.text),
+            protocol=fields.take("protocol", _one_of("apply_gradients", "call")),
+            methods=fields.take("methods", lambda child: tuple(self.method(item) for item in child.items())),
+            kwargs=fields.take("kwargs", _Node.truth),
+            parameters=fields.take("parameters", self.parameters),
+            keywords=fields.maybe("keywords", self.parameters, ()),
+            groups=fields.maybe("groups", self.parameters, ()),
+            conflicts=fields.take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
+            errors=fields.take("errors", _errors),
+            stages=fields.take("stages", _stages),
+            semantics=fields.take("semantics", _semantics),
+            numerics=fields.take("numerics", self.numerics_name),
+            slots=fields.take("slots", _slots),
+        )
+        fields.close()
+        _check_names(dialect, node)
+        return dialect
+
+
+def _check_names(dialect: Dialect, node: _Node) -> None:
+    if dialect.keywords and not dialect.kwargs:
+        raise node.error(f"{dialect.name!r} has keywords, but its signature takes no **kwargs")
+    names = [fact.name for fact in dialect.accepted]
+    for name in names:
+        if names.count(name) > 1:
+            raise node.error(f"{name!r} is both a parameter and a keyword of {dialect.name!r}")
+    for fact in dialect.accepted:
+        if fact.alias_of is not None and fact.alias_of not in names:
+            raise node.error(f"{fact.name!r} is an alias of {fact.alias_of!r}, which {dialect.name!r} does not have")
+    for conflict in dialect.conflicts:
+        for name in conflict.pair:
+            if name not in names:
+                raise node.error(f"a conflict names {name!r}, which {dialect.name!r} does not have")
+
+
+def _conflict(node: _Node) -> Conflict:
+    fields = node.fields()
+    pair = fields.take("pair", _Node.texts)
+    if len(pair) != 2:
+        raise node.error(f"a conflict has two parameters, got {len(pair)}")
+    conflict = Conflict((pair[0], pair[1]), fields.take("original", _one_of("raises", "ignores")))
+    fields.close()
+    return conflict
+
+
+def _exception(node: _Node) -> str:
+    name = node.text()
+    found = getattr(builtins, name, None)
+    if not (isinstance(found, type) and issubclass(found, Exception)):
+        raise node.error(f"{name!r} is not a built-in exception")
+    return name
+
+
+def _errors(node: _Node) -> Errors:
+    fields = node.fields()
+    errors = Errors(**{name: fields.take(name, _exception) for name in Errors.__slots__})
+    fields.close()
+    return errors
+
+
+def _stages(node: _Node) -> tuple[str, ...]:
+    stages = tuple(item.choice(_STAGES) for item in node.items())
+    if len(set(stages)) != len(stages):
+        raise node.error("a stage is listed twice")
+    if "update" not in stages:
+        raise node.error("the stage 'update' is missing")
+    return stages
+
+
+def _semantics(node: _Node) -> Semantics:
+    fields = node.fields()
+    semantics = Semantics(
+        epsilon=fields.take("epsilon", _one_of("hat", "algorithm_1")),
+        weight_decay=fields.take("weight_decay", _one_of("l2", "decoupled", "none")),
+        decay_skips=fields.take("decay_skips", _Node.texts),
+        amsgrad=fields.take("amsgrad", _one_of("raw_maximum", "corrected_maximum", "none")),
+        nesterov=fields.take("nesterov", _one_of("blend", "none")),
+        schedule_start=fields.take("schedule_start", _Node.integer),
+        average_start=fields.take("average_start", _one_of("first_update", "initial", "none")),
+    )
+    fields.close()
+    return semantics
+
+
+def _slots(node: _Node) -> tuple[tuple[Slot, ...], ...]:
+    blocks: list[tuple[Slot, ...]] = []
+    seen: set[str] = set()
+    for item in node.items():
+        block: list[Slot] = []
+        for role, child in item.entries():
+            if role not in _SLOT_ROLES:
+                raise child.error(f"unknown slot {role!r}; known: {', '.join(_SLOT_ROLES)}")
+            if role in seen:
+                raise child.error(f"the slot {role!r} is listed twice")
+            seen.add(role)
+            block.append(Slot(role, child.text()))
+        blocks.append(tuple(block))
+    if not _NEEDED_SLOTS <= seen:
+        missing = ", ".join(sorted(_NEEDED_SLOTS - seen))
+        raise node.error(f"a dialect keeps its moments somewhere: slots without {missing}")
+    return tuple(blocks)
+
+
+def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
+    names: set[str] = set()
+    for item in node.items():
+        fields = item.fields()
+        adapter = Adapter(
+            name=fields.take("name", _Node.text),
+            module=fields.take("module", _Node.text),
+            runtime=fields.take("runtime", _one_of("numpy")),
+            dialect=fields.take("dialect", _one_of(*dialects)),
+            borrows=fields.take("borrows", lambda child: _borrows(child, dialects)),
+        )
+        fields.close()
+        if adapter.name in names:
+            raise item.error(f"the adapter {adapter.name!r} is listed twice")
+        names.add(adapter.name)
+        yield adapter
+
+
+def _borrows(node: _Node, dialects: dict[str, Dialect]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for dialect, child in node.entries():
+        if dialect not in dialects:
+            raise child.error(f"the dialect {dialect!r} is not defined")
+        names = child.texts()
+        for name in names:
+            if dialects[dialect].find(name) is None:
+                raise child.error(f"the dialect {dialect!r} has no parameter {name!r}")
+        found.append((dialect, names))
+    return tuple(found)
+
+
+def load(path: str | Path) -> Mapping:
+    """Read a mapping file.
+
+    Args:
+        path: a file in the grammar that the head of mapping.yaml explains.
+
+    Raises:
+        MappingError: with file and line, for anything that is not in the grammar: a repeated or
+            unknown key, a name that is not defined, a default that is not of its type, a number
+            that YAML reads as text, a dialect without slots.
+    """
+    file = Path(path)
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise MappingError(f"{file.name}:{line}: {error.problem or 'not valid YAML'}") from None
+    if root is None:
+        raise MappingError(f"{file.name}:1: the file is empty")
+    fields = _Node(root, file.name, "").fields()
+    canonical = fields.take("canonical", lambda node: _named(node, _canonical))
+    numerics = fields.take("numerics", lambda node: _named(node, _numerics))
+    reader = _DialectReader(canonical, numerics)
+    dialects = fields.take("dialects", lambda node: _named(node, reader.dialect))
+    adapters = fields.take("adapters", lambda node: tuple(_adapters(node, dialects)))
+    fields.close()
+    return Mapping(canonical, numerics, dialects, adapters)

@@ -1,0 +1,226 @@
+"""The mapping as frozen dataclasses: what mapping.yaml says, and nothing that follows from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Default: TypeAlias = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A range of real numbers, read from text such as ``"[0, 1)"``.
+
+    >>> Interval.parse("[0, 1)").contains(0.0), Interval.parse("[0, 1)").contains(1.0)
+    (True, False)
+    """
+
+    low: float
+    high: float
+    includes_low: bool
+    includes_high: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Interval:
+        """Read an interval; raises ValueError when `text` is none."""
+        stripped = text.strip()
+        ends = stripped[1:-1].split(",")
+        if len(stripped) < 5 or stripped[0] not in "[(" or stripped[-1] not in "])" or len(ends) != 2:
+            raise ValueError(f"{text!r} is not an interval such as '[0, 1)'")
+        low, high = float(ends[0]), float(ends[1])
+        if not low < high:
+            raise ValueError(f"{text!r} holds no number: {low} is not less than {high}")
+        return cls(low, high, stripped[0] == "[", stripped[-1] == "]")
+
+    def contains(self, value: float) -> bool:
+        """Whether `value` lies inside; NaN and infinity never do."""
+        if not math.isfinite(value):
+            return False
+        above = value >= self.low if self.includes_low else value > self.low
+        below = value <= self.high if self.includes_high else value < self.high
+        return above and below
+
+    def __str__(self) -> str:
+        return f"{'[' if self.includes_low else '('}{self.low:g}, {self.high:g}{']' if self.includes_high else ')'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """What a parameter means, under whatever name."""
+
+    name: str
+    about: str
+    neutral: Default
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """How a dialect rounds the one formula."""
+
+    name: str
+    about: str
+    scalars: str
+    one_minus_beta: str
+    beta_power: str
+    multiply_add: str
+    half: str
+    unscale: str
+    surroundings: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterFact:
+    """One parameter of a dialect: its name there, its meaning, its default."""
+
+    name: str
+    canonical: str
+    type: str
+    default: Default
+    required: bool
+    range: Interval | None
+    absent: str
+    note: str
+    alias_of: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentFact:
+    """One argument of a method of the calling convention."""
+
+    name: str
+    canonical: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodFact:
+    """One method of the calling convention."""
+
+    name: str
+    role: str
+    arguments: tuple[ArgumentFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two parameters of which at most one may be set."""
+
+    pair: tuple[str, str]
+    original: str
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Names of the built-in exception types that a dialect raises."""
+
+    unknown_keyword: str
+    wrong_type: str
+    out_of_range: str
+    conflict: str
+    unknown_parameter: str
+    repeated_parameter: str
+    wrong_gradients: str
+
+
+@dataclass(frozen=True, slots=True)
+class Semantics:
+    """What a dialect does where dialects differ."""
+
+    epsilon: str
+    weight_decay: str
+    decay_skips: tuple[str, ...]
+    amsgrad: str
+    nesterov: str
+    schedule_start: int
+    average_start: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One kind of state and the name it has; ``{parameter}`` stands for a parameter's name."""
+
+    role: str
+    template: str
+
+    @property
+    def per_parameter(self) -> bool:
+        """Whether there is one such slot for each parameter."""
+        return "{parameter}" in self.template
+
+    def name_for(self, parameter: str) -> str:
+        """The slot's name for one parameter."""
+        return self.template.replace("{parameter}", parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One API that people write against."""
+
+    name: str
+    title: str
+    target: str
+    aliases: tuple[str, ...]
+    versions: str
+    protocol: str
+    methods: tuple[MethodFact, ...]
+    kwargs: bool
+    parameters: tuple[ParameterFact, ...]
+    keywords: tuple[ParameterFact, ...]
+    groups: tuple[ParameterFact, ...]
+    conflicts: tuple[Conflict, ...]
+    errors: Errors
+    stages: tuple[str, ...]
+    semantics: Semantics
+    numerics: str
+    slots: tuple[tuple[Slot, ...], ...]
+
+    @property
+    def accepted(self) -> tuple[ParameterFact, ...]:
+        """Signature and keywords together."""
+        return self.parameters + self.keywords
+
+    def find(self, name: str) -> ParameterFact | None:
+        """The parameter of that native name, or None."""
+        return next((fact for fact in self.accepted if fact.name == name), None)
+
+    def named(self, canonical: str) -> ParameterFact | None:
+        """The parameter that means `canonical`, or None; aliases do not count."""
+        return next((fact for fact in self.accepted if fact.canonical == canonical and fact.alias_of is None), None)
+
+    def method(self, role: str) -> MethodFact | None:
+        """The first method with that role, or None."""
+        return next((method for method in self.methods if method.role == role), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A class to generate."""
+
+    name: str
+    module: str
+    runtime: str
+    dialect: str
+    borrows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """All of mapping.yaml."""
+
+    canonical: dict[str, Canonical]
+    numerics: dict[str, Numerics]
+    dialects: dict[str, Dialect]
+    adapters: tuple[Adapter, ...]
+
+    def borrowed(self, adapter: Adapter) -> tuple[tuple[Dialect, ParameterFact], ...]:
+        """The parameters that an adapter takes from other dialects."""
+        found: list[tuple[Dialect, ParameterFact]] = []
+        for dialect_name, names in adapter.borrows:
+            dialect = self.dialects[dialect_name]
+            for name in names:
+                fact = dialect.find(name)
+                if fact is not None:
+                    found.append((dialect, fact))
+        return tuple(found)

@@ -1,0 +1,8 @@
+"""Either calling convention on NumPy arrays."""
+
+from adamcompat.numpy import adapters
+from adamcompat.numpy.adapters import *  # noqa: F403
+from adamcompat.numpy.arrays import Parameter, RowSparse
+
+__all__ = ["Parameter", "RowSparse"]
+__all__ += adapters.__all__

@@ -1,0 +1,200 @@
+"""Arrays as parameters and gradients: which are accepted, and what is wrong with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+DTYPES = tuple(np.dtype(kind) for kind in (np.float16, np.float32, np.float64))
+
+
+class Parameter:
+    """An array with a name, to be updated in place.
+
+    Args:
+        data: a writable float16, float32 or float64 array. It is referenced, not copied.
+        name: what name filters look at, for example ``"dense.weight"``.
+
+    Raises:
+        TypeError: `data` is not an array, or its dtype is not supported.
+        ValueError: `data` is read-only or overlaps itself.
+
+    >>> weight = np.zeros((2, 2), np.float32)
+    >>> parameter = Parameter(weight, name="dense.weight")
+    >>> parameter.name, parameter.shape, parameter.data is weight
+    ('dense.weight', (2, 2), True)
+    """
+
+    __slots__ = ("data", "name")
+
+    def __init__(self, data: Array, name: str | None = None) -> None:
+        check_parameter(data, repr(name) if name else "the array")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"a parameter's name must be text, got {type(name).__name__}")
+        self.data = data
+        self.name = name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the array."""
+        return self.data.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """The array itself, or a copy where `dtype` or `copy` asks for one."""
+        if copy:
+            return np.array(self.data, dtype=dtype)
+        return np.asarray(self.data, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"Parameter(name={self.name!r}, shape={self.shape}, dtype={self.dtype})"
+
+
+class RowSparse:
+    """A gradient that holds some rows only; the others are zero.
+
+    Repeated rows add up. With the hyperparameter `use_lazy` of MindSpore's style, rows that are not
+    listed keep their values and moments; otherwise they see a gradient of zero.
+
+    Args:
+        indices: row numbers, one-dimensional integers of at least 0; repetition is allowed.
+        values: one row for each index: ``values.shape[0] == len(indices)``.
+
+    Raises:
+        TypeError: `indices` are not integers, or `values` not real numbers.
+        ValueError: `indices` is not one-dimensional or the lengths differ.
+
+    >>> gradient = RowSparse([2, 0, 2], np.ones((3, 4), np.float32))
+    >>> gradient.dense((5, 4))[:, 0]
+    array([1., 0., 2., 0., 0.], dtype=float32)
+    """
+
+    __slots__ = ("indices", "values")
+
+    def __init__(self, indices: ArrayLike, values: ArrayLike) -> None:
+        rows, data = np.asarray(indices), real_array(values, "RowSparse values")
+        if rows.size == 0:
+            rows = rows.astype(np.intp)
+        if rows.dtype.kind not in "iu":
+            raise TypeError(f"RowSparse indices must be whole numbers, got dtype {rows.dtype}")
+        if rows.ndim != 1 or data.ndim < 1 or len(data) != len(rows):
+            raise ValueError(
+                f"RowSparse needs one row of values for each index; got indices of shape {rows.shape} "
+                f"and values of shape {data.shape}"
+            )
+        self.indices = rows.astype(np.intp)
+        self.values = data
+
+    def merged(self, shape: tuple[int, ...], name: str, dtype: np.dtype[Any]) -> tuple[NDArray[np.intp], Array]:
+        """Sorted unique rows and the sums of their values in `dtype`, in the order they were given."""
+        if not shape or self.values.shape[1:] != shape[1:]:
+            raise ValueError(
+                f"the gradient of {name} has rows of shape {self.values.shape[1:]}, but the parameter has "
+                f"shape {shape}; give values of shape {(len(self.indices), *shape[1:])}"
+            )
+        if self.indices.size and (self.indices.min() < 0 or self.indices.max() >= shape[0]):
+            bad = self.indices.min() if self.indices.min() < 0 else self.indices.max()
+            raise ValueError(f"the gradient of {name} names row {bad}, but rows run from 0 to {shape[0] - 1}")
+        unique, inverse = np.unique(self.indices, return_inverse=True)
+        values = self.values.astype(dtype, copy=False)
+        if len(unique) == len(self.indices):
+            return unique, values[np.argsort(self.indices)]
+        sums = np.zeros((len(unique), *shape[1:]), dtype)
+        with np.errstate(all="ignore"):
+            np.add.at(sums, inverse.reshape(-1), values)
+        return unique, sums
+
+    def dense(self, shape: tuple[int, ...]) -> Array:
+        """The gradient as an array of `shape`."""
+        indices, values = self.merged(shape, "the parameter", self.values.dtype)
+        out = np.zeros(shape, self.values.dtype)
+        out[indices] = values
+        return out
+
+    def __repr__(self) -> str:
+        return f"RowSparse(indices of {len(self.indices)} rows, values of shape {self.values.shape})"
+
+
+def real_array(value: object, what: str) -> Array:
+    """`value` as an array of real numbers; anything else is refused."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{what} is a masked array; pass value.filled(0) or value.data")
+    array = np.asarray(value)
+    if array.dtype.kind in "iu":
+        return array.astype(np.float64)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise TypeError(f"{what} must hold float16, float32 or float64 numbers, got dtype {array.dtype}")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check_parameter(array: object, name: str) -> None:
+    """Refuse what cannot be updated in place."""
+    if not isinstance(array, np.ndarray):
+        hint = "numpy.array(value)" if isinstance(array, (np.generic, float, int, list, tuple)) else "a numpy.ndarray"
+        raise TypeError(f"{name} must be a NumPy array, which is updated in place; got {type(array).__name__}: use {hint}")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; pass its .data")
+    if array.dtype not in DTYPES:
+        hint = "another byte order" if array.dtype.newbyteorder("=") in DTYPES else f"dtype {array.dtype}"
+        raise TypeError(f"{name} has {hint}; expected float16, float32 or float64: convert it with .astype()")
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only and cannot be updated in place; pass a copy or set its writeable flag")
+    if _overlaps_itself(array):
+        raise ValueError(f"{name} has elements that share memory (strides {array.strides}); pass a copy")
+
+
+def _overlaps_itself(array: Array) -> bool:
+    extent = array.itemsize
+    axes = sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True) if size > 1)
+    for stride, size in axes:
+        if stride < extent:
+            return array.size > 0
+        extent = stride * (size - 1) + extent
+    return False
+
+
+def bounds(array: Array) -> tuple[int, int]:
+    """First address of an array's memory and the one after its last."""
+    start: int = array.__array_interface__["data"][0]
+    if array.size == 0:
+        return start, start
+    low = high = start
+    for stride, size in zip(array.strides, array.shape, strict=True):
+        if stride < 0:
+            low += stride * (size - 1)
+        else:
+            high += stride * (size - 1)
+    return low, high + array.itemsize
+
+
+def identity(array: Array) -> tuple[int, tuple[int, ...], tuple[int, ...], str]:
+    """What tells two views of the same elements to be the same parameter."""
+    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
+
+
+def check_apart(arrays: Sequence[Array], names: Sequence[str], error: type[Exception]) -> None:
+    """Refuse parameters that share memory."""
+    spans = sorted((*bounds(array), index) for index, array in enumerate(arrays) if array.size)
+    reach = 0
+    open_spans: list[tuple[int, int]] = []
+    for low, high, index in spans:
+        if low < reach:
+            for end, other in open_spans:
+                if low < end and np.shares_memory(arrays[index], arrays[other]):
+                    raise error(
+                        f"{names[other]} and {names[index]} share memory, so one update would disturb the other; "
+                        f"pass each parameter once, or copies"
+                    )
+            open_spans.append((high, index))
+        else:
+            open_spans = [(high, index)]
+        reach = max(reach, high)

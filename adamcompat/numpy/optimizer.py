@@ -1,0 +1,198 @@
+"""What both calling conventions share: hyperparameters, state, locking, copying."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat.hyperparameters import Hyperparameters, exception, resolve, unknown_keyword
+from adamcompat.mapping.model import Adapter, Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.arrays import Array, Parameter, check_apart, check_parameter, identity
+from adamcompat.numpy.engine import Engine, Group
+from adamcompat.schedules import Schedule
+
+LearningRate: TypeAlias = float | Sequence[float] | NDArray[Any] | Callable[[int], Any] | Callable[[], Any]
+Decay: TypeAlias = float | Callable[[int], Any] | Callable[[], Any]
+Beta: TypeAlias = float | Callable[[], float]
+Variable: TypeAlias = Array | Parameter
+Parameters: TypeAlias = Iterable[Variable] | Iterable[Mapping[str, Any]]
+
+# What decides which state there is cannot change once there is state.
+_FIXED_BY_STATE = ("amsgrad", "use_ema", "accumulation_steps")
+
+
+class NumPyAdam:
+    """Base of the adapters on NumPy arrays; use one of its subclasses."""
+
+    _adapter: ClassVar[str]
+    _step_shape: ClassVar[tuple[int, ...]] = ()
+    _step_dtype: ClassVar[type[np.integer[Any]]] = np.int64
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
+        if numerics not in MAPPING.numerics:
+            raise ValueError(f"numerics must be one of {', '.join(MAPPING.numerics)}; got {numerics!r}")
+        adapter = self._own_adapter()
+        self._hyper = resolve(adapter, given, extra)
+        self._given = {**given, **extra}
+        self._numerics = numerics
+        self._engine = Engine(
+            self._dialect(),
+            MAPPING.numerics[numerics],
+            self._current,
+            np.zeros(self._step_shape, self._step_dtype),
+            self._error("wrong_gradients"),
+        )
+        self._lock = threading.RLock() if self._hyper["use_locking"] else None
+        self._set_rate(self._hyper.schedules["learning_rate"])
+        for dialect, fact in MAPPING.borrowed(adapter):
+            if fact.name in extra:
+                warnings.warn(
+                    f"{fact.name!r} is a keyword of {dialect.title}, honoured here: "
+                    f"{MAPPING.canonical[fact.canonical].about} {fact.note}",
+                    UserWarning,
+                    stacklevel=4,
+                )
+
+    @classmethod
+    def _own_adapter(cls) -> Adapter:
+        return next(adapter for adapter in MAPPING.adapters if adapter.name == cls._adapter)
+
+    @classmethod
+    def _dialect(cls) -> Dialect:
+        return MAPPING.dialects[cls._own_adapter().dialect]
+
+    @classmethod
+    def _error(cls, kind: str) -> type[Exception]:
+        return exception(getattr(cls._dialect().errors, kind))
+
+    def _current(self) -> Hyperparameters:
+        return self._hyper
+
+    def _set_rate(self, schedule: Schedule) -> None:
+        if schedule.constant:
+            self._engine.rate[...] = schedule.at(0)
+
+    # A hyperparameter is an attribute under its native name; assigning to it validates it.
+
+    def __getattr__(self, name: str) -> Any:
+        hyper = self.__dict__.get("_hyper")
+        if hyper is not None and name in hyper.native:
+            return hyper.native[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{self._hint(name)}")
+
+    def _hint(self, name: str) -> str:
+        if name.startswith("_") or not any(d.find(name) for d in MAPPING.dialects.values()):
+            return ""
+        return f": {unknown_keyword(name, self._own_adapter())}"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        hyper: Hyperparameters | None = self.__dict__.get("_hyper")
+        if name.startswith("_") or hyper is None or hasattr(type(self), name):
+            object.__setattr__(self, name, value)
+            return
+        if name not in hyper.native:
+            if hint := self._hint(name):
+                raise AttributeError(f"cannot set {name!r}{hint}")
+            object.__setattr__(self, name, value)
+            return
+        fact = self._dialect().find(name)
+        if fact is not None and self._engine.slots and fact.canonical in _FIXED_BY_STATE:
+            raise AttributeError(f"{name!r} decides which state is kept and cannot change after the first step")
+        given = {**self._given, name: value}
+        signature = {item.name for item in self._dialect().parameters}
+        self._hyper = resolve(
+            self._own_adapter(),
+            {key: item for key, item in given.items() if key in signature},
+            {key: item for key, item in given.items() if key not in signature},
+        )
+        self._given = given
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_lock": self._lock is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__["_lock"] = threading.RLock() if state["_lock"] else None
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate: a number, or the list or callable that was given.
+
+        Assigning a number, list or callable replaces it from the next step on.
+        """
+        schedule = self._hyper.schedules["learning_rate"]
+        return float(self._engine.rate) if schedule.constant else schedule.given
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate) -> None:
+        fact = self._dialect().named("learning_rate")
+        assert fact is not None
+        schedule = Schedule(value, fact.name, fact.range, self._error("wrong_type"), self._error("out_of_range"))
+        self._hyper.schedules["learning_rate"] = schedule
+        self._hyper.values["learning_rate"] = schedule
+        self._given[fact.name] = value
+        self._set_rate(schedule)
+
+    def _guard(self) -> Any:
+        return self._lock if self._lock is not None else nullcontext()
+
+    def _add(self, variables: Sequence[Variable], groups: Sequence[Group], decays: Callable[[int, str], bool]) -> None:
+        """Create state for all parameters, or for none if one is refused."""
+        start = len(self._engine.slots)
+        names: list[str] = []
+        arrays: list[Array] = []
+        for position, variable in enumerate(variables):
+            name = variable.name if isinstance(variable, Parameter) else None
+            names.append(name if name is not None else f"parameter_{start + position}")
+            array = variable.data if isinstance(variable, Parameter) else variable
+            check_parameter(array, f"parameter {names[-1]!r}" if name else f"parameter {position}")
+            arrays.append(array)
+        seen: dict[Any, str] = {}
+        for array, name in zip(arrays, names, strict=True):
+            key = identity(array)
+            if key in seen and array.size:
+                raise self._error("repeated_parameter")(
+                    f"{seen[key]} and {name} are the same array; pass each parameter once"
+                )
+            seen[key] = name
+        check_apart(arrays, names, self._error("repeated_parameter"))
+        for position, (array, name) in enumerate(zip(arrays, names, strict=True)):
+            self._engine.add(array, name, groups[position], decays=decays(position, name))
+
+    def _state(self) -> list[tuple[str, str, Array]]:
+        """Role, name and live array of everything that is kept, in the order of the original."""
+        engine, found = self._engine, []
+        single: dict[str, Array | None] = {
+            "step": engine.iterations,
+            "learning_rate": engine.rate if self._hyper.schedules["learning_rate"].constant else None,
+        }
+        betas = engine.powers.get(np.dtype(np.float32))
+        for position, role in enumerate(("beta1_power", "beta2_power")):
+            single[role] = betas[position : position + 1].reshape(()) if betas is not None else None
+        for block in self._dialect().slots:
+            for slot in block:
+                if not slot.per_parameter and single.get(slot.role) is not None:
+                    array = single[slot.role]
+                    assert array is not None
+                    found.append((slot.role, slot.template, array))
+            for entry in engine.slots:
+                kept = {
+                    "parameter": entry.array,
+                    "first_moment": entry.m,
+                    "second_moment": entry.v,
+                    "maximum_second_moment": entry.vhat,
+                    "average": entry.average,
+                    "accumulated_gradient": entry.accumulated,
+                }
+                for slot in block:
+                    array = kept.get(slot.role)
+                    if slot.per_parameter and array is not None:
+                        found.append((slot.role, slot.name_for(entry.name), array))
+        return found

@@ -1,0 +1,89 @@
+"""Mapping tables as text: rich, Markdown, JSON, CSV, HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from adamcompat.mapping.compare import Row
+from adamcompat.mapping.model import Mapping
+
+Renderer = Callable[[Mapping, str, str, Sequence[Row]], str]
+
+
+def headings(mapping: Mapping, source: str, target: str) -> tuple[str, ...]:
+    """Titles of the columns."""
+    a, b = mapping.dialects[source].title, mapping.dialects[target].title
+    return a, "default", b, "default", "category", "note"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row as text, without the kind."""
+    return (
+        row.source or "-",
+        row.source_default or "-",
+        row.target or "-",
+        row.target_default or "-",
+        row.category,
+        row.note,
+    )
+
+
+def markdown(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
+    """A table in GitHub's Markdown."""
+    lines = [headings(mapping, source, target), ("---",) * 6]
+    for row in table:
+        code = [f"`{cell}`" if cell != "-" else cell for cell in cells(row)[:4]]
+        lines.append((*code, *cells(row)[4:]))
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def as_json(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
+    """An object with the two dialects and a list of rows."""
+    ends = {
+        side: {"dialect": name, "title": mapping.dialects[name].title, "target": mapping.dialects[name].target}
+        for side, name in (("source", source), ("target", target))
+    }
+    return json.dumps({**ends, "rows": [asdict(row) for row in table]}, indent=2) + "\n"
+
+
+def as_csv(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
+    """Comma-separated values with a line of headings."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("kind", source, f"{source}_default", target, f"{target}_default", "category", "note"))
+    for row in table:
+        writer.writerow(
+            (row.kind, row.source or "", row.source_default, row.target or "", row.target_default, row.category, row.note)
+        )
+    return out.getvalue()
+
+
+def as_html(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
+    """A page that needs nothing else."""
+    titles = headings(mapping, source, target)
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    body = ""
+    for row in table:
+        code = "".join(
+            f"<td><code>{html.escape(cell)}</code></td>" if cell != "-" else "<td>-</td>" for cell in cells(row)[:4]
+        )
+        body += f"<tr>{code}<td>{html.escape(row.category)}</td><td>{html.escape(row.note)}</td></tr>\n"
+    title = html.escape(f"Adam: {titles[0]} to {titles[2]}")
+    style = (
+        "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24;"
+        "background:#fff}table{border-collapse:collapse;width:100%}th,td{border-bottom:1px solid #d8dee4;"
+        "padding:.4rem .6rem;text-align:left;vertical-align:top}th{background:#f3f5f7}code{white-space:nowrap}"
+    )
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{style}</style></head>\n<body>\n<h1>{title}</h1>\n<table>\n<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{body}</tbody>\n</table>\n</body>\n</html>\n"
+    )
+
+
+RENDERERS: dict[str, Renderer] = {"markdown": markdown, "json": as_json, "csv": as_csv, "html": as_html}

@@ -1,0 +1,119 @@
+"""Values that may change from step to step: numbers, lists, callables."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from adamcompat.mapping.model import Interval
+
+
+def takes_step(function: Callable[..., Any]) -> bool:
+    """Whether `function` wants the step as its argument.
+
+    >>> takes_step(lambda step: 0.1), takes_step(lambda: 0.1)
+    (True, False)
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return any(p.default is p.empty for p in positional) or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+class Schedule:
+    """A number for each step.
+
+    Args:
+        value: a number; a list or one-dimensional array with one value a step; or a callable of the
+            step (an int, 0 at the first) or of nothing.
+        name: what it is called, for errors.
+        interval: where its values must lie; None allows every finite number.
+        wrong_type: the exception for a value that is no number.
+        out_of_range: the exception for a number outside `interval`.
+
+    >>> Schedule([0.1, 0.01], "learning_rate").at(1)
+    0.01
+    >>> Schedule(lambda step: 0.1 / (step + 1), "learning_rate").at(4)
+    0.02
+    """
+
+    __slots__ = ("_call", "_interval", "_list", "_number", "_out_of_range", "_wrong_type", "given", "name")
+
+    def __init__(
+        self,
+        value: Any,
+        name: str,
+        interval: Interval | None = None,
+        wrong_type: type[Exception] = TypeError,
+        out_of_range: type[Exception] = ValueError,
+    ) -> None:
+        self.name = name
+        self._interval = interval
+        self._wrong_type = wrong_type
+        self._out_of_range = out_of_range
+        self._number: float | None = None
+        self._list: tuple[float, ...] | None = None
+        self._call: Callable[[int], Any] | None = None
+        self.given = value
+        if callable(value):
+            self._call = value if takes_step(value) else lambda step: value()
+        elif isinstance(value, (str, bytes, bool, dict)) or value is None:
+            raise self._no_number(value)
+        elif isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0:
+            values = list(value)
+            if not values:
+                raise self._out_of_range(f"{name} is an empty list; give one value for each step")
+            self._list = tuple(self._check(item, f"{name}[{index}]") for index, item in enumerate(values))
+            self.given = list(self._list)
+        else:
+            self._number = self._check(value, name)
+
+    @property
+    def constant(self) -> bool:
+        """Whether every step has the same value."""
+        return self._number is not None
+
+    def at(self, step: int) -> float:
+        """The value of a step, counted from 0.
+
+        Raises:
+            RuntimeError: a list has no value for this step.
+            TypeError, ValueError: a callable returned no number, or one that is out of range.
+        """
+        if self._number is not None:
+            return self._number
+        if self._list is not None:
+            if step >= len(self._list):
+                raise RuntimeError(
+                    f"{self.name} is a list of {len(self._list)} values, but this is step {step + 1}; "
+                    f"give one value for each step, or a callable"
+                )
+            return self._list[step]
+        assert self._call is not None
+        return self._check(self._call(step), f"{self.name}({step})")
+
+    def _check(self, value: Any, what: str) -> float:
+        if isinstance(value, (bool, str, bytes)):
+            raise self._no_number(value, what)
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise self._no_number(value, what) from None
+        if array.size != 1:
+            raise self._no_number(value, what)
+        number = float(array.reshape(()))
+        if not np.isfinite(number) or (self._interval is not None and not self._interval.contains(number)):
+            where = str(self._interval) if self._interval is not None else "the finite numbers"
+            raise self._out_of_range(f"{what} must lie in {where}, got {number!r}")
+        return number
+
+    def _no_number(self, value: Any, what: str | None = None) -> Exception:
+        return self._wrong_type(
+            f"{what or self.name} must be a number, a list of numbers, or a callable of the step or of nothing; "
+            f"got {value!r} ({type(value).__name__})"
+        )
