@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adamcompat.numpy import Parameter, RowSparse
-    from adamcompat.numpy.adapters import *  # noqa: F403
+    from adamcompat.numpy import *  # noqa: F403
 
 __version__ = "0.1.0"
 

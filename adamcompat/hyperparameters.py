@@ -10,8 +10,8 @@ from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adamcompat.mapping.tables import MAPPING
 from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 
 _NUMBER_TYPES = ("number", "float", "integer", "beta")
@@ -38,8 +38,7 @@ class Hyperparameters:
 
 def exception(name: str) -> type[Exception]:
     """The built-in exception that a dialect names."""
-    found = getattr(builtins, name)
-    assert issubclass(found, Exception)
+    found: type[Exception] = getattr(builtins, name)
     return found
 
 
@@ -145,7 +144,9 @@ def _check_conflicts(dialect: Dialect, adapter: Adapter, native: AbstractMapping
     for conflict in dialect.conflicts:
         set_ = [name for name in conflict.pair if native.get(name) not in (None, False)]
         if len(set_) == 2:
-            why = "" if conflict.original == "raises" else f" ({dialect.target} would ignore one of them without a word)"
+            why = (
+                "" if conflict.original == "raises" else f" ({dialect.target} would ignore one of them without a word)"
+            )
             raise exception(dialect.errors.conflict)(
                 f"{adapter.name}: {set_[0]!r} and {set_[1]!r} exclude each other{why}; set only one, "
                 f"got {set_[0]}={native[set_[0]]!r} and {set_[1]}={native[set_[1]]!r}"

@@ -58,7 +58,15 @@ def as_csv(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> 
     writer.writerow(("kind", source, f"{source}_default", target, f"{target}_default", "category", "note"))
     for row in table:
         writer.writerow(
-            (row.kind, row.source or "", row.source_default, row.target or "", row.target_default, row.category, row.note)
+            (
+                row.kind,
+                row.source or "",
+                row.source_default,
+                row.target or "",
+                row.target_default,
+                row.category,
+                row.note,
+            )
         )
     return out.getvalue()
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Generate everything that follows from mapping.yaml.
 
-    python scripts/generate.py            write the files
-    python scripts/generate.py --check    exit 1 and name the command if a file is out of date
+python scripts/generate.py            write the files
+python scripts/generate.py --check    exit 1 and name the command if a file is out of date
 """
 
 from __future__ import annotations
@@ -28,20 +28,62 @@ HEAD = "# Generated from mapping.yaml by scripts/generate.py; edit that file, no
 MEND = "python scripts/generate.py"
 MARK = re.compile(r"(<!-- generated: table (\w+) (\w+) -->\n).*?(<!-- end of generated table -->)", re.DOTALL)
 
-HINTS = {
-    "number": "float",
-    "float": "float",
-    "integer": "int",
-    "flag": "bool",
-    "text": "str",
-    "beta": "Beta",
-    "learning_rate": "LearningRate",
-    "decay": "Decay",
-    "parameters": "Parameters",
-}
-BASES = {"apply_gradients": "ApplyGradientsAdam", "call": "CallAdam"}
-EXAMPLES = {
-    "apply_gradients": """
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A keyword-only parameter that a runtime adds to every signature."""
+
+    name: str
+    hint: str
+    default: str
+    about: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """How the adapters of one runtime look: everything but the facts.
+
+    Attributes:
+        path: the generated module.
+        about: its docstring; also what the arrays of this runtime are called.
+        arrays: what is updated, for docstrings.
+        bases: for each protocol the module and the hand-written base class.
+        hints: for each type of parameter its annotation; names in `imports` come from `hints_module`.
+        hints_module: where the names in `imports` are defined.
+        imports: names that annotations may use.
+        options: keyword-only parameters that come with every signature.
+        examples: for each protocol a doctest; {name} is the class.
+    """
+
+    path: str
+    about: str
+    arrays: str
+    bases: dict[str, tuple[str, str]]
+    hints: dict[str, str]
+    hints_module: str
+    imports: tuple[str, ...]
+    options: tuple[Option, ...]
+    examples: dict[str, str]
+
+
+PLAIN_HINTS = {"number": "float", "float": "float", "integer": "int", "flag": "bool", "text": "str"}
+
+RUNTIMES = {
+    "numpy": Runtime(
+        path="adamcompat/numpy/adapters.py",
+        about="Adapters for NumPy arrays: the exact signature of each dialect.",
+        arrays="NumPy arrays",
+        bases={
+            "apply_gradients": ("adamcompat.numpy.apply_gradients", "ApplyGradientsAdam"),
+            "call": ("adamcompat.numpy.call", "CallAdam"),
+        },
+        hints=PLAIN_HINTS
+        | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
+        hints_module="adamcompat.numpy.optimizer",
+        imports=("Beta", "Decay", "LearningRate", "Parameters"),
+        options=(Option("numerics", "str", '"canonical"', "How to round: {numerics}."),),
+        examples={
+            "apply_gradients": """
 >>> import numpy as np
 >>> weight = np.array([1.0, 2.0])
 >>> optimizer = {name}()
@@ -50,7 +92,7 @@ EXAMPLES = {
 >>> weight.round(4)
 array([0.999, 2.001])
 """,
-    "call": """
+            "call": """
 >>> import numpy as np
 >>> weight = np.array([1.0, 2.0])
 >>> optimizer = {name}([weight])
@@ -59,6 +101,8 @@ array([0.999, 2.001])
 >>> weight.round(4)
 array([0.999, 2.001])
 """,
+        },
+    ),
 }
 SOURCES = """\
 Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
@@ -102,9 +146,9 @@ def tables(mapping: Mapping) -> str:
     )
 
 
-def hint(fact: ParameterFact) -> str:
+def hint(runtime: Runtime, fact: ParameterFact) -> str:
     optional = fact.default is None and not fact.required
-    return HINTS[fact.type] + (" | None" if optional else "")
+    return runtime.hints[fact.type] + (" | None" if optional else "")
 
 
 def wrapped(text: str, first: str, rest: str) -> str:
@@ -121,63 +165,71 @@ def describe(mapping: Mapping, fact: ParameterFact, origin: str = "") -> str:
     return wrapped(text + origin, "    ", "        ")
 
 
-def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect) -> str:
-    lines = [f"Adam as {dialect.title} calls it, on NumPy arrays, which are updated in place.", ""]
+def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Runtime) -> str:
+    lines = [f"Adam as {dialect.title} calls it, on {runtime.arrays}, which are updated in place.", ""]
     lines += [f"The call is that of {dialect.target} ({dialect.versions}).", ""]
-    lines += ["m <- m + (g - m) (1 - beta1)", "v <- v + (g^2 - v) (1 - beta2)"]
-    lines += ["p <- p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)"]
-    lines[4:] = ["    " + line for line in lines[4:]]
+    lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]
+    lines += ["    p <- p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)"]
     lines += ["", "Args:"]
     lines += [describe(mapping, fact) for fact in dialect.accepted]
     for other, fact in mapping.borrowed(adapter):
         lines.append(describe(mapping, fact, f" {other.title}'s; honoured with a UserWarning."))
-    about = "; ".join(f"{entry.name!r}: {entry.about}" for entry in mapping.numerics.values())
-    lines.append(wrapped(f"numerics: How to round. {about} Default: 'canonical'.", "    ", "        "))
+    numerics = "; ".join(f'"{entry.name}", {entry.about.rstrip(".")}' for entry in mapping.numerics.values())
+    for option in runtime.options:
+        text = f"{option.name}: {option.about.format(numerics=numerics)} Default: {option.default}."
+        lines.append(wrapped(text, "    ", "        "))
     if dialect.groups:
         lines += ["", "Keys of a parameter group:"]
         lines += [describe(mapping, fact) for fact in dialect.groups]
-    errors = dialect.errors
     lines += ["", "Raises:"]
-    for kind in dataclasses.fields(errors):
-        lines.append(f"    {getattr(errors, kind.name)}: {kind.name.replace('_', ' ')}.")
-    lines += ["", "Example:", textwrap.indent(EXAMPLES[dialect.protocol].format(name=adapter.name).strip(), "    ")]
-    lines += ["", SOURCES]
+    mistakes: dict[str, list[str]] = {}
+    for kind in dataclasses.fields(dialect.errors):
+        mistakes.setdefault(getattr(dialect.errors, kind.name), []).append(kind.name.replace("_", " "))
+    lines += [f"    {error}: {', '.join(kinds)}." for error, kinds in mistakes.items()]
+    example = runtime.examples[dialect.protocol].format(name=adapter.name).strip()
+    lines += ["", "Example:", textwrap.indent(example, "    "), "", SOURCES]
     return "\n".join(lines)
 
 
-def adapter_class(mapping: Mapping, adapter: Adapter) -> str:
+def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Runtime) -> str:
     dialect = mapping.dialects[adapter.dialect]
+    facts, takes_more = dialect.parameters, dialect.kwargs or bool(adapter.borrows)
     signature = ["self"]
-    for fact in dialect.parameters:
-        signature.append(f"{fact.name}: {hint(fact)}" + ("" if fact.required else f" = {literal(fact.default)}"))
-    signature += ["*", f'numerics: str = "canonical"']
-    if dialect.kwargs or adapter.borrows:
-        signature.append("**kwargs: Any")
-    given = "".join(f"                {literal(fact.name)}: {fact.name},\n" for fact in dialect.parameters)
-    extra = "kwargs" if dialect.kwargs or adapter.borrows else "{}"
-    doc = textwrap.indent(docstring(mapping, adapter, dialect), "    ").strip()
+    signature += [
+        f"{fact.name}: {hint(runtime, fact)}" + ("" if fact.required else f" = {literal(fact.default)}")
+        for fact in facts
+    ]
+    signature += ["*"] if runtime.options else []
+    signature += [f"{option.name}: {option.hint} = {option.default}" for option in runtime.options]
+    signature += ["**kwargs: Any"] if takes_more else []
+    given = "".join(f"                {literal(fact.name)}: {fact.name},\n" for fact in facts)
+    passed = [f"{{\n{given}            }}", "kwargs" if takes_more else "{}"]
+    passed += [f"{option.name}={option.name}" for option in runtime.options]
+    doc = textwrap.indent(docstring(mapping, adapter, dialect, runtime), "    ").strip()
     return (
-        f"class {adapter.name}({BASES[dialect.protocol]}):\n"
+        f"class {adapter.name}({runtime.bases[dialect.protocol][1]}):\n"
         f'    """{doc}\n    """\n\n'
         f"    _adapter = {literal(adapter.name)}\n\n"
-        "    def __init__(\n        " + ",\n        ".join(signature) + ",\n    ) -> None:\n"
-        f"        super().__init__(\n            {{\n{given}            }},\n            {extra},\n            numerics,\n        )\n"
+        f"    def __init__(\n        {(',' + chr(10) + ' ' * 8).join(signature)},\n    ) -> None:\n"
+        f"        super().__init__(\n            {(',' + chr(10) + ' ' * 12).join(passed)},\n        )\n"
     )
 
 
-def adapters(mapping: Mapping) -> str:
-    """adamcompat/numpy/adapters.py"""
-    chosen = [adapter for adapter in mapping.adapters if adapter.runtime == "numpy"]
-    classes = "\n\n".join(adapter_class(mapping, adapter) for adapter in chosen)
-    bases = sorted({BASES[mapping.dialects[adapter.dialect].protocol] for adapter in chosen})
-    modules = {"ApplyGradientsAdam": "apply_gradients", "CallAdam": "call"}
-    imports = "".join(f"from adamcompat.numpy.{modules[base]} import {base}\n" for base in bases)
-    hints = [name for name in ("Beta", "Decay", "LearningRate", "Parameters") if re.search(rf": {name}\b", classes)]
+def adapters(mapping: Mapping, name: str) -> str:
+    """The module with all adapters of one runtime."""
+    runtime = RUNTIMES[name]
+    chosen = [adapter for adapter in mapping.adapters if adapter.runtime == name]
+    classes = "\n\n".join(adapter_class(mapping, adapter, runtime) for adapter in chosen)
+    bases = sorted({runtime.bases[mapping.dialects[adapter.dialect].protocol] for adapter in chosen})
+    used = [item for item in runtime.imports if re.search(rf": {item}\b", classes)]
+    imports = [f"from {module} import {base}" for module, base in bases]
+    imports += [f"from {runtime.hints_module} import {', '.join(used)}"] if used else []
     listed = "".join(f"    {literal(adapter.name)},\n" for adapter in chosen)
+    head = "from __future__ import annotations\n\nfrom typing import Any\n\n"
     return (
-        f'{HEAD}# ruff: noqa: E501, RUF100\n"""Adapters for NumPy arrays: the exact signature of each dialect."""\n\n'
-        f"from __future__ import annotations\n\nfrom typing import Any\n\n{imports}"
-        f"from adamcompat.numpy.optimizer import {', '.join(hints)}\n\n__all__ = [\n{listed}]\n\n\n{classes}"
+        f'{HEAD}# ruff: noqa: E501, RUF100\n"""{runtime.about}"""\n\n{head}'
+        + "".join(f"{line}\n" for line in sorted(imports))
+        + f"\n__all__ = [\n{listed}]\n\n\n{classes}"
     )
 
 
@@ -191,7 +243,7 @@ def outputs(mapping: Mapping, home: Path) -> dict[Path, str]:
     page = home / "README.md"
     return {
         home / "adamcompat/mapping/tables.py": tables(mapping),
-        home / "adamcompat/numpy/adapters.py": adapters(mapping),
+        **{home / runtime.path: adapters(mapping, name) for name, runtime in RUNTIMES.items()},
         page: readme(mapping, page.read_text(encoding="utf-8")),
     }
 
@@ -206,9 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
     except MappingError as error:
         print(error, file=sys.stderr)
         return 1
-    stale = [
-        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if options.check:
         for path in stale:
             print(f"{path.relative_to(options.root)} is out of date; run: {MEND}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -17,7 +18,11 @@ def compiled() -> ModuleType | None:
         ValueError: ADAMCOMPAT_EXECUTOR is neither ``numpy`` nor ``numba``.
         ModuleNotFoundError: it is ``numba``, and Numba is not installed.
     """
-    asked = os.environ.get(VARIABLE, "")
+    return _executor(os.environ.get(VARIABLE, ""))
+
+
+@cache
+def _executor(asked: str) -> ModuleType | None:
     if asked not in ("", "numpy", "numba"):
         raise ValueError(f"{VARIABLE} must be numpy or numba, got {asked!r}")
     if asked == "numpy":

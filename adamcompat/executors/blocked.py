@@ -28,9 +28,7 @@ def _same(a: Any) -> Any:
     return a
 
 
-_SEPARATE = Operations(
-    lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, _same
-)
+_SEPARATE = Operations(lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, _same)
 _update_separate = make_update(_SEPARATE)
 _update_fused = make_update(Operations(_fma, lambda a, x, b, y: _fma(a, x, b * y), np.sqrt, np.maximum, _same))
 _update_tail = make_update(

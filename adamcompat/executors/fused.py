@@ -8,6 +8,7 @@ of the interpreter; work above a measured size is split between threads.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from typing import Any
 
 import numba as nb
 import numpy as np
-from numba.core import types
+from numba import types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
@@ -108,7 +109,7 @@ def _choose(flag: Any, chosen: Any, other: Any) -> Any:
     """`other` where `flag` is None, else `chosen`; decided by type, so the two may differ in type."""
 
 
-@overload(_choose)  # type: ignore[untyped-decorator]
+@overload(_choose)
 def _choose_by_type(flag, chosen, other):  # type: ignore[no-untyped-def]  # Numba compares signatures to the letter
     if isinstance(flag, types.NoneType):
         return lambda flag, chosen, other: other
@@ -139,9 +140,7 @@ def _sweep(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, fuse
             else:
                 p[i], m[i], v[i], _ = _update_fused(p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1)
         else:
-            p[i], m[i], v[i], vhat[i] = _update_separate(
-                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1
-            )
+            p[i], m[i], v[i], vhat[i] = _update_separate(p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1)
 
 
 @nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
@@ -178,6 +177,7 @@ def _build(digest: str) -> Any:
     def run(
         addresses: Any,
         offsets: Any,
+        kinds: Any,
         rows: Any,
         program_start: Any,
         codes: Any,
@@ -208,8 +208,9 @@ def _build(digest: str) -> Any:
             g = nb.carray(_pointer(addresses[k, 1], gradient_like), size)
             m = nb.carray(_pointer(addresses[k, 2], like), size)
             v = nb.carray(_pointer(addresses[k, 3], like), size)
-            row = rows[k]
-            first, last = program_start[k], program_start[k + 1]
+            kind = kinds[k]
+            row = rows[kind]
+            first, last = program_start[kind], program_start[kind + 1]
             tail = size - size % tail_block
             direct = convert is None and first == last
             block = hi - lo if direct else _SCRATCH
@@ -235,10 +236,10 @@ _run = _build(_digest())
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """The programs of many tensors in the form that compiled code reads.
+    """Programs in the form that compiled code reads.
 
     Attributes:
-        starts: where each tensor's instructions begin; one more entry than tensors.
+        starts: where each program begins; one more entry than programs.
         codes: the stage of each instruction.
         scalars: its two scalars, in the dtype of the parameters.
     """
@@ -249,7 +250,7 @@ class Programs:
 
     @classmethod
     def of(cls, programs: Sequence[Program], dtype: np.dtype[Any]) -> Programs:
-        """Flatten one program a tensor."""
+        """Flatten programs."""
         starts = np.zeros(len(programs) + 1, np.int64)
         np.cumsum([len(program) for program in programs], out=starts[1:])
         flat = [step for program in programs for step in program]
@@ -261,7 +262,7 @@ class Programs:
 
 
 def row(coefficients: Coefficients) -> tuple[Any, ...]:
-    """The scalars of one tensor as compiled code reads them."""
+    """The scalars of an update as compiled code reads them."""
     beta1 = 0.0 if coefficients.beta1 is None else coefficients.beta1
     return coefficients.alpha, coefficients.c1, coefficients.c2, coefficients.epsilon, beta1
 
@@ -305,6 +306,7 @@ _pool = _Pool()
 def update_all(
     addresses: NDArray[np.int64],
     offsets: NDArray[np.int64],
+    kinds: NDArray[np.int64],
     rows: NDArray[Any],
     programs: Programs,
     *,
@@ -321,8 +323,9 @@ def update_all(
             `rows` (the gradient: of `gradient_dtype`) and overlaps no other, except that a gradient
             may be its own parameter.
         offsets: element counts summed up, starting with 0; one more entry than tensors.
-        rows: the scalars of each tensor, from `row`.
-        programs: the stages before each update.
+        kinds: the kind of each tensor; tensors of one kind share scalars and program.
+        rows: the scalars of each kind, from `row`.
+        programs: the stages before the update, for each kind.
         gradient_dtype: float32 or float64.
         amsgrad, nesterov: which form of the update.
         contraction: where to round once.
@@ -340,14 +343,14 @@ def update_all(
     )
 
     def part(begin: int, end: int) -> None:
-        _run(addresses, offsets, rows, programs.starts, programs.codes, programs.scalars, begin, end, *flags)
+        _run(addresses, offsets, kinds, rows, programs.starts, programs.codes, programs.scalars, begin, end, *flags)
 
     threads = min(thread_count(), total // THREADS_ABOVE + 1)
     if threads == 1:
         part(0, total)
         return
     cuts = [total * i // threads for i in range(threads + 1)]
-    workers = [_pool.get(threads - 1).submit(part, begin, end) for begin, end in zip(cuts[1:-1], cuts[2:], strict=True)]
+    workers = [_pool.get(threads - 1).submit(part, *ends) for ends in itertools.pairwise(cuts[1:])]
     part(cuts[0], cuts[1])
     for worker in workers:
         worker.result()

@@ -81,7 +81,9 @@ def _section(
 
 def _counterpart(fact: ParameterFact, others: tuple[ParameterFact, ...]) -> ParameterFact | None:
     """The parameter that means the same; failing that, the one of the same name."""
-    same_meaning = [o for o in others if o.canonical == fact.canonical and (o.alias_of is None) == (fact.alias_of is None)]
+    same_meaning = [
+        o for o in others if o.canonical == fact.canonical and (o.alias_of is None) == (fact.alias_of is None)
+    ]
     same_name = [o for o in others if o.name == fact.name]
     return next(iter(same_meaning + same_name), None)
 
@@ -107,9 +109,7 @@ def default_text(fact: ParameterFact | None) -> str:
     return "required" if fact.required else repr(fact.default)
 
 
-def _category(
-    mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None
-) -> str:
+def _category(mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None) -> str:
     if fact is None or other is None:
         return ONLY.format(title=(a if other is None else b).title)
     if fact.canonical != other.canonical:
@@ -159,7 +159,10 @@ def _calls(a: Dialect, b: Dialect) -> list[Row]:
     for method in (ours, theirs):
         arguments = ", ".join(argument.name for argument in method.arguments if argument.canonical is not None)
         names.append(f"{method.name}({arguments})")
-    how = {"apply_gradients": "pairs of gradient and parameter at each step", "call": "the gradients alone, in the order of the parameters"}
+    how = {
+        "apply_gradients": "pairs of gradient and parameter at each step",
+        "call": "the gradients alone, in the order of the parameters",
+    }
     note = " ".join(f"{dialect.title} takes {how[dialect.protocol]}." for dialect in (a, b))
     category = SAME if names[0] == names[1] else RENAMED
     return [Row("call", names[0], "", names[1], "", category, note if a.protocol != b.protocol else "")]

@@ -419,7 +419,7 @@ def _slots(node: _Node) -> tuple[tuple[Slot, ...], ...]:
             seen.add(role)
             block.append(Slot(role, child.text()))
         blocks.append(tuple(block))
-    if not _NEEDED_SLOTS <= seen:
+    if not seen >= _NEEDED_SLOTS:
         missing = ", ".join(sorted(_NEEDED_SLOTS - seen))
         raise node.error(f"a dialect keeps its moments somewhere: slots without {missing}")
     return tuple(blocks)

@@ -57,20 +57,15 @@ class TFStyleAdam(ApplyGradientsAdam):
             with a UserWarning.
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
-        numerics: How to round. 'canonical': Scalars in float64, rounded once; the same bits under
-            either calling convention.; 'keras3': As keras.optimizers.Adam on TensorFlow.; 'tf26': As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel.; 'tf1': As
-            tf.compat.v1.train.AdamOptimizer.; 'mindspore': As mindspore.nn.Adam on a CPU with FMA.
-            Default: 'canonical'.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA.
+            Default: "canonical".
 
     Raises:
-        ValueError: unknown keyword.
+        ValueError: unknown keyword, out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
         TypeError: wrong type.
-        ValueError: out of range.
-        ValueError: conflict.
-        ValueError: unknown parameter.
-        ValueError: repeated parameter.
-        ValueError: wrong gradients.
 
     Example:
         >>> import numpy as np
@@ -127,7 +122,7 @@ class TFStyleAdam(ApplyGradientsAdam):
                 "name": name,
             },
             kwargs,
-            numerics,
+            numerics=numerics,
         )
 
 
@@ -164,11 +159,11 @@ class MindSporeStyleAdam(CallAdam):
             untouched. Default: False.
         use_offload: Run the update on the host CPU. NumPy arrays are always updated there. Default:
             False.
-        numerics: How to round. 'canonical': Scalars in float64, rounded once; the same bits under
-            either calling convention.; 'keras3': As keras.optimizers.Adam on TensorFlow.; 'tf26': As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel.; 'tf1': As
-            tf.compat.v1.train.AdamOptimizer.; 'mindspore': As mindspore.nn.Adam on a CPU with FMA.
-            Default: 'canonical'.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA.
+            Default: "canonical".
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -182,11 +177,7 @@ class MindSporeStyleAdam(CallAdam):
     Raises:
         KeyError: unknown keyword.
         TypeError: wrong type.
-        ValueError: out of range.
-        ValueError: conflict.
-        ValueError: unknown parameter.
-        ValueError: repeated parameter.
-        ValueError: wrong gradients.
+        ValueError: out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
 
     Example:
         >>> import numpy as np
@@ -233,5 +224,5 @@ class MindSporeStyleAdam(CallAdam):
                 "use_amsgrad": use_amsgrad,
             },
             kwargs,
-            numerics,
+            numerics=numerics,
         )

@@ -24,7 +24,7 @@ class ApplyGradientsAdam(NumPyAdam):
         super().__init__(given, extra, numerics)
         self._variables: list[Variable] = []
         self._index: dict[Any, int] = {}
-        self._last: tuple[list[int], list[int]] | None = None
+        self._last: tuple[list[int], tuple[int, ...]] | None = None
         self._excluded: set[Any] = set()
         self._excluded_names: re.Pattern[str] | None = None
 
@@ -117,14 +117,15 @@ class ApplyGradientsAdam(NumPyAdam):
                 nothing has changed.
         """
         pairs = list(grads_and_vars)
-        for pair in pairs:
-            if type(pair) is not tuple and (not isinstance(pair, Sequence) or len(pair) != 2):
-                raise self._error("wrong_type")(
-                    f"apply_gradients takes pairs (gradient, variable), as in zip(gradients, variables); got {pair!r}"
-                )
         if not pairs:
             raise self._error("wrong_gradients")("No gradients provided for any variable: the list of pairs is empty.")
-        self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+        try:
+            gradients, variables = zip(*pairs, strict=True)
+        except (TypeError, ValueError):
+            raise self._error("wrong_gradients")(
+                "apply_gradients takes pairs (gradient, variable), as in zip(gradients, variables)"
+            ) from None
+        self.apply(gradients, variables)
         return int(self._engine.iterations)
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Variable] | None = None) -> None:
@@ -147,16 +148,17 @@ class ApplyGradientsAdam(NumPyAdam):
         variables = self._variables if trainable_variables is None else list(trainable_variables)
         if len(gradients) != len(variables):
             raise self._error("wrong_gradients")(
-                f"got {len(gradients)} gradients for {len(variables)} variables; pass one for each (None if it has none)"
+                f"got {len(gradients)} gradients for {len(variables)} variables; pass one for each, or None"
             )
-        if all(gradient is None for gradient in gradients):
+        types = set(map(type, gradients))
+        if types == {type(None)}:
             raise self._error("wrong_gradients")("No gradients provided for any variable: all of them are None.")
         with self._guard():
             fresh = not self.built
             if fresh:
                 self.build(variables)
             try:
-                self._apply(gradients, variables)
+                self._apply(gradients, variables, type(None) in types)
             except BaseException:
                 if fresh and int(self._engine.iterations) == 0:
                     self._forget()
@@ -167,22 +169,24 @@ class ApplyGradientsAdam(NumPyAdam):
         self._engine.slots.clear()
         self._variables, self._index, self._last = [], {}, None
 
-    def _apply(self, gradients: list[Any], variables: list[Variable]) -> None:
+    def _apply(self, gradients: list[Any], variables: list[Variable], incomplete: bool) -> None:
         ids = list(map(id, variables))
         if self._last is not None and self._last[0] == ids:
             indices = self._last[1]
         else:
             indices = self._indices(variables)
-            self._last = (ids, indices) if all(v is self._variables[i] for v, i in zip(variables, indices, strict=True)) else None
-        if any(gradient is None for gradient in gradients):
+            # An id names an object only while it lives, and these are kept alive here.
+            kept = all(variable is self._variables[i] for variable, i in zip(variables, indices, strict=True))
+            self._last = (ids, indices) if kept else None
+        if incomplete:
             missing = [self._engine.slots[i].name for g, i in zip(gradients, indices, strict=True) if g is None]
             warnings.warn(f"Gradients do not exist for variables {missing}; they are left as they are.", stacklevel=4)
-            indices = [i for g, i in zip(gradients, indices, strict=True) if g is not None]
+            indices = tuple(i for g, i in zip(gradients, indices, strict=True) if g is not None)
             gradients = [gradient for gradient in gradients if gradient is not None]
         self._engine.step(indices, gradients)
 
-    def _indices(self, variables: Sequence[Variable]) -> list[int]:
-        found: list[int] = []
+    def _indices(self, variables: Sequence[Variable]) -> tuple[int, ...]:
+        found: dict[int, None] = {}
         for position, variable in enumerate(variables):
             index = self._index.get(self._key(variable))
             if index is None:
@@ -196,8 +200,8 @@ class ApplyGradientsAdam(NumPyAdam):
                 raise self._error("repeated_parameter")(
                     f"variable {self._engine.slots[index].name} is given twice; add its gradients up first"
                 )
-            found.append(index)
-        return found
+            found[index] = None
+        return tuple(found)
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times the loss scale that gradients are divided by."""

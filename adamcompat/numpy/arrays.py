@@ -126,6 +126,8 @@ class RowSparse:
 
 def real_array(value: object, what: str) -> Array:
     """`value` as an array of real numbers; anything else is refused."""
+    if value is None:
+        raise TypeError(f"{what} is None; pass zeros if it has none")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{what} is a masked array; pass value.filled(0) or value.data")
     array = np.asarray(value)
@@ -140,7 +142,9 @@ def check_parameter(array: object, name: str) -> None:
     """Refuse what cannot be updated in place."""
     if not isinstance(array, np.ndarray):
         hint = "numpy.array(value)" if isinstance(array, (np.generic, float, int, list, tuple)) else "a numpy.ndarray"
-        raise TypeError(f"{name} must be a NumPy array, which is updated in place; got {type(array).__name__}: use {hint}")
+        raise TypeError(
+            f"{name} must be a NumPy array, which is updated in place; got {type(array).__name__}: use {hint}"
+        )
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; pass its .data")
     if array.dtype not in DTYPES:

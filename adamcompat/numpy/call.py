@@ -27,13 +27,16 @@ class CallAdam(NumPyAdam):
         entries = self._listed(given[fact.name], fact.name)
         grouped = [isinstance(entry, Mapping) for entry in entries]
         if any(grouped) and not all(grouped):
-            raise self._error("wrong_type")(f"{fact.name} mixes groups (dictionaries) and parameters; use one or the other")
+            raise self._error("wrong_type")(
+                f"{fact.name} mixes groups (dictionaries) and parameters; use one or the other"
+            )
         if grouped[0]:
             self._grouped(entries)
         else:
             shared, skips = Group(), self._dialect().semantics.decay_skips
             self._check_unique(entries)
             self._add(entries, [shared] * len(entries), lambda _, name: not any(part in name for part in skips))
+        self._all = tuple(range(len(self._engine.slots)))
         self._given[fact.name] = None
         self._hyper.native[fact.name] = None
 
@@ -41,7 +44,9 @@ class CallAdam(NumPyAdam):
         if value is None or (isinstance(value, (list, tuple)) and not value):
             raise self._error("out_of_range")(f"{name} must not be empty; pass the list of arrays to update")
         if isinstance(value, (np.ndarray, Parameter, Mapping, str)) or not isinstance(value, Iterable):
-            raise self._error("wrong_type")(f"{name} must be a list of arrays, or of groups; got {type(value).__name__}")
+            raise self._error("wrong_type")(
+                f"{name} must be a list of arrays, or of groups; got {type(value).__name__}"
+            )
         entries = list(value)
         if not entries:
             raise self._error("out_of_range")(f"{name} must not be empty; pass the list of arrays to update")
@@ -128,11 +133,8 @@ class CallAdam(NumPyAdam):
         slots = self._engine.slots
         if len(gradients) != len(slots):
             raise self._error("wrong_gradients")(f"got {len(gradients)} gradients for {len(slots)} parameters")
-        for slot, gradient in zip(slots, gradients, strict=True):
-            if gradient is None:
-                raise self._error("wrong_type")(f"the gradient of {slot.name} is None; pass zeros if it has none")
         with self._guard():
-            self._engine.step(range(len(slots)), gradients)
+            self._engine.step(self._all, gradients)
         return (True,) * len(slots)
 
     def construct(self, gradients: Sequence[Any]) -> tuple[bool, ...]:

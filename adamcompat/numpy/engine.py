@@ -17,7 +17,7 @@ from adamcompat.interrupts import Uninterrupted
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.numpy.arrays import Array, RowSparse, real_array
-from adamcompat.numpy.batch import GATHER_UP_TO, Batch, Memory
+from adamcompat.numpy.batch import GATHER_UP_TO, Batch, BlockedBatch, CompiledBatch, Memory, Tensors
 from adamcompat.schedules import Schedule
 from adamcompat.stages import (
     ADD_DECAY,
@@ -63,21 +63,19 @@ class Slot:
     accumulated: Array | None
 
     @property
-    def fusable(self) -> bool:
-        """Whether compiled code can walk through the array."""
-        flags = self.array.flags
-        return bool(flags.c_contiguous and flags.aligned and self.array.dtype.itemsize > 2)
+    def plain(self) -> bool:
+        """Whether the array's elements lie one after the other."""
+        return bool(self.array.flags.c_contiguous and self.array.flags.aligned)
 
 
 class _Work:
     """One parameter of one step: its gradient, brought into order, and what is to be done to it."""
 
-    __slots__ = ("coefficients", "dense", "program", "slot", "source", "sparse")
+    __slots__ = ("dense", "program", "slot", "source", "sparse")
 
     def __init__(self, slot: Slot, gradient: Any, real: np.dtype[Any]) -> None:
         self.slot = slot
         self.program: list[Instruction] = []
-        self.coefficients: Coefficients | None = None
         self.dense: Array | None = None
         self.sparse: tuple[NDArray[np.intp], Array] | None = None
         if isinstance(gradient, RowSparse):
@@ -90,6 +88,38 @@ class _Work:
         """Take a dense gradient."""
         self.dense, self.sparse = gradient, None
         self.source = blocked.Elements(gradient)
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Parameters that share their scalars and their stages."""
+
+    group: Group
+    decays: bool
+    dtype: np.dtype[Any]
+
+
+@dataclass(slots=True)
+class _Call:
+    """One batch of a step, and which of the step's gradients and kinds belong to it."""
+
+    batch: Batch
+    positions: list[int]
+    kinds: list[int]
+
+
+@dataclass(slots=True)
+class _Layout:
+    """What stays the same while the same parameters are updated step after step."""
+
+    indices: tuple[int, ...]
+    types: list[type]
+    shapes: list[tuple[int, ...]]
+    dtypes: list[np.dtype[Any]]
+    large: list[int]
+    kinds: list[_Kind]
+    calls: list[_Call]
+    programs: tuple[Any, list[Program]] | None = None
 
 
 class Engine:
@@ -120,13 +150,11 @@ class Engine:
         self._hyper = hyper
         self._wrong_gradients = wrong_gradients
         self._memory: Memory | None = None
-        self._batches: dict[tuple[Any, ...], Batch] = {}
-        self._programs: dict[tuple[int, bool], Program] = {}
-        self._layout: tuple[tuple[int, ...], list[Any], list[Any], list[Any]] | None = None
+        self._layout: _Layout | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Tables of addresses mean nothing in a copy.
-        return self.__dict__ | {"_memory": None, "_batches": {}, "_programs": {}, "_layout": None}
+        return self.__dict__ | {"_memory": None, "_layout": None}
 
     def add(self, array: Array, name: str, group: Group, *, decays: bool) -> None:
         """Create the state of one more parameter."""
@@ -153,7 +181,7 @@ class Engine:
         if self.numerics.beta_power == "product":
             dtype = kernel.scalar_dtype(self.numerics, array.dtype)
             self.powers.setdefault(dtype, np.ones(2, dtype))
-        self._memory, self._batches, self._layout = None, {}, None
+        self._memory = self._layout = None
 
     def learning_rate(self, group: Group | None = None) -> float:
         """The learning rate of the next step.
@@ -174,7 +202,7 @@ class Engine:
         if not decay:
             return rate
         if self.numerics.surroundings == "once":
-            return rate / (1 + decay * step)
+            return float(rate / (1 + decay * step))
         return float(np.float32(rate) / (np.float32(1) + np.float32(decay) * np.float32(step)))
 
     def l2_decay(self, group: Group) -> float:
@@ -211,114 +239,136 @@ class Engine:
                 parameters and state are as they were.
         """
         hyper = self._hyper()
+        layout = self._layout_of(tuple(indices)) if self._simple(hyper) else None
         raw = int(self.iterations.reshape(()))
         steps = hyper["accumulation_steps"]
         completes = steps is None or (raw + 1) % steps == 0
-        step = raw // (steps or 1) + 1
-        beta1, beta2 = self._betas(hyper)
-        coefficients: Callable[[Slot], Coefficients] | None = None
-        powers: dict[np.dtype[Any], tuple[Any, Any]] = {}
-        rates: dict[int, float] = {}
-        if completes:
-            chosen = [self.slots[i] for i in indices]
-            for group in {id(slot.group): slot.group for slot in chosen}.values():
-                rates[id(group)] = self.learning_rate(group)
-            powers = {
-                dtype: kernel.advance_powers(beta1, beta2, (pair[0], pair[1]), dtype)
-                for dtype, pair in self.powers.items()
-            }
-            coefficients = self._coefficients(hyper, rates, powers, (beta1, beta2), step)
-        if self._fast(hyper) and self._known(indices, gradients):
-            assert coefficients is not None
-            programs = self._plain_programs([self.slots[i] for i in indices], rates)
-            self._commit_fast(indices, gradients, coefficients, programs, powers)
+        kinds = layout.kinds if layout is not None else [self._kind(self.slots[i]) for i in indices]
+        groups = {id(kind.group): kind.group for kind in kinds}
+        rates = {key: self.learning_rate(group) if completes else 0.0 for key, group in groups.items()}
+        decays = {key: self.l2_decay(group) for key, group in groups.items()}
+        scalars = _Scalars(self, hyper, raw // (steps or 1) + 1, rates, completes)
+        if layout is not None and self._accepts(layout, gradients):
+            programs = self._simple_programs(layout, hyper, rates, decays)
+            coefficients = [scalars.of(kind) for kind in layout.kinds]
+            with Uninterrupted():
+                for call in layout.calls:
+                    call.batch.run(
+                        gradients if len(layout.calls) == 1 else [gradients[i] for i in call.positions],
+                        [coefficients[i] for i in call.kinds],
+                        [programs[i] for i in call.kinds],
+                    )
+                self._finish(scalars.powers)
             return
-        work = [
-            _Work(slot, self.check_gradient(slot, gradient), kernel.arithmetic_dtype(self.numerics, slot.array.dtype))
-            for slot, gradient in zip([self.slots[i] for i in indices], gradients, strict=True)
-        ]
-        self._separate(work)
-        if coefficients is not None:
-            for item in work:
-                item.coefficients = coefficients(item.slot)
-        decays = {id(item.slot.group): self.l2_decay(item.slot.group) for item in work}
-        with Uninterrupted():
-            self._commit(work, hyper, rates, decays, completes, steps)
-            self._finish(powers)
+        # Casts may overflow; a user's numpy.seterr(all="raise") must not stop a step halfway.
+        with np.errstate(all="ignore"):
+            work = [self._work(self.slots[i], gradient) for i, gradient in zip(indices, gradients, strict=True)]
+            with Uninterrupted():
+                self._commit(work, hyper, rates, decays, scalars, completes, steps)
+                self._finish(scalars.powers)
+
+    def _work(self, slot: Slot, gradient: Any) -> _Work:
+        real = kernel.arithmetic_dtype(self.numerics, slot.array.dtype)
+        work = _Work(slot, self.check_gradient(slot, gradient), real)
+        if work.dense is not None and self.memory.touches(work.dense):
+            work.use(work.dense.copy())
+        return work
 
     def _finish(self, powers: dict[np.dtype[Any], tuple[Any, Any]]) -> None:
         for dtype, pair in powers.items():
             self.powers[dtype][:] = pair
         self.iterations += 1
 
-    def _betas(self, hyper: Hyperparameters) -> tuple[float, float]:
-        found = []
-        for name in ("beta1", "beta2"):
-            value = hyper[name]
-            found.append(value.at(0) if isinstance(value, Schedule) else value)
-        return found[0], found[1]
+    # The simple case: every gradient is an array of its parameter's dtype, and no stage needs a
+    # reduction or state of its own. Then the same tables serve step after step.
 
-    def _coefficients(
-        self,
-        hyper: Hyperparameters,
-        rates: dict[int, float],
-        powers: dict[np.dtype[Any], tuple[Any, Any]],
-        betas: tuple[float, float],
-        step: int,
-    ) -> Callable[[Slot], Coefficients]:
-        known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
-
-        def of(slot: Slot) -> Coefficients:
-            key = (rates[id(slot.group)], slot.array.dtype)
-            if key not in known:
-                known[key] = kernel.coefficients(
-                    self.numerics,
-                    slot.array.dtype,
-                    learning_rate=key[0],
-                    beta1=betas[0],
-                    beta2=betas[1],
-                    epsilon=hyper["epsilon"],
-                    step=step,
-                    nesterov=hyper["nesterov"],
-                    powers=powers.get(kernel.scalar_dtype(self.numerics, slot.array.dtype)),
-                )
-            return known[key]
-
-        return of
-
-    # The fast way: every gradient is a plain array of its parameter's dtype, and no stage needs a
-    # reduction. Then one table of addresses serves step after step.
-
-    def _fast(self, hyper: Hyperparameters) -> bool:
+    def _simple(self, hyper: Hyperparameters) -> bool:
         return (
             hyper["accumulation_steps"] is None
             and not hyper["use_ema"]
             and hyper["clip_norm"] is None
             and hyper["global_clip_norm"] is None
-            and executors.compiled() is not None
-            and not any(slot.group.centralize for slot in self.slots)
         )
 
-    def _known(self, indices: Sequence[int], gradients: Sequence[Any]) -> bool:
-        """Whether the gradients need no conversion; compares whole lists, which is fast."""
-        key = tuple(indices)
-        if self._layout is None or self._layout[0] != key:
-            slots = [self.slots[i] for i in key]
-            if not all(slot.fusable for slot in slots):
-                return False
-            shapes = [slot.array.shape for slot in slots]
-            dtypes = [slot.array.dtype for slot in slots]
-            self._layout = (key, [np.ndarray] * len(key), shapes, dtypes)
-        _, types, shapes, dtypes = self._layout
-        if list(map(type, gradients)) != types:
-            return False
-        if [g.shape for g in gradients] != shapes or [g.dtype for g in gradients] != dtypes:
-            return False
-        return all(self._in_place(g) for g in gradients if g.size > GATHER_UP_TO)
+    def _layout_of(self, indices: tuple[int, ...]) -> _Layout | None:
+        if self._layout is not None and (self._layout.indices is indices or self._layout.indices == indices):
+            return self._layout
+        slots = [self.slots[i] for i in indices]
+        if not slots or not all(slot.plain and not slot.group.centralize for slot in slots):
+            return None
+        kinds: list[_Kind] = []
+        places: dict[tuple[int, bool, np.dtype[Any]], int] = {}
+        members: dict[np.dtype[Any], list[tuple[int, int]]] = {}
+        for position, slot in enumerate(slots):
+            kind = self._kind(slot)
+            key = (id(kind.group), kind.decays, kind.dtype)
+            if key not in places:
+                places[key] = len(kinds)
+                kinds.append(kind)
+            members.setdefault(kind.dtype, []).append((position, places[key]))
+        calls = []
+        for dtype, entries in members.items():
+            own = sorted({kind for _, kind in entries})
+            positions = [position for position, _ in entries]
+            batch = self._batch([slots[i] for i in positions], [own.index(kind) for _, kind in entries], dtype)
+            calls.append(_Call(batch, positions, own))
+        self._layout = _Layout(
+            indices,
+            [np.ndarray] * len(slots),
+            [slot.array.shape for slot in slots],
+            [slot.array.dtype for slot in slots],
+            [i for i, slot in enumerate(slots) if slot.array.size > GATHER_UP_TO],
+            kinds,
+            calls,
+        )
+        return self._layout
 
-    def _in_place(self, gradient: Array) -> bool:
-        flags = gradient.flags
-        return bool(flags.c_contiguous and flags.aligned) and not self.memory.touches(gradient)
+    @staticmethod
+    def _kind(slot: Slot) -> _Kind:
+        return _Kind(slot.group, slot.decays, slot.array.dtype)
+
+    def _batch(self, slots: Sequence[Slot], kinds: Sequence[int], gradient_dtype: np.dtype[Any]) -> Batch:
+        tensors = Tensors(
+            [slot.array for slot in slots],
+            [slot.m for slot in slots],
+            [slot.v for slot in slots],
+            [slot.vhat for slot in slots if slot.vhat is not None],
+            kinds,
+        )
+        compiled = executors.compiled()
+        if compiled is not None and slots[0].array.dtype in compiled.SUPPORTED:
+            return CompiledBatch(compiled, self.numerics, tensors, gradient_dtype)
+        return BlockedBatch(self.numerics, tensors)
+
+    def _accepts(self, layout: _Layout, gradients: Sequence[Any]) -> bool:
+        """Whether the gradients need no conversion; compares whole lists, which is fast."""
+        return (
+            list(map(type, gradients)) == layout.types
+            and [g.shape for g in gradients] == layout.shapes
+            and [g.dtype for g in gradients] == layout.dtypes
+            and all(
+                g.flags.c_contiguous and g.flags.aligned and not self.memory.touches(g)
+                for g in [gradients[i] for i in layout.large]
+            )
+        )
+
+    def _simple_programs(
+        self, layout: _Layout, hyper: Hyperparameters, rates: dict[int, float], decays: dict[int, float]
+    ) -> list[Program]:
+        key = (hyper, rates, decays)
+        if layout.programs is None or layout.programs[0] != key:
+            found: list[Program] = [
+                [
+                    step
+                    for stage in self.dialect.stages
+                    for step in self._elementwise(
+                        stage, kind.decays, hyper, rates[id(kind.group)], decays[id(kind.group)]
+                    )
+                ]
+                for kind in layout.kinds
+            ]
+            layout.programs = (key, found)
+        return layout.programs[1]
 
     @property
     def memory(self) -> Memory:
@@ -334,76 +384,10 @@ class Engine:
             )
         return self._memory
 
-    def _plain_programs(self, slots: Sequence[Slot], rates: dict[int, float]) -> list[Program]:
-        """Programs without reductions; parameters with the same needs share one."""
-        hyper = self._hyper()
-        shared: dict[tuple[int, bool], Program] = {}
-        for slot in slots:
-            key = (id(slot.group), slot.decays)
-            if key not in shared:
-                program: list[Instruction] = []
-                for stage in self.dialect.stages:
-                    program += self._elementwise(stage, slot, hyper, rates[key[0]], self.l2_decay(slot.group))
-                # An equal program stays the same object, so that a batch sees that nothing changed.
-                old = self._programs.get(key)
-                shared[key] = old if old == program else program
-        self._programs = shared
-        return [shared[id(slot.group), slot.decays] for slot in slots]
-
-    def _commit_fast(
-        self,
-        indices: Sequence[int],
-        gradients: Sequence[Array],
-        coefficients: Callable[[Slot], Coefficients],
-        programs: Sequence[Program],
-        powers: dict[np.dtype[Any], tuple[Any, Any]],
-    ) -> None:
-        by_dtype: dict[np.dtype[Any], list[int]] = {}
-        for position, i in enumerate(indices):
-            by_dtype.setdefault(self.slots[i].array.dtype, []).append(position)
-        nesterov = self._hyper()["nesterov"]
-        calls = []
-        for dtype, positions in by_dtype.items():
-            chosen = tuple(indices[p] for p in positions)
-            batch = self._batch(chosen, dtype)
-            each = [coefficients(self.slots[i]) for i in chosen]
-            calls.append((batch, [gradients[p] for p in positions], each, [programs[p] for p in positions]))
-        with Uninterrupted():
-            for batch, own, each, own_programs in calls:
-                batch.run(own, each, own_programs, nesterov)
-            self._finish(powers)
-
-    def _batch(self, indices: tuple[int, ...], gradient_dtype: np.dtype[Any]) -> Batch:
-        key = (indices, gradient_dtype)
-        batch = self._batches.get(key)
-        slots = [self.slots[i] for i in indices]
-        if batch is None:
-            fused = executors.compiled()
-            assert fused is not None
-            vhat = [slot.vhat for slot in slots if slot.vhat is not None]
-            if len(self._batches) >= 8:
-                self._batches.clear()
-            batch = self._batches[key] = Batch(
-                fused,
-                self.numerics,
-                [slot.array for slot in slots],
-                [slot.m for slot in slots],
-                [slot.v for slot in slots],
-                vhat or None,
-                gradient_dtype,
-            )
-        return batch
-
-    # The general way.
-
-    def _separate(self, work: Sequence[_Work]) -> None:
-        """Copy gradients that share memory with what is about to be written."""
-        for item in work:
-            if item.dense is not None and self.memory.touches(item.dense):
-                item.use(item.dense.copy())
+    # The general case.
 
     def _elementwise(
-        self, stage: str, slot: Slot, hyper: Hyperparameters, rate: float, l2_decay: float
+        self, stage: str, decayed: bool, hyper: Hyperparameters, rate: float, l2_decay: float
     ) -> list[Instruction]:
         """The instructions of a stage that needs no reduction."""
         once = self.numerics.surroundings == "once"
@@ -412,14 +396,14 @@ class Engine:
             if self.numerics.unscale == "reciprocal":
                 return [Instruction(MULTIPLY, 1 / scale)]
             return [Instruction(DIVIDE, scale)]
-        if stage == "l2_decay" and slot.decays and l2_decay:
+        if stage == "l2_decay" and decayed and l2_decay:
             # Decay does not depend on the loss scale, whichever comes first.
             order = self.dialect.stages
             before = "unscale" in order and order.index("l2_decay") < order.index("unscale")
             return [Instruction(ADD_DECAY, l2_decay * scale if before else l2_decay)]
         if stage == "clip_value" and hyper["clip_value"] is not None:
             return [Instruction(CLIP_VALUE, hyper["clip_value"])]
-        if stage == "decoupled_decay" and slot.decays and hyper["decoupled_weight_decay"]:
+        if stage == "decoupled_decay" and decayed and hyper["decoupled_weight_decay"]:
             decay = hyper["decoupled_weight_decay"]
             return [Instruction(DECOUPLED_DECAY, decay * rate)] if once else [Instruction(DECOUPLED_DECAY, decay, rate)]
         return []
@@ -430,6 +414,7 @@ class Engine:
         hyper: Hyperparameters,
         rates: dict[int, float],
         decays: dict[int, float],
+        scalars: _Scalars,
         completes: bool,
         steps: int | None,
     ) -> None:
@@ -456,11 +441,11 @@ class Engine:
                         norm, hyper["global_clip_norm"], self._real(item), stepwise=stepwise
                     )
             elif stage == "update":
-                self._update(work, hyper["nesterov"])
+                self._update(work, scalars)
             else:
                 for item in work:
                     group = id(item.slot.group)
-                    item.program += self._elementwise(stage, item.slot, hyper, rates.get(group, 0.0), decays[group])
+                    item.program += self._elementwise(stage, item.slot.decays, hyper, rates[group], decays[group])
         if completes and steps is not None:
             for slot in self.slots:
                 if slot.accumulated is not None:
@@ -481,50 +466,50 @@ class Engine:
         item.use(total)
         item.program = []
 
-    def _update(self, work: Sequence[_Work], nesterov: bool) -> None:
-        compiled: dict[tuple[np.dtype[Any], np.dtype[Any]], list[tuple[int, _Work]]] = {}
-        where = {id(slot): i for i, slot in enumerate(self.slots)}
-        can_fuse = executors.compiled() is not None
+    def _update(self, work: Sequence[_Work], scalars: _Scalars) -> None:
+        joined: dict[tuple[np.dtype[Any], np.dtype[Any]], list[_Work]] = {}
+        compiled = executors.compiled()
         for item in work:
-            dense = item.dense
-            if (
-                can_fuse
+            slot, dense = item.slot, item.dense
+            if item.sparse is not None and self._hyper()["lazy"]:
+                self._update_rows(item, item.sparse, scalars.of(self._kind(slot)))
+            elif (
+                compiled is not None
                 and dense is not None
-                and item.slot.fusable
+                and slot.plain
+                and slot.array.dtype in compiled.SUPPORTED
+                and dense.dtype in compiled.SUPPORTED
                 and dense.flags.c_contiguous
                 and dense.flags.aligned
-                and dense.dtype.itemsize > 2
                 and all(step.scalar for step in item.program)
             ):
-                key = (item.slot.array.dtype, dense.dtype)
-                compiled.setdefault(key, []).append((where[id(item.slot)], item))
-            elif item.sparse is not None and self._hyper()["lazy"]:
-                self._update_rows(item, item.sparse)
+                joined.setdefault((slot.array.dtype, dense.dtype), []).append(item)
             else:
-                slot = item.slot
-                assert item.coefficients is not None
                 blocked.update_one(
-                    slot.array, item.source, slot.m, slot.v, slot.vhat, item.coefficients, item.program, self.numerics
+                    slot.array,
+                    item.source,
+                    slot.m,
+                    slot.v,
+                    slot.vhat,
+                    scalars.of(self._kind(slot)),
+                    item.program,
+                    self.numerics,
                 )
-        for (_, gradient_dtype), entries in compiled.items():
-            batch = self._batch(tuple(i for i, _ in entries), gradient_dtype)
+        for (_, gradient_dtype), items in joined.items():
+            batch = self._batch([item.slot for item in items], range(len(items)), gradient_dtype)
             batch.run(
-                [item.dense for _, item in entries if item.dense is not None],
-                [item.coefficients for _, item in entries if item.coefficients is not None],
-                [tuple(item.program) for _, item in entries],
-                nesterov,
+                [item.dense for item in items if item.dense is not None],
+                [scalars.of(self._kind(item.slot)) for item in items],
+                [item.program for item in items],
             )
 
-    def _update_rows(self, item: _Work, sparse: tuple[NDArray[np.intp], Array]) -> None:
+    def _update_rows(self, item: _Work, sparse: tuple[NDArray[np.intp], Array], coefficients: Coefficients) -> None:
         """Update the rows that a gradient holds and leave the others as they are."""
         slot, (rows, values) = item.slot, sparse
-        assert item.coefficients is not None
         many = max(8, blocked.BLOCK // max(blocked.row_size(slot.array.shape), 1) // 8 * 8)
         for start in range(0, len(rows), many):
             chosen = rows[start : start + many]
-            program = [
-                step if step.scalar else Instruction(step.code, step.a[chosen], step.b) for step in item.program
-            ]
+            program = [step if step.scalar else Instruction(step.code, step.a[chosen], step.b) for step in item.program]
             kept = [array for array in (slot.array, slot.m, slot.v, slot.vhat) if array is not None]
             parts = [array[chosen] for array in kept]
             blocked.update_one(
@@ -533,7 +518,7 @@ class Engine:
                 parts[1],
                 parts[2],
                 parts[3] if slot.vhat is not None else None,
-                item.coefficients,
+                coefficients,
                 program,
                 self.numerics,
             )
@@ -550,3 +535,41 @@ class Engine:
         if frequency is not None and (done + 1) % frequency == 0:
             for slot in self.slots:
                 slot.array[...] = slot.average
+
+
+class _Scalars:
+    """The scalars of one step, computed once for each learning rate and dtype."""
+
+    __slots__ = ("_betas", "_engine", "_hyper", "_known", "_rates", "_step", "powers")
+
+    def __init__(
+        self, engine: Engine, hyper: Hyperparameters, step: int, rates: dict[int, float], completes: bool
+    ) -> None:
+        self._engine, self._hyper, self._step, self._rates = engine, hyper, step, rates
+        self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
+        values = [hyper["beta1"], hyper["beta2"]]
+        beta1, beta2 = (value.at(0) if isinstance(value, Schedule) else value for value in values)
+        self._betas = (beta1, beta2)
+        self.powers: dict[np.dtype[Any], tuple[Any, Any]] = {
+            dtype: kernel.advance_powers(beta1, beta2, (pair[0], pair[1]), dtype)
+            for dtype, pair in engine.powers.items()
+            if completes
+        }
+
+    def of(self, kind: _Kind) -> Coefficients:
+        """The scalars for parameters of one kind."""
+        rate, numerics = self._rates[id(kind.group)], self._engine.numerics
+        key = (rate, kind.dtype)
+        if key not in self._known:
+            self._known[key] = kernel.coefficients(
+                numerics,
+                kind.dtype,
+                learning_rate=rate,
+                beta1=self._betas[0],
+                beta2=self._betas[1],
+                epsilon=self._hyper["epsilon"],
+                step=self._step,
+                nesterov=self._hyper["nesterov"],
+                powers=self.powers.get(kernel.scalar_dtype(numerics, kind.dtype)),
+            )
+        return self._known[key]
