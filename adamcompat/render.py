@@ -22,11 +22,12 @@ def headings(mapping: Mapping, source: str, target: str) -> tuple[str, ...]:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """One row as text, without the kind."""
+    """One row as text; keys of a parameter group are marked."""
+    mark = " (group)" if row.kind == "group" else ""
     return (
-        row.source or "-",
+        row.source + mark if row.source else "-",
         row.source_default or "-",
-        row.target or "-",
+        row.target + mark if row.target else "-",
         row.target_default or "-",
         row.category,
         row.note,

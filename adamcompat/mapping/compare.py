@@ -46,37 +46,26 @@ def rows(mapping: Mapping, source: str, target: str) -> list[Row]:
     'same name, other meaning'
     """
     a, b = mapping.dialects[source], mapping.dialects[target]
-    table = _section(mapping, a, b, a.parameters, b.parameters, a.accepted, b.accepted, "parameter")
-    table += _section(mapping, a, b, a.keywords, b.keywords, a.accepted, b.accepted, "keyword")
+    table = _section(mapping, a, b, a.accepted, b.accepted)
     if a.kwargs or b.kwargs:
         table.append(_kwargs(a, b))
-    table += _section(mapping, a, b, a.groups, b.groups, a.groups, b.groups, "group")
-    return table + _calls(a, b)
+    return table + _section(mapping, a, b, a.groups, b.groups) + _calls(a, b)
 
 
 def _section(
-    mapping: Mapping,
-    a: Dialect,
-    b: Dialect,
-    ours: tuple[ParameterFact, ...],
-    theirs: tuple[ParameterFact, ...],
-    all_ours: tuple[ParameterFact, ...],
-    all_theirs: tuple[ParameterFact, ...],
-    kind: str,
+    mapping: Mapping, a: Dialect, b: Dialect, ours: tuple[ParameterFact, ...], theirs: tuple[ParameterFact, ...]
 ) -> list[Row]:
-    table = []
-    for fact in ours:
-        other = _counterpart(fact, all_theirs)
-        # A parameter here that is a keyword there stands once, with the parameters.
-        if kind == "keyword" and other is not None and other in b.parameters:
-            continue
-        table.append(_row(mapping, a, b, fact, other, kind))
-    for fact in theirs:
-        if _counterpart(fact, all_ours) is None:
-            table.append(_row(mapping, a, b, None, fact, kind))
-        elif kind == "keyword" and _counterpart(fact, a.keywords) is None and _counterpart(fact, a.parameters) is None:
-            table.append(_row(mapping, a, b, _counterpart(fact, all_ours), fact, kind))
-    return table
+    """Our parameters with their counterparts, then what only the other side has."""
+    pairs: list[tuple[ParameterFact | None, ParameterFact | None]] = []
+    pairs += [(fact, _counterpart(fact, theirs)) for fact in ours]
+    pairs += [(None, fact) for fact in theirs if _counterpart(fact, ours) is None]
+    return [_row(mapping, a, b, fact, other) for fact, other in pairs]
+
+
+def _kind(a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None) -> str:
+    if fact in a.groups or other in b.groups:
+        return "group"
+    return "keyword" if fact in a.keywords or other in b.keywords else "parameter"
 
 
 def _counterpart(fact: ParameterFact, others: tuple[ParameterFact, ...]) -> ParameterFact | None:
@@ -88,11 +77,9 @@ def _counterpart(fact: ParameterFact, others: tuple[ParameterFact, ...]) -> Para
     return next(iter(same_meaning + same_name), None)
 
 
-def _row(
-    mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None, kind: str
-) -> Row:
+def _row(mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None) -> Row:
     return Row(
-        kind=kind,
+        kind=_kind(a, b, fact, other),
         source=fact.name if fact else None,
         source_default=default_text(fact),
         target=other.name if other else None,

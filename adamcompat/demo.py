@@ -1,0 +1,91 @@
+"""The main job on a network of six numbers: both calling conventions, one result.
+
+The network is that of MindSpore's page on the differences between the two Adams: two inputs, two
+outputs, softmax cross-entropy, 100 steps with epsilon 1e-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+STEPS = 100
+LEARNING_RATE = 0.001
+EPSILON = 1e-8
+
+# The same training in float64 arithmetic throughout.
+TRUTH = np.array([[5.89988898, 11.10011102], [12.2998097, 24.7001903]])
+
+_INPUTS = np.array([[1, 2], [3, 4]])
+_LABELS = np.array([[0, 1], [1, 0]])
+_WEIGHT = np.array([[1, 2], [3, 4]])
+_BIAS = np.array([0.5, 0.5])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Where one way of training ended.
+
+    Attributes:
+        label: which optimizer, and how it was called.
+        output: the network's output after training.
+    """
+
+    label: str
+    output: Array
+
+
+class Network:
+    """A dense layer with the page's weights, and the gradient of its loss."""
+
+    def __init__(self, dtype: Any = np.float32) -> None:
+        self.weight = _WEIGHT.astype(dtype)
+        self.bias = _BIAS.astype(dtype)
+
+    def output(self) -> Array:
+        """The logits, one row a sample."""
+        inputs = _INPUTS.astype(self.weight.dtype)
+        return np.asarray(inputs @ self.weight.T + self.bias)
+
+    def gradients(self) -> tuple[Array, Array]:
+        """Gradients of the mean softmax cross-entropy by weight and bias."""
+        logits = self.output()
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        error = (shifted / shifted.sum(axis=1, keepdims=True) - _LABELS.astype(logits.dtype)) / len(_LABELS)
+        return error.T @ _INPUTS.astype(logits.dtype), error.sum(axis=0)
+
+
+def run(advance: Callable[[], None], dtype: Any = np.float32) -> list[Result]:
+    """Train the network once in each style.
+
+    Args:
+        advance: called after each step.
+        dtype: of weights and arithmetic.
+
+    >>> tensorflow, mindspore = run(lambda: None)
+    >>> bool((tensorflow.output == mindspore.output).all())
+    True
+    """
+    from adamcompat import MindSporeStyleAdam, TFStyleAdam
+
+    first = Network(dtype)
+    optimizer = TFStyleAdam(LEARNING_RATE, epsilon=EPSILON)
+    for _ in range(STEPS):
+        optimizer.apply_gradients(zip(first.gradients(), [first.weight, first.bias], strict=True))
+        advance()
+
+    second = Network(dtype)
+    caller = MindSporeStyleAdam([second.weight, second.bias], LEARNING_RATE, eps=EPSILON)
+    for _ in range(STEPS):
+        caller(second.gradients())
+        advance()
+    return [
+        Result("TensorFlow's call: apply_gradients(zip(gradients, variables))", first.output()),
+        Result("MindSpore's call: optimizer(gradients)", second.output()),
+    ]

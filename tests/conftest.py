@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+EXECUTORS = ("numpy", "numba")
+
+
+@pytest.fixture(params=EXECUTORS)
+def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test with either executor."""
+    name = str(request.param)
+    if name == "numba" and find_spec("numba") is None:
+        pytest.skip("Numba is not installed: pip install 'adamcompat[fast]'")
+    monkeypatch.setenv("ADAMCOMPAT_EXECUTOR", name)
+    return name

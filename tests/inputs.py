@@ -1,0 +1,149 @@
+"""One table of optimizer inputs: every option, in each style that has it, with its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat import MindSporeStyleAdam, Parameter, TFStyleAdam
+from tests.reference import Reference
+
+NAMES = ("dense.weight", "norm.gamma", "conv.weight", "scale")
+SHAPES = ((3, 5), (7,), (2, 3, 3, 4), ())
+# "gamma" is in a name, so MindSpore's filter spares the second parameter.
+SPARED = (True, False, True, True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One configuration; None where a style cannot say it."""
+
+    name: str
+    reference: dict[str, Any] = field(default_factory=dict)
+    tf: dict[str, Any] | None = None
+    ms: dict[str, Any] | None = None
+    groups: Callable[[list[Parameter]], list[dict[str, Any]]] | None = None
+
+
+def rate(step: int) -> float:
+    return 0.01 / (1 + 0.1 * step)
+
+
+def falling_decay(step: int) -> float:
+    return 0.1 * 0.99**step
+
+
+def grouped(parameters: list[Parameter]) -> list[dict[str, Any]]:
+    return [
+        {"params": [parameters[2], parameters[0]], "lr": 0.02},
+        {"params": [parameters[1], parameters[3]], "weight_decay": 0.05},
+        {"order_params": parameters},
+    ]
+
+
+def centralized(parameters: list[Parameter]) -> list[dict[str, Any]]:
+    return [{"params": parameters, "grad_centralization": True}]
+
+
+_FAST = 0.01
+CASES = (
+    Case("default", {}, {}, {"eps": 1e-7}),
+    Case("learning_rate", {"lr": lambda _: _FAST}, {"learning_rate": _FAST}, {"learning_rate": _FAST, "eps": 1e-7}),
+    Case("betas", {"b1": 0.5, "b2": 0.9}, {"beta_1": 0.5, "beta_2": 0.9}, {"beta1": 0.5, "beta2": 0.9, "eps": 1e-7}),
+    Case("callable betas", {"b1": 0.5, "b2": 0.9}, {"beta_1": lambda: 0.5, "beta_2": lambda: 0.9}),
+    Case("beta1 zero", {"b1": 0.0, "b2": 0.5}, {"beta_1": 0.0, "beta_2": 0.5}),
+    Case("epsilon", {"eps": 0.1}, {"epsilon": 0.1}, {"eps": 0.1}),
+    Case("amsgrad", {"amsgrad": True}, {"amsgrad": True}, {"use_amsgrad": True, "eps": 1e-7}),
+    Case("nesterov", {"nesterov": True}, None, {"use_nesterov": True, "eps": 1e-7}),
+    Case("list", {"lr": rate}, {"learning_rate": [rate(t) for t in range(1000)]},
+         {"learning_rate": [rate(t) for t in range(1000)], "eps": 1e-7}),
+    Case("schedule", {"lr": rate}, {"learning_rate": rate}, {"learning_rate": rate, "eps": 1e-7}),
+    Case("callable of nothing", {"lr": lambda _: _FAST}, {"learning_rate": lambda: _FAST},
+         {"learning_rate": lambda: _FAST, "eps": 1e-7}),
+    Case("old lr", {"lr": lambda _: _FAST}, {"lr": _FAST}),
+    Case("old decay", {"lr": lambda _: _FAST, "time_decay": 0.1}, {"learning_rate": _FAST, "decay": 0.1}),
+    Case("decoupled decay", {"lr": lambda _: _FAST, "decoupled": 0.1}, {"learning_rate": _FAST, "weight_decay": 0.1}),
+    Case("decoupled decay, schedule", {"lr": rate, "decoupled": 0.1}, {"learning_rate": rate, "weight_decay": 0.1}),
+    Case("l2 decay", {"l2": lambda _: 0.1, "decays": SPARED}, None, {"weight_decay": 0.1, "eps": 1e-7}),
+    Case("l2 decay and loss scale", {"l2": lambda _: 0.1, "decays": SPARED, "scale": 3.0}, None,
+         {"weight_decay": 0.1, "loss_scale": 3.0, "eps": 1e-7}),
+    Case("l2 decay, callable", {"l2": falling_decay, "decays": SPARED}, None,
+         {"weight_decay": falling_decay, "eps": 1e-7}),
+    Case("loss scale", {"scale": 1000.0, "eps": 1e-3}, {"loss_scale_factor": 1000.0, "epsilon": 1e-3},
+         {"loss_scale": 1000.0, "eps": 1e-3}),
+    Case("clipnorm", {"clipnorm": 0.5}, {"clipnorm": 0.5}),
+    Case("clipvalue", {"clipvalue": 0.1}, {"clipvalue": 0.1}),
+    Case("global_clipnorm", {"global_clipnorm": 0.5}, {"global_clipnorm": 0.5}),
+    Case("ema", {"ema": 0.9}, {"use_ema": True, "ema_momentum": 0.9}),
+    Case("ema overwrites", {"ema": 0.9, "ema_every": 3},
+         {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 3}),
+    Case("accumulation", {"accumulate": 4}, {"gradient_accumulation_steps": 4}),
+    Case("accumulation, schedule", {"accumulate": 3, "lr": rate},
+         {"gradient_accumulation_steps": 3, "learning_rate": rate}),
+    Case("tensorflow together",
+         {"lr": rate, "amsgrad": True, "decoupled": 0.01, "global_clipnorm": 1.0, "ema": 0.95, "ema_every": 5,
+          "scale": 8.0, "accumulate": 2, "eps": 1e-4},
+         {"learning_rate": rate, "amsgrad": True, "weight_decay": 0.01, "global_clipnorm": 1.0, "use_ema": True,
+          "ema_momentum": 0.95, "ema_overwrite_frequency": 5, "loss_scale_factor": 8.0,
+          "gradient_accumulation_steps": 2, "epsilon": 1e-4}),
+    Case("groups", {"lrs": [lambda _: 0.02, lambda _: 0.005, lambda _: 0.02, lambda _: 0.005],
+                    "l2": lambda _: 0.05, "decays": (False, True, False, True)}, None,
+         {"learning_rate": 0.005, "eps": 1e-7}, grouped),
+    Case("centralization", {"centralize": True}, None, {"eps": 1e-7}, centralized),
+    Case("centralization and decay", {"centralize": True, "l2": lambda _: 0.1}, None,
+         {"weight_decay": 0.1, "eps": 1e-7}, centralized),
+    Case("mindspore together",
+         {"lr": rate, "nesterov": True, "l2": lambda _: 0.01, "decays": SPARED, "scale": 4.0, "b1": 0.8, "b2": 0.95},
+         None,
+         {"learning_rate": rate, "use_nesterov": True, "weight_decay": 0.01, "loss_scale": 4.0, "beta1": 0.8,
+          "beta2": 0.95, "eps": 1e-7}),
+    Case("flags without effect on dense gradients", {}, None, {"use_locking": True, "use_lazy": True, "eps": 1e-7}),
+    Case("offload", {}, None, {"use_offload": True, "eps": 1e-7}),
+)  # fmt: skip
+
+STYLES = ("tf", "ms")
+EACH = [(case, style) for case in CASES for style in STYLES if getattr(case, style) is not None]
+IDS = [f"{case.name}-{style}" for case, style in EACH]
+
+
+class Run:
+    """An optimizer of either style over the table's parameters."""
+
+    def __init__(self, case: Case, style: str, start: list[NDArray[Any]], numerics: str = "canonical") -> None:
+        self.arrays = [array.copy() for array in start]
+        parameters = [Parameter(array, name=name) for array, name in zip(self.arrays, NAMES, strict=False)]
+        self.parameters = parameters
+        self.style = style
+        if style == "tf":
+            assert case.tf is not None
+            self.tf = TFStyleAdam(**case.tf, numerics=numerics)
+        else:
+            assert case.ms is not None
+            chosen: Any = case.groups(parameters) if case.groups else parameters
+            self.ms = MindSporeStyleAdam(chosen, **case.ms, numerics=numerics)
+
+    @property
+    def optimizer(self) -> TFStyleAdam | MindSporeStyleAdam:
+        return self.tf if self.style == "tf" else self.ms
+
+    def step(self, gradients: list[Any]) -> None:
+        if self.style == "tf":
+            self.tf.apply_gradients(zip(gradients, self.parameters, strict=True))
+        else:
+            self.ms(tuple(gradients))
+
+
+def reference(case: Case) -> Reference:
+    return Reference(**case.reference)
+
+
+def stream(steps: int, seed: int = 0, dtype: Any = np.float64) -> tuple[list[NDArray[Any]], list[list[NDArray[Any]]]]:
+    """Start values and gradients whose size varies over seven orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    start = [np.asarray(rng.standard_normal(shape), dtype) for shape in SHAPES]
+    sizes = 10.0 ** rng.uniform(-6, 1, steps)
+    return start, [[np.asarray(rng.standard_normal(shape) * size, dtype) for shape in SHAPES] for size in sizes]

@@ -1,0 +1,53 @@
+"""Every option against the independent float64 reference, and the two executors against each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.inputs import CASES, EACH, IDS, Case, Run, reference, stream
+
+pytestmark = pytest.mark.filterwarnings("ignore:'(lr|decay)' is a keyword:UserWarning")
+
+
+@pytest.mark.parametrize(("case", "style"), EACH, ids=IDS)
+def test_float64_agrees_to_1e_12_of_the_total_move(case: Case, style: str, executor: str) -> None:
+    start, gradients = stream(1000)
+    run, truth = Run(case, style, start), reference(case)
+    expected = [array.copy() for array in start]
+    moved = [np.zeros_like(array) for array in start]
+    for step in gradients:
+        before = [array.copy() for array in expected]
+        truth.step(expected, step)
+        run.step(step)
+        for total, old, new in zip(moved, before, expected, strict=True):
+            total += np.abs(new - old)
+    for array, right, total in zip(run.arrays, expected, moved, strict=True):
+        assert np.abs(array - right).max() <= 1e-12 * total.max()
+
+
+@pytest.mark.parametrize(("case", "style"), EACH, ids=IDS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_both_executors_give_the_same_bits(
+    case: Case, style: str, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    start, gradients = stream(20, dtype=dtype)
+    results = []
+    for executor in ("numpy", "numba"):
+        monkeypatch.setenv("ADAMCOMPAT_EXECUTOR", executor)
+        run = Run(case, style, start)
+        for step in gradients:
+            run.step(step)
+        results.append(run.arrays)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_table_covers_every_hyperparameter() -> None:
+    from adamcompat.mapping.tables import MAPPING
+
+    for style, dialect, borrowed in (("tf", "keras3", {"lr", "decay"}), ("ms", "mindspore", set())):
+        used = {name for case in CASES for name in getattr(case, style) or {}}
+        accepted = {fact.name for fact in MAPPING.dialects[dialect].accepted} | borrowed
+        assert accepted - used <= {"params", "name"}
