@@ -113,8 +113,15 @@ IDS = [f"{case.name}-{style}" for case, style in EACH]
 class Run:
     """An optimizer of either style over the table's parameters."""
 
-    def __init__(self, case: Case, style: str, start: list[NDArray[Any]], numerics: str = "canonical") -> None:
-        self.arrays = [array.copy() for array in start]
+    def __init__(
+        self,
+        case: Case,
+        style: str,
+        start: list[NDArray[Any]],
+        numerics: str = "canonical",
+        layout: Callable[[NDArray[Any]], NDArray[Any]] = np.array,
+    ) -> None:
+        self.arrays = [layout(array) for array in start]
         parameters = [Parameter(array, name=name) for array, name in zip(self.arrays, NAMES, strict=False)]
         self.parameters = parameters
         self.style = style

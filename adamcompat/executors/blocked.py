@@ -69,7 +69,7 @@ class Rows:
         self.size = int(np.prod(shape))
         self._width = self.size // shape[0] if shape[0] else 0
         self._indices = indices
-        self._values = values.reshape(len(indices), -1)
+        self._values = values.reshape(len(indices), self._width)
 
     def read(self, start: int, stop: int) -> Array:
         """Elements ``start`` to ``stop`` of the dense gradient."""
