@@ -10,16 +10,21 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import adamcompat.demo as demo
 from adamcompat import __version__
-from adamcompat.mapping.compare import rows
+from adamcompat.mapping.compare import OTHER_MEANING, SAME, rows
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.render import RENDERERS, cells, headings
 
 FOUND_A_PROBLEM = 1
+
+# Below this width the notes of a table would be a word wide.
+_TABLE_WIDTH = 130
 
 _EXAMPLES = """\
 examples:
@@ -77,15 +82,30 @@ def parser() -> argparse.ArgumentParser:
     return main_parser
 
 
+_STYLES = {SAME: "dim", OTHER_MEANING: "bold red"}
+
+
 def print_table(console: Console, source: str, target: str) -> None:
-    """Print a mapping table for people."""
+    """Print a mapping table for people: as a table where it fits, else as a list."""
     a, b = MAPPING.dialects[source], MAPPING.dialects[target]
+    found = rows(MAPPING, source, target)
+    if console.width < _TABLE_WIDTH:
+        console.print(f"[bold]{a.target} to {b.target}[/]", soft_wrap=True)
+        for row in found:
+            old, old_default, new, new_default, category, note = map(escape, cells(row))
+            ends = (
+                f"{name} = {default}" if default != "-" else name
+                for name, default in ((old, old_default), (new, new_default))
+            )
+            console.print(f"{' -> '.join(ends)}: {category}", style=_STYLES.get(row.category, ""))
+            if note:
+                console.print(Padding(note, (0, 0, 0, 4)), style="dim")
+        return
     table = Table(title=f"{a.target} to {b.target}", title_justify="left", header_style="bold")
     for position, title in enumerate(headings(MAPPING, source, target)):
-        table.add_column(title, no_wrap=position < 4, overflow="fold", ratio=None if position < 5 else 1)
-    for row in rows(MAPPING, source, target):
-        style = {"same": "dim", "same name, other meaning": "bold red"}.get(row.category, "")
-        table.add_row(*cells(row), style=style)
+        table.add_column(title, no_wrap=position < 4, ratio=None if position < 5 else 1)
+    for row in found:
+        table.add_row(*map(escape, cells(row)), style=_STYLES.get(row.category, ""))
     console.print(table)
 
 

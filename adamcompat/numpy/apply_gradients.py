@@ -75,9 +75,13 @@ class ApplyGradientsAdam(NumPyAdam):
         chosen = list(variables)
         group = Group()
         keys = [self._key(variable) for variable in chosen]
-        self._add(chosen, [group] * len(chosen), lambda i, name: self._decays(keys[i], name))
-        self._variables = chosen
-        self._index = {key: i for i, key in enumerate(keys)}
+        try:
+            self._add(chosen, [group] * len(chosen), lambda i, name: self._decays(keys[i], name))
+            self._index = {key: i for i, key in enumerate(keys)}
+            self._variables = chosen
+        except BaseException:
+            self._forget()
+            raise
 
     def _decays(self, key: Any, name: str) -> bool:
         if any(part in name for part in self._dialect().semantics.decay_skips):
@@ -155,9 +159,8 @@ class ApplyGradientsAdam(NumPyAdam):
             raise self._error("wrong_gradients")("No gradients provided for any variable: all of them are None.")
         with self._guard():
             fresh = not self.built
-            if fresh:
-                self.build(variables)
             try:
+                self.build(variables)
                 self._apply(gradients, variables, type(None) in types)
             except BaseException:
                 if fresh and int(self._engine.iterations) == 0:
@@ -165,7 +168,7 @@ class ApplyGradientsAdam(NumPyAdam):
                 raise
 
     def _forget(self) -> None:
-        """Undo build(): a first step that failed must not decide which variables there are."""
+        """Undo build(): what failed must not decide which variables there are."""
         self._engine.slots.clear()
         self._variables, self._index, self._last = [], {}, None
 

@@ -1,0 +1,144 @@
+"""Several threads, forks, and interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from adamcompat import MindSporeStyleAdam, TFStyleAdam
+
+SIZE = 300_000
+THREADS = 32
+
+
+def ones(size: int = SIZE) -> NDArray[Any]:
+    return np.ones(size, np.float32)
+
+
+def test_32_threads_step_optimizers_of_their_own(executor: str) -> None:
+    weights = [ones() for _ in range(THREADS)]
+
+    def work(weight: NDArray[Any]) -> None:
+        optimizer = TFStyleAdam(0.1)
+        for _ in range(3):
+            optimizer.apply_gradients([(ones(), weight)])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, weights))
+    alone = ones()
+    work(alone)
+    for weight in weights:
+        np.testing.assert_array_equal(weight, alone)
+
+
+def test_32_threads_step_one_optimizer_that_locks(executor: str) -> None:
+    weight, alone = ones(), ones()
+    shared, single = MindSporeStyleAdam([weight], use_locking=True), MindSporeStyleAdam([alone])
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda _: shared((ones(),)), range(THREADS)))
+    for _ in range(THREADS):
+        single((ones(),))
+    assert int(shared.global_step[0]) == THREADS
+    np.testing.assert_array_equal(weight, alone)
+
+
+def test_the_lock_is_real() -> None:
+    weight = ones(3)
+    locking, free = MindSporeStyleAdam([weight], use_locking=True), MindSporeStyleAdam([weight])
+    assert locking._guard() is locking._guard()
+    with locking._guard(), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(locking, (ones(3),))
+        pool.submit(free, (ones(3),))
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.2)
+        assert int(locking.global_step[0]) == 0
+        locking._guard().release()
+        waiting.result(timeout=10)
+        locking._guard().acquire()
+    assert int(free.global_step[0]) == int(locking.global_step[0]) == 1
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "5", "16"])
+@pytest.mark.parametrize("numerics", ["canonical", "mindspore"])
+def test_the_number_of_threads_changes_no_bit(threads: str, numerics: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(0)
+    shapes = [(1,), (777_777,), (3, 5), (400_003,), (0,)]
+    start = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    gradients = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    results = []
+    for count in ("1", threads):
+        monkeypatch.setenv("ADAMCOMPAT_NUM_THREADS", count)
+        arrays = [array.copy() for array in start]
+        optimizer = MindSporeStyleAdam(arrays, 0.1, numerics=numerics)
+        for _ in range(2):
+            optimizer(tuple(gradients))
+        results.append(arrays)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_after_use_works() -> None:
+    code = """
+    import os, numpy
+    from adamcompat import TFStyleAdam
+    os.environ["ADAMCOMPAT_NUM_THREADS"] = "4"
+    weight, gradient = numpy.ones(2_000_000, "f4"), numpy.ones(2_000_000, "f4")
+    optimizer = TFStyleAdam(0.1)
+    optimizer.apply_gradients([(gradient, weight)])
+    child = os.fork()
+    optimizer.apply_gradients([(gradient, weight)])
+    right = bool(abs(weight - 0.8).max() < 1e-5)
+    if child == 0:
+        os._exit(0 if right else 7)
+    assert right and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    """
+    subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], check=True, timeout=120)
+
+
+def test_an_interrupt_waits_for_the_end_of_the_step(executor: str) -> None:
+    """Ctrl-C in the middle of a step must not leave it half-applied."""
+    weights = [ones(50_000) for _ in range(8)]
+    optimizer = TFStyleAdam(0.1, use_ema=True, clipnorm=1e9)
+    gradients = [ones(50_000) for _ in range(8)]
+    fired = 0
+
+    def fire(*_: Any) -> None:
+        nonlocal fired
+        fired += 1
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    handler = signal.signal(signal.SIGINT, fire)
+    try:
+        for attempt in range(40):
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 * (attempt + 1))
+            before = int(optimizer._engine.iterations)
+            try:
+                optimizer.apply_gradients(zip(gradients, weights, strict=True))
+            except KeyboardInterrupt:
+                pass
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert int(optimizer._engine.iterations) in (before, before + 1)
+            for weight in weights[1:]:
+                np.testing.assert_array_equal(weight, weights[0])
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGALRM, previous)
+    assert fired > 0
+    steps = int(optimizer._engine.iterations)
+    plain, single = ones(50_000), TFStyleAdam(0.1, use_ema=True, clipnorm=1e9)
+    for _ in range(steps):
+        single.apply_gradients([(gradients[0], plain)])
+    np.testing.assert_array_equal(plain, weights[0])
