@@ -131,6 +131,11 @@ def scalar_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
     return np.dtype(numerics.scalars)
 
 
+def stage_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
+    """The dtype in which the stages around the update are computed."""
+    return arithmetic_dtype(numerics, dtype) if numerics.surroundings == "once" else np.dtype(dtype)
+
+
 def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any], dtype: np.dtype[Any]) -> tuple[Any, Any]:
     """Multiply running products of the betas once more, in `dtype`."""
     real = dtype.type
@@ -171,18 +176,22 @@ def coefficients(
     # Python's own float64 is several times faster than NumPy's scalars, and the same numbers.
     exact = kind == np.float64
     real: Any = float if exact else kind.type
+    rate, decay1, decay2 = (
+        value if numerics.given == "float64" else float(np.float32(value)) for value in (learning_rate, beta1, beta2)
+    )
+    epsilon = float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
     with nullcontext() if exact else np.errstate(all="ignore"):
         if powers is not None:
             power1, power2 = real(powers[0]), real(powers[1])
         else:
             # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
-            power1, power2 = real(float(real(beta1)) ** step), real(float(real(beta2)) ** step)
+            power1, power2 = real(float(real(decay1)) ** step), real(float(real(decay2)) ** step)
         bias = (math.sqrt if exact else np.sqrt)(real(1) - power2)
-        alpha = real(learning_rate) * bias / (real(1) - power1)
+        alpha = real(rate) * bias / (real(1) - power1)
         if numerics.one_minus_beta == "float64":
             c1, c2 = 1 - beta1, 1 - beta2
         else:
-            c1, c2 = real(1) - real(beta1), real(1) - real(beta2)
+            c1, c2 = real(1) - real(decay1), real(1) - real(decay2)
         return Coefficients(
-            alpha=out(alpha), c1=out(c1), c2=out(c2), epsilon=out(epsilon), beta1=out(beta1) if nesterov else None
+            alpha=out(alpha), c1=out(c1), c2=out(c2), epsilon=out(epsilon), beta1=out(decay1) if nesterov else None
         )

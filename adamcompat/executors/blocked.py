@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
-from adamcompat.kernel import Coefficients, Operations, arithmetic_dtype, make_update
+from adamcompat.kernel import Coefficients, Operations, arithmetic_dtype, make_update, stage_dtype
 from adamcompat.mapping.model import Numerics
 from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, Program, average, make_stages
 
@@ -120,7 +120,7 @@ def row_size(shape: tuple[int, ...]) -> int:
 
 def sum_of_squares(gradient: Gradient, parameter: Array, program: Program, numerics: Numerics) -> float:
     """Sum of squares of a gradient after `program`, accumulated in float64."""
-    real = arithmetic_dtype(numerics, parameter.dtype)
+    real = stage_dtype(numerics, parameter.dtype)
     p = Elements(parameter)
     total = 0.0
     with np.errstate(all="ignore"):
@@ -132,7 +132,7 @@ def sum_of_squares(gradient: Gradient, parameter: Array, program: Program, numer
 
 def row_means(gradient: Gradient, parameter: Array, program: Program, numerics: Numerics) -> NDArray[np.float64]:
     """Mean of a gradient over all axes but the first, after `program`, accumulated in float64."""
-    real = arithmetic_dtype(numerics, parameter.dtype)
+    real = stage_dtype(numerics, parameter.dtype)
     p, width = Elements(parameter), row_size(parameter.shape)
     sums = np.zeros(parameter.shape[0], np.float64)
     with np.errstate(all="ignore"):
@@ -148,7 +148,7 @@ def accumulate(
     total: Array, gradient: Gradient, parameter: Array, program: Program, numerics: Numerics, divisor: int | None
 ) -> None:
     """Add a gradient, after `program`, to `total` in place; then divide by `divisor` if given."""
-    real = arithmetic_dtype(numerics, parameter.dtype)
+    real = stage_dtype(numerics, parameter.dtype)
     p, sums = Elements(parameter), Elements(total)
     with np.errstate(all="ignore"):
         for start, stop in blocks(gradient.size):
@@ -159,7 +159,7 @@ def accumulate(
 
 def move_average(old: Array, parameter: Array, momentum: float, numerics: Numerics) -> None:
     """Move the average towards the parameter, in place."""
-    real = arithmetic_dtype(numerics, parameter.dtype).type
+    real = stage_dtype(numerics, parameter.dtype).type
     weight = real(momentum)
     complement = real(1 - momentum) if numerics.surroundings == "once" else real(1) - weight
     p, averages = Elements(parameter), Elements(old)
@@ -189,7 +189,7 @@ def update_one(
         program: the stages before the update.
         numerics: how to round.
     """
-    real = arithmetic_dtype(numerics, parameter.dtype)
+    real, around = arithmetic_dtype(numerics, parameter.dtype), stage_dtype(numerics, parameter.dtype)
     contraction = Contraction.of(numerics, parameter.dtype, amsgrad=vhat is not None)
     tail = parameter.size - parameter.size % TAIL_BLOCK if contraction.tail else parameter.size
     update = _update_fused if contraction.fused else _update_separate
@@ -199,7 +199,8 @@ def update_one(
     with np.errstate(all="ignore"):
         for start, stop in bounds:
             step = update if start < tail else _update_tail
-            g, p = prepare(gradient, elements, start, stop, program, real, width)
+            g, p = prepare(gradient, elements, start, stop, program, around, width)
+            g, p = g.astype(real, copy=False), p.astype(real, copy=False)
             old = [state.read(start, stop).astype(real, copy=False) for state in states]
             old_vhat = old[2] if vhat is not None else None
             new = step(p, g, old[0], old[1], old_vhat, c.alpha, c.c1, c.c2, c.epsilon, c.beta1)

@@ -218,6 +218,7 @@ def _numerics(name: str, node: _Node) -> Numerics:
     entry = Numerics(
         name=name,
         about=fields.take("about", _Node.text),
+        given=fields.take("given", _one_of("float64", "float32_rates", "float32")),
         scalars=fields.take("scalars", _one_of("float64", "float32", "parameter")),
         one_minus_beta=fields.take("one_minus_beta", _one_of("float64", "scalar")),
         beta_power=fields.take("beta_power", _one_of("power", "product")),

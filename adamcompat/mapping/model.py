@@ -62,6 +62,7 @@ class Numerics:
 
     name: str
     about: str
+    given: str
     scalars: str
     one_minus_beta: str
     beta_power: str

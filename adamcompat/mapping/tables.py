@@ -155,6 +155,12 @@ MAPPING = Mapping(
             scope="hyperparameter",
         ),
         "name": Canonical(name="name", about="A label.", neutral=None, scope="label"),
+        "own_namescope": Canonical(
+            name="own_namescope",
+            about="Name state that belongs to no single parameter outside the current name scope.",
+            neutral=False,
+            scope="label",
+        ),
         "group_parameters": Canonical(
             name="group_parameters",
             about="The parameters of one group.",
@@ -190,6 +196,7 @@ MAPPING = Mapping(
         "canonical": Numerics(
             name="canonical",
             about="Scalars in float64, rounded once; the same bits under either calling convention.",
+            given="float64",
             scalars="float64",
             one_minus_beta="float64",
             beta_power="power",
@@ -201,6 +208,7 @@ MAPPING = Mapping(
         "keras3": Numerics(
             name="keras3",
             about="As keras.optimizers.Adam on TensorFlow.",
+            given="float32_rates",
             scalars="parameter",
             one_minus_beta="float64",
             beta_power="power",
@@ -212,6 +220,7 @@ MAPPING = Mapping(
         "tf26": Numerics(
             name="tf26",
             about="As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel.",
+            given="float32_rates",
             scalars="parameter",
             one_minus_beta="scalar",
             beta_power="power",
@@ -223,6 +232,7 @@ MAPPING = Mapping(
         "tf1": Numerics(
             name="tf1",
             about="As tf.compat.v1.train.AdamOptimizer.",
+            given="float32",
             scalars="parameter",
             one_minus_beta="scalar",
             beta_power="product",
@@ -234,6 +244,7 @@ MAPPING = Mapping(
         "mindspore": Numerics(
             name="mindspore",
             about="As mindspore.nn.Adam on a CPU with FMA.",
+            given="float32",
             scalars="float32",
             one_minus_beta="scalar",
             beta_power="product",
@@ -765,6 +776,17 @@ MAPPING = Mapping(
                     range=None,
                     absent="ignore",
                     note="",
+                    alias_of=None,
+                ),
+                ParameterFact(
+                    name="use_own_namescope_for_non_slot_vars",
+                    canonical="own_namescope",
+                    type="flag",
+                    default=False,
+                    required=False,
+                    range=None,
+                    absent="ignore",
+                    note="Newer TensorFlow only.",
                     alias_of=None,
                 ),
             ),

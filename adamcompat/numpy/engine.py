@@ -268,7 +268,7 @@ class Engine:
                 self._finish(scalars.powers)
 
     def _work(self, slot: Slot, gradient: Any) -> _Work:
-        real = kernel.arithmetic_dtype(self.numerics, slot.array.dtype)
+        real = kernel.stage_dtype(self.numerics, slot.array.dtype)
         work = _Work(slot, self.check_gradient(slot, gradient), real)
         if work.dense is not None and self.memory.touches(work.dense):
             work.use(work.dense.copy())
@@ -405,7 +405,9 @@ class Engine:
             return [Instruction(CLIP_VALUE, hyper["clip_value"])]
         if stage == "decoupled_decay" and decayed and hyper["decoupled_weight_decay"]:
             decay = hyper["decoupled_weight_decay"]
-            return [Instruction(DECOUPLED_DECAY, decay * rate)] if once else [Instruction(DECOUPLED_DECAY, decay, rate)]
+            if once:
+                return [Instruction(DECOUPLED_DECAY, decay * rate)]
+            return [Instruction(DECOUPLED_DECAY, float(np.float32(decay)), float(np.float32(rate)))]
         return []
 
     def _commit(
@@ -454,7 +456,7 @@ class Engine:
             self._average(hyper, steps)
 
     def _real(self, item: _Work) -> Callable[[Any], Any]:
-        return kernel.arithmetic_dtype(self.numerics, item.slot.array.dtype).type
+        return kernel.stage_dtype(self.numerics, item.slot.array.dtype).type
 
     def _squares(self, item: _Work) -> float:
         return blocked.sum_of_squares(item.source, item.slot.array, item.program, self.numerics)
