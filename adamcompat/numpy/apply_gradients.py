@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class ApplyGradientsAdam(NumPyAdam):
         super().__init__(given, extra, numerics)
         self._variables: list[Variable] = []
         self._index: dict[Any, int] = {}
-        self._last: tuple[list[int], tuple[int, ...]] | None = None
+        self._last: tuple[list[Variable], tuple[int, ...]] | None = None
         self._excluded: set[Any] = set()
         self._excluded_names: re.Pattern[str] | None = None
 
@@ -173,14 +174,11 @@ class ApplyGradientsAdam(NumPyAdam):
         self._variables, self._index, self._last = [], {}, None
 
     def _apply(self, gradients: list[Any], variables: list[Variable], incomplete: bool) -> None:
-        ids = list(map(id, variables))
-        if self._last is not None and self._last[0] == ids:
+        if self._last is not None and len(self._last[0]) == len(variables) and all(map(is_, self._last[0], variables)):
             indices = self._last[1]
         else:
             indices = self._indices(variables)
-            # An id names an object only while it lives, and these are kept alive here.
-            kept = all(variable is self._variables[i] for variable, i in zip(variables, indices, strict=True))
-            self._last = (ids, indices) if kept else None
+            self._last = (variables, indices)
         if incomplete:
             missing = [self._engine.slots[i].name for g, i in zip(gradients, indices, strict=True) if g is None]
             warnings.warn(f"Gradients do not exist for variables {missing}; they are left as they are.", stacklevel=4)
