@@ -61,7 +61,7 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
     >>> plain = Operations(
     ...     lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, float)
     >>> p, m, v, _ = make_update(plain)(1.0, 0.5, 0.0, 0.0, None, 0.1, 0.1, 0.001, 0.0, None)
-    >>> round(m, 6), round(v, 6), round(p, 6)
+    >>> round(m, 6), round(v, 6), round(float(p), 6)
     (0.05, 0.00025, 0.683772)
     """
     fma, blend, sqrt, maximum, widen = operations
@@ -167,8 +167,9 @@ def coefficients(
         powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
 
     >>> from adamcompat.mapping.tables import MAPPING
-    >>> coefficients(MAPPING.numerics["canonical"], np.float64, learning_rate=0.001, beta1=0.9,
-    ...              beta2=0.999, epsilon=1e-8, step=1, nesterov=False).alpha.round(9)
+    >>> step = coefficients(MAPPING.numerics["canonical"], np.float64, learning_rate=0.001, beta1=0.9,
+    ...                     beta2=0.999, epsilon=1e-8, step=1, nesterov=False)
+    >>> round(float(step.alpha), 9)
     0.000316228
     """
     kind = scalar_dtype(numerics, dtype)
