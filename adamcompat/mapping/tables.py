@@ -454,7 +454,7 @@ MAPPING = Mapping(
             ),
             errors=Errors(
                 unknown_keyword="ValueError",
-                wrong_type="TypeError",
+                wrong_type="ValueError",
                 out_of_range="ValueError",
                 conflict="ValueError",
                 unknown_parameter="ValueError",

@@ -64,8 +64,7 @@ class TFStyleAdam(ApplyGradientsAdam):
             Default: "canonical".
 
     Raises:
-        ValueError: unknown keyword, out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
-        TypeError: wrong type.
+        ValueError: unknown keyword, wrong type, out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
 
     Example:
         >>> import numpy as np
