@@ -91,3 +91,19 @@ def test_a_schedule_sees_the_same_steps_in_both_styles() -> None:
         tf.apply_gradients([(np.ones(2), weight)])
         ms((np.ones(2),))
     assert seen == {"tf": [0, 1, 2], "ms": [0, 1, 2]}
+
+
+def test_a_schedule_is_asked_once_a_step_whatever_the_groups() -> None:
+    seen: list[int] = []
+
+    def rate(step: int) -> float:
+        seen.append(step)
+        return 0.1
+
+    arrays = [np.zeros(2), np.zeros(2), np.zeros(2)]
+    groups = [{"params": arrays[:1]}, {"params": arrays[1:2], "lr": 0.5}, {"params": arrays[2:], "weight_decay": 0.1}]
+    optimizer = MindSporeStyleAdam(groups, rate)
+    for _ in range(2):
+        optimizer((np.ones(2), np.ones(2), np.ones(2)))
+    assert seen == [0, 1]
+    np.testing.assert_allclose([array[0] for array in arrays], [-0.2, -1.0, -0.2], rtol=1e-2)

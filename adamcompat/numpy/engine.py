@@ -238,6 +238,7 @@ class Engine:
             TypeError, ValueError: a gradient does not fit, or a schedule gave no valid number; then
                 parameters and state are as they were.
         """
+        executors.compiled()  # an executor that is not there is an error before anything is written
         hyper = self._hyper()
         layout = self._layout_of(tuple(indices)) if self._simple(hyper) else None
         raw = int(self.iterations.reshape(()))
@@ -245,7 +246,7 @@ class Engine:
         completes = steps is None or (raw + 1) % steps == 0
         kinds = layout.kinds if layout is not None else [self._kind(self.slots[i]) for i in indices]
         groups = {id(kind.group): kind.group for kind in kinds}
-        rates = {key: self.learning_rate(group) if completes else 0.0 for key, group in groups.items()}
+        rates = self._rates(groups) if completes else dict.fromkeys(groups, 0.0)
         decays = {key: self.l2_decay(group) for key, group in groups.items()}
         scalars = _Scalars(self, hyper, raw // (steps or 1) + 1, rates, completes)
         if layout is not None and self._accepts(layout, gradients):
@@ -273,6 +274,13 @@ class Engine:
         if work.dense is not None and self.memory.touches(work.dense):
             work.use(work.dense.copy())
         return work
+
+    def _rates(self, groups: dict[int, Group]) -> dict[int, float]:
+        """The learning rate of each group; the optimizer's own schedule is asked once."""
+        own = {key: self.learning_rate(group) for key, group in groups.items() if group.learning_rate is not None}
+        if len(own) == len(groups):
+            return own
+        return dict.fromkeys(groups, self.learning_rate()) | own
 
     def _finish(self, powers: dict[np.dtype[Any], tuple[Any, Any]]) -> None:
         for dtype, pair in powers.items():
