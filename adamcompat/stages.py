@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from adamcompat.kernel import Operations, Value
+from adamcompat.kernel import Operations, Value, stage_dtype
+from adamcompat.mapping.model import Numerics
 
 
 def make_stages(operations: Operations, minimum: Callable[[Value, Value], Value]) -> tuple[Callable[..., Value], ...]:
@@ -51,7 +52,8 @@ class Instruction:
     Attributes:
         code: which stage.
         a, b: its scalars, in float64; executors round them to the arithmetic dtype. For SUBTRACT,
-            `a` holds one value for each index of the first axis.
+            `a` holds one value for each index of the first axis; in a batch it may hold one for each
+            tensor.
     """
 
     code: int
@@ -67,16 +69,22 @@ class Instruction:
 Program = Sequence[Instruction]
 
 
-def clip_factors(norm: float, limit: float, real: Callable[[Any], Any], *, stepwise: bool) -> list[Instruction]:
+def clip_factors(norm: Any, limit: float, real: Callable[[Any], Any], *, stepwise: bool) -> list[Instruction]:
     r"""Scale a gradient with L2 norm `norm` down to `limit`: :math:`g \cdot c / \max(\|g\|, c)`.
 
     Merged into one factor, or as TensorFlow's clip_by_norm does it: a product and a quotient.
+
+    Args:
+        norm: one norm, or an array with one for each tensor of a batch.
+        limit: the largest norm allowed.
+        real: rounds to the dtype of the stages.
+        stepwise: whether to do as TensorFlow.
     """
-    if stepwise:
-        return [Instruction(MULTIPLY, limit), Instruction(DIVIDE, max(float(real(norm)), float(real(limit))))]
-    if norm <= limit:
-        return []
-    return [Instruction(MULTIPLY, limit / norm)]
+    with np.errstate(all="ignore"):
+        if stepwise:
+            divisor = np.maximum(real(norm), real(limit)).astype(np.float64)
+            return [Instruction(MULTIPLY, limit), Instruction(DIVIDE, divisor)]
+        return [Instruction(MULTIPLY, np.where(np.less_equal(norm, limit), 1.0, np.divide(limit, norm)))]
 
 
 def global_clip_factor(norm: float, limit: float, real: Callable[[Any], Any], *, stepwise: bool) -> list[Instruction]:
@@ -92,9 +100,14 @@ def global_clip_factor(norm: float, limit: float, real: Callable[[Any], Any], *,
             one, bound, total = real(1), real(limit), real(norm)
             factor = bound * min(one / total, one / bound)
         return [Instruction(MULTIPLY, float(factor))]
-    if norm <= limit:
-        return []
-    return [Instruction(MULTIPLY, limit / norm)]
+    return [Instruction(MULTIPLY, min(1.0, limit / norm) if norm else 1.0)]
+
+
+def average_weights(momentum: float, numerics: Numerics, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """The weights of the old average and of the parameter, in the dtype of the stages."""
+    real = stage_dtype(numerics, dtype).type
+    weight = real(momentum)
+    return weight, real(1 - momentum) if numerics.surroundings == "once" else real(1) - weight
 
 
 def average(old: Value, p: Value, momentum: Value, complement: Value) -> Value:

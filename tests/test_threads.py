@@ -88,6 +88,41 @@ def test_the_number_of_threads_changes_no_bit(threads: str, numerics: str, monke
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("threads", ["2", "5"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clipnorm": 1.0},
+        {"global_clipnorm": 1.0},
+        {"use_ema": True, "ema_overwrite_frequency": 2},
+        {"gradient_accumulation_steps": 2, "global_clipnorm": 1.0, "weight_decay": 0.1},
+    ],
+    ids=str,
+)
+def test_reductions_and_other_state_do_not_depend_on_threads_or_executor(
+    options: dict[str, Any], threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(0)
+    shapes = [(1,), (333_333,), (3, 5), (0,), (), (90, 1001)]
+    start: list[NDArray[Any]] = [np.asarray(rng.standard_normal(shape), np.float32) for shape in shapes]
+    gradients: list[list[NDArray[Any]]] = [
+        [np.asarray(rng.standard_normal(shape), np.float32) for shape in shapes] for _ in range(4)
+    ]
+    results = []
+    for executor, count in (("numpy", "1"), ("numba", "1"), ("numba", threads)):
+        monkeypatch.setenv("ADAMCOMPAT_EXECUTOR", executor)
+        monkeypatch.setenv("ADAMCOMPAT_NUM_THREADS", count)
+        arrays = [array.copy() for array in start]
+        optimizer = TFStyleAdam(0.1, **options)
+        for step in gradients:
+            optimizer.apply_gradients(zip(step, arrays, strict=True))
+        results.append([*arrays, *optimizer.variables])
+    for others in results[1:]:
+        for one, other in zip(results[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_fork_after_use_works() -> None:
     code = """

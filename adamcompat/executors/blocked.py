@@ -11,7 +11,7 @@ from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, arithmetic_dtype, make_update, stage_dtype
 from adamcompat.mapping.model import Numerics
-from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, Program, average, make_stages
+from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, Program, average, average_weights, make_stages
 
 Array = NDArray[Any]
 
@@ -159,9 +159,7 @@ def accumulate(
 
 def move_average(old: Array, parameter: Array, momentum: float, numerics: Numerics) -> None:
     """Move the average towards the parameter, in place."""
-    real = stage_dtype(numerics, parameter.dtype).type
-    weight = real(momentum)
-    complement = real(1 - momentum) if numerics.surroundings == "once" else real(1) - weight
+    weight, complement = average_weights(momentum, numerics, parameter.dtype)
     p, averages = Elements(parameter), Elements(old)
     with np.errstate(all="ignore"):
         for start, stop in blocks(parameter.size):

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,13 @@ SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
 # Below this many elements a second thread costs more than it saves (about 50 us to wake one).
 THREADS_ABOVE = 1 << 17
 _SCRATCH = 2048
+
+# Sums of squares are formed in pieces of this size, whatever the number of threads.
+CHUNK = 1 << 16
+
+# Columns of a table of addresses.
+PARAMETER, GRADIENT, FIRST_MOMENT, SECOND_MOMENT, MAXIMUM, ACCUMULATED, AVERAGE = range(7)
+COLUMNS = 7
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -100,6 +107,7 @@ _SEPARATE = Operations(_separate_fma, _separate_blend, np.sqrt, _maximum, _same)
 _update_separate = _inline(make_update(_SEPARATE))
 _update_fused = _inline(make_update(Operations(_hardware_fma, _fused_blend, np.sqrt, _maximum, _same)))
 _update_tail = _inline(make_update(Operations(_hardware_fma, _tail_blend, np.sqrt, _maximum, _double)))
+_average = _inline(stages.average)
 _multiply, _divide, _add_decay, _clip_value, _subtract, _decoupled_decay = (
     _inline(stage) for stage in make_stages(_SEPARATE, _minimum)
 )
@@ -150,11 +158,15 @@ def _sweep_tail(p: Any, g: Any, m: Any, v: Any, row: Any, beta1: Any) -> None:
 
 
 @nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _prepare(p: Any, g: Any, out: Any, codes: Any, scalars: Any, first: Any, last: Any) -> None:
+def _prepare(
+    p: Any, g: Any, out: Any, codes: Any, scalars: Any, places: Any, factors: Any, tensor: Any, first: Any, last: Any
+) -> None:
     for i in range(p.size):
         out[i] = g[i]
     for k in range(first, last):
         code, a, b = codes[k], scalars[k, 0], scalars[k, 1]
+        if places[k] >= 0:
+            a = factors[places[k], tensor]
         if code == stages.MULTIPLY:
             for i in range(p.size):
                 out[i] = _multiply(out[i], p[i], a)
@@ -172,18 +184,41 @@ def _prepare(p: Any, g: Any, out: Any, codes: Any, scalars: Any, first: Any, las
                 p[i] = _decoupled_decay(p[i], a, b)
 
 
+# Reassociation lets the sum use all lanes of a vector; the order is fixed once compiled.
+@nb.njit(error_model="numpy", fastmath={"reassoc"})  # type: ignore[untyped-decorator]
+def _square_sum(x: Any) -> Any:
+    total = np.float64(0)
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _share(start: Any, stop: Any, begin: Any, end: Any) -> Any:
+    """Which elements of a tensor belong to a thread; a cut never splits a vector."""
+    size = stop - start
+    lo = min((max(begin - start, 0) + 15) // 16 * 16, size)
+    hi = min((min(max(end - start, 0), size) + 15) // 16 * 16, size)
+    return lo, hi
+
+
 def _build(digest: str) -> Any:
+    """The compiled entry points; `digest` is captured, so that it is part of their keys in the disk cache."""
+
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-    def run(
+    def update(
         addresses: Any,
         offsets: Any,
         kinds: Any,
         rows: Any,
-        program_start: Any,
+        starts: Any,
         codes: Any,
         scalars: Any,
+        places: Any,
+        factors: Any,
         begin: Any,
         end: Any,
+        source: Any,
         tail_block: Any,
         like: Any,
         gradient_like: Any,
@@ -192,25 +227,18 @@ def _build(digest: str) -> Any:
         nesterov: Any,
         fused: Any,
     ) -> None:
-        digest  # noqa: B018 - a captured value, so that it is part of the cache's key
+        digest  # noqa: B018
         scratch = np.empty(_SCRATCH, rows.dtype)
         for k in range(addresses.shape[0]):
-            start = offsets[k]
-            size = offsets[k + 1] - start
-            if size == 0 or start >= end or offsets[k + 1] <= begin:
+            lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
+            if lo >= hi:
                 continue
-            lo = max(begin - start, 0)
-            hi = min(end - start, size)
-            # Both neighbours of a cut round it alike, and a cut never splits a vector.
-            lo = min((lo + 15) // 16 * 16, size)
-            hi = min((hi + 15) // 16 * 16, size)
-            p = nb.carray(_pointer(addresses[k, 0], like), size)
-            g = nb.carray(_pointer(addresses[k, 1], gradient_like), size)
-            m = nb.carray(_pointer(addresses[k, 2], like), size)
-            v = nb.carray(_pointer(addresses[k, 3], like), size)
-            kind = kinds[k]
-            row = rows[kind]
-            first, last = program_start[kind], program_start[kind + 1]
+            size = offsets[k + 1] - offsets[k]
+            p = nb.carray(_pointer(addresses[k, PARAMETER], like), size)
+            g = nb.carray(_pointer(addresses[k, source], gradient_like), size)
+            m = nb.carray(_pointer(addresses[k, FIRST_MOMENT], like), size)
+            v = nb.carray(_pointer(addresses[k, SECOND_MOMENT], like), size)
+            row, first, last = rows[kinds[k]], starts[kinds[k]], starts[kinds[k] + 1]
             tail = size - size % tail_block
             direct = convert is None and first == last
             block = hi - lo if direct else _SCRATCH
@@ -220,18 +248,104 @@ def _build(digest: str) -> Any:
                 x = _choose(convert, scratch[: stop - lo], g[lo:stop])
                 if not direct:
                     x = scratch[: stop - lo]
-                    _prepare(p[lo:stop], g[lo:stop], x, codes, scalars, first, last)
+                    _prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
                 beta1 = _choose(nesterov, row[4], None)
-                vhat = _choose(amsgrad, nb.carray(_pointer(addresses[k, 4], like), size)[lo:cut], None)
+                vhat = _choose(amsgrad, nb.carray(_pointer(addresses[k, MAXIMUM], like), size)[lo:cut], None)
                 _sweep(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row, beta1, fused)
                 if fused is not None and amsgrad is None:
                     _sweep_tail(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], row, beta1)
                 lo = stop
 
-    return run
+    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+    def squares(
+        addresses: Any,
+        offsets: Any,
+        kinds: Any,
+        starts: Any,
+        codes: Any,
+        scalars: Any,
+        places: Any,
+        factors: Any,
+        chunks: Any,
+        begin: Any,
+        end: Any,
+        source: Any,
+        like: Any,
+        gradient_like: Any,
+        sums: Any,
+    ) -> None:
+        digest  # noqa: B018
+        scratch = np.empty(_SCRATCH, scalars.dtype)
+        own = np.empty(_SCRATCH, scalars.dtype)
+        for c in range(begin, end):
+            k, lo = chunks[c, 0], chunks[c, 1]
+            size = offsets[k + 1] - offsets[k]
+            hi = min(lo + CHUNK, size)
+            p = nb.carray(_pointer(addresses[k, PARAMETER], like), size)
+            g = nb.carray(_pointer(addresses[k, source], gradient_like), size)
+            first, last = starts[kinds[k]], starts[kinds[k] + 1]
+            total = 0.0
+            while lo < hi:
+                stop = min(lo + _SCRATCH, hi)
+                x, w = scratch[: stop - lo], own[: stop - lo]
+                # A stage may change the parameter, which must not happen here.
+                w[:] = p[lo:stop]
+                _prepare(w, g[lo:stop], x, codes, scalars, places, factors, k, first, last)
+                total += _square_sum(x)
+                lo = stop
+            sums[c] = total
+
+    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+    def accumulate(
+        addresses: Any,
+        offsets: Any,
+        kinds: Any,
+        starts: Any,
+        codes: Any,
+        scalars: Any,
+        places: Any,
+        factors: Any,
+        begin: Any,
+        end: Any,
+        like: Any,
+        gradient_like: Any,
+        divisor: Any,
+    ) -> None:
+        digest  # noqa: B018
+        scratch = np.empty(_SCRATCH, scalars.dtype)
+        for k in range(addresses.shape[0]):
+            lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
+            size = offsets[k + 1] - offsets[k]
+            p = nb.carray(_pointer(addresses[k, PARAMETER], like), size)
+            g = nb.carray(_pointer(addresses[k, GRADIENT], gradient_like), size)
+            total = nb.carray(_pointer(addresses[k, ACCUMULATED], like), size)
+            first, last = starts[kinds[k]], starts[kinds[k] + 1]
+            while lo < hi:
+                stop = min(lo + _SCRATCH, hi)
+                x, y = scratch[: stop - lo], total[lo:stop]
+                _prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
+                for i in range(x.size):
+                    y[i] = x[i] + y[i]
+                if divisor > 0:
+                    for i in range(x.size):
+                        y[i] = y[i] / divisor
+                lo = stop
+
+    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+    def move(addresses: Any, offsets: Any, begin: Any, end: Any, like: Any, momentum: Any, complement: Any) -> None:
+        digest  # noqa: B018
+        for k in range(addresses.shape[0]):
+            lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
+            size = offsets[k + 1] - offsets[k]
+            p = nb.carray(_pointer(addresses[k, PARAMETER], like), size)[lo:hi]
+            old = nb.carray(_pointer(addresses[k, AVERAGE], like), size)[lo:hi]
+            for i in range(p.size):
+                old[i] = _average(old[i], p[i], momentum, complement)
+
+    return update, squares, accumulate, move
 
 
-_run = _build(_digest())
+_update, _squares, _accumulate, _move = _build(_digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,23 +356,38 @@ class Programs:
         starts: where each program begins; one more entry than programs.
         codes: the stage of each instruction.
         scalars: its two scalars, in the dtype of the parameters.
+        places: for an instruction with a scalar for each tensor its row in `factors`, else -1.
+        factors: one row for each such instruction, one column for each tensor.
     """
 
     starts: NDArray[np.int64]
     codes: NDArray[np.int64]
     scalars: NDArray[Any]
+    places: NDArray[np.int64]
+    factors: NDArray[Any]
 
     @classmethod
-    def of(cls, programs: Sequence[Program], dtype: np.dtype[Any]) -> Programs:
-        """Flatten programs."""
+    def of(cls, programs: Sequence[Program], dtype: np.dtype[Any], tensors: int) -> Programs:
+        """Flatten programs for a batch of that many tensors."""
         starts = np.zeros(len(programs) + 1, np.int64)
         np.cumsum([len(program) for program in programs], out=starts[1:])
         flat = [step for program in programs for step in program]
+        each = [np.ndim(step.a) > 0 for step in flat]
+        factors = np.array([step.a for step, many in zip(flat, each, strict=True) if many], dtype)
         return cls(
             starts,
             np.array([step.code for step in flat], np.int64),
-            np.array([(step.a, step.b) for step in flat], np.float64).reshape(-1, 2).astype(dtype),
+            np.array([(0 if many else step.a, step.b) for step, many in zip(flat, each, strict=True)], np.float64)
+            .reshape(-1, 2)
+            .astype(dtype),
+            np.where(each, np.cumsum(each) - 1, -1).astype(np.int64),
+            factors.reshape(-1, tensors),
         )
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The arguments of compiled functions, in order."""
+        return self.starts, self.codes, self.scalars, self.places, self.factors
 
 
 def row(coefficients: Coefficients) -> tuple[Any, ...]:
@@ -303,50 +432,9 @@ class _Pool:
 _pool = _Pool()
 
 
-def update_all(
-    addresses: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    kinds: NDArray[np.int64],
-    rows: NDArray[Any],
-    programs: Programs,
-    *,
-    gradient_dtype: np.dtype[Any],
-    amsgrad: bool,
-    nesterov: bool,
-    contraction: Contraction,
-) -> None:
-    """Update many tensors in place.
-
-    Args:
-        addresses: one row a tensor: where its parameter, gradient, first moment, second moment and
-            maximum of the second moment begin. Each is C-contiguous, aligned, of the dtype of
-            `rows` (the gradient: of `gradient_dtype`) and overlaps no other, except that a gradient
-            may be its own parameter.
-        offsets: element counts summed up, starting with 0; one more entry than tensors.
-        kinds: the kind of each tensor; tensors of one kind share scalars and program.
-        rows: the scalars of each kind, from `row`.
-        programs: the stages before the update, for each kind.
-        gradient_dtype: float32 or float64.
-        amsgrad, nesterov: which form of the update.
-        contraction: where to round once.
-    """
-    dtype = rows.dtype
-    total = int(offsets[-1])
-    flags = (
-        TAIL_BLOCK if contraction.tail else 1,
-        dtype.type(0),
-        gradient_dtype.type(0),
-        None if gradient_dtype == dtype else True,
-        True if amsgrad else None,
-        True if nesterov else None,
-        True if contraction.fused else None,
-    )
-
-    def part(begin: int, end: int) -> None:
-        _run(addresses, offsets, kinds, rows, programs.starts, programs.codes, programs.scalars, begin, end, *flags)
-
-    threads = min(thread_count(), total // THREADS_ABOVE + 1)
-    if threads == 1:
+def _in_parts(total: int, part: Callable[[int, int], None], threads: int) -> None:
+    """Call `part` on the pieces of ``range(total)``, one thread a piece."""
+    if threads <= 1:
         part(0, total)
         return
     cuts = [total * i // threads for i in range(threads + 1)]
@@ -354,3 +442,113 @@ def update_all(
     part(cuts[0], cuts[1])
     for worker in workers:
         worker.result()
+
+
+def _threads_for(elements: int) -> int:
+    return min(thread_count(), elements // THREADS_ABOVE + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where many tensors lie.
+
+    Attributes:
+        addresses: one row a tensor, one column for each of PARAMETER to AVERAGE; what is not used may
+            be 0. Each is C-contiguous, aligned, of dtype `dtype` (the gradient: of `gradient_dtype`)
+            and overlaps no other, except that a gradient may be its own parameter.
+        offsets: element counts summed up, starting with 0; one more entry than tensors.
+        kinds: the kind of each tensor; tensors of one kind share scalars and program.
+        dtype: float32 or float64.
+        gradient_dtype: float32 or float64.
+    """
+
+    addresses: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    dtype: np.dtype[Any]
+    gradient_dtype: np.dtype[Any]
+
+    @property
+    def elements(self) -> int:
+        """Elements of all tensors."""
+        return int(self.offsets[-1])
+
+
+def update_all(
+    table: Table,
+    rows: NDArray[Any],
+    programs: Programs,
+    *,
+    amsgrad: bool,
+    nesterov: bool,
+    contraction: Contraction,
+    accumulated: bool = False,
+) -> None:
+    """Update many tensors in place.
+
+    Args:
+        table: where they lie.
+        rows: the scalars of each kind, from `row`.
+        programs: the stages before the update, for each kind.
+        amsgrad, nesterov: which form of the update.
+        contraction: where to round once.
+        accumulated: whether the accumulated gradients are the gradients.
+    """
+    like, dtype = table.dtype.type(0), table.dtype if accumulated else table.gradient_dtype
+    flags = (
+        ACCUMULATED if accumulated else GRADIENT,
+        TAIL_BLOCK if contraction.tail else 1,
+        like,
+        dtype.type(0),
+        None if dtype == table.dtype else True,
+        True if amsgrad else None,
+        True if nesterov else None,
+        True if contraction.fused else None,
+    )
+
+    def part(begin: int, end: int) -> None:
+        _update(table.addresses, table.offsets, table.kinds, rows, *programs.arrays, begin, end, *flags)
+
+    _in_parts(table.elements, part, _threads_for(table.elements))
+
+
+def squares(table: Table, programs: Programs, *, accumulated: bool = False) -> NDArray[np.float64]:
+    """The sum of squares of each gradient after `programs`, in float64."""
+    sizes = np.diff(table.offsets)
+    counts = -(-sizes // CHUNK)
+    chunks = np.zeros((int(counts.sum()), 2), np.int64)
+    chunks[:, 0] = np.repeat(np.arange(len(sizes)), counts)
+    firsts = np.cumsum(counts) - counts
+    chunks[:, 1] = (np.arange(len(chunks)) - np.repeat(firsts, counts)) * CHUNK
+    sums = np.zeros(len(chunks), np.float64)
+    source, dtype = (ACCUMULATED, table.dtype) if accumulated else (GRADIENT, table.gradient_dtype)
+    likes = (table.dtype.type(0), dtype.type(0))
+
+    def part(begin: int, end: int) -> None:
+        _squares(
+            table.addresses, table.offsets, table.kinds, *programs.arrays, chunks, begin, end, source, *likes, sums
+        )
+
+    _in_parts(len(chunks), part, min(_threads_for(table.elements), max(len(chunks), 1)))
+    totals = np.zeros(len(sizes), np.float64)
+    np.add.at(totals, chunks[:, 0], sums)
+    return totals
+
+
+def accumulate_all(table: Table, programs: Programs, divisor: int | None) -> None:
+    """Add each gradient, after `programs`, to its accumulated one; then divide by `divisor` if given."""
+    likes = (table.dtype.type(0), table.gradient_dtype.type(0), table.dtype.type(divisor or 0))
+
+    def part(begin: int, end: int) -> None:
+        _accumulate(table.addresses, table.offsets, table.kinds, *programs.arrays, begin, end, *likes)
+
+    _in_parts(table.elements, part, _threads_for(table.elements))
+
+
+def move_averages(table: Table, momentum: Any, complement: Any) -> None:
+    """Move each average towards its parameter; the weights are of the table's dtype."""
+
+    def part(begin: int, end: int) -> None:
+        _move(table.addresses, table.offsets, begin, end, table.dtype.type(0), momentum, complement)
+
+    _in_parts(table.elements, part, _threads_for(table.elements))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import is_
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adamcompat.executors import blocked
 from adamcompat.executors.contraction import Contraction
@@ -35,24 +38,25 @@ class Memory:
         return bool(before > 0 and low < self._reach[before - 1])
 
 
+@dataclass(frozen=True, slots=True)
 class Tensors:
-    """Parameters of one dtype with their moments, all C-contiguous, and the kind of each.
+    """Parameters of one dtype with their state, all C-contiguous, and the kind of each.
 
     Parameters of one kind share their scalars and their program.
+
+    Attributes:
+        parameters, m, v: one array each.
+        vhat, accumulated, average: one array each, or empty where the optimizer keeps none.
+        kinds: one number for each parameter.
     """
 
-    __slots__ = ("kinds", "m", "parameters", "v", "vhat")
-
-    def __init__(
-        self,
-        parameters: Sequence[Array],
-        m: Sequence[Array],
-        v: Sequence[Array],
-        vhat: Sequence[Array],
-        kinds: Sequence[int],
-    ) -> None:
-        """`vhat` is empty without AMSGrad; `kinds` has one number for each parameter."""
-        self.parameters, self.m, self.v, self.vhat, self.kinds = parameters, m, v, vhat, kinds
+    parameters: Sequence[Array]
+    m: Sequence[Array]
+    v: Sequence[Array]
+    vhat: Sequence[Array]
+    accumulated: Sequence[Array]
+    average: Sequence[Array]
+    kinds: Sequence[int]
 
 
 class Batch(Protocol):
@@ -89,50 +93,87 @@ class CompiledBatch:
     def __init__(self, fused: ModuleType, numerics: Numerics, tensors: Tensors, gradient_dtype: np.dtype[Any]) -> None:
         self._fused = fused
         self._tensors = tensors  # keeps the memory behind the addresses alive
-        self._dtype = tensors.parameters[0].dtype
-        self._gradient_dtype = gradient_dtype
-        self._amsgrad = bool(tensors.vhat)
-        self._contraction = Contraction.of(numerics, self._dtype, amsgrad=self._amsgrad)
+        dtype = tensors.parameters[0].dtype
         sizes = np.array([array.size for array in tensors.parameters], np.int64)
-        limit = GATHER_UP_TO if gradient_dtype == self._dtype else 0
+        limit = GATHER_UP_TO if gradient_dtype == dtype else 0
         self._small = [i for i, size in enumerate(sizes) if size <= limit]
         self._large = [i for i, size in enumerate(sizes) if size > limit]
         self._flat = all(tensors.parameters[i].ndim == 1 for i in self._small)
-        self._offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._kinds = np.array(tensors.kinds, np.int64)
-        self._buffer = np.empty(int(sizes[self._small].sum()), self._dtype)
-        # Column 1 belongs to the gradients: fixed for gathered ones, filled in at each step for the others.
-        self._addresses = np.zeros((len(sizes), 5), np.int64)
-        for column, arrays in ((0, tensors.parameters), (2, tensors.m), (3, tensors.v), (4, tensors.vhat)):
-            self._addresses[: len(arrays), column] = [_address(array) for array in arrays]
+        self._amsgrad = bool(tensors.vhat)
+        self._contraction = Contraction.of(numerics, dtype, amsgrad=self._amsgrad)
+        self._buffer = np.empty(int(sizes[self._small].sum()), dtype)
+        addresses = np.zeros((len(sizes), fused.COLUMNS), np.int64)
+        for column, arrays in (
+            (fused.PARAMETER, tensors.parameters),
+            (fused.FIRST_MOMENT, tensors.m),
+            (fused.SECOND_MOMENT, tensors.v),
+            (fused.MAXIMUM, tensors.vhat),
+            (fused.ACCUMULATED, tensors.accumulated),
+            (fused.AVERAGE, tensors.average),
+        ):
+            addresses[: len(arrays), column] = [_address(array) for array in arrays]
+        # The addresses of gradients are fixed where they are gathered, and filled in at each step otherwise.
         starts = np.cumsum(sizes[self._small]) - sizes[self._small]
-        self._addresses[self._small, 1] = _address(self._buffer) + starts * self._dtype.itemsize
+        addresses[self._small, fused.GRADIENT] = _address(self._buffer) + starts * dtype.itemsize
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._table = fused.Table(addresses, offsets, np.array(tensors.kinds, np.int64), dtype, gradient_dtype)
         self._programs: tuple[list[Program], Any] | None = None
+        self._accumulated = False
+
+    def load(self, gradients: Sequence[Array]) -> None:
+        """Take the gradients of a step."""
+        self._accumulated = False
+        if self._small:
+            chosen = gradients if not self._large else [gradients[i] for i in self._small]
+            concatenated(chosen, self._buffer, flat=self._flat)
+        for i in self._large:
+            self._table.addresses[i, self._fused.GRADIENT] = _address(gradients[i])
+
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
+        """Update the parameters with the loaded gradients; see `Batch.run`."""
+        rows = np.array([self._fused.row(item) for item in coefficients], self._table.dtype)
+        self._fused.update_all(
+            self._table,
+            rows,
+            self._flattened(programs),
+            amsgrad=self._amsgrad,
+            nesterov=coefficients[0].beta1 is not None,
+            contraction=self._contraction,
+            accumulated=self._accumulated,
+        )
 
     def run(
         self, gradients: Sequence[Array], coefficients: Sequence[Coefficients], programs: Sequence[Program]
     ) -> None:
         """See `Batch.run`."""
-        if self._small:
-            chosen = gradients if not self._large else [gradients[i] for i in self._small]
-            concatenated(chosen, self._buffer, flat=self._flat)
-        for i in self._large:
-            self._addresses[i, 1] = _address(gradients[i])
-        rows = np.array([self._fused.row(item) for item in coefficients], self._dtype)
-        wanted = list(programs)
-        if self._programs is None or self._programs[0] != wanted:
-            self._programs = (wanted, self._fused.Programs.of(wanted, self._dtype))
-        self._fused.update_all(
-            self._addresses,
-            self._offsets,
-            self._kinds,
-            rows,
-            self._programs[1],
-            gradient_dtype=self._gradient_dtype,
-            amsgrad=self._amsgrad,
-            nesterov=coefficients[0].beta1 is not None,
-            contraction=self._contraction,
+        self.load(gradients)
+        self.update(coefficients, programs)
+
+    def accumulate(self, programs: Sequence[Program], divisor: int | None) -> None:
+        """Add the loaded gradients to the accumulated ones, which from here on are the gradients."""
+        self._fused.accumulate_all(self._table, self._flattened(programs), divisor)
+        self._accumulated = True
+
+    def squares(self, programs: Sequence[Program]) -> NDArray[np.float64]:
+        """The sum of squares of each loaded gradient after its program, in float64."""
+        found: NDArray[np.float64] = self._fused.squares(
+            self._table, self._flattened(programs), accumulated=self._accumulated
         )
+        return found
+
+    def move_averages(self, momentum: Any, complement: Any) -> None:
+        """Move the averages towards the parameters."""
+        self._fused.move_averages(self._table, momentum, complement)
+
+    def _flattened(self, programs: Sequence[Program]) -> Any:
+        if self._programs is None or not _all_the_same(self._programs[0], programs):
+            flat = self._fused.Programs.of(programs, self._table.dtype, len(self._table.kinds))
+            self._programs = (list(programs), flat)
+        return self._programs[1]
+
+
+def _all_the_same(one: Sequence[object], other: Sequence[object]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def _address(array: Array) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from adamcompat.stages import (
     SUBTRACT,
     Instruction,
     Program,
+    average_weights,
     clip_factors,
     global_clip_factor,
 )
@@ -119,6 +120,7 @@ class _Layout:
     large: list[int]
     kinds: list[_Kind]
     calls: list[_Call]
+    compiled: bool
     programs: tuple[Any, list[Program]] | None = None
 
 
@@ -240,7 +242,8 @@ class Engine:
         """
         executors.compiled()  # an executor that is not there is an error before anything is written
         hyper = self._hyper()
-        layout = self._layout_of(tuple(indices)) if self._simple(hyper) else None
+        layout = self._layout_of(tuple(indices))
+        simple = self._simple(hyper)
         raw = int(self.iterations.reshape(()))
         steps = hyper["accumulation_steps"]
         completes = steps is None or (raw + 1) % steps == 0
@@ -249,7 +252,12 @@ class Engine:
         rates = self._rates(groups) if completes else dict.fromkeys(groups, 0.0)
         decays = {key: self.l2_decay(group) for key, group in groups.items()}
         scalars = _Scalars(self, hyper, raw // (steps or 1) + 1, rates, completes)
-        if layout is not None and self._accepts(layout, gradients):
+        if layout is not None and (simple or layout.compiled) and self._accepts(layout, gradients):
+            if not simple:
+                with Uninterrupted():
+                    self._commit_layout(layout, gradients, hyper, rates, decays, scalars, completes, steps)
+                    self._finish(scalars.powers)
+                return
             programs = self._simple_programs(layout, hyper, rates, decays)
             coefficients = [scalars.of(kind) for kind in layout.kinds]
             with Uninterrupted():
@@ -328,6 +336,7 @@ class Engine:
             [i for i, slot in enumerate(slots) if slot.array.size > GATHER_UP_TO],
             kinds,
             calls,
+            all(isinstance(call.batch, CompiledBatch) for call in calls),
         )
         return self._layout
 
@@ -341,6 +350,8 @@ class Engine:
             [slot.m for slot in slots],
             [slot.v for slot in slots],
             [slot.vhat for slot in slots if slot.vhat is not None],
+            [slot.accumulated for slot in slots if slot.accumulated is not None],
+            [slot.average for slot in slots if slot.average is not None],
             kinds,
         )
         compiled = executors.compiled()
@@ -377,6 +388,60 @@ class Engine:
             ]
             layout.programs = (key, found)
         return layout.programs[1]
+
+    def _commit_layout(
+        self,
+        layout: _Layout,
+        gradients: Sequence[Array],
+        hyper: Hyperparameters,
+        rates: dict[int, float],
+        decays: dict[int, float],
+        scalars: _Scalars,
+        completes: bool,
+        steps: int | None,
+    ) -> None:
+        """As `_commit`, with compiled code for the reductions and the other state too."""
+        stepwise = self.numerics.surroundings == "stepwise"
+        # A program is never changed in place: batches recognize one that they have seen by its identity.
+        programs: list[Program] = [()] * len(layout.kinds)
+
+        def batches() -> Iterator[tuple[CompiledBatch, list[int], list[Program], Callable[[Any], Any]]]:
+            for call in layout.calls:
+                assert isinstance(call.batch, CompiledBatch)
+                real = kernel.stage_dtype(self.numerics, layout.kinds[call.kinds[0]].dtype).type
+                yield call.batch, call.kinds, [programs[i] for i in call.kinds], real
+
+        for call in layout.calls:
+            assert isinstance(call.batch, CompiledBatch)
+            call.batch.load(gradients if len(layout.calls) == 1 else [gradients[i] for i in call.positions])
+        for stage in self.dialect.stages:
+            more: list[list[Instruction]] = [[] for _ in programs]
+            if stage == "accumulate" and steps is not None:
+                for batch, _, own, _ in batches():
+                    batch.accumulate(own, steps if completes else None)
+                programs = [()] * len(layout.kinds)
+                if not completes:
+                    break
+            elif stage == "clip_norm" and hyper["clip_norm"] is not None:
+                for batch, kinds, own, real in batches():
+                    norms = np.sqrt(batch.squares(own))
+                    for i in kinds:
+                        more[i] = clip_factors(norms, hyper["clip_norm"], real, stepwise=stepwise)
+            elif stage == "global_clip_norm" and hyper["global_clip_norm"] is not None:
+                norm = float(np.sqrt(sum(float(batch.squares(own).sum()) for batch, _, own, _ in batches())))
+                for _, kinds, _, real in batches():
+                    for i in kinds:
+                        more[i] = global_clip_factor(norm, hyper["global_clip_norm"], real, stepwise=stepwise)
+            elif stage == "update":
+                for batch, kinds, own, _ in batches():
+                    batch.update([scalars.of(layout.kinds[i]) for i in kinds], own)
+            else:
+                more = [
+                    self._elementwise(stage, kind.decays, hyper, rates[id(kind.group)], decays[id(kind.group)])
+                    for kind in layout.kinds
+                ]
+            programs = [(*program, *added) if added else program for program, added in zip(programs, more, strict=True)]
+        self._after_update(hyper, completes, steps, layout)
 
     @property
     def memory(self) -> Memory:
@@ -456,12 +521,16 @@ class Engine:
                 for item in work:
                     group = id(item.slot.group)
                     item.program += self._elementwise(stage, item.slot.decays, hyper, rates[group], decays[group])
+        self._after_update(hyper, completes, steps, None)
+
+    def _after_update(self, hyper: Hyperparameters, completes: bool, steps: int | None, layout: _Layout | None) -> None:
+        """Empty the accumulators after an update, and move the averages."""
         if completes and steps is not None:
             for slot in self.slots:
                 if slot.accumulated is not None:
                     slot.accumulated[...] = 0
         if hyper["use_ema"]:
-            self._average(hyper, steps)
+            self._average(hyper, steps, layout)
 
     def _real(self, item: _Work) -> Callable[[Any], Any]:
         return kernel.stage_dtype(self.numerics, item.slot.array.dtype).type
@@ -535,13 +604,21 @@ class Engine:
             for array, part in zip(kept, parts, strict=True):
                 array[chosen] = part
 
-    def _average(self, hyper: Hyperparameters, steps: int | None) -> None:
+    def _average(self, hyper: Hyperparameters, steps: int | None, layout: _Layout | None) -> None:
         done = int(self.iterations.reshape(())) // (steps or 1)
         first = done == 0 and self.dialect.semantics.average_start == "first_update"
         frequency = hyper["ema_overwrite_frequency"]
-        for slot in self.slots:
-            assert slot.average is not None
-            blocked.move_average(slot.average, slot.array, 0.0 if first else hyper["ema_momentum"], self.numerics)
+        momentum = 0.0 if first else hyper["ema_momentum"]
+        # Parameters without a gradient are averaged too, and a layout has only those with one.
+        if layout is not None and len(layout.indices) == len(self.slots):
+            for call in layout.calls:
+                assert isinstance(call.batch, CompiledBatch)
+                dtype = layout.kinds[call.kinds[0]].dtype
+                call.batch.move_averages(*average_weights(momentum, self.numerics, dtype))
+        else:
+            for slot in self.slots:
+                assert slot.average is not None
+                blocked.move_average(slot.average, slot.array, momentum, self.numerics)
         if frequency is not None and (done + 1) % frequency == 0:
             for slot in self.slots:
                 slot.array[...] = slot.average
