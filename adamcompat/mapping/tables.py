@@ -1061,5 +1061,12 @@ MAPPING = Mapping(
             dialect="mindspore",
             borrows=(),
         ),
+        Adapter(
+            name="Adam",
+            module="adamcompat.mindspore",
+            runtime="mindspore",
+            dialect="mindspore",
+            borrows=(),
+        ),
     ),
 )
