@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from typing import Any, ClassVar
 
-from mindspore import context, nn
+from mindspore import context
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.arguments import checked
+from adamcompat.mindspore.graph import GraphAdam
 from adamcompat.mindspore.notes import without_deprecations
 from adamcompat.mindspore.pynative import PyNativeStep
+from adamcompat.mindspore.schedules import check_length
 
 
-class CallAdam(nn.Adam):  # type: ignore[misc]
+class CallAdam(GraphAdam):
     """Base of the adapters that are called as MindSpore's optimizers are.
 
     GRAPH mode and functions under ``mindspore.jit`` compile nn.Adam's own construct. In PYNATIVE mode
@@ -45,7 +47,8 @@ class CallAdam(nn.Adam):  # type: ignore[misc]
             ValueError: their number or a shape is wrong. In either case nothing has changed.
             RuntimeError: a list of learning rates has no value for this step.
         """
-        if not self._runs_here():
+        if context.get_context("mode") != context.PYNATIVE_MODE or not self._pynative.ready():
+            self._check_rates()
             return super().__call__(*args, **kwargs)
         with self._lock:
             # Cell.__call__ runs hooks and whatever else belongs to a call, and then this.
@@ -55,9 +58,8 @@ class CallAdam(nn.Adam):  # type: ignore[misc]
             finally:
                 del self.__dict__["construct"]
 
-    def _runs_here(self) -> bool:
-        return (
-            context.get_context("mode") == context.PYNATIVE_MODE
-            and context.get_context("device_target") == "CPU"
-            and self._pynative.supports_parameters()
-        )
+    def _check_rates(self) -> None:
+        """Refuse a step without a learning rate, which nn.Adam's graph would not survive."""
+        if self.dynamic_lr:
+            rates = self.learning_rate if self.is_group_lr else [self.learning_rate]
+            check_length(list(rates), int(self.global_step.asnumpy()[0]))

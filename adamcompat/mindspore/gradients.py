@@ -16,7 +16,7 @@ from adamcompat.stages import make_stages
 
 # The stages as functions of Tensors; `fma` and what follows belong to the update and stay unused.
 _OPERATIONS = Operations(lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, ops.sqrt, ops.maximum, Tensor)
-_multiply, _, _add_decay, _, _subtract, _ = make_stages(_OPERATIONS, ops.minimum)
+_multiply, _, add_decay, _, _subtract, _ = make_stages(_OPERATIONS, ops.minimum)
 
 _RANK = {mindspore.float16: 1, mindspore.bfloat16: 1, mindspore.float32: 2, mindspore.float64: 3}
 
@@ -104,7 +104,7 @@ def prepared(
         gradient = gradient.astype(parameter.dtype)
     for stage in stages:
         if stage == "l2_decay" and decay is not None:
-            gradient = _add_decay(gradient, parameter, decay.astype(parameter.dtype))
+            gradient = add_decay(gradient, parameter, decay.astype(parameter.dtype))
         elif stage == "centralize" and centralize:
             gradient = centralized(gradient)
         elif stage == "unscale" and reciprocal is not None:

@@ -8,12 +8,12 @@ everything lies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mindspore
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Parameter, Tensor, context, ops
 
 from adamcompat import kernel
 from adamcompat.interrupts import Uninterrupted
@@ -25,6 +25,8 @@ from adamcompat.mindspore.gradients import Rows
 from adamcompat.mindspore.memory import settle, view
 from adamcompat.mindspore.schedules import Sources
 from adamcompat.stages import ADD_DECAY, MULTIPLY, Instruction, Program
+
+_PLAIN = {Tensor, Parameter}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class _Layout:
     """What stays the same while the same Parameters are updated step after step."""
 
     origin: tuple[Any, ...]
+    local: bool
     dtypes: list[Any]
     shapes: list[tuple[int, ...]]
     kinds: list[_Kind]
@@ -58,6 +61,7 @@ class _Layout:
     parts: list[_Part]
     betas: tuple[float, float]
     epsilon: float
+    reciprocal: float
 
 
 class PyNativeStep:
@@ -72,13 +76,13 @@ class PyNativeStep:
         self._optimizer = optimizer
         self._dialect = dialect
         self._numerics: Numerics = MAPPING.numerics[dialect.numerics]
+        # nn.Adam rounds every scalar to float32; its operator for float64 goes on in float64 from there.
+        self._numerics_of_float64 = replace(self._numerics, scalars="float64")
         self._layout: _Layout | None = None
 
-    def supports_parameters(self) -> bool:
-        """Whether every Parameter is a plain Tensor in the memory of this process, of a known dtype."""
-        return all(type(p.data) is Tensor or isinstance(p, Tensor) for p in self._optimizer.parameters) and all(
-            p.dtype in STORAGE for p in self._optimizer.parameters
-        )
+    def ready(self) -> bool:
+        """Whether every Parameter is a plain Tensor of a known dtype in the memory of this process."""
+        return (self._layout or self._current()).local
 
     def __call__(self, gradients: Any) -> tuple[bool, ...]:
         """Make one step.
@@ -91,8 +95,8 @@ class PyNativeStep:
             RuntimeError: a list of learning rates is too short; nothing has changed.
         """
         o = self._optimizer
-        parameters = list(o.parameters)
-        layout = self._current(parameters)
+        layout = self._current()
+        parameters = o.parameters
         sparse: dict[int, Rows] = {}
         plain = self._is_plain(layout, gradients)
         if not plain:
@@ -122,13 +126,16 @@ class PyNativeStep:
             step += 1
         return (True,) * len(parameters)
 
-    def _current(self, parameters: Sequence[Any]) -> _Layout:
+    def _current(self) -> _Layout:
         o, layout = self._optimizer, self._layout
-        origin = (o.learning_rate, o.weight_decay, o.decay_flags, o.moment1, o.use_amsgrad, o.beta1, o.beta2, o.eps)
+        parameters = o.parameters
+        scalars = (o.beta1, o.beta2, o.eps, o.reciprocal_scale)
+        origin = (o.learning_rate, o.weight_decay, o.decay_flags, o.moment1, o.use_amsgrad, *scalars)
         if (
             layout is None
             or any(a is not b for a, b in zip(layout.origin, origin, strict=True))
             or [p.shape for p in parameters] != layout.shapes
+            or [p.dtype for p in parameters] != layout.dtypes
         ):
             layout = self._layout = self._laid_out(parameters, origin)
         return layout
@@ -154,9 +161,6 @@ class PyNativeStep:
             for i in range(len(parameters))
         ]
         centralize = list(o.grad_centralization_flags) if o.is_group else [False] * len(parameters)
-        if o.use_offload:
-            # As in nn.Adam, whose offloaded step has no such stage.
-            centralize = [False] * len(parameters)
         parts = []
         dtypes = [p.dtype for p in parameters]
         for dtype in STORAGE:
@@ -173,6 +177,7 @@ class PyNativeStep:
                 parts.append(_Part(positions, own, batch))
         return _Layout(
             origin=origin,
+            local=context.get_context("device_target") == "CPU" and all(isinstance(p, Tensor) for p in parameters),
             dtypes=dtypes,
             shapes=[p.shape for p in parameters],
             kinds=kinds,
@@ -182,6 +187,7 @@ class PyNativeStep:
             parts=parts,
             betas=(float(o.beta1.asnumpy()), float(o.beta2.asnumpy())),
             epsilon=float(o.eps.asnumpy()),
+            reciprocal=float(o.reciprocal_scale.asnumpy()),
         )
 
     @staticmethod
@@ -189,7 +195,7 @@ class PyNativeStep:
         """Whether the gradients need no conversion; compares whole lists, which is fast."""
         return (
             isinstance(gradients, (tuple, list))
-            and all(isinstance(g, Tensor) for g in gradients)
+            and _PLAIN.issuperset(map(type, gradients))
             and [g.shape for g in gradients] == layout.shapes
             and [g.dtype for g in gradients] == layout.dtypes
             and all(map(Tensor.is_contiguous, gradients))
@@ -216,7 +222,7 @@ class PyNativeStep:
             parts = rest
         kept = [parameters, gradients, o.moment1, o.moment2] + ([o.vhat] if o.use_amsgrad else [])
         for tensors in (kept[0], *kept[2:]):
-            for tensor in tensors:
+            for tensor in [] if all(map(Tensor.is_contiguous, tensors)) else tensors:
                 if not tensor.is_contiguous():
                     tensor.set_data(tensor.contiguous())
         for part in parts:
@@ -250,9 +256,10 @@ class PyNativeStep:
         self, layout: _Layout, kind: _Kind, numbers: Sequence[float], part: _Part, powers: tuple[Any, Any]
     ) -> kernel.Coefficients:
         o = self._optimizer
+        dtype = STORAGE[layout.dtypes[part.positions[0]]].own
         return kernel.coefficients(
-            self._numerics,
-            STORAGE[layout.dtypes[part.positions[0]]].own,
+            self._numerics_of_float64 if dtype == np.float64 else self._numerics,
+            dtype,
             learning_rate=numbers[kind.rate],
             beta1=layout.betas[0],
             beta2=layout.betas[1],
@@ -271,7 +278,7 @@ class PyNativeStep:
             if stage == "l2_decay" and kind.decay is not None:
                 program.append(Instruction(ADD_DECAY, numbers[kind.decay]))
             elif stage == "unscale" and o.need_scale:
-                program.append(Instruction(MULTIPLY, 1 / o.loss_scale))
+                program.append(Instruction(MULTIPLY, layout.reciprocal))
         return program
 
     def _update_rows(
@@ -288,6 +295,8 @@ class PyNativeStep:
         values = rows.values
         if kind.decay is not None:
             values = ops.gather(parameter, rows.indices, 0) * Tensor(numbers[kind.decay], parameter.dtype) + values
+        if layout.centralize[i]:
+            values = dense.centralized(values)
         if o.need_scale:
             values = values * o.reciprocal_scale.astype(values.dtype)
         scalars = [Tensor(float(x), mindspore.float32) for x in (*powers, numbers[kind.rate])]
