@@ -37,6 +37,11 @@ def rows_of(gradient: Any) -> Rows | None:
     return None
 
 
+def densified(rows: Rows, shape: tuple[int, ...]) -> Any:
+    """A gradient of some rows as a Tensor of `shape`; repeated rows add up."""
+    return ops.unsorted_segment_sum(rows.values, rows.indices, shape[0])
+
+
 def check(gradients: Any, parameters: Sequence[Any], dialect: Dialect) -> None:
     """Explain what is wrong with gradients.
 
@@ -69,6 +74,13 @@ def check(gradients: Any, parameters: Sequence[Any], dialect: Dialect) -> None:
         expected = parameter.shape if rows is None else (*rows.indices.shape, *parameter.shape[1:])
         if tensor.shape != expected:
             raise wrong(_wrong_shape(parameter, tensor, expected))
+        if rows is not None and rows.indices.size:
+            least, most = int(rows.indices.min()), int(rows.indices.max())
+            if least < 0 or most >= parameter.shape[0]:
+                raise wrong(
+                    f"the gradient of {parameter.name!r} names row {least if least < 0 else most}, but rows run from "
+                    f"0 to {parameter.shape[0] - 1}"
+                )
         if _RANK.get(tensor.dtype, 0) > _RANK[parameter.dtype] or tensor.dtype.__str__().startswith("Complex"):
             raise wrong_type(
                 f"the gradient of {parameter.name!r} is {tensor.dtype}, but the parameter is {parameter.dtype}; "

@@ -12,7 +12,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.common.sparse_tensor import RowTensorInner
 
 from adamcompat.kernel import Operations, make_update, step_size
-from adamcompat.mindspore.gradients import add_decay, centralized
+from adamcompat.mindspore.gradients import add_decay, centralized, densified
 
 # The dtypes of Parameters that nn.Adam's operators take.
 _OF_ADAM = (mindspore.float16, mindspore.float32)
@@ -41,11 +41,16 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
     _apply_by_operators = nn.Adam._apply_adam
     _multiply_by_reciprocal = nn.Adam.scale_grad
     _decay_by_operators = nn.Adam.decay_weight
+    _deduplicate = nn.Adam._grad_sparse_indices_deduplicate
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._operator_dtypes = _OF_AMSGRAD if self.use_amsgrad else _OF_ADAM
         self._all_by_operator = all(p.dtype in self._operator_dtypes for p in self.parameters)
+        # nn.Adam's operator for rows is made for float32, adds memory that it never set to the numerator of
+        # Nesterov's form, and does not exist for AMSGrad.
+        always = self.use_amsgrad or (self.use_nesterov and not self.use_lazy)
+        self._rows_become_dense = tuple(always or p.dtype != mindspore.float32 for p in self.parameters)
         self._centralizes = self.is_group and any(self.grad_centralization_flags)
 
     def decay_weight(self, gradients: Any) -> Any:
@@ -84,6 +89,17 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         if self.use_offload:
             gradients = self.gradients_centralization(gradients)
         return self._multiply_by_reciprocal(gradients)
+
+    def _grad_sparse_indices_deduplicate(self, gradients: Any) -> Any:
+        found: Any = ()
+        for i in range(len(gradients)):
+            g = gradients[i]
+            # The compiler decides nested conditions in advance, but not joined ones.
+            if self._rows_become_dense[i]:  # noqa: SIM102
+                if not isinstance(g, Tensor):
+                    g = densified(g, self._parameters[i].shape)
+            found += (g,)
+        return self._deduplicate(found)
 
     def _apply_adam(
         self,

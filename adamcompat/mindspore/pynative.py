@@ -97,33 +97,36 @@ class PyNativeStep:
         o = self._optimizer
         layout = self._current()
         parameters = o.parameters
-        sparse: dict[int, Rows] = {}
         plain = self._is_plain(layout, gradients)
         if not plain:
             dense.check(gradients, parameters, self._dialect)
-            sparse = {i: rows for i, g in enumerate(gradients) if (rows := dense.rows_of(g)) is not None}
         settle()
         step = view(o.global_step.data_ptr(), 1, np.int32)
         numbers = layout.sources.at(int(step[0]) + self._dialect.semantics.schedule_start)
         powers = [view(power.data_ptr(), 1, np.float32) for power in (o.beta1_power, o.beta2_power)]
         advanced = kernel.advance_powers(*layout.betas, (powers[0][0], powers[1][0]), np.dtype(np.float32))
-        if not (plain and layout.simple):
+        prepared = not (plain and layout.simple)
+        by_operator: list[int] = []
+        if prepared:
             gradients = [
-                rows if (rows := sparse.get(i)) is not None else self._prepared(layout, i, parameters[i], g, numbers)
-                for i, g in enumerate(gradients)
+                self._prepared(layout, i, p, g, numbers)
+                for i, (p, g) in enumerate(zip(parameters, gradients, strict=True))
             ]
+            by_operator = [i for i, g in enumerate(gradients) if self._has_operator(layout, i, g)]
             settle()
-        located = self._locate(layout, parameters, gradients, sparse)
+        parts = self._without(layout, parameters, by_operator) if by_operator else layout.parts
+        copies = self._locate(parts, parameters, gradients, o)
         with Uninterrupted():
-            for part in located:
+            for part in parts:
                 part.batch.run(
                     [self._coefficients(layout, kind, numbers, part, advanced) for kind in part.kinds],
-                    [self._program(layout, kind, numbers, done=not (plain and layout.simple)) for kind in part.kinds],
+                    [[] if prepared else self._program(layout, kind, numbers) for kind in part.kinds],
                 )
-            for i, rows in sparse.items():
-                self._update_rows(layout, i, parameters[i], rows, numbers, advanced)
+            for i in by_operator:
+                self._run_operator(i, parameters[i], gradients[i], numbers[layout.kinds[i].rate], advanced)
             powers[0][0], powers[1][0] = advanced
             step += 1
+        del copies
         return (True,) * len(parameters)
 
     def _current(self) -> _Layout:
@@ -182,7 +185,9 @@ class PyNativeStep:
             shapes=[p.shape for p in parameters],
             kinds=kinds,
             centralize=centralize,
-            simple=not any(centralize) and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
+            simple=not any(centralize)
+            and not o.use_offload
+            and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
             sources=Sources(sources),
             parts=parts,
             betas=(float(o.beta1.asnumpy()), float(o.beta2.asnumpy())),
@@ -202,45 +207,55 @@ class PyNativeStep:
         )
 
     def _prepared(self, layout: _Layout, i: int, parameter: Any, gradient: Any, numbers: Sequence[float]) -> Any:
+        """A gradient after all stages before the update: a Tensor of the Parameter's dtype, or Rows."""
         o, place = self._optimizer, layout.kinds[i].decay
-        return dense.prepared(
-            gradient,
-            parameter,
-            Tensor(numbers[place], mindspore.float32) if place is not None else None,
-            o.reciprocal_scale if o.need_scale else None,
-            self._dialect.stages,
-            centralize=layout.centralize[i],
+        decay = Tensor(numbers[place], mindspore.float32) if place is not None else None
+        reciprocal = o.reciprocal_scale if o.need_scale else None
+        rows = dense.rows_of(gradient)
+        if rows is None:
+            return dense.prepared(
+                gradient, parameter, decay, reciprocal, self._dialect.stages, centralize=layout.centralize[i]
+            )
+        chosen = ops.gather(parameter, rows.indices, 0)
+        values = dense.prepared(
+            rows.values, chosen, decay, reciprocal, self._dialect.stages, centralize=layout.centralize[i]
         )
+        rows = Rows(rows.indices, values)
+        if o._rows_become_dense[i]:
+            return dense.densified(rows, parameter.shape)
+        return rows
 
-    def _locate(
-        self, layout: _Layout, parameters: Sequence[Any], gradients: Sequence[Any], sparse: dict[int, Rows]
-    ) -> list[_Part]:
-        """Look up all addresses; gradients that lie in memory that is written are copied."""
-        o, parts = self._optimizer, layout.parts
-        if sparse:
-            rest = self._without(layout, parameters, sparse)
-            parts = rest
+    def _has_operator(self, layout: _Layout, i: int, gradient: Any) -> bool:
+        """Whether nn.Adam's own operator makes this update, because it rounds unlike the kernel."""
+        return isinstance(gradient, Rows) or (self._optimizer.use_offload and layout.dtypes[i] == mindspore.float32)
+
+    @staticmethod
+    def _locate(parts: Sequence[_Part], parameters: Sequence[Any], gradients: Sequence[Any], o: Any) -> list[Any]:
+        """Look up all addresses; gradients that lie in memory that is written are copied.
+
+        Returns:
+            The copies, which must live until the update is done.
+        """
         kept = [parameters, gradients, o.moment1, o.moment2] + ([o.vhat] if o.use_amsgrad else [])
         for tensors in (kept[0], *kept[2:]):
             for tensor in [] if all(map(Tensor.is_contiguous, tensors)) else tensors:
                 if not tensor.is_contiguous():
                     tensor.set_data(tensor.contiguous())
+        copies = []
         for part in parts:
             whole = len(part.positions) == len(parameters)
             columns = kept if whole else [[tensors[i] for i in part.positions] for tensors in kept]
-            copies = []
             for position in part.batch.locate(columns):
                 copies.append(columns[1][position].copy())
                 part.batch.relocate(int(position), copies[-1])
-            if copies:
-                settle()
-                self._copies = copies
-        return parts
+        if copies:
+            settle()
+        return copies
 
-    def _without(self, layout: _Layout, parameters: Sequence[Any], sparse: dict[int, Rows]) -> list[_Part]:
+    def _without(self, layout: _Layout, parameters: Sequence[Any], left_out: Sequence[int]) -> list[_Part]:
         parts = []
         for part in layout.parts:
-            positions = [i for i in part.positions if i not in sparse]
+            positions = [i for i in part.positions if i not in left_out]
             if positions:
                 batch = Batch(
                     self._numerics,
@@ -269,10 +284,8 @@ class PyNativeStep:
             powers=powers,
         )
 
-    def _program(self, layout: _Layout, kind: _Kind, numbers: Sequence[float], *, done: bool) -> Program:
+    def _program(self, layout: _Layout, kind: _Kind, numbers: Sequence[float]) -> Program:
         """The stages before the update that the kernel runs itself."""
-        if done:
-            return []
         o, program = self._optimizer, []
         for stage in self._dialect.stages:
             if stage == "l2_decay" and kind.decay is not None:
@@ -281,24 +294,13 @@ class PyNativeStep:
                 program.append(Instruction(MULTIPLY, layout.reciprocal))
         return program
 
-    def _update_rows(
-        self,
-        layout: _Layout,
-        i: int,
-        parameter: Any,
-        rows: Rows,
-        numbers: Sequence[float],
-        powers: tuple[Any, Any],
-    ) -> None:
-        """One sparse gradient, by the operator that nn.Adam uses for it."""
-        o, kind = self._optimizer, layout.kinds[i]
-        values = rows.values
-        if kind.decay is not None:
-            values = ops.gather(parameter, rows.indices, 0) * Tensor(numbers[kind.decay], parameter.dtype) + values
-        if layout.centralize[i]:
-            values = dense.centralized(values)
-        if o.need_scale:
-            values = values * o.reciprocal_scale.astype(values.dtype)
-        scalars = [Tensor(float(x), mindspore.float32) for x in (*powers, numbers[kind.rate])]
-        o.sparse_opt(parameter, o.moment1[i], o.moment2[i], *scalars, o.beta1, o.beta2, o.eps, values, rows.indices)
+    def _run_operator(self, i: int, parameter: Any, gradient: Any, rate: float, powers: tuple[Any, Any]) -> None:
+        """One Parameter by the operator that nn.Adam uses for it."""
+        o = self._optimizer
+        scalars = [Tensor(float(x), mindspore.float32) for x in (*powers, rate)]
+        inputs = (o.moment1[i], o.moment2[i], *scalars, o.beta1, o.beta2, o.eps)
+        if isinstance(gradient, Rows):
+            o.sparse_opt(parameter, *inputs, gradient.values, gradient.indices)
+        else:
+            ops.assign_add(parameter, o.opt(*inputs, gradient))
         settle()

@@ -152,7 +152,7 @@ def test_offload_does_not_drop_centralization(mode: str) -> None:
         group = {"params": [parameter], "grad_centralization": True}
         Adam([group], 0.1, eps=1e-3, use_offload=offload)((Tensor(np.arange(12.0).reshape(4, 3), ms.float32),))
         found.append(parameter.asnumpy())
-    np.testing.assert_allclose(*found, atol=1e-6)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
 @pytest.mark.parametrize(
