@@ -18,11 +18,11 @@ from typing import Any
 os.environ.setdefault("GLOG_v", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import mindspore as ms  # noqa: E402
-import numpy as np  # noqa: E402
-from mindspore import Parameter, Tensor, nn  # noqa: E402
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn
 
-from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat.mindspore import Adam
 
 MODES = {"PYNATIVE": ms.PYNATIVE_MODE, "GRAPH": ms.GRAPH_MODE}
 # Of the whole step of the small network no ratio is asked for: it is reported as it is.

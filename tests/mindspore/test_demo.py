@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
-from adamcompat.mindspore import demo  # noqa: E402
+from adamcompat.mindspore import demo
 
 pytestmark = pytest.mark.frameworks
 

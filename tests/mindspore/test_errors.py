@@ -85,7 +85,7 @@ def test_a_rate_that_is_text() -> None:
     with pytest.raises(ValueError, match="could not convert"):
         nn.Adam([weight()], "0.1")
     with pytest.raises(TypeError, match="learning_rate must be a number"):
-        Adam([weight()], "0.1")  # type: ignore[arg-type]
+        Adam([weight()], "0.1")
 
 
 def tensor(*shape: int, dtype: Any = ms.float32) -> Any:
