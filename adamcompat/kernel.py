@@ -142,6 +142,11 @@ def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any], dtype: n
     return real(powers[0]) * real(beta1), real(powers[1]) * real(beta2)
 
 
+def step_size(learning_rate: Value, power1: Value, power2: Value, one: Value, sqrt: Callable[[Value], Value]) -> Value:
+    """The learning rate with the bias corrections of both moments; the powers are those of this step."""
+    return learning_rate * sqrt(one - power2) / (one - power1)
+
+
 def coefficients(
     numerics: Numerics,
     dtype: DTypeLike,
@@ -187,8 +192,8 @@ def coefficients(
         else:
             # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
             power1, power2 = real(float(real(decay1)) ** step), real(float(real(decay2)) ** step)
-        bias = (math.sqrt if exact else np.sqrt)(real(1) - power2)
-        alpha = real(rate) * bias / (real(1) - power1)
+        sqrt: Any = math.sqrt if exact else np.sqrt
+        alpha = step_size(real(rate), power1, power2, real(1), sqrt)
         if numerics.one_minus_beta == "float64":
             c1, c2 = 1 - beta1, 1 - beta2
         else:

@@ -53,6 +53,7 @@ class Runtime:
         imports: names that annotations may use.
         options: keyword-only parameters that come with every signature.
         examples: for each protocol a doctest; {name} is the class.
+        remarks: what a reader must know about this runtime.
     """
 
     path: str
@@ -64,6 +65,7 @@ class Runtime:
     imports: tuple[str, ...]
     options: tuple[Option, ...]
     examples: dict[str, str]
+    remarks: str = ""
 
 
 PLAIN_HINTS = {"number": "float", "float": "float", "integer": "int", "flag": "bool", "text": "str"}
@@ -102,6 +104,34 @@ array([0.999, 2.001])
 array([0.999, 2.001])
 """,
         },
+    ),
+    "mindspore": Runtime(
+        path="adamcompat/mindspore/adapters.py",
+        about="Adapters for MindSpore: the exact signature of each dialect.",
+        arrays="MindSpore's Parameters",
+        bases={"call": ("adamcompat.mindspore.call", "CallAdam")},
+        hints=PLAIN_HINTS
+        | {"beta": "float", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
+        hints_module="adamcompat.mindspore.arguments",
+        imports=("Decay", "LearningRate", "Parameters"),
+        options=(),
+        examples={
+            "call": """
+>>> import numpy as np
+>>> from mindspore import Parameter, Tensor
+>>> weight = Parameter(Tensor(np.array([1.0, 2.0], np.float32)), name="weight")
+>>> optimizer = {name}([weight])
+>>> optimizer((Tensor(np.array([0.5, -0.5], np.float32)),))
+(True,)
+>>> weight.asnumpy().round(4)
+array([0.999, 2.001], dtype=float32)
+""",
+        },
+        remarks="""\
+A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may
+also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run
+grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
+use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.""",
     ),
 }
 SOURCES = """\
@@ -181,6 +211,8 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Run
     if dialect.groups:
         lines += ["", "Keys of a parameter group:"]
         lines += [describe(mapping, fact) for fact in dialect.groups]
+    if runtime.remarks:
+        lines += ["", *runtime.remarks.splitlines()]
     lines += ["", "Raises:"]
     mistakes: dict[str, list[str]] = {}
     for kind in dataclasses.fields(dialect.errors):

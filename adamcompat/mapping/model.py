@@ -215,6 +215,10 @@ class Mapping:
     dialects: dict[str, Dialect]
     adapters: tuple[Adapter, ...]
 
+    def adapter(self, runtime: str, name: str) -> Adapter:
+        """The adapter of that name for one runtime."""
+        return next(adapter for adapter in self.adapters if (adapter.runtime, adapter.name) == (runtime, name))
+
     def borrowed(self, adapter: Adapter) -> tuple[tuple[Dialect, ParameterFact], ...]:
         """The parameters that an adapter takes from other dialects."""
         found: list[tuple[Dialect, ParameterFact]] = []

@@ -1083,5 +1083,12 @@ MAPPING = Mapping(
             dialect="mindspore",
             borrows=(),
         ),
+        Adapter(
+            name="Adam",
+            module="adamcompat.mindspore",
+            runtime="mindspore",
+            dialect="mindspore",
+            borrows=(),
+        ),
     ),
 )

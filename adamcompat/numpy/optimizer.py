@@ -62,7 +62,7 @@ class NumPyAdam:
 
     @classmethod
     def _own_adapter(cls) -> Adapter:
-        return next(adapter for adapter in MAPPING.adapters if adapter.name == cls._adapter)
+        return MAPPING.adapter("numpy", cls._adapter)
 
     @classmethod
     def _dialect(cls) -> Dialect:

@@ -1,0 +1,7 @@
+"""Adam for MindSpore: drop-ins that keep MindSpore's Parameters, state and checkpoints."""
+
+from adamcompat.mindspore import requirements  # noqa: F401, I001 - says what is missing before it fails
+from adamcompat.mindspore import adapters
+from adamcompat.mindspore.adapters import *  # noqa: F403
+
+__all__ = [*adapters.__all__]

@@ -1,0 +1,202 @@
+"""The update over the memory of many Parameters of one dtype, in one call of the shared kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import mindspore
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat import executors
+from adamcompat.executors import blocked
+from adamcompat.executors.contraction import Contraction
+from adamcompat.kernel import Coefficients
+from adamcompat.mapping.model import Numerics
+from adamcompat.mindspore.memory import Regions, addresses, view
+from adamcompat.mindspore.splitting import shares
+from adamcompat.stages import Program
+
+# Columns of a table of addresses, as the kernel reads them.
+PARAMETER, GRADIENT, FIRST_MOMENT, SECOND_MOMENT, MAXIMUM = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How a dtype of MindSpore lies in memory.
+
+    Attributes:
+        own: the NumPy dtype of its elements; float16 stands for every format of two bytes where only
+            the arithmetic matters.
+        raw: the NumPy dtype in which memory is moved.
+        arithmetic: the NumPy dtype in which it is updated.
+    """
+
+    own: np.dtype[Any]
+    raw: np.dtype[Any]
+    arithmetic: np.dtype[Any]
+
+
+STORAGE = {
+    mindspore.float32: Storage(np.dtype("f4"), np.dtype("f4"), np.dtype("f4")),
+    mindspore.float64: Storage(np.dtype("f8"), np.dtype("f8"), np.dtype("f8")),
+    mindspore.float16: Storage(np.dtype("f2"), np.dtype("f2"), np.dtype("f4")),
+    mindspore.bfloat16: Storage(np.dtype("f2"), np.dtype("u2"), np.dtype("f4")),
+}
+
+
+def widen(raw: NDArray[Any]) -> NDArray[np.float32]:
+    """Elements of two bytes as float32; uint16 holds bfloat16."""
+    if raw.dtype == np.uint16:
+        return (raw.astype(np.uint32) << 16).view(np.float32)
+    return raw.astype(np.float32)
+
+
+def narrow(values: NDArray[np.float32], raw: np.dtype[Any]) -> NDArray[Any]:
+    """Round float32 to elements of two bytes, ties to even; uint16 holds bfloat16."""
+    if raw == np.uint16:
+        bits = values.view(np.uint32)
+        rounded = ((bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16).astype(np.uint16)
+        return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
+    with np.errstate(all="ignore"):
+        return values.astype(raw)
+
+
+class Batch:
+    """A set of Parameters of one dtype, with tables that serve step after step.
+
+    Args:
+        numerics: how to round.
+        dtype: their dtype, a key of STORAGE.
+        sizes: the number of elements of each.
+        kinds: the kind of each; Parameters of one kind share scalars and program.
+        amsgrad: whether there is a maximum of the second moment.
+    """
+
+    def __init__(
+        self, numerics: Numerics, dtype: Any, sizes: Sequence[int], kinds: Sequence[int], *, amsgrad: bool
+    ) -> None:
+        self._numerics = numerics
+        self._storage = STORAGE[dtype]
+        self._amsgrad = amsgrad
+        self._contraction = Contraction.of(numerics, self._storage.own, amsgrad=amsgrad)
+        self._sizes = np.array(sizes, np.int64)
+        # The rows of the kernel's table: one for each share of a Parameter, so that tails fall where they
+        # fall in nn.Adam.
+        cuts = [shares(size) if self._contraction.tail else [size] for size in sizes]
+        self._owner = np.repeat(np.arange(len(sizes)), [len(parts) for parts in cuts])
+        starts = [np.cumsum([0, *parts[:-1]]) for parts in cuts]
+        self._shift = np.concatenate(starts)[:, None] * self._storage.arithmetic.itemsize
+        self._offsets = np.cumsum([0, *(part for parts in cuts for part in parts)], dtype=np.int64)
+        self._kinds = np.array(kinds, np.int64)
+        self._table = np.zeros((len(sizes), 5), np.int64)
+        self._written = [PARAMETER, FIRST_MOMENT, SECOND_MOMENT] + ([MAXIMUM] if amsgrad else [])
+        self._used = [PARAMETER, GRADIENT, *self._written[1:]]
+        self._regions: tuple[bytes, Regions] | None = None
+        self._programs: tuple[list[Program], Any] | None = None
+        self._wide: NDArray[np.float32] | None = None
+
+    def locate(self, columns: Sequence[Sequence[Any]]) -> NDArray[np.intp]:
+        """Look up where everything lies now; returns which gradients overlap memory that is written.
+
+        Args:
+            columns: parameters, gradients, first moments, second moments and, for AMSGrad, maxima.
+        """
+        for column, tensors in enumerate(columns):
+            self._table[:, column] = addresses(tensors)
+        written = self._table[:, self._written]
+        key = written.tobytes()
+        itemsize = self._storage.raw.itemsize
+        if self._regions is None or self._regions[0] != key:
+            self._regions = (
+                key,
+                Regions(written.ravel(), np.repeat(self._sizes * itemsize, len(self._written))),
+            )
+        return self._regions[1].touch(self._table[:, GRADIENT], self._sizes * itemsize)
+
+    def relocate(self, position: int, gradient: Any) -> None:
+        """Read one gradient from elsewhere."""
+        self._table[position, GRADIENT] = addresses([gradient])[0]
+
+    def run(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
+        """Update every Parameter in place.
+
+        Args:
+            coefficients, programs: one for each kind.
+        """
+        compiled = executors.compiled()
+        if compiled is None:
+            self._run_blocked(coefficients, programs)
+        elif self._storage.raw == self._storage.arithmetic:
+            self._run_compiled(compiled, self._table, coefficients, programs)
+        else:
+            self._run_widened(compiled, coefficients, programs)
+
+    def _run_compiled(
+        self,
+        compiled: ModuleType,
+        table: NDArray[np.int64],
+        coefficients: Sequence[Coefficients],
+        programs: Sequence[Program],
+    ) -> None:
+        dtype = self._storage.arithmetic
+        wanted = list(programs)
+        if self._programs is None or self._programs[0] != wanted:
+            self._programs = (wanted, compiled.Programs.of(wanted, dtype, len(self._owner)))
+        compiled.update_all(
+            compiled.Table(table[self._owner] + self._shift, self._offsets, self._kinds[self._owner], dtype, dtype),
+            np.array([compiled.row(item) for item in coefficients], dtype),
+            self._programs[1],
+            amsgrad=self._amsgrad,
+            nesterov=coefficients[0].beta1 is not None,
+            contraction=self._contraction,
+        )
+
+    def _run_widened(
+        self, compiled: ModuleType, coefficients: Sequence[Coefficients], programs: Sequence[Program]
+    ) -> None:
+        """Update copies in float32 and round them back; gradients arrive with their stages done."""
+        assert not any(programs), "the stages of these gradients are run in their own dtype"
+        total = int(self._offsets[-1])
+        if self._wide is None:
+            self._wide = np.empty((5, total), np.float32)
+        views = {column: self._views(column) for column in self._used}
+        for column, parts in views.items():
+            self._wide[column] = widen(np.concatenate(parts))
+        starts = self._offsets[:-1] * 4
+        table = np.stack([starts + row.__array_interface__["data"][0] for row in self._wide], axis=1)
+        self._run_compiled(compiled, table, coefficients, programs)
+        for column in self._written:
+            rounded = narrow(self._wide[column], self._storage.raw)
+            for part, start in zip(views[column], self._offsets, strict=False):
+                part[:] = rounded[start : start + part.size]
+
+    def _run_blocked(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
+        """Without Numba: one Parameter after the other."""
+        views = {column: self._views(column) for column in self._used}
+        for i, kind in enumerate(self._kinds):
+            parts = {column: views[column][i] for column in self._used}
+            bits = self._storage.raw == np.uint16
+            arrays = {column: widen(part) if bits else part for column, part in parts.items()}
+            blocked.update_one(
+                arrays[PARAMETER],
+                blocked.Elements(arrays[GRADIENT]),
+                arrays[FIRST_MOMENT],
+                arrays[SECOND_MOMENT],
+                arrays.get(MAXIMUM),
+                coefficients[kind],
+                programs[kind],
+                self._numerics,
+            )
+            for column in self._written if bits else ():
+                parts[column][:] = narrow(arrays[column], self._storage.raw)
+
+    def _views(self, column: int) -> list[NDArray[Any]]:
+        raw = self._storage.raw
+        return [
+            view(int(address), int(size), raw)
+            for address, size in zip(self._table[:, column], self._sizes, strict=True)
+        ]

@@ -1,0 +1,64 @@
+"""How nn.Adam's operator shares a tensor among threads, which shows in its last bits.
+
+The operator finishes the elements after the last whole block of eight in float64, and every thread
+does so at the end of its share. To repeat its bits, the shares must be known.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import mindspore
+import numpy as np
+from mindspore import Parameter, Tensor, ops
+from numpy.typing import NDArray
+
+from adamcompat.mindspore.memory import settle
+
+# A thread is used for each thousand elements begun, as long as there are threads.
+_SHARE = 1000
+
+# With these two values and the moments zero, a step of 0.05 in float32 and in float64 differ.
+_VALUE, _GRADIENT = 0.13, -0.13
+
+
+def shares(size: int) -> list[int]:
+    """The sizes of the parts into which the operator cuts a tensor of `size` elements."""
+    if size <= _SHARE:
+        return [size]
+    threads = min(threads_of_kernel(), -(-size // _SHARE))
+    each = -(-size // threads)
+    return [min(each, size - start) for start in range(0, size, each)]
+
+
+@cache
+def threads_of_kernel() -> int:
+    """The number of threads that MindSpore uses for one operator, seen from where float64 was used.
+
+    MindSpore has no way to ask. Shares of a multiple of eight elements do not show, so several sizes
+    are tried; on a processor without FMA none shows, and 1 is returned.
+    """
+    for extra in (1, 1013, 3037, 5059, 7079):
+        size = 512 * _SHARE + extra
+        after = _one_step(size)
+        differs = np.flatnonzero(after[: size - 8] != after[0])
+        if differs.size:
+            first = int(differs[0])
+            end = first + int(np.argmin(after[first : first + 9] != after[0]))
+            return -(-size // end)
+    return 1
+
+
+def _one_step(size: int) -> NDArray[np.float32]:
+    """A parameter of equal elements after one step with equal gradients."""
+
+    def parameter(value: float, name: str) -> Parameter:
+        return Parameter(Tensor(np.full(size, value, np.float32)), name=name)
+
+    weight = parameter(_VALUE, "weight")
+    scalars = [Tensor(x, mindspore.float32) for x in (0.9, 0.999, 0.05, 0.9, 0.999, 1e-8)]
+    gradient = Tensor(np.full(size, _GRADIENT, np.float32))
+    ops.Adam()(weight, parameter(0.0, "m"), parameter(0.0, "v"), *scalars, gradient)
+    settle()
+    found: NDArray[np.float32] = weight.asnumpy()
+    return found

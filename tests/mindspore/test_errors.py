@@ -1,0 +1,125 @@
+"""Mistakes raise what nn.Adam raises, with a text that says what to do; nothing is half-applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
+
+from mindspore import Parameter, Tensor, nn  # noqa: E402
+
+from adamcompat.mindspore import Adam  # noqa: E402
+
+pytestmark = pytest.mark.frameworks
+
+
+def weight(name: str = "weight") -> Any:
+    return Parameter(Tensor(np.ones(3), ms.float32), name=name)
+
+
+def one(**arguments: Any) -> Callable[[Any], Any]:
+    return lambda kind: kind([weight()], **arguments)
+
+
+def grouped(*groups: dict[str, Any]) -> Callable[[Any], Any]:
+    return lambda kind: kind(list(groups))
+
+
+A, B = weight("a"), weight("b")
+MISTAKES: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
+    "beta1 of 1": (one(beta1=1.0), ValueError, r"beta1 must lie in \(0, 1\), got 1.0"),
+    "beta2 of 0": (one(beta2=0.0), ValueError, r"beta2 must lie in \(0, 1\), got 0.0"),
+    "beta1 no float": (one(beta1=1), TypeError, r"beta1 must be a float, got 1 \(int\): write float\(1\)"),
+    "beta1 text": (one(beta1="0.9"), TypeError, "beta1 must be a number"),
+    "eps of 0": (one(eps=0.0), ValueError, r"eps must lie in \(0, inf\), got 0.0"),
+    "eps an int": (one(eps=1), TypeError, "eps must be a float"),
+    "rate below 0": (one(learning_rate=-0.1), ValueError, r"learning_rate must lie in \[0, inf\), got -0.1"),
+    "rate an object": (one(learning_rate=object()), TypeError, "learning_rate must be a number"),
+    "rate none": (one(learning_rate=None), TypeError, "learning_rate must be a number"),
+    "rate a function": (one(learning_rate=lambda step: 0.1), TypeError, "LearningRateSchedule whose construct takes"),
+    "rate a matrix": (one(learning_rate=Tensor(np.ones((2, 2)))), ValueError, r"got shape \(2, 2\)"),
+    "decay below 0": (one(weight_decay=-1.0), ValueError, r"weight_decay must lie in \[0, inf\), got -1.0"),
+    "decay text": (one(weight_decay="0.1"), TypeError, "weight_decay must be a number"),
+    "decay a function": (one(weight_decay=lambda step: 0.1), TypeError, "Cell whose construct takes the step"),
+    "loss_scale of 0": (one(loss_scale=0.0), ValueError, r"loss_scale must lie in \(0, inf\), got 0.0"),
+    "loss_scale text": (one(loss_scale="2"), TypeError, "loss_scale must be a number"),
+    "flag": (one(use_nesterov=1), TypeError, "use_nesterov must be True or False, got 1"),
+    "keyword flag": (one(use_lazy="yes"), TypeError, "use_lazy must be True or False"),
+    "lazy and offload": (one(use_lazy=True, use_offload=True), ValueError, "exclude each other"),
+    "amsgrad and lazy": (one(use_amsgrad=True, use_lazy=True), ValueError, "exclude each other"),
+    "amsgrad and offload": (one(use_amsgrad=True, use_offload=True), ValueError, "exclude each other"),
+    "unknown keyword": (one(beta_1=0.9), KeyError, "'beta_1' is .*'s name; here it is 'beta1'"),
+    "mistyped keyword": (one(use_lasy=True), KeyError, "did you mean 'use_lazy'"),
+    "no parameters": (lambda kind: kind([]), ValueError, r"must not be empty; pass net.trainable_params\(\)"),
+    "params of None": (lambda kind: kind(None), ValueError, r"must not be None; pass net.trainable_params\(\)"),
+    "params a number": (lambda kind: kind(3), TypeError, r"must be a list of Parameters"),
+    "params of Tensors": (lambda kind: kind([Tensor([1.0])]), TypeError, r"must be a mindspore.Parameter, got Tensor"),
+    "params twice": (lambda kind: kind([A, A]), ValueError, "'a' is passed twice"),
+    "params twice across groups": (grouped({"params": [A]}, {"params": [A]}), RuntimeError, "'a' is passed twice"),
+    "unknown group key": (grouped({"params": [A], "learning_rate": 1.0}), KeyError, "known keys: params, lr"),
+    "order not alone": (grouped({"params": [A]}, {"order_params": [A], "lr": 1.0}), ValueError, "must be alone"),
+    "order too short": (grouped({"params": [A, B]}, {"order_params": [A]}), ValueError, "lists 1 parameters"),
+    "group of nothing": (grouped({"params": []}), ValueError, "must not be empty"),
+    "group of Tensors": (grouped({"params": [Tensor([1.0])]}), TypeError, "must be a mindspore.Parameter"),
+    "group rate": (grouped({"params": [A], "lr": -1.0}), ValueError, r"lr must lie in \[0, inf\)"),
+    "group flag": (grouped({"params": [A], "grad_centralization": 1}), TypeError, "must be True or False"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_construction(mistake: str) -> None:
+    make, error, text = MISTAKES[mistake]
+    with pytest.raises(error, match=text) as ours:
+        make(Adam)
+    with pytest.raises(Exception) as theirs:
+        make(nn.Adam)
+    assert type(ours.value) is type(theirs.value)
+
+
+def test_a_rate_that_is_text() -> None:
+    """nn.Adam promises TypeError and takes the text for a list of its characters."""
+    with pytest.raises(ValueError, match="could not convert"):
+        nn.Adam([weight()], "0.1")
+    with pytest.raises(TypeError, match="learning_rate must be a number"):
+        Adam([weight()], "0.1")
+
+
+def tensor(*shape: int, dtype: Any = ms.float32) -> Any:
+    return Tensor(np.ones(shape), dtype)
+
+
+GRADIENTS: dict[str, tuple[Any, type[Exception], str]] = {
+    "too few": ((tensor(3),), ValueError, "got 1 gradients for 2 parameters; differentiate with respect to"),
+    "one Tensor": (tensor(3), TypeError, "must be a tuple with one Tensor for each parameter, got Tensor"),
+    "None": (None, TypeError, "must be a tuple with one Tensor for each parameter, got NoneType"),
+    "a None": ((tensor(3), None), TypeError, "'b' must be a Tensor, got NoneType; pass ops.zeros_like"),
+    "an array": ((tensor(3), np.ones(2, np.float32)), TypeError, r"got ndarray: wrap it in Tensor"),
+    "shape": ((tensor(3), tensor(3)), ValueError, r"'b' has shape \(3,\), but \(2,\) is needed"),
+    "axis": ((tensor(3), tensor(2, 1)), ValueError, r"'b' has shape \(2, 1\), but \(2,\) is needed"),
+    "float64": ((tensor(3), tensor(2, dtype=ms.float64)), TypeError, r"convert it with gradient.astype"),
+    "complex": ((tensor(3), tensor(2, dtype=ms.complex64)), TypeError, r"convert it with gradient.astype"),
+}
+
+
+@pytest.mark.parametrize("mistake", GRADIENTS)
+def test_gradients(mistake: str) -> None:
+    gradients, error, text = GRADIENTS[mistake]
+    parameters = [Parameter(tensor(3), name="a"), Parameter(tensor(2), name="b")]
+    optimizer = Adam(parameters, 0.1)
+    optimizer((tensor(3), tensor(2)))
+    before = {name: value.asnumpy().copy() for name, value in optimizer.parameters_dict().items()}
+    with pytest.raises(error, match=text):
+        optimizer(gradients)
+    for name, value in optimizer.parameters_dict().items():
+        np.testing.assert_array_equal(value.asnumpy(), before[name], err_msg=name)
+
+
+def test_lists_and_generators_are_taken() -> None:
+    parameters = [Parameter(tensor(3), name="a"), Parameter(tensor(2), name="b")]
+    optimizer = Adam([{"params": (p for p in parameters)}], learning_rate=(0.1 for _ in range(2)))
+    assert optimizer([tensor(3), tensor(2)]) == (True, True)
+    np.testing.assert_allclose(parameters[1].asnumpy(), 0.9, atol=1e-6)

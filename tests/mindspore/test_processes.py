@@ -1,0 +1,171 @@
+"""What needs a process of its own: the page's code, light imports, two workers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mindspore", reason="MindSpore is not installed")
+
+pytestmark = pytest.mark.frameworks
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = """
+from mindspore import Tensor
+from mindspore.nn import Dense
+from mindspore.nn import SoftmaxCrossEntropyWithLogits
+from mindspore.nn import TrainOneStepCell
+from mindspore.nn import WithLossCell
+from mindspore.nn import Adam
+import numpy as np
+input_n = 2
+output_c = 2
+input_channels = 2
+output_channels = 2
+dtype = np.float32
+lr = 0.001
+epoch = 100
+accum = 0.1
+loss_scale = 1.0
+weight_decay = 0
+input_np = np.array([[1, 2], [3, 4]]).astype(dtype)
+weight_np = np.array([[1, 2], [3, 4]]).astype(dtype)
+bias_np = np.array([0.5, 0.5]).astype(dtype)
+label_np = np.array([1, 0]).astype(int)
+label_np_onehot = np.zeros(shape=(input_n, output_c)).astype(dtype)
+label_np_onehot[np.arange(input_n), label_np] = 1.0
+input_me = Tensor(input_np.copy())
+weight = Tensor(weight_np.copy())
+label = Tensor(label_np_onehot.copy())
+bias = Tensor(bias_np.copy())
+net = Dense(
+    in_channels=input_channels,
+    out_channels=output_channels,
+    weight_init=weight,
+    bias_init=bias,
+    has_bias=True
+)
+criterion = SoftmaxCrossEntropyWithLogits(reduction='mean')
+optimizer = Adam(params=net.trainable_params(), eps=1e-8, learning_rate=lr)
+net_with_criterion = WithLossCell(net, criterion)
+train_network = TrainOneStepCell(net_with_criterion, optimizer)
+train_network.set_train()
+num = epoch
+for _ in range(0, num):
+    train_network(input_me, label)
+output = net(input_me)
+print(output.asnumpy())
+"""
+
+
+def run(code: str, folder: Path, *, log_level: str = "3") -> tuple[str, str]:
+    """Standard output and standard error of a program."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOG_v": log_level}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("mode", ["PYNATIVE_MODE", "GRAPH_MODE"])
+def test_the_page(mode: str, tmp_path: Path) -> None:
+    code = PAGE.replace("from mindspore.nn import Adam", "from adamcompat.mindspore import Adam")
+    assert code != PAGE
+    out, errors = run(
+        f"import mindspore\nmindspore.set_context(mode=mindspore.{mode})\n{code}", tmp_path, log_level="2"
+    )
+    assert re.findall(r"-?\d+\.\d+", out) == ["5.8998876", "11.100113", "12.299808", "24.700195"]
+    assert "deprecated" not in errors
+
+
+def test_nothing_else_imports_mindspore(tmp_path: Path) -> None:
+    code = "import sys, adamcompat; adamcompat.MindSporeStyleAdam; print('mindspore' in sys.modules)"
+    assert run(code, tmp_path)[0] == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("absent", "text"), [("mindspore", "needs MindSpore"), ("numba", "needs Numba")], ids=["mindspore", "numba"]
+)
+def test_what_is_missing_is_named(absent: str, text: str, tmp_path: Path) -> None:
+    code = f"""
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == {absent!r} else find(name, *more)
+try:
+    import adamcompat.mindspore
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert f"{text}: pip install 'adamcompat[mindspore]'" in run(code, tmp_path)[0]
+
+
+WORKER = """
+import sys
+import numpy as np
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn
+from adamcompat.mindspore import Adam
+
+shared, mode, out = sys.argv[1] == "2", sys.argv[2], sys.argv[3]
+ms.set_context(mode=getattr(ms, mode))
+ms.set_device("CPU")
+rank = 0
+if shared:
+    ms.communication.init("mccl")
+    ms.set_auto_parallel_context(parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True)
+    rank = ms.communication.get_rank()
+rng = np.random.default_rng(0)
+x = rng.standard_normal((8, 5)).astype(np.float32)
+y = rng.standard_normal((8, 3)).astype(np.float32)
+net = nn.Dense(5, 3, weight_init=Tensor(rng.standard_normal((3, 5)), ms.float32), bias_init="zeros")
+optimizer = Adam(net.trainable_params(), 0.05, weight_decay=0.01)
+step = nn.TrainOneStepCell(nn.WithLossCell(net, nn.MSELoss()), optimizer)
+step.set_train()
+part = slice(4 * rank, 4 * rank + 4) if shared else slice(None)
+for _ in range(5):
+    step(Tensor(x[part]), Tensor(y[part]))
+np.savez(f"{out}-{rank}.npz", *[p.asnumpy() for p in net.trainable_params()])
+"""
+
+
+@pytest.mark.parametrize("mode", ["PYNATIVE_MODE", "GRAPH_MODE"])
+def test_two_workers(mode: str, tmp_path: Path) -> None:
+    import socket
+
+    import numpy as np
+
+    msrun = Path(sys.executable).with_name("msrun")
+    script = tmp_path / "train.py"
+    script.write_text(WORKER)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GLOG_v": "3"}
+    environment["PATH"] = f"{msrun.parent}{os.pathsep}{environment['PATH']}"
+    together = [
+        *(str(msrun), "--worker_num=2", "--local_worker_num=2", "--master_addr=127.0.0.1", f"--master_port={port}"),
+        *(f"--log_dir={tmp_path / 'log'}", "--join=True", str(script), "2", mode, str(tmp_path / "shared")),
+    ]
+    alone = [sys.executable, str(script), "1", mode, str(tmp_path / "alone")]
+    for command in (together, alone):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+        )
+        logs = "".join(log.read_text()[-2000:] for log in tmp_path.glob("log/worker_*.log"))
+        assert done.returncode == 0, done.stderr + logs
+    first, second, single = (np.load(tmp_path / f"{name}.npz") for name in ("shared-0", "shared-1", "alone-0"))
+    for name in single.files:
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], single[name], atol=1e-6)
