@@ -311,14 +311,21 @@ def test_what_is_no_row_sparse_gradient(indices: Any, values: Any, error: type[E
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_stay_where_they_are(value: float, executor: str) -> None:
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"weight_decay": 0.0}], ids=str)
+def test_nan_and_infinity_stay_where_they_are(value: float, options: dict[str, Any], executor: str) -> None:
     """As in the frameworks, a NaN in a gradient spoils its element and no other, without a warning."""
     weight, gradient = np.ones(50_000, np.float32), np.ones(50_000, np.float32)
     gradient[7] = value
     with np.errstate(all="raise"):
-        train([weight], [[gradient]] * 2, amsgrad=True)
+        train([weight], [[gradient]] * 2, **options)
     assert np.isnan(weight[7])
     np.testing.assert_allclose(np.delete(weight, 7), 0.8, atol=1e-5)
+
+
+def test_clipping_by_value_does_not_hide_nan(executor: str) -> None:
+    weight = np.ones(3)
+    train([weight], [[np.array([np.nan, np.inf, 1.0])]], clipvalue=0.5)
+    np.testing.assert_allclose(weight, [np.nan, 0.9, 0.9], atol=1e-6)
 
 
 def test_overflow_in_a_cast_does_not_stop_a_step_halfway(executor: str) -> None:
@@ -327,6 +334,11 @@ def test_overflow_in_a_cast_does_not_stop_a_step_halfway(executor: str) -> None:
         train([weight, other], [[np.full(3, 1e300), np.full(3, 1e300)]])
     assert np.isnan(weight).all()
     assert np.isnan(other).all()
+    rows = np.ones((2, 3), np.float32)
+    with np.errstate(all="raise"):
+        train([rows], [[RowSparse([1], np.full((1, 3), 1e300))]])
+    assert np.isnan(rows[1]).all()
+    np.testing.assert_array_equal(rows[0], 1)
 
 
 def test_a_global_norm_that_is_not_finite_shows() -> None:

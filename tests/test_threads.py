@@ -151,9 +151,10 @@ def test_an_interrupt_waits_for_the_end_of_the_step(executor: str) -> None:
     TFStyleAdam(use_ema=True, clipnorm=1e9).apply_gradients([(ones(3), ones(3))])
     fired = 0
 
-    def fire(_: int, frame: FrameType | None) -> None:
+    def fire(_: int, __: FrameType | None) -> None:
         """Raise as Ctrl-C does, but only out of a step: an alarm that comes late must not hit the test itself."""
         nonlocal fired
+        frame: FrameType | None = sys._getframe()
         while frame is not None and frame.f_code.co_name != "apply_gradients":
             frame = frame.f_back
         if frame is not None:
@@ -175,7 +176,7 @@ def test_an_interrupt_waits_for_the_end_of_the_step(executor: str) -> None:
     finally:
         signal.signal(signal.SIGINT, handler)
         signal.signal(signal.SIGALRM, previous)
-    assert fired > 0
+    assert fired > 5
     steps = int(optimizer._engine.iterations)
     plain, single = ones(50_000), TFStyleAdam(0.1, use_ema=True, clipnorm=1e9)
     for _ in range(steps):

@@ -1,0 +1,56 @@
+"""The executors by themselves, where no dialect reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adamcompat.executors import blocked
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.stages import DECOUPLED_DECAY, MULTIPLY, Instruction
+
+PROGRAM = [Instruction(DECOUPLED_DECAY, 0.5), Instruction(MULTIPLY, 2.0)]
+
+
+def test_a_norm_is_taken_without_touching_the_parameter() -> None:
+    """A dialect may decay before it clips; the reduction must not decay as well."""
+    fused = pytest.importorskip("adamcompat.executors.fused")
+    parameter, gradient = np.ones(5000), np.full(5000, 3.0)
+    expected = blocked.sum_of_squares(blocked.Elements(gradient), parameter, PROGRAM, MAPPING.numerics["canonical"])
+    addresses = np.zeros((1, fused.COLUMNS), np.int64)
+    addresses[0, [fused.PARAMETER, fused.GRADIENT]] = [a.__array_interface__["data"][0] for a in (parameter, gradient)]
+    table = fused.Table(addresses, np.array([0, 5000]), np.zeros(1, np.int64), gradient.dtype, gradient.dtype)
+    found = fused.squares(table, fused.Programs.of([PROGRAM], gradient.dtype, 1))
+    assert found[0] == expected == 5000 * 36.0
+    np.testing.assert_array_equal(parameter, np.ones(5000))
+
+
+def test_blocks_of_rows_cover_rows_of_any_width() -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((7, 3), (5, 40_000), (100_000, 1), (3, 1, 20_000)):
+        rows = np.unique(rng.integers(0, shape[0], 4))
+        values = rng.standard_normal((len(rows), *shape[1:]))
+        dense = np.zeros(shape)
+        dense[rows] = values
+        source = blocked.Rows(rows, values, shape)
+        joined = np.concatenate([source.read(start, stop) for start, stop in blocked.blocks(source.size)])
+        np.testing.assert_array_equal(joined, dense.ravel())
+
+
+def test_temporaries_stay_small() -> None:
+    """Without Numba a step of 10 million elements may not allocate a second array of that size."""
+    import tracemalloc
+
+    parameter = np.ones(10_000_000, np.float32)
+    state = [np.zeros_like(parameter) for _ in range(2)]
+    from adamcompat.kernel import coefficients
+
+    numerics = MAPPING.numerics["canonical"]
+    scalars = coefficients(
+        numerics, np.float32, learning_rate=0.1, beta1=0.9, beta2=0.999, epsilon=1e-8, step=1, nesterov=False
+    )
+    tracemalloc.start()
+    blocked.update_one(parameter, blocked.Elements(parameter), state[0], state[1], None, scalars, PROGRAM, numerics)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
