@@ -22,10 +22,14 @@ EPSILON = 1e-8
 # The same training in float64 arithmetic throughout.
 TRUTH = np.array([[5.89988898, 11.10011102], [12.2998097, 24.7001903]])
 
-_INPUTS = np.array([[1, 2], [3, 4]])
-_LABELS = np.array([[0, 1], [1, 0]])
-_WEIGHT = np.array([[1, 2], [3, 4]])
-_BIAS = np.array([0.5, 0.5])
+INPUTS = np.array([[1, 2], [3, 4]], np.float32)
+LABELS = np.array([[0, 1], [1, 0]], np.float32)
+WEIGHT = np.array([[1, 2], [3, 4]], np.float32)  # one row an output
+BIAS = np.array([0.5, 0.5], np.float32)
+
+# How many networks `run` trains; the results come in pairs that must be equal.
+TRAININGS = 2
+AGREEMENT = "The two styles agree bit for bit."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +49,20 @@ class Network:
     """A dense layer with the page's weights, and the gradient of its loss."""
 
     def __init__(self, dtype: Any = np.float32) -> None:
-        self.weight = _WEIGHT.astype(dtype)
-        self.bias = _BIAS.astype(dtype)
+        self.weight = WEIGHT.astype(dtype)
+        self.bias = BIAS.astype(dtype)
 
     def output(self) -> Array:
         """The logits, one row a sample."""
-        inputs = _INPUTS.astype(self.weight.dtype)
+        inputs = INPUTS.astype(self.weight.dtype)
         return np.asarray(inputs @ self.weight.T + self.bias)
 
     def gradients(self) -> tuple[Array, Array]:
         """Gradients of the mean softmax cross-entropy by weight and bias."""
         logits = self.output()
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        error = (shifted / shifted.sum(axis=1, keepdims=True) - _LABELS.astype(logits.dtype)) / len(_LABELS)
-        return error.T @ _INPUTS.astype(logits.dtype), error.sum(axis=0)
+        error = (shifted / shifted.sum(axis=1, keepdims=True) - LABELS.astype(logits.dtype)) / len(LABELS)
+        return error.T @ INPUTS.astype(logits.dtype), error.sum(axis=0)
 
 
 def run(advance: Callable[[], None], dtype: Any = np.float32) -> list[Result]:

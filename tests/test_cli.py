@@ -46,7 +46,7 @@ def test_a_demo_whose_styles_differ_exits_with_1(monkeypatch: pytest.MonkeyPatch
     results = [demo.Result("one", demo.TRUTH), demo.Result("other", demo.TRUTH + 1)]
     monkeypatch.setattr(demo, "run", lambda advance: results)
     assert cli.main(["demo"]) == 1
-    assert "The two styles differ." in capsys.readouterr().out
+    assert "one and other differ." in capsys.readouterr().out
 
 
 def test_table_has_the_same_rows_in_every_format() -> None:

@@ -193,8 +193,8 @@ def test_mindspore_numerics_repeat_nn_adam(hyper: dict[str, Any], dtype: type, e
     for step in gradients:
         ours(tuple(step))
         original(tuple(ms.Tensor(g) for g in step))
-    # MindSpore splits a tensor between as many threads as it finds fastest, and finishes the last elements
-    # of each part in float64, so a few elements depend on the machine's load.
+    # MindSpore finishes the last elements of each thread's share in float64, so a few elements depend on the
+    # number of its threads.
     results = [p.asnumpy() for p in theirs]
     check(mine, results, exact=dtype is np.float16)
     same = sum(int((a == b).sum()) for a, b in zip(mine, results, strict=True))
