@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +366,48 @@ def test_gradients_that_are_still_being_computed() -> None:
         optimizer((gradient,))
         reference((gradient.asnumpy(),))
         np.testing.assert_allclose(weight.asnumpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_another_device_would_run(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Away from the CPU a PYNATIVE call is nn.Adam's own construct; its results are the same."""
+    found = []
+    for elsewhere in (False, True):
+        parameters = [
+            Parameter(Tensor(np.linspace(-1, 1, 2003), getattr(ms, dtype)), name="a"),
+            Parameter(Tensor(np.ones((3, 5)), ms.float32), name="b"),
+        ]
+        groups = [{"params": parameters[:1], "weight_decay": 0.1}, {"params": parameters[1:], "lr": 0.3}]
+        optimizer = Adam(groups, 0.05, use_nesterov=True, loss_scale=3.0)
+        if elsewhere:
+            monkeypatch.setattr(optimizer._pynative, "ready", lambda: False)
+        for step in range(6):
+            optimizer(tuple(Tensor(np.sin(np.arange(p.size) + step).reshape(p.shape), p.dtype) for p in parameters))
+        found.append([value.asnumpy().copy() for value in optimizer.parameters_dict().values()])
+    for a, b in zip(*found, strict=True):
+        # For float64 there is no operator of nn.Adam to agree with, only the same update.
+        np.testing.assert_allclose(a, b, rtol=1e-12 if dtype == "float64" else 0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "int32"])
+def test_parameters_that_are_not_real(dtype: str) -> None:
+    kind = getattr(ms, dtype)
+    parameter = Parameter(Tensor(np.ones(3), kind), name="weight")
+    with pytest.raises(TypeError, match=r"is (Complex64|Int32), but only .*Float32.* can be updated"):
+        Adam([parameter])
+    with pytest.raises(TypeError):
+        nn.Adam([parameter])((Tensor(np.ones(3), kind),))
+
+
+def test_several_threads_share_an_optimizer() -> None:
+    parameters = [Parameter(Tensor(np.zeros(9), ms.float32), name=f"p{i}") for i in range(3)]
+    optimizer = Adam(parameters, 0.1)
+    gradients = tuple(Tensor(np.ones(9), ms.float32) for _ in parameters)
+    optimizer(gradients)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: optimizer(gradients), range(40)))
+    assert optimizer.global_step.asnumpy().tolist() == [41]
+    np.testing.assert_allclose(parameters[2].asnumpy(), -4.1, atol=1e-4)
 
 
 def test_hooks_run() -> None:
