@@ -16,6 +16,7 @@ ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 from mindspore import Parameter, Tensor, amp, dataset, nn, ops  # noqa: E402
 from mindspore.common.initializer import initializer  # noqa: E402
 from mindspore.common.sparse_tensor import RowTensorInner  # noqa: E402
+from mindspore_bits import assert_same  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam, RowSparse  # noqa: E402
 from adamcompat.mindspore import Adam  # noqa: E402
@@ -157,7 +158,7 @@ def values(net: Any) -> list[NDArray[Any]]:
 def test_place(place: str, mode: str, tmp_path: Path) -> None:
     ours, theirs = (values(PLACES[place](kind, tmp_path)) for kind in KINDS)
     for a, b, start in zip(ours, theirs, values(network()), strict=True):
-        np.testing.assert_array_equal(a, b)
+        assert_same(a, b)
         assert not np.array_equal(a, start), "nothing was trained"
 
 
@@ -196,7 +197,7 @@ def test_sparse_gradients_in_a_graph(case: str) -> None:
     finally:
         ms.set_context(mode=ms.PYNATIVE_MODE)
     for a, b in zip(*found, strict=True):
-        np.testing.assert_array_equal(a, b)
+        assert_same(a, b)
 
 
 @pytest.mark.parametrize("as_triple", [False, True], ids=["RowTensor", "triple"])
@@ -232,7 +233,7 @@ def test_sparse_gradients_in_pynative(case: str, as_triple: bool) -> None:
 
     theirs = run(nn.Adam, graph=True)
     for a, b in zip(run(Adam, graph=False), theirs, strict=True):
-        np.testing.assert_array_equal(a, b)
+        assert_same(a, b)
     if case == "plain" and not as_triple:
         with pytest.raises((TypeError, ValueError, RuntimeError)):
             run(nn.Adam, graph=False)
@@ -320,7 +321,7 @@ def test_checkpoints_load_in_the_other(form: str, writer: Any, mode: str, tmp_pa
         second(step)
     theirs = second.parameters_dict()
     for name, value in first.parameters_dict().items():
-        np.testing.assert_array_equal(value.asnumpy(), theirs[name].asnumpy(), err_msg=name)
+        assert_same(value.asnumpy(), theirs[name].asnumpy(), name)
 
 
 def compiled(optimizer: Any) -> Any:
@@ -350,7 +351,7 @@ def test_modes_may_change_between_steps() -> None:
                 ms.set_context(mode=ms.PYNATIVE_MODE)
         found.append([value.asnumpy().copy() for value in optimizer.parameters_dict().values()])
     for a, b in zip(*found, strict=True):
-        np.testing.assert_array_equal(a, b)
+        assert_same(a, b)
 
 
 def test_gradients_that_are_still_being_computed() -> None:
@@ -430,7 +431,7 @@ def test_attributes_that_change_between_steps() -> None:
         ops.assign(optimizer.learning_rate, Tensor(0.5, ms.float32))
         optimizer((Tensor(np.ones(3), ms.float32),))
         found.append(parameter.asnumpy())
-    np.testing.assert_array_equal(*found)
+    assert_same(*found)
 
 
 def test_it_is_an_nn_adam() -> None:
