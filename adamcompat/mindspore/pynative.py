@@ -249,6 +249,8 @@ class PyNativeStep:
             whole = len(part.positions) == len(parameters)
             columns = kept if whole else [[tensors[i] for i in part.positions] for tensors in kept]
             overlapping = part.batch.locate(columns)
+            if part.batch.moved:
+                _check_state(columns)
             if (part.batch.moved or not all(map(Tensor.is_contiguous, columns[0]))) and _straightened(columns):
                 overlapping = part.batch.locate(columns)
             for position in overlapping:
@@ -310,6 +312,21 @@ class PyNativeStep:
         else:
             ops.assign_add(parameter, o.opt(*inputs, gradient))
         settle()
+
+
+def _check_state(columns: Sequence[Sequence[Any]]) -> None:
+    """Refuse state that does not fit its Parameter: the kernel writes wherever an address says.
+
+    Raises:
+        ValueError: a moment has another shape or dtype than its Parameter.
+    """
+    for column, tensors in enumerate(columns):
+        for parameter, tensor in zip(columns[0], tensors, strict=True):
+            if column != GRADIENT and (tensor.shape != parameter.shape or tensor.dtype != parameter.dtype):
+                raise ValueError(
+                    f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but {parameter.name!r} has "
+                    f"{parameter.shape} and {parameter.dtype}; load state of the same network, or make a new optimizer"
+                )
 
 
 def _straightened(columns: Sequence[Sequence[Any]]) -> bool:
