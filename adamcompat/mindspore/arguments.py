@@ -11,6 +11,7 @@ from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 from adamcompat.hyperparameters import check_value, exception, resolve
 from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.batch import STORAGE
 
 LearningRate: TypeAlias = float | Sequence[float] | Tensor | LearningRateSchedule
 Decay: TypeAlias = float | nn.Cell
@@ -146,6 +147,10 @@ def _check_parameters(entries: Sequence[Any], what: str, dialect: Dialect) -> No
             raise exception(dialect.errors.wrong_type)(
                 f"entry {index} of {what} must be a mindspore.Parameter, got {type(entry).__name__}; "
                 f"wrap a Tensor as Parameter(tensor, name='...')"
+            )
+        if entry.dtype not in STORAGE:
+            raise exception(dialect.errors.wrong_type)(
+                f"the parameter {entry.name!r} is {entry.dtype}, but only {', '.join(map(str, STORAGE))} can be updated"
             )
 
 

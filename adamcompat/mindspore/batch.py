@@ -74,6 +74,9 @@ class Batch:
         sizes: the number of elements of each.
         kinds: the kind of each; Parameters of one kind share scalars and program.
         amsgrad: whether there is a maximum of the second moment.
+
+    Attributes:
+        moved: whether the last look-up found memory that is written elsewhere than the one before.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Batch:
         self._used = [PARAMETER, GRADIENT, *self._written[1:]]
         self._regions: tuple[bytes, Regions] | None = None
         self._programs: tuple[list[Program], Any] | None = None
+        self.moved = True
         self._wide: NDArray[np.float32] | None = None
 
     def locate(self, columns: Sequence[Sequence[Any]]) -> NDArray[np.intp]:
@@ -110,7 +114,8 @@ class Batch:
         written = self._table[:, self._written]
         key = written.tobytes()
         itemsize = self._storage.raw.itemsize
-        if self._regions is None or self._regions[0] != key:
+        self.moved = self._regions is None or self._regions[0] != key
+        if self._regions is None or self.moved:
             self._regions = (
                 key,
                 Regions(written.ravel(), np.repeat(self._sizes * itemsize, len(self._written))),

@@ -9,6 +9,7 @@ from mindspore import context
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.arguments import checked
+from adamcompat.mindspore.gradients import check
 from adamcompat.mindspore.graph import GraphAdam
 from adamcompat.mindspore.notes import without_deprecations
 from adamcompat.mindspore.pynative import PyNativeStep
@@ -30,10 +31,11 @@ class CallAdam(GraphAdam):
         arguments = checked(adapter, given, extra)
         with without_deprecations():
             super().__init__(**arguments)
-        self._pynative = PyNativeStep(self, MAPPING.dialects[adapter.dialect])
+        self._dialect = MAPPING.dialects[adapter.dialect]
+        self._pynative = PyNativeStep(self, self._dialect)
         self._lock = threading.RLock()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, gradients: Any) -> Any:
         """Make one step.
 
         Args:
@@ -47,16 +49,26 @@ class CallAdam(GraphAdam):
             ValueError: their number or a shape is wrong. In either case nothing has changed.
             RuntimeError: a list of learning rates has no value for this step.
         """
+        if isinstance(gradients, list):
+            gradients = tuple(gradients)
         if context.get_context("mode") != context.PYNATIVE_MODE or not self._pynative.ready():
-            self._check_rates()
-            return super().__call__(*args, **kwargs)
+            return self._by_construct(gradients)
         with self._lock:
             # Cell.__call__ runs hooks and whatever else belongs to a call, and then this.
             self.__dict__["construct"] = self._pynative
             try:
-                return super().__call__(*args, **kwargs)
+                return super().__call__(gradients)
             finally:
                 del self.__dict__["construct"]
+
+    def _by_construct(self, gradients: Any) -> Any:
+        self._check_rates()
+        try:
+            return super().__call__(gradients)
+        except Exception:
+            # If the gradients are to blame, this says so better.
+            check(gradients, self.parameters, self._dialect)
+            raise
 
     def _check_rates(self) -> None:
         """Refuse a step without a learning rate, which nn.Adam's graph would not survive."""

@@ -20,7 +20,7 @@ from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
-from adamcompat.mindspore.batch import STORAGE, Batch
+from adamcompat.mindspore.batch import GRADIENT, STORAGE, Batch
 from adamcompat.mindspore.gradients import Rows
 from adamcompat.mindspore.memory import settle, view
 from adamcompat.mindspore.schedules import Sources
@@ -97,6 +97,11 @@ class PyNativeStep:
         o = self._optimizer
         layout = self._current()
         parameters = o.parameters
+        if not layout.local:
+            # Cell.__call__ has decided by now who makes the step.
+            raise TypeError(
+                f"Parameters became {set(map(str, layout.dtypes))} after the first step; make a new optimizer"
+            )
         plain = self._is_plain(layout, gradients)
         if not plain:
             dense.check(gradients, parameters, self._dialect)
@@ -166,6 +171,7 @@ class PyNativeStep:
         centralize = list(o.grad_centralization_flags) if o.is_group else [False] * len(parameters)
         parts = []
         dtypes = [p.dtype for p in parameters]
+        known = set(dtypes) <= set(STORAGE)
         for dtype in STORAGE:
             positions = [i for i, own in enumerate(dtypes) if own == dtype]
             if positions:
@@ -180,12 +186,13 @@ class PyNativeStep:
                 parts.append(_Part(positions, own, batch))
         return _Layout(
             origin=origin,
-            local=context.get_context("device_target") == "CPU" and all(isinstance(p, Tensor) for p in parameters),
+            local=context.get_context("device_target") == "CPU" and known,
             dtypes=dtypes,
             shapes=[p.shape for p in parameters],
             kinds=kinds,
             centralize=centralize,
-            simple=not any(centralize)
+            simple=known
+            and not any(centralize)
             and not o.use_offload
             and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
             sources=Sources(sources),
@@ -237,15 +244,16 @@ class PyNativeStep:
             The copies, which must live until the update is done.
         """
         kept = [parameters, gradients, o.moment1, o.moment2] + ([o.vhat] if o.use_amsgrad else [])
-        for tensors in (kept[0], *kept[2:]):
-            for tensor in [] if all(map(Tensor.is_contiguous, tensors)) else tensors:
-                if not tensor.is_contiguous():
-                    tensor.set_data(tensor.contiguous())
         copies = []
         for part in parts:
             whole = len(part.positions) == len(parameters)
             columns = kept if whole else [[tensors[i] for i in part.positions] for tensors in kept]
-            for position in part.batch.locate(columns):
+            overlapping = part.batch.locate(columns)
+            if part.batch.moved:
+                _check_state(columns)
+            if (part.batch.moved or not all(map(Tensor.is_contiguous, columns[0]))) and _straightened(columns):
+                overlapping = part.batch.locate(columns)
+            for position in overlapping:
                 copies.append(columns[1][position].copy())
                 part.batch.relocate(int(position), copies[-1])
         if copies:
@@ -304,3 +312,32 @@ class PyNativeStep:
         else:
             ops.assign_add(parameter, o.opt(*inputs, gradient))
         settle()
+
+
+def _check_state(columns: Sequence[Sequence[Any]]) -> None:
+    """Refuse state that does not fit its Parameter: the kernel writes wherever an address says.
+
+    Raises:
+        ValueError: a moment has another shape or dtype than its Parameter.
+    """
+    for column, tensors in enumerate(columns):
+        for parameter, tensor in zip(columns[0], tensors, strict=True):
+            if column != GRADIENT and (tensor.shape != parameter.shape or tensor.dtype != parameter.dtype):
+                raise ValueError(
+                    f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but {parameter.name!r} has "
+                    f"{parameter.shape} and {parameter.dtype}; load state of the same network, or make a new optimizer"
+                )
+
+
+def _straightened(columns: Sequence[Sequence[Any]]) -> bool:
+    """Whether a Parameter or its state had another layout than C's; it has that now."""
+    crooked = [
+        tensor
+        for column, tensors in enumerate(columns)
+        if column != GRADIENT
+        for tensor in tensors
+        if not tensor.is_contiguous()
+    ]
+    for tensor in crooked:
+        tensor.set_data(tensor.contiguous())
+    return bool(crooked)

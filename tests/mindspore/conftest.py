@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-# Before MindSpore is imported: errors only, and one thread a kernel so that workers of xdist do not fight.
+# Before MindSpore is imported: errors only.
 os.environ.setdefault("GLOG_v", "3")
-
-AVAILABLE = find_spec("mindspore") is not None
-collect_ignore_glob = [] if AVAILABLE else ["test_*.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
 from mindspore import Parameter, Tensor, nn  # noqa: E402
+from mindspore_bits import assert_same  # noqa: E402
 
 from adamcompat.mindspore import Adam  # noqa: E402
 
@@ -145,7 +146,7 @@ def trained(
 def assert_same_bits(ours: dict[str, NDArray[Any]], theirs: dict[str, NDArray[Any]]) -> None:
     assert list(ours) == list(theirs)
     for name, value in theirs.items():
-        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+        assert_same(ours[name], value, name)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -199,7 +200,7 @@ def test_gradients_of_another_dtype(dtype: str, arguments: dict[str, Any]) -> No
         for step in range(5):
             optimizer((Tensor(np.linspace(-3, 3 + step, 11), getattr(ms, dtype)),))
         found.append(weight.asnumpy())
-    np.testing.assert_array_equal(*found)
+    assert_same(*found)
 
 
 GOLDEN = Path(__file__).parent.parent / "data" / "ms210_shared.npz"
@@ -223,4 +224,4 @@ def test_recorded(case: str, mode: str) -> None:
             optimizer(tuple(Tensor(golden[f"grad/{i}"][step]) for i in range(len(parameters))))
             if step + 1 in META["keep"]:
                 for i, parameter in enumerate(parameters):
-                    np.testing.assert_array_equal(parameter.asnumpy(), golden[f"{case}/{step + 1}/{i}"])
+                    assert_same(parameter.asnumpy(), golden[f"{case}/{step + 1}/{i}"])

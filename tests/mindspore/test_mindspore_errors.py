@@ -105,6 +105,29 @@ GRADIENTS: dict[str, tuple[Any, type[Exception], str]] = {
 }
 
 
+@pytest.mark.parametrize("mistake", ["shape", "too few"])
+def test_gradients_in_a_graph(mistake: str) -> None:
+    gradients, error, text = GRADIENTS[mistake]
+    ms.set_context(mode=ms.GRAPH_MODE)
+    try:
+        optimizer = Adam([Parameter(tensor(3), name="a"), Parameter(tensor(2), name="b")], 0.1)
+        with pytest.raises(error, match=text):
+            optimizer(gradients)
+        assert optimizer([tensor(3), tensor(2)]) == (True, True)
+    finally:
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+def test_state_of_another_shape_is_refused() -> None:
+    parameter = Parameter(tensor(30), name="a")
+    optimizer = Adam([parameter], 0.1)
+    optimizer((tensor(30),))
+    optimizer.moment1[0].set_data(tensor(3), slice_shape=True)
+    with pytest.raises(ValueError, match=r"'moment1.a' has shape \(3,\).* but 'a' has \(30,\)"):
+        optimizer((tensor(30),))
+    assert optimizer.global_step.asnumpy().tolist() == [1]
+
+
 @pytest.mark.parametrize("mistake", GRADIENTS)
 def test_gradients(mistake: str) -> None:
     gradients, error, text = GRADIENTS[mistake]
