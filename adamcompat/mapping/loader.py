@@ -73,6 +73,12 @@ _SLOT_ROLES = (
     "second_moment",
     "maximum_second_moment",
 )
+_RUNTIMES = (
+    "numpy",
+    "tensorflow",
+    "tensorflow_legacy",
+    "tensorflow_v1",
+)
 _NEEDED_SLOTS = {"first_moment", "second_moment"}
 
 
@@ -426,20 +432,20 @@ def _slots(node: _Node) -> tuple[tuple[Slot, ...], ...]:
 
 
 def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
-    names: set[str] = set()
+    names: set[tuple[str, str]] = set()
     for item in node.items():
         fields = item.fields()
         adapter = Adapter(
             name=fields.take("name", _Node.text),
             module=fields.take("module", _Node.text),
-            runtime=fields.take("runtime", _one_of("numpy")),
+            runtime=fields.take("runtime", _one_of(*_RUNTIMES)),
             dialect=fields.take("dialect", _one_of(*dialects)),
             borrows=fields.take("borrows", lambda child: _borrows(child, dialects)),
         )
         fields.close()
-        if adapter.name in names:
-            raise item.error(f"the adapter {adapter.name!r} is listed twice")
-        names.add(adapter.name)
+        if (adapter.module, adapter.name) in names:
+            raise item.error(f"the adapter {adapter.name!r} of {adapter.module} is listed twice")
+        names.add((adapter.module, adapter.name))
         yield adapter
 
 
