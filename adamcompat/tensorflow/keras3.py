@@ -44,7 +44,8 @@ def _raw(variable: Any) -> Any:
 
 
 class _Traced:
-    """Functions traced for an optimizer, and the hyperparameters of the step being traced.
+    """Functions traced for an optimizer, the hyperparameters of the step being traced, and state that waits for
+    its variables.
 
     Not part of the optimizer's state: an object of its own, so that Keras does not track it.
     """
@@ -53,6 +54,7 @@ class _Traced:
         self.functions: dict[Any, Any] = {}
         self.hyper: update.Hyper | None = None
         self.constants: dict[float, Any] = {}
+        self.pending: tuple[list[Any], list[int]] | None = None
 
     def constant(self, value: Any) -> Any:
         """A float64 scalar tensor; Python's numbers are converted once."""
@@ -94,7 +96,6 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
         super().__init__(**check(adapter, given, extra))
         self.fused = fused
         self._traced = _Traced()
-        self._pending: list[Any] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -123,8 +124,8 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
         if self.built:
             return
         super().build(var_list)
-        if self._pending:
-            values, names = self._pending
+        if self._traced.pending is not None:
+            values, excluded = self._traced.pending
             own = [tuple(variable.shape) for variable in self.variables]
             if own != [value.shape for value in values]:
                 self.built = False
@@ -135,11 +136,11 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
                 )
             for variable, value in zip(self.variables, values, strict=True):
                 variable.assign(value)
-            if names:
-                self._exclude_from_weight_decay = {self._var_key(var_list[index]) for index in names}
+            if excluded:
+                self._exclude_from_weight_decay = {self._var_key(var_list[index]) for index in excluded}
                 self._exclude_from_weight_decay_pattern = None
                 self._exclude_from_weight_decay_cache: dict[Any, bool] = {}
-            self._pending = []
+            self._traced.pending = None
 
     def add_variable(self, shape: Any, *args: Any, dtype: Any = None, name: Any = None, **kwargs: Any) -> Any:
         """Keras's; the moments of bfloat16 variables are kept in float32, where they can change."""

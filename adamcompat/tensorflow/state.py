@@ -20,8 +20,8 @@ def snapshot(optimizer: Any) -> tuple[dict[str, Any], list[Any], list[int], Any]
         if not optimizer._use_weight_decay(variable)
     ]
     values = [np.asarray(variable) for variable in optimizer.variables]
-    if optimizer._pending:
-        values, excluded = optimizer._pending
+    if optimizer._traced.pending is not None:
+        values, excluded = optimizer._traced.pending
     return config, values, excluded, getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
 
 
@@ -34,5 +34,5 @@ def restored(kind: Any, config: dict[str, Any], values: list[Any], excluded: lis
     if pattern is not None:
         optimizer._exclude_from_weight_decay_pattern = pattern
     if len(values) > len(own):
-        optimizer._pending = [values, excluded]
+        optimizer._traced.pending = values, excluded
     return optimizer

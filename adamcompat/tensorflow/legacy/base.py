@@ -33,9 +33,10 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
 
     def add_slot(self, var: Any, slot_name: str, initializer: Any = "zeros", shape: Any = None) -> Any:
         """The original's; the moments of bfloat16 variables are kept in float32, where they can change."""
-        if var.dtype == tf.bfloat16 and initializer == "zeros":
-            initializer = tf.zeros(var.shape if shape is None else shape, tf.float32)
-        return super().add_slot(var, slot_name, initializer, shape)
+        if var.dtype != tf.bfloat16:
+            return super().add_slot(var, slot_name, initializer, shape)
+        with tf.variable_creator_scope(_in_float32):
+            return super().add_slot(var, slot_name, initializer, shape)
 
     def apply_gradients(
         self,
@@ -94,3 +95,9 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
         values = update.scalars(numerics, hyper, self.iterations + 1, kind)
         return tf.group(*update.update_one(row, values))
+
+
+def _in_float32(create: Any, **arguments: Any) -> Any:
+    initial = arguments["initial_value"]
+    value = tf.cast(initial() if callable(initial) else initial, tf.float32)
+    return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
