@@ -31,6 +31,8 @@ _TABLE_WIDTH = 130
 # Runtime to the module of its demo, and what must be installed for it.
 _DEMOS = {
     "numpy": ("adamcompat.demo", "numpy"),
+    "tensorflow": ("adamcompat.tensorflow.demo", "tf_keras"),
+    "mindspore": ("adamcompat.mindspore.demo", "mindspore"),
 }
 
 _EXAMPLES = """\

@@ -54,6 +54,7 @@ class Runtime:
         options: keyword-only parameters that come with every signature.
         examples: for each protocol a doctest; {name} is the class.
         remarks: what a reader must know about this runtime.
+        base_note: a comment behind the base class.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Runtime:
     options: tuple[Option, ...]
     examples: dict[str, str]
     remarks: str = ""
+    base_note: str = ""
 
 
 PLAIN_HINTS = {"number": "float", "float": "float", "integer": "int", "flag": "bool", "text": "str"}
@@ -132,6 +134,66 @@ A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a
 also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run
 grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
 use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.""",
+    ),
+}
+
+TENSORFLOW_HINTS = {
+    "beta": "Beta",
+    "learning_rate": "LearningRate",
+}
+STEP_EXAMPLE = """
+>>> import tensorflow as tf
+>>> weight = tf.Variable([1.0, 2.0])
+>>> optimizer = {name}()
+>>> _ = optimizer.apply_gradients([(tf.constant([0.5, -0.5]), weight)])
+>>> weight.numpy().round(4).tolist()
+[0.9990000128746033, 2.000999927520752]
+"""
+
+RUNTIMES |= {
+    "tensorflow": Runtime(
+        path="adamcompat/tensorflow/adapters.py",
+        about="The adapter for tf.keras: the exact signature of Keras 3.",
+        arrays="TensorFlow variables",
+        bases={"apply_gradients": ("adamcompat.tensorflow.base", "KerasAdam")},
+        hints=PLAIN_HINTS | TENSORFLOW_HINTS,
+        hints_module="adamcompat.tensorflow.hints",
+        imports=("Beta", "LearningRate"),
+        options=(
+            Option(
+                "fused",
+                "bool | None",
+                "None",
+                "True: TensorFlow's own fused kernel, rounding as TensorFlow 2.6 does. None or False: Keras 3's bits.",
+            ),
+        ),
+        examples={"apply_gradients": STEP_EXAMPLE},
+        base_note="  # type: ignore[misc]",
+    ),
+    "tensorflow_legacy": Runtime(
+        path="adamcompat/tensorflow/legacy/adapters.py",
+        about="The adapter for tf.keras.optimizers.legacy: the exact signature of TensorFlow 2.6.",
+        arrays="TensorFlow variables",
+        bases={"apply_gradients": ("adamcompat.tensorflow.legacy.base", "LegacyAdam")},
+        hints=PLAIN_HINTS | TENSORFLOW_HINTS,
+        hints_module="adamcompat.tensorflow.hints",
+        imports=("Beta", "LearningRate"),
+        options=(),
+        examples={"apply_gradients": STEP_EXAMPLE},
+    ),
+    "tensorflow_v1": Runtime(
+        path="adamcompat/tensorflow/v1/adapters.py",
+        about="The adapter for tf.compat.v1: the exact signature of TensorFlow 1.",
+        arrays="TensorFlow variables",
+        bases={"apply_gradients": ("adamcompat.tensorflow.v1.base", "V1Adam")},
+        hints=PLAIN_HINTS | TENSORFLOW_HINTS,
+        hints_module="adamcompat.tensorflow.hints",
+        imports=("Beta", "LearningRate"),
+        options=(
+            Option("amsgrad", "bool", "False", "{amsgrad} Not in the original."),
+            Option("use_nesterov", "bool", "False", "{nesterov} Not in the original."),
+        ),
+        examples={"apply_gradients": STEP_EXAMPLE},
     ),
 }
 SOURCES = """\
@@ -205,8 +267,9 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Run
     for other, fact in mapping.borrowed(adapter):
         lines.append(describe(mapping, fact, f" {other.title}'s; honoured with a UserWarning."))
     numerics = "; ".join(f'"{entry.name}", {entry.about.rstrip(".")}' for entry in mapping.numerics.values())
+    abouts = {name: entry.about for name, entry in mapping.canonical.items()}
     for option in runtime.options:
-        text = f"{option.name}: {option.about.format(numerics=numerics)} Default: {option.default}."
+        text = f"{option.name}: {option.about.format(numerics=numerics, **abouts)} Default: {option.default}."
         lines.append(wrapped(text, "    ", "        "))
     if dialect.groups:
         lines += ["", "Keys of a parameter group:"]
@@ -239,7 +302,7 @@ def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Runtime) -> str:
     passed += [f"{option.name}={option.name}" for option in runtime.options]
     doc = textwrap.indent(docstring(mapping, adapter, dialect, runtime), "    ").strip()
     return (
-        f"class {adapter.name}({runtime.bases[dialect.protocol][1]}):\n"
+        f"class {adapter.name}({runtime.bases[dialect.protocol][1]}):{runtime.base_note}\n"
         f'    """{doc}\n    """\n\n'
         f"    _adapter = {literal(adapter.name)}\n\n"
         f"    def __init__(\n        {(',' + chr(10) + ' ' * 8).join(signature)},\n    ) -> None:\n"
@@ -257,7 +320,8 @@ def adapters(mapping: Mapping, name: str) -> str:
     imports = [f"from {module} import {base}" for module, base in bases]
     imports += [f"from {runtime.hints_module} import {', '.join(used)}"] if used else []
     listed = "".join(f"    {literal(adapter.name)},\n" for adapter in chosen)
-    head = "from __future__ import annotations\n\nfrom typing import Any\n\n"
+    head = "from __future__ import annotations\n\n"
+    head += "from typing import Any\n\n" if re.search(r"\bAny\b", classes) else ""
     return (
         f'{HEAD}# ruff: noqa: E501, RUF100\n"""{runtime.about}"""\n\n{head}'
         + "".join(f"{line}\n" for line in sorted(imports))

@@ -73,6 +73,13 @@ _SLOT_ROLES = (
     "second_moment",
     "maximum_second_moment",
 )
+_RUNTIMES = (
+    "numpy",
+    "tensorflow",
+    "tensorflow_legacy",
+    "tensorflow_v1",
+    "mindspore",
+)
 _NEEDED_SLOTS = {"first_moment", "second_moment"}
 
 
@@ -433,7 +440,7 @@ def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
         adapter = Adapter(
             name=fields.take("name", _Node.text),
             module=fields.take("module", _Node.text),
-            runtime=fields.take("runtime", _one_of("numpy", "mindspore")),
+            runtime=fields.take("runtime", _one_of(*_RUNTIMES)),
             dialect=fields.take("dialect", _one_of(*dialects)),
             borrows=fields.take("borrows", lambda child: _borrows(child, dialects)),
         )

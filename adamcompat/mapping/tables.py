@@ -1085,6 +1085,27 @@ MAPPING = Mapping(
         ),
         Adapter(
             name="Adam",
+            module="adamcompat.tensorflow",
+            runtime="tensorflow",
+            dialect="keras3",
+            borrows=(),
+        ),
+        Adapter(
+            name="Adam",
+            module="adamcompat.tensorflow.legacy",
+            runtime="tensorflow_legacy",
+            dialect="tf26",
+            borrows=(),
+        ),
+        Adapter(
+            name="AdamOptimizer",
+            module="adamcompat.tensorflow.v1",
+            runtime="tensorflow_v1",
+            dialect="tf1",
+            borrows=(),
+        ),
+        Adapter(
+            name="Adam",
             module="adamcompat.mindspore",
             runtime="mindspore",
             dialect="mindspore",

@@ -1,41 +1,38 @@
-"""The network of MindSpore's page on TensorFlow's Adam, trained by this Adam and by mindspore.nn.Adam."""
+"""The network of the demo, trained by this Adam and by mindspore.nn.Adam."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from mindspore import Tensor, nn
-from numpy.typing import NDArray
+# What the framework says on import is of no use in a demonstration.
+os.environ.setdefault("GLOG_v", "3")
 
+from mindspore import Tensor, nn
+
+from adamcompat.demo import BIAS, EPSILON, INPUTS, LABELS, LEARNING_RATE, STEPS, WEIGHT, Result
 from adamcompat.mindspore.adapters import Adam
 
-EPOCHS = 100
-_INPUT = np.array([[1, 2], [3, 4]], np.float32)
-_WEIGHT = np.array([[1, 2], [3, 4]], np.float32)
-_BIAS = np.array([0.5, 0.5], np.float32)
-_LABEL = np.array([[0, 1], [1, 0]], np.float32)
+TRAININGS = 2
+AGREEMENT = "Ours agrees with mindspore.nn.Adam bit for bit."
 
 
-def run(progress: Callable[[int, int], None] = lambda done, total: None) -> list[tuple[str, NDArray[Any]]]:
+def run(advance: Callable[[], None]) -> list[Result]:
     """Train the network once with each optimizer, in the mode that MindSpore is in.
 
     Args:
-        progress: called after each epoch with the number of epochs done and their total.
-
-    Returns:
-        A label and the network's final output for each optimizer.
+        advance: called after each step.
     """
     kinds: dict[str, Any] = {"adamcompat.mindspore.Adam": Adam, "mindspore.nn.Adam": nn.Adam}
-    total, found = EPOCHS * len(kinds), []
-    for turn, (label, kind) in enumerate(kinds.items()):
-        net = nn.Dense(2, 2, weight_init=Tensor(_WEIGHT.copy()), bias_init=Tensor(_BIAS.copy()))
+    found = []
+    for label, kind in kinds.items():
+        net = nn.Dense(2, 2, weight_init=Tensor(WEIGHT.copy()), bias_init=Tensor(BIAS.copy()))
         loss = nn.WithLossCell(net, nn.SoftmaxCrossEntropyWithLogits(reduction="mean"))
-        step = nn.TrainOneStepCell(loss, kind(net.trainable_params(), learning_rate=0.001, eps=1e-8))
+        step = nn.TrainOneStepCell(loss, kind(net.trainable_params(), learning_rate=LEARNING_RATE, eps=EPSILON))
         step.set_train()
-        for epoch in range(EPOCHS):
-            step(Tensor(_INPUT), Tensor(_LABEL))
-            progress(turn * EPOCHS + epoch + 1, total)
-        found.append((label, net(Tensor(_INPUT)).asnumpy()))
+        for _ in range(STEPS):
+            step(Tensor(INPUTS), Tensor(LABELS))
+            advance()
+        found.append(Result(label, net(Tensor(INPUTS)).asnumpy()))
     return found

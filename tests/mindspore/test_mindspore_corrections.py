@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
 from mindspore import Parameter, Tensor, nn  # noqa: E402
-from mindspore_bits import assert_same  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam  # noqa: E402
 from adamcompat.mindspore import Adam  # noqa: E402
+from tests.mindspore.mindspore_bits import assert_same  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 

@@ -16,10 +16,10 @@ ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 from mindspore import Parameter, Tensor, amp, dataset, nn, ops  # noqa: E402
 from mindspore.common.initializer import initializer  # noqa: E402
 from mindspore.common.sparse_tensor import RowTensorInner  # noqa: E402
-from mindspore_bits import assert_same  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam, RowSparse  # noqa: E402
 from adamcompat.mindspore import Adam  # noqa: E402
+from tests.mindspore.mindspore_bits import assert_same  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 

@@ -1,0 +1,100 @@
+"""tf_keras's Adam (TF_USE_LEGACY_KERAS=1) under Keras 3's signature, updating the whole list at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import tensorflow as tf
+import tf_keras
+
+from adamcompat.hyperparameters import exception
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.tensorflow import update
+from adamcompat.tensorflow.arguments import adapter_of, check, dialect_of
+
+# What tf_keras's own configuration holds besides Keras 3's parameters.
+_OWN = ("is_legacy_optimizer", "jit_compile", "adaptive_epsilon")
+# Parameters of Keras 3 that tf_keras does not have.
+_ABSENT = ("loss_scale_factor", "gradient_accumulation_steps")
+
+
+class Keras2Adam(tf_keras.optimizers.Adam):  # type: ignore[misc]
+    """Base of the drop-in on tf_keras; use `adamcompat.tensorflow.Adam`."""
+
+    _adapter: ClassVar[str]
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
+        adapter = adapter_of("tensorflow", self._adapter)
+        errors = dialect_of(adapter).errors
+        if fused is not None and not isinstance(fused, bool):
+            raise exception(errors.wrong_type)(f"fused must be True, False or None, got {fused!r}")
+        own = {
+            name: extra[name] for name in ("is_legacy_optimizer", "jit_compile", "adaptive_epsilon") if name in extra
+        }
+        arguments = check(adapter, given, {name: value for name, value in extra.items() if name not in own})
+        for name in _ABSENT:
+            if arguments.pop(name) is not None:
+                raise ValueError(
+                    f"{name} is Keras 3's, and TF_USE_LEGACY_KERAS=1 selects tf_keras, which has no counterpart; "
+                    f"leave it out, or unset TF_USE_LEGACY_KERAS"
+                )
+        if arguments["name"] is None:
+            arguments["name"] = MAPPING.dialects["tf26"].named("name").default  # type: ignore[union-attr]
+        if own.get("adaptive_epsilon"):
+            raise ValueError("adaptive_epsilon=True is another update; use tf_keras.optimizers.Adam for it")
+        super().__init__(**arguments, **own)
+        self.fused = fused
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("adamcompat."):
+            tf_keras.saving.register_keras_serializable(package="adamcompat")(cls)
+
+    def get_config(self) -> dict[str, Any]:
+        """tf_keras's own configuration, and `fused` where it was given."""
+        config: dict[str, Any] = super().get_config()
+        return config if self.fused is None else {**config, "fused": self.fused}
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
+        """Update variables with their gradients, as tf_keras.optimizers.Adam does.
+
+        Raises:
+            ValueError: no gradient at all.
+            RuntimeError: in a graph that runs in a Session.
+        """
+        if update.in_session_graph():
+            raise RuntimeError(
+                "adamcompat.tensorflow.Adam needs eager execution or tf.function: in a graph that runs in a Session, "
+                "tf_keras's optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "
+                "adamcompat.tensorflow.legacy.Adam"
+            )
+        pairs = list(grads_and_vars)
+        if pairs and all(gradient is None for gradient, _ in pairs):
+            raise ValueError(
+                "No gradients provided for any variable: every gradient is None. Check that the loss is computed "
+                "from the variables, inside the GradientTape"
+            )
+        return super().apply_gradients(pairs, *args, **kwargs)
+
+    def update_step(self, gradient: Any, variable: Any) -> None:
+        """Update one variable."""
+        self._update([(gradient, variable)], whole=False)
+
+    def _update(self, pairs: Sequence[tuple[Any, Any]], whole: bool) -> None:
+        beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
+        hyper = update.Hyper(tf.convert_to_tensor(self.learning_rate), beta1, beta2, self.epsilon)
+        rows = []
+        for gradient, variable in pairs:
+            index = self._index_dict[self._var_key(variable)]
+            vhat = self._velocity_hats[index] if self.amsgrad else None
+            dense = update.dense(gradient, variable.shape)
+            rows.append(update.Row(variable, dense, self._momentums[index], self._velocities[index], vhat))
+        step = self.iterations + 1
+        if self.fused:
+            numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
+            update.update_fused(rows, numerics, hyper, self.iterations, step, inside_xla=update.inside_xla())
+            return
+        numerics = MAPPING.numerics[dialect_of(adapter_of("tensorflow", self._adapter)).numerics]
+        compiled = update.inside_xla()
+        update.update_list(rows, numerics, hyper, self.iterations, step, inside_xla=compiled, whole=whole)

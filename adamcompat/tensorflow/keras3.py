@@ -1,0 +1,376 @@
+"""Keras 3's Adam with its own bits, updating the whole list of variables at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from adamcompat.hyperparameters import exception
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.tensorflow import update
+from adamcompat.tensorflow.arguments import adapter_of, check, dialect_of, is_tensor
+from adamcompat.tensorflow.state import restored, snapshot
+
+_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+# Methods of Keras that the fast path runs inside one traced function. Where a subclass has its own,
+# it must be called as Keras calls it.
+_TRACED = (
+    "_backend_apply_gradients",
+    "_backend_update_step",
+    "update_step",
+    "_clip_gradients",
+    "_clip_by_norm",
+    "_apply_weight_decay",
+    "_update_model_variables_moving_average",
+    "_overwrite_model_variables_with_average_value",
+)
+# Attributes that tracing turns into constants.
+_TRACED_ATTRIBUTES = (
+    "amsgrad",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+)
+
+
+def _raw(variable: Any) -> Any:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+class _Traced:
+    """Functions traced for an optimizer, the hyperparameters of the step being traced, and state that waits for
+    its variables.
+
+    Not part of the optimizer's state: an object of its own, so that Keras does not track it.
+    """
+
+    def __init__(self) -> None:
+        self.functions: dict[Any, Any] = {}
+        self.hyper: update.Hyper | None = None
+        self.constants: dict[float, Any] = {}
+        self.pending: tuple[list[Any], list[int]] | None = None
+
+    def constant(self, value: Any) -> Any:
+        """A float64 scalar tensor; Python's numbers are converted once."""
+        if is_tensor(value):
+            return tf.cast(tf.convert_to_tensor(value), tf.float64)
+        value = float(value)
+        if value not in self.constants:
+            if len(self.constants) > 16:
+                self.constants.clear()
+            self.constants[value] = tf.constant(value, tf.float64)
+        return self.constants[value]
+
+
+class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
+    """Base of the drop-in on Keras 3; use `adamcompat.tensorflow.Adam`."""
+
+    _adapter: ClassVar[str]
+    built: bool
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
+        adapter = adapter_of("tensorflow", self._adapter)
+        errors = dialect_of(adapter).errors
+        if float(extra.get("decay") or 0.0):
+            raise exception(errors.unknown_keyword)(
+                f"decay={extra['decay']!r}: Keras 3 ignores it. Pass learning_rate=tf.keras.optimizers.schedules."
+                f"InverseTimeDecay(learning_rate, decay_steps=1, decay_rate={extra['decay']!r}) instead, or use "
+                f"adamcompat.tensorflow.legacy.Adam"
+            )
+        extra = {name: value for name, value in extra.items() if name != "decay"}
+        if fused is not None and not isinstance(fused, bool):
+            raise exception(errors.wrong_type)(f"fused must be True, False or None, got {fused!r}")
+        if fused and not _ON_TENSORFLOW:
+            raise ValueError(
+                f"fused=True needs Keras's TensorFlow backend; this is {keras.backend.backend()}. Leave fused out"
+            )
+        rate = given["learning_rate"]
+        if isinstance(rate, int) and not isinstance(rate, bool):
+            raise ValueError(f"learning_rate must be a float, got {rate!r}; write {float(rate)!r}")
+        super().__init__(**check(adapter, given, extra))
+        self.fused = fused
+        self._traced = _Traced()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("adamcompat."):
+            keras.saving.register_keras_serializable(package="adamcompat")(cls)
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras's own configuration, and `fused` where it was given."""
+        config: dict[str, Any] = super().get_config()
+        return config if self.fused is None else {**config, "fused": self.fused}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restored, (type(self), *snapshot(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        copy = restored(type(self), *snapshot(self))
+        memo[id(self)] = copy
+        return copy
+
+    def build(self, var_list: Sequence[Any]) -> None:
+        """Create the state; what a copy or a pickle brought along is filled in.
+
+        Raises:
+            ValueError: state was brought along for variables of other shapes.
+        """
+        if self.built:
+            return
+        super().build(var_list)
+        if self._traced.pending is not None:
+            values, excluded = self._traced.pending
+            own = [tuple(variable.shape) for variable in self.variables]
+            if own != [value.shape for value in values]:
+                self.built = False
+                raise ValueError(
+                    f"this optimizer is a copy of one for other variables: it brought state of shapes "
+                    f"{[value.shape for value in values]}, and these variables need {own}; build it with the same "
+                    f"variables, or make a new optimizer"
+                )
+            for variable, value in zip(self.variables, values, strict=True):
+                variable.assign(value)
+            if excluded:
+                self._exclude_from_weight_decay = {self._var_key(var_list[index]) for index in excluded}
+                self._exclude_from_weight_decay_pattern = None
+                self._exclude_from_weight_decay_cache: dict[Any, bool] = {}
+            self._traced.pending = None
+
+    def add_variable(self, shape: Any, *args: Any, dtype: Any = None, name: Any = None, **kwargs: Any) -> Any:
+        """Keras's; the moments of bfloat16 variables are kept in float32, where they can change."""
+        if dtype is not None and keras.backend.standardize_dtype(dtype) == "bfloat16" and _is_moment(name):
+            dtype = "float32"
+        return super().add_variable(shape, *args, dtype=dtype, name=name, **kwargs)
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
+        """Update variables with their gradients.
+
+        Args:
+            grads_and_vars: pairs of a gradient (a tensor, IndexedSlices or None) and its variable.
+
+        Returns:
+            The step counter.
+
+        Raises:
+            ValueError: no gradient at all, or a variable that the optimizer was not built with.
+            RuntimeError: in a graph that runs in a Session.
+        """
+        pairs = list(grads_and_vars)
+        if not pairs:
+            raise ValueError("No gradients provided for any variable: the list of gradients and variables is empty.")
+        return super().apply_gradients(pairs)
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
+        """Update variables with `grads`; see `apply_gradients`."""
+        if not _ON_TENSORFLOW:
+            return super().apply(grads, trainable_variables)
+        if update.in_session_graph():
+            raise RuntimeError(
+                "adamcompat.tensorflow.Adam needs eager execution or tf.function: in a graph that runs in a Session, "
+                "Keras's optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "
+                "adamcompat.tensorflow.legacy.Adam"
+            )
+        grads = list(grads)
+        if grads and all(gradient is None for gradient in grads):
+            raise ValueError(
+                "No gradients provided for any variable: every gradient is None. Check that the loss is computed "
+                "from the variables, inside the GradientTape"
+            )
+        densify = self.loss_scale_factor is not None or self.gradient_accumulation_steps
+        for position, gradient in enumerate(grads):
+            if isinstance(gradient, tf.IndexedSlices):
+                variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
+                unique = update.deduplicate(gradient)
+                grads[position] = update.dense(unique, _raw(variables[position]).shape) if densify else unique
+        return super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable."""
+        if not _ON_TENSORFLOW:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        self._update([gradient], [_raw(variable)], learning_rate, whole=False)
+
+    def _hyper(self, learning_rate: Any) -> update.Hyper:
+        """The hyperparameters of this step; betas may be callables."""
+        if self._traced.hyper is not None:
+            return self._traced.hyper._replace(learning_rate=learning_rate)
+        beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
+        return update.Hyper(learning_rate, beta1, beta2, self.epsilon)
+
+    def _get_current_learning_rate(self) -> Any:
+        if self._traced.hyper is not None:
+            return self._traced.hyper.learning_rate
+        return super()._get_current_learning_rate()
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        # Done in `_decay` before tracing: within a graph, TensorFlow would multiply the two scalars first.
+        if self._traced.hyper is None:
+            super()._apply_weight_decay(variables)
+
+    def _decay(self, variables: Iterable[Any], learning_rate: Any) -> None:
+        """Decoupled weight decay, eagerly; clipping, which Keras does before it, is independent of it."""
+        factors: dict[Any, tuple[Any, Any]] = {}
+        for variable in map(_raw, variables):
+            if self._use_weight_decay(variable):
+                kind = variable.dtype
+                if kind not in factors:
+                    factors[kind] = tf.cast(self.weight_decay, kind), tf.cast(_raw(learning_rate), kind)
+                variable.assign(update.decoupled_decay(variable, *factors[kind]))
+
+    def _rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
+        rows = []
+        for gradient, variable in zip(gradients, variables, strict=True):
+            index = self._get_variable_index(variable)
+            rows.append(
+                update.Row(
+                    variable,
+                    update.dense(gradient, variable.shape),
+                    self._momentums[index].value,
+                    self._velocities[index].value,
+                    self._velocity_hats[index].value if self.amsgrad else None,
+                )
+            )
+        return rows
+
+    def _update(self, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any, whole: bool) -> None:
+        hyper = self._hyper(_raw(learning_rate))
+        iterations, step = _raw(self._iterations), _raw(self.iterations) + 1
+        rows = self._rows(gradients, variables)
+        compiled = update.inside_xla()
+        if self.fused:
+            numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
+            update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
+            return
+        numerics = MAPPING.numerics[dialect_of(adapter_of("tensorflow", self._adapter)).numerics]
+        update.update_list(rows, numerics, hyper, iterations, step, inside_xla=compiled, whole=whole)
+
+    def _replaced(self) -> bool:
+        """Whether a subclass has its own version of what the fast path would trace."""
+        return any(getattr(type(self), name) is not _OWN[name] for name in _TRACED)
+
+    def _whole(self, variables: Sequence[Any]) -> bool:
+        raws = [_raw(variable) for variable in variables]
+        return (
+            not tf.distribute.has_strategy()
+            and not self._replaced()
+            and len({id(raw) for raw in raws}) == len(raws)
+            and all(isinstance(raw, tf.Variable) and update.supported(raw.dtype) for raw in raws)
+        )
+
+    def _clips(self) -> bool:
+        return any(limit is not None for limit in (self.clipnorm, self.clipvalue, self.global_clipnorm))
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
+        plain = super()._backend_apply_gradients
+        # Accumulation decides in Python whether this is a step, and rows are clipped as rows; the step
+        # itself is traced below.
+        if (
+            not _ON_TENSORFLOW
+            or not tf.executing_eagerly()
+            or self.gradient_accumulation_steps
+            or (self._clips() and any(isinstance(gradient, tf.IndexedSlices) for gradient in grads))
+            or not self._whole(trainable_variables)
+        ):
+            plain(grads, trainable_variables)
+            return
+        rate = self.learning_rate
+        run = self._function("apply", plain, grads, trainable_variables, rate)
+        if run is None:
+            plain(grads, trainable_variables)
+            return
+        if self.weight_decay is not None:
+            self._decay(trainable_variables, rate)
+        run()
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def _backend_update_step(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
+    ) -> None:
+        if not _ON_TENSORFLOW or not self._whole(trainable_variables):
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        raws = [_raw(variable) for variable in trainable_variables]
+        if not tf.executing_eagerly():
+            self._update(grads, raws, learning_rate, whole=True)
+            return
+
+        def step(gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+            self._update(gradients, variables, self._get_current_learning_rate(), whole=True)
+
+        run = self._function("update", step, grads, raws, learning_rate)
+        if run is None:
+            self._update(grads, raws, learning_rate, whole=True)
+        else:
+            run()
+
+    def _function(
+        self,
+        what: str,
+        function: Callable[[Sequence[Any], Sequence[Any]], None],
+        gradients: Sequence[Any],
+        variables: Sequence[Any],
+        learning_rate: Any,
+    ) -> Callable[[], Any] | None:
+        """`function` as one traced function; None when it is asked for the first time, since tracing takes
+        longer than a step, and is worth it only for those who make another.
+
+        Hyperparameters come in as tensors, so that setting one acts at once and traces nothing anew.
+        """
+        traced = self._traced
+        values = self._hyper(learning_rate)
+        rate = _raw(learning_rate) if is_tensor(learning_rate) else tf.constant(learning_rate, keras.config.floatx())
+        hyper = update.Hyper(
+            tf.convert_to_tensor(rate),
+            *(traced.constant(value) for value in (values.beta1, values.beta2, values.epsilon)),
+        )
+        raws = [_raw(variable) for variable in variables]
+        tensors = [
+            gradient if isinstance(gradient, tf.Tensor) else update.dense(gradient, raw.shape)
+            for gradient, raw in zip(gradients, raws, strict=True)
+        ]
+        key = (
+            what,
+            self.fused,
+            tuple([raw._unique_id for raw in raws]),
+            tuple([(tensor.dtype, tensor.shape) for tensor in tensors]),
+            tuple([getattr(self, name) for name in _TRACED_ATTRIBUTES]),
+            tuple([value.dtype for value in hyper]),
+        )
+        if key not in traced.functions:
+            if len(traced.functions) > 8:
+                traced.functions.clear()
+            traced.functions[key] = None
+            return None
+        run = traced.functions[key]
+        if run is None:
+            held = list(variables)
+
+            def body(gradients: Sequence[Any], hyper: update.Hyper) -> None:
+                traced.hyper = hyper
+                try:
+                    function(gradients, held)
+                finally:
+                    traced.hyper = None
+
+            specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+            of_hyper = update.Hyper(*(tf.TensorSpec(value.shape, value.dtype) for value in hyper))
+            run = tf.function(body, autograph=False).get_concrete_function(specs, of_hyper)
+            traced.functions[key] = run
+        return lambda: run(tensors, hyper)
+
+
+def _is_moment(name: Any) -> bool:
+    slots = [slot for block in MAPPING.dialects["keras3"].slots for slot in block]
+    moments = ("first_moment", "second_moment", "maximum_second_moment")
+    return any(str(name).endswith(slot.template.partition("}")[2]) for slot in slots if slot.role in moments)
+
+
+_OWN = {name: getattr(Keras3Adam, name) for name in _TRACED if _ON_TENSORFLOW}

@@ -1,0 +1,103 @@
+"""TensorFlow 2.6's Adam: the optimizer that tf_keras keeps, with its mistakes reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import tensorflow as tf
+import tf_keras
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.tensorflow import update
+from adamcompat.tensorflow.arguments import adapter_of, check, is_tensor
+
+
+class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
+    """Base of the drop-in; use `adamcompat.tensorflow.legacy.Adam`."""
+
+    _adapter: ClassVar[str]
+    epsilon: Any
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any]) -> None:
+        arguments = check(adapter_of("tensorflow_legacy", self._adapter), given, extra)
+        super().__init__(**arguments)
+        if not is_tensor(self.epsilon):
+            # The original replaces an epsilon of zero by its default, without a word.
+            self.epsilon = arguments["epsilon"]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("adamcompat."):
+            tf_keras.saving.register_keras_serializable(package="adamcompat.legacy")(cls)
+
+    def add_slot(self, var: Any, slot_name: str, initializer: Any = "zeros", shape: Any = None) -> Any:
+        """The original's; the moments of bfloat16 variables are kept in float32, where they can change."""
+        if var.dtype != tf.bfloat16:
+            return super().add_slot(var, slot_name, initializer, shape)
+        with tf.variable_creator_scope(_in_float32):
+            return super().add_slot(var, slot_name, initializer, shape)
+
+    def apply_gradients(
+        self,
+        grads_and_vars: Iterable[tuple[Any, Any]],
+        name: str | None = None,
+        experimental_aggregate_gradients: bool = True,
+    ) -> Any:
+        """Update variables with their gradients.
+
+        Args:
+            grads_and_vars: pairs of a gradient (a tensor, IndexedSlices or None) and its variable.
+            name: of the operation.
+            experimental_aggregate_gradients: whether gradients of replicas are added up.
+
+        Returns:
+            The operation to run in a Session; in eager execution, the step counter.
+
+        Raises:
+            ValueError: no gradient at all.
+            InvalidArgumentError: a gradient of another dtype than its variable.
+        """
+        pairs = list(grads_and_vars)
+        if pairs and all(gradient is None for gradient, _ in pairs):
+            raise ValueError(
+                "No gradients provided for any variable: every gradient is None. Check that the loss is computed "
+                "from the variables, inside the GradientTape"
+            )
+        for gradient, variable in pairs:
+            kind = getattr(gradient, "dtype", None)
+            if gradient is not None and kind is not None and tf.as_dtype(kind) != variable.dtype.base_dtype:
+                raise tf.errors.InvalidArgumentError(
+                    None,
+                    None,
+                    f"the gradient of {variable.name} is {tf.as_dtype(kind).name}, but the variable is "
+                    f"{variable.dtype.name}; pass tf.cast(gradient, tf.{variable.dtype.base_dtype.name})",
+                )
+        return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
+
+    def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
+        if var.dtype == tf.bfloat16:
+            return self._apply_in_float32(grad, var)
+        return super()._resource_apply_dense(grad, var, apply_state)
+
+    def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any, apply_state: Any = None) -> Any:
+        if var.dtype == tf.bfloat16:
+            return self._apply_in_float32(update.dense(tf.IndexedSlices(grad, indices), var.shape), var)
+        return super()._resource_apply_sparse(grad, var, indices, apply_state)
+
+    def _apply_in_float32(self, gradient: Any, variable: Any) -> Any:
+        kind = tf.float32
+        hyper = update.Hyper(
+            self._decayed_lr(kind), self._get_hyper("beta_1", kind), self._get_hyper("beta_2", kind), self.epsilon
+        )
+        m, v = (self.get_slot(variable, name) for name in ("m", "v"))
+        row = update.Row(variable, gradient, m, v, self.get_slot(variable, "vhat") if self.amsgrad else None)
+        numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
+        values = update.scalars(numerics, hyper, self.iterations + 1, kind)
+        return tf.group(*update.update_one(row, values))
+
+
+def _in_float32(create: Any, **arguments: Any) -> Any:
+    initial = arguments["initial_value"]
+    value = tf.cast(initial() if callable(initial) else initial, tf.float32)
+    return create(**{**arguments, "initial_value": value, "dtype": tf.float32})

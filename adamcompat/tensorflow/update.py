@@ -1,0 +1,289 @@
+"""The update of a whole list of variables, traced with TensorFlow's operations.
+
+Three forms give the same bits: TensorFlow's own operations; small variables concatenated and
+updated as one; and, where it pays, one XLA function for each distinct shape. XLA's code generator
+would contract a product and a sum into one rounding; a barrier between the two keeps it from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from adamcompat.kernel import Operations, make_update
+from adamcompat.mapping.model import Numerics
+from adamcompat.stages import DECOUPLED_DECAY, make_stages
+
+# Variables of at most this many elements are concatenated: launching one operation for each of
+# them costs more than copying them.
+SMALL = 4096
+# From this many elements on, a list is worth compiling: XLA costs about 0.1 s for each distinct
+# shape, and saves about 3 ms a step for each million elements.
+WORTH_COMPILING = 4_000_000
+
+_BITS = {tf.float32: tf.int32, tf.float64: tf.int64}
+_FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
+
+
+class Row(NamedTuple):
+    """One variable with its dense gradient and its state; `vhat` is None without AMSGrad."""
+
+    variable: Any
+    gradient: Any
+    m: Any
+    v: Any
+    vhat: Any
+
+
+class Hyper(NamedTuple):
+    """The hyperparameters of one step: numbers or scalar tensors."""
+
+    learning_rate: Any
+    beta1: Any
+    beta2: Any
+    epsilon: Any
+
+
+class Scalars(NamedTuple):
+    """What the formula needs of them, in one dtype."""
+
+    alpha: Any
+    c1: Any
+    c2: Any
+    epsilon: Any
+
+
+def arithmetic(dtype: Any) -> Any:
+    """The dtype in which variables of `dtype` are updated: bfloat16(0.999) is 1, so not in bfloat16."""
+    return tf.float32 if dtype == tf.bfloat16 else dtype
+
+
+def supported(dtype: Any) -> bool:
+    """Whether variables of `dtype` can be updated here."""
+    return dtype in _FLOATS
+
+
+def deduplicate(gradient: Any) -> Any:
+    """IndexedSlices with each index once, in order of appearance; values of one index are added up."""
+    values = tf.convert_to_tensor(gradient.values)
+    indices = tf.convert_to_tensor(gradient.indices)
+    if indices.dtype not in (tf.int32, tf.int64):
+        indices = tf.cast(indices, tf.int64)
+    unique, position = tf.unique(indices)
+    total = tf.math.unsorted_segment_sum(values, position, tf.shape(unique)[0])
+    shape = gradient.dense_shape
+    return tf.IndexedSlices(total, unique, None if shape is None else tf.convert_to_tensor(shape))
+
+
+def dense(gradient: Any, shape: Any) -> Any:
+    """A gradient as a tensor of that shape; rows of IndexedSlices with the same index are added up."""
+    if isinstance(gradient, tf.IndexedSlices):
+        gradient = tf.math.unsorted_segment_sum(
+            tf.convert_to_tensor(gradient.values), tf.convert_to_tensor(gradient.indices), shape[0]
+        )
+    gradient = tf.convert_to_tensor(gradient)
+    return gradient if gradient.shape == shape else tf.broadcast_to(gradient, shape)
+
+
+def number(value: Any, dtype: Any) -> Any:
+    """A scalar tensor; a Python number is rounded once (tf.cast would round it to float32 first)."""
+    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.convert_to_tensor(value, dtype)
+
+
+def _beta(beta: Any, dtype: Any) -> Any:
+    # All of TensorFlow's Adams round the betas to float32, even for float64 variables.
+    return tf.cast(number(beta, tf.float32), dtype)
+
+
+def _complement(numerics: Numerics, beta: Any, dtype: Any) -> Any:
+    if numerics.one_minus_beta == "float64":
+        return tf.cast(1 - number(beta, tf.float64), dtype)
+    return 1 - _beta(beta, dtype)
+
+
+def scalars(numerics: Numerics, hyper: Hyper, step: Any, dtype: Any, running: tuple[Any, Any] | None = None) -> Scalars:
+    """The scalars of one step; `step` is 1 at the first. `running`: products of the betas, where they are kept."""
+    power1, power2 = powers(hyper, step, dtype) if running is None else running
+    return Scalars(
+        alpha=number(hyper.learning_rate, dtype) * tf.sqrt(1 - power2) / (1 - power1),
+        c1=_complement(numerics, hyper.beta1, dtype),
+        c2=_complement(numerics, hyper.beta2, dtype),
+        epsilon=number(hyper.epsilon, dtype),
+    )
+
+
+def powers(hyper: Hyper, step: Any, dtype: Any) -> tuple[Any, Any]:
+    """``beta1**step`` and ``beta2**step``."""
+    step = tf.cast(step, dtype)
+    return tf.pow(_beta(hyper.beta1, dtype), step), tf.pow(_beta(hyper.beta2, dtype), step)
+
+
+def _operations(barrier: Callable[[Any], Any]) -> Operations:
+    return Operations(
+        fma=lambda a, b, c: barrier(a * b) + c,
+        blend=lambda a, x, b, y: barrier(a * x) + barrier(b * y),
+        sqrt=tf.sqrt,
+        maximum=tf.maximum,
+        widen=lambda x: x,
+    )
+
+
+_plain_operations = _operations(lambda product: product)
+_plain = make_update(_plain_operations)
+decoupled_decay = make_stages(_plain_operations, tf.minimum)[DECOUPLED_DECAY]
+
+
+def _exact(zero: Any) -> Callable[..., Any]:
+    """The update for XLA: products pass through the integer unit, where `zero` changes nothing.
+
+    `zero` must be a value that XLA does not know.
+    """
+
+    def barrier(product: Any) -> Any:
+        bits = _BITS[product.dtype]
+        return tf.bitcast(tf.bitwise.bitwise_xor(tf.bitcast(product, bits), tf.cast(zero, bits)), product.dtype)
+
+    return make_update(_operations(barrier))
+
+
+def unknown_zero(iterations: Any) -> Any:
+    """A zero that no compiler can fold: the step counter never reaches 2**62."""
+    return tf.bitwise.right_shift(tf.cast(iterations, tf.int64), tf.constant(62, tf.int64))
+
+
+def update_one(row: Row, values: Scalars, beta1: Any = None, update: Callable[..., Any] = _plain) -> list[Any]:
+    """Update one row; returns the assignments. `beta1` asks for Nesterov's look-ahead."""
+    kind = values.alpha.dtype
+    p, gradient, m, v, vhat = (None if x is None else tf.cast(x, kind) for x in row)
+    results = update(p, gradient, m, v, vhat, *values, beta1)
+    return [
+        target.assign(tf.cast(result, target.dtype.base_dtype), read_value=False)
+        for target, result in zip((row.variable, row.m, row.v, row.vhat), results, strict=True)
+        if target is not None
+    ]
+
+
+@cache
+def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool) -> Any:
+    """One XLA function for each shape, shared by all variables of that shape in the process."""
+
+    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    def adam(variable: Any, gradient: Any, m: Any, v: Any, vhat: Any, values: Scalars, zero: Any) -> None:
+        update_one(Row(variable, gradient, m, v, vhat), values, update=_exact(zero))
+
+    return adam
+
+
+def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
+    kind = values.alpha.dtype
+    columns = list(zip(*rows, strict=True))
+
+    def flat(column: Sequence[Any]) -> Any:
+        return tf.concat([tf.reshape(tf.cast(x, kind), [-1]) for x in column], 0)
+
+    p, gradient, m, v = (flat(column) for column in columns[:4])
+    vhat = None if rows[0].vhat is None else flat(columns[4])
+    sizes = [row.variable.shape.num_elements() for row in rows]
+    results = _plain(p, gradient, m, v, vhat, *values, None)
+    for targets, result in zip((columns[0], *columns[2:]), results, strict=True):
+        if result is None:
+            continue
+        for target, part in zip(targets, tf.split(result, sizes), strict=True):
+            target.assign(tf.cast(tf.reshape(part, target.shape), target.dtype), read_value=False)
+
+
+def _compilable(row: Row, kind: Any) -> bool:
+    return row.variable.dtype == kind and kind in _BITS and "GPU" not in row.variable.device
+
+
+def update_list(
+    rows: Iterable[Row],
+    numerics: Numerics,
+    hyper: Hyper,
+    iterations: Any,
+    step: Any,
+    *,
+    inside_xla: bool,
+    whole: bool = True,
+) -> None:
+    """Update every row, in whichever form is fastest.
+
+    Args:
+        rows: variables, each at most once.
+        numerics: how to round.
+        hyper: of this step.
+        iterations: the step counter; any int64 that is known only at run time.
+        step: 1 at the first step.
+        inside_xla: whether the caller is being compiled by XLA.
+        whole: whether variables may be updated together; a strategy's replicas may not.
+    """
+    groups: dict[tuple[Any, Any], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((arithmetic(row.variable.dtype), row.variable.device), []).append(row)
+    for (kind, _), group in groups.items():
+        values = scalars(numerics, hyper, step, kind)
+        if inside_xla:
+            update = _exact(unknown_zero(iterations)) if kind in _BITS else _plain
+            for row in group:
+                update_one(row, values, update=update)
+            continue
+        together = whole and not tf.executing_eagerly()
+        small = [row for row in group if together and row.variable.shape.num_elements() <= SMALL]
+        large = group if len(small) < 2 else [row for row in group if row.variable.shape.num_elements() > SMALL]
+        if len(small) > 1:
+            _update_concatenated(small, values)
+        compiles = together and sum(row.variable.shape.num_elements() for row in large) >= WORTH_COMPILING
+        for row in large:
+            if compiles and _compilable(row, kind):
+                function = _compiled(tuple(row.variable.shape), kind, row.vhat is not None)
+                function(*row, values, unknown_zero(iterations))
+            else:
+                update_one(row, values)
+
+
+def update_fused(
+    rows: Iterable[Row], numerics: Numerics, hyper: Hyper, iterations: Any, step: Any, *, inside_xla: bool
+) -> None:
+    """Update every row with TensorFlow's own fused kernel, or with its rounding where there is none."""
+    cast: dict[Any, dict[str, Any]] = {}
+    for row in rows:
+        kind = row.variable.dtype
+        # XLA has no kernel for AMSGrad, and the one for bfloat16 leaves variables as they are.
+        if kind == tf.bfloat16 or (inside_xla and row.vhat is not None):
+            update_list([row], numerics, hyper, iterations, step, inside_xla=inside_xla, whole=False)
+            continue
+        if kind not in cast:
+            power1, power2 = powers(hyper, step, kind)
+            cast[kind] = {
+                "beta1_power": power1,
+                "beta2_power": power2,
+                "lr": number(hyper.learning_rate, kind),
+                "beta1": _beta(hyper.beta1, kind),
+                "beta2": _beta(hyper.beta2, kind),
+                "epsilon": number(hyper.epsilon, kind),
+            }
+        # The kernel aborts the process on a gradient of another dtype.
+        handles = {"var": row.variable.handle, "m": row.m.handle, "v": row.v.handle}
+        gradient = tf.cast(row.gradient, kind)
+        if row.vhat is None:
+            tf.raw_ops.ResourceApplyAdam(grad=gradient, **handles, **cast[kind])
+        else:
+            tf.raw_ops.ResourceApplyAdamWithAmsgrad(grad=gradient, vhat=row.vhat.handle, **handles, **cast[kind])
+
+
+def inside_xla() -> bool:
+    """Whether the graph being traced will be compiled by XLA because the user asked for it."""
+    if tf.executing_eagerly():
+        return False
+    from tensorflow.python.framework import ops
+    from tensorflow.python.ops import control_flow_util
+
+    return bool(control_flow_util.GraphOrParentsInXlaContext(ops.get_default_graph()))
+
+
+def in_session_graph() -> bool:
+    """Whether operations now go to a graph that runs in a Session."""
+    return not tf.executing_eagerly() and not getattr(tf.compat.v1.get_default_graph(), "building_function", False)

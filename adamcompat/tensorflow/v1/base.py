@@ -1,0 +1,124 @@
+"""TensorFlow 1's Adam, with AMSGrad and Nesterov's look-ahead."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+import tensorflow as tf
+
+from adamcompat.hyperparameters import exception
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.tensorflow import update
+from adamcompat.tensorflow.arguments import adapter_of, check, dialect_of
+
+
+def _known_here(arguments: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """The arguments that the installed TensorFlow takes; what an older one lacks must be at its default."""
+    known = inspect.signature(tf.compat.v1.train.AdamOptimizer.__init__).parameters
+    for name in [name for name in arguments if name not in known]:
+        fact = dialect.find(name)
+        if fact is None or arguments[name] != fact.default:
+            raise exception(dialect.errors.unknown_keyword)(
+                f"{name}={arguments[name]!r}: TensorFlow {tf.__version__} has no such parameter; leave it out"
+            )
+        del arguments[name]
+    return arguments
+
+
+class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
+    """Base of the drop-in; use `adamcompat.tensorflow.v1.AdamOptimizer`."""
+
+    _adapter: ClassVar[str]
+
+    def __init__(
+        self,
+        given: dict[str, Any],
+        extra: dict[str, Any],
+        *,
+        amsgrad: bool,
+        use_nesterov: bool,
+    ) -> None:
+        adapter = adapter_of("tensorflow_v1", self._adapter)
+        errors = dialect_of(adapter).errors
+        for name, value in (("amsgrad", amsgrad), ("use_nesterov", use_nesterov)):
+            if not isinstance(value, bool):
+                raise exception(errors.wrong_type)(f"{name} must be True or False, got {value!r}")
+        if amsgrad and use_nesterov:
+            raise exception(errors.conflict)(
+                "amsgrad and use_nesterov exclude each other: TensorFlow has no such update; set only one"
+            )
+        super().__init__(**_known_here(check(adapter, given, extra), dialect_of(adapter)))
+        self._amsgrad = amsgrad
+        self._nesterov = use_nesterov
+
+    def _create_slots(self, var_list: Any) -> None:
+        super()._create_slots(var_list)
+        for variable in var_list:
+            if self._amsgrad:
+                self._zeros_slot(variable, "vhat", self._name)
+
+    def _zeros_slot(self, var: Any, slot_name: str, op_name: str) -> Any:
+        if var.dtype.base_dtype != tf.bfloat16:
+            return super()._zeros_slot(var, slot_name, op_name)
+        # In bfloat16 the second moment would stay as it is, and so would the variable.
+        return self._get_or_make_slot(var, tf.zeros(var.shape, tf.float32), slot_name, op_name)
+
+    def _arguments(self, gradient: Any, variable: Any) -> dict[str, Any]:
+        """What both fused kernels take; the gradient in the variable's dtype: another aborts the process."""
+        kind = variable.dtype.base_dtype
+        power1, power2 = self._get_beta_accumulators()
+        return {
+            "beta1_power": tf.cast(power1, kind),
+            "beta2_power": tf.cast(power2, kind),
+            "lr": tf.cast(self._lr_t, kind),
+            "beta1": tf.cast(self._beta1_t, kind),
+            "beta2": tf.cast(self._beta2_t, kind),
+            "epsilon": tf.cast(self._epsilon_t, kind),
+            "grad": tf.cast(gradient, kind),
+            "use_locking": self._use_locking,
+        }
+
+    def _resource_apply_dense(self, grad: Any, var: Any) -> Any:
+        if var.dtype.base_dtype == tf.bfloat16:
+            return self._apply_traced(grad, var)
+        arguments = self._arguments(grad, var)
+        handles = {"var": var.handle, **{name: self.get_slot(var, name).handle for name in ("m", "v")}}
+        if self._amsgrad:
+            vhat = self.get_slot(var, "vhat").handle
+            return tf.raw_ops.ResourceApplyAdamWithAmsgrad(vhat=vhat, **handles, **arguments)
+        return tf.raw_ops.ResourceApplyAdam(use_nesterov=self._nesterov, **handles, **arguments)
+
+    def _apply_dense(self, grad: Any, var: Any) -> Any:
+        if self._amsgrad:
+            raise NotImplementedError(
+                f"amsgrad needs resource variables, and {var.name} is a reference variable; create it with "
+                f"use_resource=True, or call tf.compat.v1.enable_resource_variables() first"
+            )
+        if not self._nesterov:
+            return super()._apply_dense(tf.cast(grad, var.dtype.base_dtype), var)
+        slots = {"var": var._ref(), **{name: self.get_slot(var, name)._ref() for name in ("m", "v")}}
+        return tf.raw_ops.ApplyAdam(use_nesterov=True, **slots, **self._arguments(grad, var)).op
+
+    def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any) -> Any:
+        if self._amsgrad or self._nesterov or var.dtype.base_dtype == tf.bfloat16:
+            return self._apply_traced(update.dense(tf.IndexedSlices(grad, indices), var.shape), var)
+        return super()._resource_apply_sparse(tf.cast(grad, var.dtype.base_dtype), var, indices)
+
+    def _apply_sparse(self, grad: Any, var: Any) -> Any:
+        if self._amsgrad or self._nesterov:
+            return self._apply_dense(update.dense(grad, var.shape), var)
+        return super()._apply_sparse(grad, var)
+
+    def _apply_traced(self, gradient: Any, variable: Any) -> Any:
+        """The update for what the kernels do not do; in float32 for bfloat16."""
+        kind = update.arithmetic(variable.dtype.base_dtype)
+        m, v = (self.get_slot(variable, name) for name in ("m", "v"))
+        row = update.Row(variable, gradient, m, v, self.get_slot(variable, "vhat") if self._amsgrad else None)
+        numerics = MAPPING.numerics[MAPPING.dialects["tf1"].numerics]
+        power1, power2 = (tf.cast(power, kind) for power in self._get_beta_accumulators())
+        hyper = update.Hyper(self._lr_t, self._beta1_t, self._beta2_t, self._epsilon_t)
+        values = update.scalars(numerics, hyper, None, kind, running=(power1, power2))
+        beta1 = tf.cast(self._beta1_t, kind) if self._nesterov else None
+        return tf.group(*update.update_one(row, values, beta1))

@@ -1,0 +1,23 @@
+"""Settings for the tests that run the real TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import pytest
+
+if find_spec("tensorflow") is None or find_spec("tf_keras") is None:
+    collect_ignore_glob = ["test_*.py", "run_*.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/tensorflow" in item.path.as_posix():
+            # Warnings of TensorFlow, Keras and their dependencies; ours are asserted with pytest.warns.
+            item.add_marker(pytest.mark.filterwarnings("default::DeprecationWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:Gradients do not exist for variables:UserWarning"))

@@ -1,0 +1,26 @@
+"""The demo trains the network with ours and the originals, and they agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import adamcompat.tensorflow.demo as demo
+from adamcompat.demo import STEPS
+
+pytestmark = pytest.mark.frameworks
+
+
+def test_ours_and_the_originals_agree() -> None:
+    steps = 0
+
+    def advance() -> None:
+        nonlocal steps
+        steps += 1
+
+    results = demo.run(advance)
+    assert len(results) == demo.TRAININGS
+    assert steps == STEPS * demo.TRAININGS
+    for ours, stock in zip(results[::2], results[1::2], strict=True):
+        np.testing.assert_array_equal(ours.output, stock.output)
+    np.testing.assert_allclose(results[2].output, [[5.8998876, 11.100113], [12.299808, 24.700195]], rtol=1e-7)

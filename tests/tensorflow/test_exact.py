@@ -1,0 +1,155 @@
+"""The default repeats the bits of keras.optimizers.Adam; fused=True those of TensorFlow 2.6."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from adamcompat.tensorflow import Adam, update
+from tests.tensorflow.tf_helpers import differing, trajectory
+
+pytestmark = pytest.mark.frameworks
+
+
+def schedule() -> Any:
+    return keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.5)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "amsgrad": {"amsgrad": True},
+    "weight_decay": {"weight_decay": 0.01},
+    "clipnorm": {"clipnorm": 0.5},
+    "clipvalue": {"clipvalue": 0.1},
+    "global_clipnorm": {"global_clipnorm": 0.5},
+    "ema": {"use_ema": True, "ema_overwrite_frequency": 3},
+    "loss_scale": {"loss_scale_factor": 7.0},
+    "accumulation": {"gradient_accumulation_steps": 3},
+    "schedule": {"learning_rate": schedule},
+    "hyperparameters": {"learning_rate": 0.03, "beta_1": 0.7, "beta_2": 0.91, "epsilon": 1e-3},
+    "together": {"amsgrad": True, "weight_decay": 0.03, "clipnorm": 0.3, "use_ema": True},
+}
+# What surrounds the update is Keras's own; XLA contracts it where it likes.
+EXACT_IN_XLA = ("default", "amsgrad", "clipvalue", "hyperparameters")
+
+
+@pytest.mark.parametrize("mode", ["eager", "function"])
+@pytest.mark.parametrize("case", CASES)
+def test_same_bits_as_keras(case: str, mode: str) -> None:
+    stock = trajectory(keras.optimizers.Adam, CASES[case], mode=mode)
+    assert differing(trajectory(Adam, CASES[case], mode=mode), stock) == 0
+
+
+@pytest.mark.parametrize("case", ["default", "amsgrad", "clipnorm", "hyperparameters", "schedule"])
+def test_jit_compile(case: str) -> None:
+    stock = trajectory(keras.optimizers.Adam, CASES[case])
+    ours = trajectory(Adam, CASES[case], mode="jit")
+    if case in EXACT_IN_XLA:
+        assert differing(ours, stock) == 0
+    for a, b in zip(ours, stock, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2.4e-7, atol=2.4e-7)
+
+
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}])
+@pytest.mark.parametrize("mode", ["eager", "function"])
+def test_large_lists_go_through_xla_with_the_same_bits(
+    mode: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = [(70, 70), (12_000,), (64,), (64,)]
+    monkeypatch.setattr(update, "WORTH_COMPILING", 10_000)
+    calls: list[Any] = []
+    real = update._compiled
+
+    def recorded(*key: Any) -> Any:
+        calls.append(key)
+        return real(*key)
+
+    monkeypatch.setattr(update, "_compiled", recorded)
+    ours = trajectory(Adam, options, mode=mode, shapes=shapes)
+    assert {key[0] for key in calls} == {(70, 70), (12_000,)}
+    assert differing(ours, trajectory(keras.optimizers.Adam, options, mode=mode, shapes=shapes)) == 0
+
+
+def test_the_barrier_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it XLA contracts, and the comparison above would fail."""
+    monkeypatch.setattr(update, "_exact", lambda zero: update._plain)
+    shapes = [(4099,)]
+    ours = trajectory(Adam, {}, mode="jit", shapes=shapes)
+    assert differing(ours, trajectory(keras.optimizers.Adam, {}, shapes=shapes)) > 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("mode", ["eager", "function"])
+def test_other_dtypes(dtype: str, mode: str) -> None:
+    options = {"learning_rate": 0.01}
+    stock = trajectory(keras.optimizers.Adam, options, mode=mode, dtype=dtype, steps=20)
+    assert differing(trajectory(Adam, options, mode=mode, dtype=dtype, steps=20), stock) == 0
+
+
+def legacy_trajectory(options: dict[str, Any]) -> list[Any]:
+    rng = np.random.default_rng(1)
+    shapes = [(7,), (3, 5), (130, 40)]
+    variables = [tf.Variable(rng.standard_normal(shape), dtype=tf.float32) for shape in shapes]
+    optimizer = tf_keras.optimizers.legacy.Adam(**options)
+    for _ in range(50):
+        draws = [rng.standard_normal(shape) * 10 ** rng.uniform(-4, 1) for shape in shapes]
+        gradients = [tf.constant(draw, tf.float32) for draw in draws]
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return [variable.numpy() for variable in variables]
+
+
+@pytest.mark.parametrize("mode", ["eager", "function"])
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"learning_rate": 0.02, "beta_1": 0.8, "epsilon": 1e-4}])
+def test_fused_is_tensorflow_26(mode: str, options: dict[str, Any]) -> None:
+    ours = trajectory(Adam, {**options, "fused": True}, mode=mode, steps=50, shapes=[(7,), (3, 5), (130, 40)])
+    assert differing(ours[:3], legacy_trajectory(options)) == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}])
+def test_fused_under_jit_compile(options: dict[str, Any]) -> None:
+    ours = trajectory(Adam, {**options, "fused": True}, mode="jit", steps=50, shapes=[(7,), (3, 5), (130, 40)])
+    for a, b in zip(ours, legacy_trajectory(options), strict=False):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2.4e-7)
+
+
+@pytest.mark.parametrize("fused", [None, True])
+def test_hyperparameters_are_attributes_that_act_at_once(fused: bool | None) -> None:
+    def run(kind: Any, **options: Any) -> Any:
+        variable = tf.Variable([1.0, -2.0, 3.0])
+        optimizer = kind(**options)
+        for step in range(6):
+            if step == 3:
+                optimizer.learning_rate = 0.1
+                optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, optimizer.clipvalue = 0.5, 0.8, 1e-2, 0.1
+            optimizer.apply_gradients([(tf.constant([0.3, 0.2, -0.1]) * (step + 1), variable)])
+        return variable.numpy()
+
+    np.testing.assert_allclose(run(Adam, fused=fused), run(keras.optimizers.Adam), atol=0 if fused is None else 1e-6)
+
+
+def test_a_subclass_with_its_own_step_is_called() -> None:
+    class Frozen(Adam):
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            self.seen = getattr(self, "seen", 0) + 1
+
+    variable = tf.Variable([1.0])
+    optimizer = Frozen()
+    for _ in range(3):
+        optimizer.apply_gradients([(tf.constant([1.0]), variable)])
+    assert optimizer.seen == 3 and variable.numpy() == [1.0]
+
+
+def test_a_variable_given_twice_is_updated_twice_as_in_keras() -> None:
+    def run(kind: Any) -> Any:
+        variable, optimizer = tf.Variable([1.0, 2.0]), kind()
+        optimizer.build([variable])
+        for _ in range(3):
+            optimizer.apply_gradients([(tf.constant([1.0, 2.0]), variable), (tf.constant([3.0, 1.0]), variable)])
+        return variable.numpy()
+
+    np.testing.assert_array_equal(run(Adam), run(keras.optimizers.Adam))

@@ -1,0 +1,105 @@
+"""TF_USE_LEGACY_KERAS=1: tf.keras is tf_keras, and the page that this project starts from."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tensorflow.tf_helpers import run_python
+
+pytestmark = pytest.mark.frameworks
+
+PAGE = """
+import tensorflow as tf
+import numpy as np
+{imports}
+input_np = np.array([[1, 2], [3, 4]]).astype(np.float32)
+weight_np = np.array([[1, 2], [3, 4]]).astype(np.float32)
+bias_np = np.array([0.5, 0.5]).astype(np.float32)
+labels = np.eye(2, dtype=np.float32)[[1, 0]]
+"""
+SESSION = """
+tf.compat.v1.disable_eager_execution()
+net = tf.compat.v1.layers.dense(
+    inputs=tf.constant(input_np),
+    units=2,
+    use_bias=True,
+    kernel_initializer=tf.compat.v1.constant_initializer(weight_np.transpose(1, 0), dtype=np.float32),
+    bias_initializer=tf.compat.v1.constant_initializer(bias_np, dtype=np.float32),
+)
+criterion = tf.compat.v1.losses.softmax_cross_entropy(
+    onehot_labels=tf.constant(labels), logits=net, reduction=tf.compat.v1.losses.Reduction.MEAN
+)
+opt = AdamOptimizer(learning_rate=0.001, epsilon=1e-8).minimize(criterion)
+init = tf.compat.v1.global_variables_initializer()
+with tf.compat.v1.Session() as ss:
+    ss.run(init)
+    for _ in range(100):
+        criterion.eval()
+        ss.run(opt)
+    output = net.eval()
+print(output.astype(np.float32))
+"""
+MODEL = """
+model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(2)])
+model.set_weights([weight_np.T, bias_np])
+model.compile({optimizer}, tf.keras.losses.CategoricalCrossentropy(from_logits=True))
+model.fit(input_np, labels, batch_size=2, epochs=100, shuffle=False, verbose=0)
+print(model.predict(input_np, verbose=0))
+"""
+EXPECTED = ["5.8998876", "11.100113", "12.299808", "24.700195"]
+
+
+def numbers(text: str) -> list[str]:
+    return text.replace("[", " ").replace("]", " ").split()
+
+
+def test_the_page_prints_its_right_numbers() -> None:
+    imports = "from adamcompat.tensorflow.v1 import AdamOptimizer"
+    assert numbers(run_python(PAGE.format(imports=imports) + SESSION, TF_USE_LEGACY_KERAS="1")) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("imports", "optimizer"),
+    [
+        ("from adamcompat.tensorflow.legacy import Adam", "Adam(epsilon=1e-8)"),
+        ("from adamcompat.tensorflow import Adam", "Adam(epsilon=1e-8, fused=True)"),
+    ],
+)
+def test_the_page_in_a_model(imports: str, optimizer: str) -> None:
+    code = PAGE.format(imports=imports) + MODEL.format(optimizer=optimizer)
+    assert numbers(run_python(code, TF_USE_LEGACY_KERAS="1")) == EXPECTED
+
+
+SAME = """
+import copy
+import numpy as np, tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam
+assert issubclass(Adam, tf_keras.optimizers.Adam)
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((64, 6)).astype("f"), rng.integers(0, 3, 64)
+def run(kind, compiled, **options):
+    tf_keras.utils.set_random_seed(3)
+    model = tf_keras.Sequential([tf_keras.Input((6,)), tf_keras.layers.Dense(16, "relu"), tf_keras.layers.Dense(3)])
+    model.compile(kind(**options), tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True), **compiled)
+    model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0)
+    return [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]
+for compiled in ({}, {"run_eagerly": True}):
+    for options in ({}, {"amsgrad": True}, {"clipnorm": 0.1}, {"use_ema": True}, {"weight_decay": 0.01},
+                    {"learning_rate": tf_keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.5)}):
+        for a, b in zip(run(Adam, compiled, **options), run(tf_keras.optimizers.Adam, compiled, **options)):
+            np.testing.assert_array_equal(a, b)
+for wrong in ({"loss_scale_factor": 2.0}, {"gradient_accumulation_steps": 2}, {"beta1": 0.5}):
+    try:
+        Adam(**wrong)
+    except ValueError as error:
+        print(error)
+again = Adam.from_config(Adam(0.5, fused=True).get_config())
+print(again.fused, float(again.learning_rate))
+"""
+
+
+def test_same_bits_as_tf_keras() -> None:
+    lines = run_python(SAME, TF_USE_LEGACY_KERAS="1").strip().splitlines()
+    assert "unset TF_USE_LEGACY_KERAS" in lines[0] and "unset TF_USE_LEGACY_KERAS" in lines[1]
+    assert "here it is 'beta_1'" in lines[2]
+    assert lines[3] == "True 0.5"

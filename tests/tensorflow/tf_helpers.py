@@ -1,0 +1,65 @@
+"""What the tests of the TensorFlow runtime share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPES: list[tuple[int, ...]] = [(7,), (3, 5), (70, 70), (2, 3, 3, 4), (130, 40), ()]
+
+
+def trajectory(
+    kind: Callable[..., Any],
+    options: dict[str, Any],
+    *,
+    mode: str = "eager",
+    steps: int = 100,
+    shapes: Sequence[tuple[int, ...]] = SHAPES,
+    dtype: str = "float32",
+) -> list[np.ndarray[Any, Any]]:
+    """Weights and all state after some steps; callables among `options` are called for fresh values."""
+    rng = np.random.default_rng(1)
+    variables = [keras.Variable(rng.standard_normal(shape), dtype=dtype) for shape in shapes]
+    optimizer = kind(**{name: value() if callable(value) else value for name, value in options.items()})
+    optimizer.build(variables)
+
+    def step(gradients: Any) -> None:
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+    run = step if mode == "eager" else tf.function(step, jit_compile=mode == "jit")
+    for _ in range(steps):
+        draws = [rng.standard_normal(shape) * 10 ** rng.uniform(-4, 1) for shape in shapes]
+        run([tf.constant(draw, dtype) for draw in draws])
+    return [np.asarray(x) for x in [*variables, *optimizer.variables]]
+
+
+def differing(a: Sequence[Any], b: Sequence[Any]) -> int:
+    """How many elements are not the same, bit for bit."""
+    assert len(a) == len(b)
+    pairs = [(np.atleast_1d(x).view(np.uint8), np.atleast_1d(y).view(np.uint8)) for x, y in zip(a, b, strict=True)]
+    return sum(int(np.sum(x != y)) for x, y in pairs)
+
+
+def run_python(code: str, *, timeout: int = 240, **environment: str) -> str:
+    """Run code in a process of its own; returns what it prints."""
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=settings,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
