@@ -231,8 +231,8 @@ ERRORS: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, r"epsilon must lie in \[0, inf\)", {"epsilon": -1.0}),
     (ValueError, "exclude each other", {"clipnorm": 1.0, "clipvalue": 1.0}),
     (ValueError, "gradient_accumulation_steps", {"gradient_accumulation_steps": 1}),
-    (TypeError, "fused must be", {"fused": "yes"}),
-    (TypeError, "amsgrad must be True or False", {"amsgrad": 1}),
+    (ValueError, "fused must be", {"fused": "yes"}),
+    (ValueError, "amsgrad must be True or False", {"amsgrad": 1}),
 ]
 
 
