@@ -294,7 +294,8 @@ def adapters(mapping: Mapping, name: str) -> str:
     imports = [f"from {module} import {base}" for module, base in bases]
     imports += [f"from {runtime.hints_module} import {', '.join(used)}"] if used else []
     listed = "".join(f"    {literal(adapter.name)},\n" for adapter in chosen)
-    head = "from __future__ import annotations\n\nfrom typing import Any\n\n"
+    typing = "from typing import Any\n\n" if re.search(r"\bAny\b", classes) else ""
+    head = f"from __future__ import annotations\n\n{typing}"
     return (
         f'{HEAD}# ruff: noqa: E501, RUF100\n"""{runtime.about}"""\n\n{head}'
         + "".join(f"{line}\n" for line in sorted(imports))
