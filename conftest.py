@@ -2,4 +2,5 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [f"adamcompat/{name}" for name in ("mindspore",) if find_spec(name) is None]
+_NEEDED = {"mindspore": "mindspore", "tensorflow": "tf_keras"}
+collect_ignore = [f"adamcompat/{folder}" for folder, name in _NEEDED.items() if find_spec(name) is None]

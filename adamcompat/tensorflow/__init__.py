@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from adamcompat.tensorflow.lazy import load
+
 if TYPE_CHECKING:
     from adamcompat.tensorflow.adapters import Adam
 
@@ -16,9 +18,7 @@ __all__ = ["Adam"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from adamcompat.tensorflow import adapters
-
-        return getattr(adapters, name)
+        return load("adamcompat.tensorflow.adapters", name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

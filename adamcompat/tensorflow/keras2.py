@@ -81,6 +81,16 @@ class Keras2Adam(tf_keras.optimizers.Adam):  # type: ignore[misc]
         """Update one variable."""
         self._update([(gradient, variable)], whole=False)
 
+    def _distributed_apply_gradients_fn(
+        self, distribution: Any, grads_and_vars: Sequence[tuple[Any, Any]], **kwargs: Any
+    ) -> Any:
+        replaced = type(self).update_step is not Keras2Adam.update_step
+        distinct = len({id(variable) for _, variable in grads_and_vars}) == len(grads_and_vars)
+        if tf.distribute.has_strategy() or self.use_ema or replaced or not distinct:
+            return super()._distributed_apply_gradients_fn(distribution, grads_and_vars, **kwargs)
+        self._update(grads_and_vars, whole=True)
+        return super()._distributed_apply_gradients_fn(distribution, [], **kwargs)
+
     def _update(self, pairs: Sequence[tuple[Any, Any]], whole: bool) -> None:
         beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
         hyper = update.Hyper(tf.convert_to_tensor(self.learning_rate), beta1, beta2, self.epsilon)

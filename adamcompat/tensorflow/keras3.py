@@ -249,7 +249,9 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
             return
         numerics = MAPPING.numerics[dialect_of(adapter_of("tensorflow", self._adapter)).numerics]
-        update.update_list(rows, numerics, hyper, iterations, step, inside_xla=compiled, whole=whole)
+        update.update_list(
+            rows, numerics, hyper, iterations, step, inside_xla=compiled, whole=whole, assign=self.assign
+        )
 
     def _replaced(self) -> bool:
         """Whether a subclass has its own version of what the fast path would trace."""

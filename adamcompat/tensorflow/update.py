@@ -154,13 +154,23 @@ def unknown_zero(iterations: Any) -> Any:
     return tf.bitwise.right_shift(tf.cast(iterations, tf.int64), tf.constant(62, tf.int64))
 
 
-def update_one(row: Row, values: Scalars, beta1: Any = None, update: Callable[..., Any] = _plain) -> list[Any]:
+def _assign(variable: Any, value: Any) -> Any:
+    return variable.assign(value, read_value=False)
+
+
+def update_one(
+    row: Row,
+    values: Scalars,
+    beta1: Any = None,
+    update: Callable[..., Any] = _plain,
+    assign: Callable[[Any, Any], Any] = _assign,
+) -> list[Any]:
     """Update one row; returns the assignments. `beta1` asks for Nesterov's look-ahead."""
     kind = values.alpha.dtype
     p, gradient, m, v, vhat = (None if x is None else tf.cast(x, kind) for x in row)
     results = update(p, gradient, m, v, vhat, *values, beta1)
     return [
-        target.assign(tf.cast(result, target.dtype.base_dtype), read_value=False)
+        assign(target, tf.cast(result, target.dtype.base_dtype))
         for target, result in zip((row.variable, row.m, row.v, row.vhat), results, strict=True)
         if target is not None
     ]
@@ -192,7 +202,7 @@ def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
         if result is None:
             continue
         for target, part in zip(targets, tf.split(result, sizes), strict=True):
-            target.assign(tf.cast(tf.reshape(part, target.shape), target.dtype), read_value=False)
+            _assign(target, tf.cast(tf.reshape(part, target.shape), target.dtype))
 
 
 def _compilable(row: Row, kind: Any) -> bool:
@@ -208,6 +218,7 @@ def update_list(
     *,
     inside_xla: bool,
     whole: bool = True,
+    assign: Callable[[Any, Any], Any] = _assign,
 ) -> None:
     """Update every row, in whichever form is fastest.
 
@@ -219,6 +230,7 @@ def update_list(
         step: 1 at the first step.
         inside_xla: whether the caller is being compiled by XLA.
         whole: whether variables may be updated together; a strategy's replicas may not.
+        assign: how to assign where variables are updated one by one.
     """
     groups: dict[tuple[Any, Any], list[Row]] = {}
     for row in rows:
@@ -228,7 +240,7 @@ def update_list(
         if inside_xla:
             update = _exact(unknown_zero(iterations)) if kind in _BITS else _plain
             for row in group:
-                update_one(row, values, update=update)
+                update_one(row, values, update=update, assign=assign)
             continue
         together = whole and not tf.executing_eagerly()
         small = [row for row in group if together and row.variable.shape.num_elements() <= SMALL]
@@ -241,7 +253,7 @@ def update_list(
                 function = _compiled(tuple(row.variable.shape), kind, row.vhat is not None)
                 function(*row, values, unknown_zero(iterations))
             else:
-                update_one(row, values)
+                update_one(row, values, assign=assign)
 
 
 def update_fused(

@@ -42,10 +42,7 @@ if chosen != "stock":
     from adamcompat.tensorflow import Adam
 
     if chosen == "fused":
-        class Adam(Adam):
-            def __init__(self, *args, **kwargs):
-                super().__init__(*args, **{"fused": True, **kwargs})
-
+        Adam.__init__.__kwdefaults__["fused"] = True
     for module in (keras.optimizers, keras.src.optimizers, keras.src.optimizers.adam):
         module.Adam = Adam
     keras.src.optimizers.ALL_OBJECTS.add(Adam)

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import adamcompat.tensorflow
-from adamcompat.tensorflow import Adam
+from adamcompat.tensorflow import Adam, update
 from tests.tensorflow.tf_helpers import run_python
 
 pytestmark = pytest.mark.frameworks
@@ -91,6 +91,12 @@ def test_mixed_float16(fused: bool | None) -> None:
     assert isinstance(ours.optimizer.inner_optimizer, Adam)
     for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=0 if fused is None else 1e-5)
+
+
+def test_mixed_float16_through_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update, "WORTH_COMPILING", 1)
+    monkeypatch.setattr(update, "SMALL", 20)
+    test_mixed_float16(None)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -312,3 +318,20 @@ def test_keras_on_jax() -> None:
 def test_keras_on_torch() -> None:
     pytest.importorskip("torch", reason="Keras's torch backend needs torch, which is not installed")
     assert "needs Keras's TensorFlow backend" in run_python(JAX, KERAS_BACKEND="torch")
+
+
+MISSING = """
+import sys
+sys.modules["tensorflow"] = None
+import adamcompat.tensorflow, adamcompat.tensorflow.legacy, adamcompat.tensorflow.v1
+for module, name in ((adamcompat.tensorflow, "Adam"), (adamcompat.tensorflow.v1, "AdamOptimizer")):
+    try:
+        getattr(module, name)
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+
+
+def test_without_tensorflow_the_error_says_what_to_install() -> None:
+    lines = run_python(MISSING).strip().splitlines()
+    assert len(lines) == 2 and all("pip install 'adamcompat[tensorflow]'" in line for line in lines)

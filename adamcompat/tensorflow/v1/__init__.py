@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from adamcompat.tensorflow.lazy import load
+
 if TYPE_CHECKING:
     from adamcompat.tensorflow.v1.adapters import AdamOptimizer
 
@@ -12,9 +14,7 @@ __all__ = ["AdamOptimizer"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from adamcompat.tensorflow.v1 import adapters
-
-        return getattr(adapters, name)
+        return load("adamcompat.tensorflow.v1.adapters", name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
