@@ -241,40 +241,23 @@ class Engine:
                 parameters and state are as they were.
         """
         executors.compiled()  # an executor that is not there is an error before anything is written
-        hyper = self._hyper()
         layout = self._layout_of(tuple(indices))
-        simple = self._simple(hyper)
-        raw = int(self.iterations.reshape(()))
-        steps = hyper["accumulation_steps"]
-        completes = steps is None or (raw + 1) % steps == 0
-        kinds = layout.kinds if layout is not None else [self._kind(self.slots[i]) for i in indices]
-        groups = {id(kind.group): kind.group for kind in kinds}
-        rates = self._rates(groups) if completes else dict.fromkeys(groups, 0.0)
-        decays = {key: self.l2_decay(group) for key, group in groups.items()}
-        scalars = _Scalars(self, hyper, raw // (steps or 1) + 1, rates, completes)
+        step = _Step(self, layout.kinds if layout is not None else [self._kind(self.slots[i]) for i in indices])
+        simple = self._simple(step.hyper)
         if layout is not None and (simple or layout.compiled) and self._accepts(layout, gradients):
-            if not simple:
-                with Uninterrupted():
-                    self._commit_layout(layout, gradients, hyper, rates, decays, scalars, completes, steps)
-                    self._finish(scalars.powers)
-                return
-            programs = self._simple_programs(layout, hyper, rates, decays)
-            coefficients = [scalars.of(kind) for kind in layout.kinds]
             with Uninterrupted():
-                for call in layout.calls:
-                    call.batch.run(
-                        gradients if len(layout.calls) == 1 else [gradients[i] for i in call.positions],
-                        [coefficients[i] for i in call.kinds],
-                        [programs[i] for i in call.kinds],
-                    )
-                self._finish(scalars.powers)
+                if simple:
+                    self._commit_simple(layout, gradients, step)
+                else:
+                    self._commit_layout(layout, gradients, step)
+                self._finish(step)
             return
         # Casts may overflow; a user's numpy.seterr(all="raise") must not stop a step halfway.
         with np.errstate(all="ignore"):
             work = [self._work(self.slots[i], gradient) for i, gradient in zip(indices, gradients, strict=True)]
             with Uninterrupted():
-                self._commit(work, hyper, rates, decays, scalars, completes, steps)
-                self._finish(scalars.powers)
+                self._commit(work, step)
+                self._finish(step)
 
     def _work(self, slot: Slot, gradient: Any) -> _Work:
         real = kernel.stage_dtype(self.numerics, slot.array.dtype)
@@ -283,15 +266,8 @@ class Engine:
             work.use(work.dense.copy())
         return work
 
-    def _rates(self, groups: dict[int, Group]) -> dict[int, float]:
-        """The learning rate of each group; the optimizer's own schedule is asked once."""
-        own = {key: self.learning_rate(group) for key, group in groups.items() if group.learning_rate is not None}
-        if len(own) == len(groups):
-            return own
-        return dict.fromkeys(groups, self.learning_rate()) | own
-
-    def _finish(self, powers: dict[np.dtype[Any], tuple[Any, Any]]) -> None:
-        for dtype, pair in powers.items():
+    def _finish(self, step: _Step) -> None:
+        for dtype, pair in step.powers.items():
             self.powers[dtype][:] = pair
         self.iterations += 1
 
@@ -371,35 +347,24 @@ class Engine:
             )
         )
 
-    def _simple_programs(
-        self, layout: _Layout, hyper: Hyperparameters, rates: dict[int, float], decays: dict[int, float]
-    ) -> list[Program]:
-        key = (hyper, rates, decays)
+    def _commit_simple(self, layout: _Layout, gradients: Sequence[Array], step: _Step) -> None:
+        key = (step.hyper, step.rates, step.decays)
         if layout.programs is None or layout.programs[0] != key:
             found: list[Program] = [
-                [
-                    step
-                    for stage in self.dialect.stages
-                    for step in self._elementwise(
-                        stage, kind.decays, hyper, rates[id(kind.group)], decays[id(kind.group)]
-                    )
-                ]
+                [instruction for stage in self.dialect.stages for instruction in self._elementwise(stage, kind, step)]
                 for kind in layout.kinds
             ]
             layout.programs = (key, found)
-        return layout.programs[1]
+        programs = layout.programs[1]
+        coefficients = [step.coefficients(kind) for kind in layout.kinds]
+        for call in layout.calls:
+            call.batch.run(
+                gradients if len(layout.calls) == 1 else [gradients[i] for i in call.positions],
+                [coefficients[i] for i in call.kinds],
+                [programs[i] for i in call.kinds],
+            )
 
-    def _commit_layout(
-        self,
-        layout: _Layout,
-        gradients: Sequence[Array],
-        hyper: Hyperparameters,
-        rates: dict[int, float],
-        decays: dict[int, float],
-        scalars: _Scalars,
-        completes: bool,
-        steps: int | None,
-    ) -> None:
+    def _commit_layout(self, layout: _Layout, gradients: Sequence[Array], step: _Step) -> None:
         """As `_commit`, with compiled code for the reductions and the other state too."""
         stepwise = self.numerics.surroundings == "stepwise"
         # A program is never changed in place: batches recognize one that they have seen by its identity.
@@ -416,32 +381,29 @@ class Engine:
             call.batch.load(gradients if len(layout.calls) == 1 else [gradients[i] for i in call.positions])
         for stage in self.dialect.stages:
             more: list[list[Instruction]] = [[] for _ in programs]
-            if stage == "accumulate" and steps is not None:
+            if stage == "accumulate" and step.every is not None:
                 for batch, _, own, _ in batches():
-                    batch.accumulate(own, steps if completes else None)
+                    batch.accumulate(own, step.every if step.completes else None)
                 programs = [()] * len(layout.kinds)
-                if not completes:
+                if not step.completes:
                     break
-            elif stage == "clip_norm" and hyper["clip_norm"] is not None:
+            elif stage == "clip_norm" and step.hyper["clip_norm"] is not None:
                 for batch, kinds, own, real in batches():
                     norms = np.sqrt(batch.squares(own))
                     for i in kinds:
-                        more[i] = clip_factors(norms, hyper["clip_norm"], real, stepwise=stepwise)
-            elif stage == "global_clip_norm" and hyper["global_clip_norm"] is not None:
+                        more[i] = clip_factors(norms, step.hyper["clip_norm"], real, stepwise=stepwise)
+            elif stage == "global_clip_norm" and step.hyper["global_clip_norm"] is not None:
                 norm = float(np.sqrt(sum(float(batch.squares(own).sum()) for batch, _, own, _ in batches())))
                 for _, kinds, _, real in batches():
                     for i in kinds:
-                        more[i] = global_clip_factor(norm, hyper["global_clip_norm"], real, stepwise=stepwise)
+                        more[i] = global_clip_factor(norm, step.hyper["global_clip_norm"], real, stepwise=stepwise)
             elif stage == "update":
                 for batch, kinds, own, _ in batches():
-                    batch.update([scalars.of(layout.kinds[i]) for i in kinds], own)
+                    batch.update([step.coefficients(layout.kinds[i]) for i in kinds], own)
             else:
-                more = [
-                    self._elementwise(stage, kind.decays, hyper, rates[id(kind.group)], decays[id(kind.group)])
-                    for kind in layout.kinds
-                ]
+                more = [self._elementwise(stage, kind, step) for kind in layout.kinds]
             programs = [(*program, *added) if added else program for program, added in zip(programs, more, strict=True)]
-        self._after_update(hyper, completes, steps, layout)
+        self._after_update(step, layout)
 
     @property
     def memory(self) -> Memory:
@@ -459,78 +421,66 @@ class Engine:
 
     # The general case.
 
-    def _elementwise(
-        self, stage: str, decayed: bool, hyper: Hyperparameters, rate: float, l2_decay: float
-    ) -> list[Instruction]:
+    def _elementwise(self, stage: str, kind: _Kind, step: _Step) -> list[Instruction]:
         """The instructions of a stage that needs no reduction."""
-        once = self.numerics.surroundings == "once"
-        scale = hyper["loss_scale"]
+        hyper, once = step.hyper, self.numerics.surroundings == "once"
+        scale, rate, l2_decay = hyper["loss_scale"], step.rates[id(kind.group)], step.decays[id(kind.group)]
         if stage == "unscale" and scale != 1:
             if self.numerics.unscale == "reciprocal":
                 return [Instruction(MULTIPLY, 1 / scale)]
             return [Instruction(DIVIDE, scale)]
-        if stage == "l2_decay" and decayed and l2_decay:
+        if stage == "l2_decay" and kind.decays and l2_decay:
             # Decay does not depend on the loss scale, whichever comes first.
             order = self.dialect.stages
             before = "unscale" in order and order.index("l2_decay") < order.index("unscale")
             return [Instruction(ADD_DECAY, l2_decay * scale if before else l2_decay)]
         if stage == "clip_value" and hyper["clip_value"] is not None:
             return [Instruction(CLIP_VALUE, hyper["clip_value"])]
-        if stage == "decoupled_decay" and decayed and hyper["decoupled_weight_decay"]:
+        if stage == "decoupled_decay" and kind.decays and hyper["decoupled_weight_decay"]:
             decay = hyper["decoupled_weight_decay"]
             if once:
                 return [Instruction(DECOUPLED_DECAY, decay * rate)]
             return [Instruction(DECOUPLED_DECAY, float(np.float32(decay)), float(np.float32(rate)))]
         return []
 
-    def _commit(
-        self,
-        work: Sequence[_Work],
-        hyper: Hyperparameters,
-        rates: dict[int, float],
-        decays: dict[int, float],
-        scalars: _Scalars,
-        completes: bool,
-        steps: int | None,
-    ) -> None:
+    def _commit(self, work: Sequence[_Work], step: _Step) -> None:
         stepwise = self.numerics.surroundings == "stepwise"
         for stage in self.dialect.stages:
-            if stage == "accumulate" and steps is not None:
+            if stage == "accumulate" and step.every is not None:
                 for item in work:
-                    self._accumulate(item, steps if completes else None)
-                if not completes:
+                    self._accumulate(item, step.every if step.completes else None)
+                if not step.completes:
                     break
             elif stage == "centralize":
                 for item in work:
                     if item.slot.group.centralize and item.slot.array.ndim > 1:
                         means = blocked.row_means(item.source, item.slot.array, item.program, self.numerics)
                         item.program.append(Instruction(SUBTRACT, means))
-            elif stage == "clip_norm" and hyper["clip_norm"] is not None:
+            elif stage == "clip_norm" and step.hyper["clip_norm"] is not None:
                 for item in work:
                     norm, real = float(np.sqrt(self._squares(item))), self._real(item)
-                    item.program += clip_factors(norm, hyper["clip_norm"], real, stepwise=stepwise)
-            elif stage == "global_clip_norm" and hyper["global_clip_norm"] is not None:
+                    item.program += clip_factors(norm, step.hyper["clip_norm"], real, stepwise=stepwise)
+            elif stage == "global_clip_norm" and step.hyper["global_clip_norm"] is not None:
                 norm = float(np.sqrt(sum(self._squares(item) for item in work)))
                 for item in work:
                     item.program += global_clip_factor(
-                        norm, hyper["global_clip_norm"], self._real(item), stepwise=stepwise
+                        norm, step.hyper["global_clip_norm"], self._real(item), stepwise=stepwise
                     )
             elif stage == "update":
-                self._update(work, scalars)
+                self._update(work, step)
             else:
                 for item in work:
-                    group = id(item.slot.group)
-                    item.program += self._elementwise(stage, item.slot.decays, hyper, rates[group], decays[group])
-        self._after_update(hyper, completes, steps, None)
+                    item.program += self._elementwise(stage, self._kind(item.slot), step)
+        self._after_update(step, None)
 
-    def _after_update(self, hyper: Hyperparameters, completes: bool, steps: int | None, layout: _Layout | None) -> None:
+    def _after_update(self, step: _Step, layout: _Layout | None) -> None:
         """Empty the accumulators after an update, and move the averages."""
-        if completes and steps is not None:
+        if step.completes and step.every is not None:
             for slot in self.slots:
                 if slot.accumulated is not None:
                     slot.accumulated[...] = 0
-        if hyper["use_ema"]:
-            self._average(hyper, steps, layout)
+        if step.hyper["use_ema"]:
+            self._average(step, layout)
 
     def _real(self, item: _Work) -> Callable[[Any], Any]:
         return kernel.stage_dtype(self.numerics, item.slot.array.dtype).type
@@ -545,13 +495,13 @@ class Engine:
         item.use(total)
         item.program = []
 
-    def _update(self, work: Sequence[_Work], scalars: _Scalars) -> None:
+    def _update(self, work: Sequence[_Work], step: _Step) -> None:
         joined: dict[tuple[np.dtype[Any], np.dtype[Any]], list[_Work]] = {}
         compiled = executors.compiled()
         for item in work:
             slot, dense = item.slot, item.dense
-            if item.sparse is not None and self._hyper()["lazy"]:
-                self._update_rows(item, item.sparse, scalars.of(self._kind(slot)))
+            if item.sparse is not None and step.hyper["lazy"]:
+                self._update_rows(item, item.sparse, step.coefficients(self._kind(slot)))
             elif (
                 compiled is not None
                 and dense is not None
@@ -560,7 +510,7 @@ class Engine:
                 and dense.dtype in compiled.SUPPORTED
                 and dense.flags.c_contiguous
                 and dense.flags.aligned
-                and all(step.scalar for step in item.program)
+                and all(instruction.scalar for instruction in item.program)
             ):
                 joined.setdefault((slot.array.dtype, dense.dtype), []).append(item)
             else:
@@ -570,7 +520,7 @@ class Engine:
                     slot.m,
                     slot.v,
                     slot.vhat,
-                    scalars.of(self._kind(slot)),
+                    step.coefficients(self._kind(slot)),
                     item.program,
                     self.numerics,
                 )
@@ -578,7 +528,7 @@ class Engine:
             batch = self._batch([item.slot for item in items], range(len(items)), gradient_dtype)
             batch.run(
                 [item.dense for item in items if item.dense is not None],
-                [scalars.of(self._kind(item.slot)) for item in items],
+                [step.coefficients(self._kind(item.slot)) for item in items],
                 [item.program for item in items],
             )
 
@@ -588,7 +538,7 @@ class Engine:
         many = max(8, blocked.BLOCK // max(blocked.row_size(slot.array.shape), 1) // 8 * 8)
         for start in range(0, len(rows), many):
             chosen = rows[start : start + many]
-            program = [step if step.scalar else Instruction(step.code, step.a[chosen], step.b) for step in item.program]
+            program = [one if one.scalar else Instruction(one.code, one.a[chosen], one.b) for one in item.program]
             kept = [array for array in (slot.array, slot.m, slot.v, slot.vhat) if array is not None]
             parts = [array[chosen] for array in kept]
             blocked.update_one(
@@ -604,11 +554,11 @@ class Engine:
             for array, part in zip(kept, parts, strict=True):
                 array[chosen] = part
 
-    def _average(self, hyper: Hyperparameters, steps: int | None, layout: _Layout | None) -> None:
-        done = int(self.iterations.reshape(())) // (steps or 1)
+    def _average(self, step: _Step, layout: _Layout | None) -> None:
+        done = step.number - 1
         first = done == 0 and self.dialect.semantics.average_start == "first_update"
-        frequency = hyper["ema_overwrite_frequency"]
-        momentum = 0.0 if first else hyper["ema_momentum"]
+        frequency = step.hyper["ema_overwrite_frequency"]
+        momentum = 0.0 if first else step.hyper["ema_momentum"]
         # Parameters without a gradient are averaged too, and a layout has only those with one.
         if layout is not None and len(layout.indices) == len(self.slots):
             for call in layout.calls:
@@ -624,39 +574,57 @@ class Engine:
                 slot.array[...] = slot.average
 
 
-class _Scalars:
-    """The scalars of one step, computed once for each learning rate and dtype."""
+class _Step:
+    """The numbers of one step, all computed before anything is written.
 
-    __slots__ = ("_betas", "_engine", "_hyper", "_known", "_rates", "_step", "powers")
+    Attributes:
+        hyper: the hyperparameters.
+        number: which update this is, 1 at the first; with accumulation, which one it belongs to.
+        every: after how many calls an update is made, or None where each call makes one.
+        completes: whether this call makes an update.
+        rates, decays: learning rate and L2 decay of each group, by its id.
+        powers: the running products of the betas after this step, by dtype.
+    """
 
-    def __init__(
-        self, engine: Engine, hyper: Hyperparameters, step: int, rates: dict[int, float], completes: bool
-    ) -> None:
-        self._engine, self._hyper, self._step, self._rates = engine, hyper, step, rates
-        self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
-        values = [hyper["beta1"], hyper["beta2"]]
+    def __init__(self, engine: Engine, kinds: Sequence[_Kind]) -> None:
+        self.hyper = engine._hyper()
+        self.every: int | None = self.hyper["accumulation_steps"]
+        calls = int(engine.iterations.reshape(()))
+        self.completes = self.every is None or (calls + 1) % self.every == 0
+        self.number = calls // (self.every or 1) + 1
+        groups = {id(kind.group): kind.group for kind in kinds}
+        self.decays = {key: engine.l2_decay(group) for key, group in groups.items()}
+        self.rates = dict.fromkeys(groups, 0.0)
+        if self.completes:
+            own = {key: engine.learning_rate(group) for key, group in groups.items() if group.learning_rate is not None}
+            # The optimizer's own schedule is asked once, however many groups share it.
+            shared = engine.learning_rate() if len(own) < len(groups) else 0.0
+            self.rates = dict.fromkeys(groups, shared) | own
+        values = [self.hyper["beta1"], self.hyper["beta2"]]
         beta1, beta2 = (value.at(0) if isinstance(value, Schedule) else value for value in values)
         self._betas = (beta1, beta2)
         self.powers: dict[np.dtype[Any], tuple[Any, Any]] = {
             dtype: kernel.advance_powers(beta1, beta2, (pair[0], pair[1]), dtype)
             for dtype, pair in engine.powers.items()
-            if completes
+            if self.completes
         }
+        self._numerics = engine.numerics
+        self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
 
-    def of(self, kind: _Kind) -> Coefficients:
-        """The scalars for parameters of one kind."""
-        rate, numerics = self._rates[id(kind.group)], self._engine.numerics
+    def coefficients(self, kind: _Kind) -> Coefficients:
+        """The scalars of the update for parameters of one kind."""
+        rate = self.rates[id(kind.group)]
         key = (rate, kind.dtype)
         if key not in self._known:
             self._known[key] = kernel.coefficients(
-                numerics,
+                self._numerics,
                 kind.dtype,
                 learning_rate=rate,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
-                epsilon=self._hyper["epsilon"],
-                step=self._step,
-                nesterov=self._hyper["nesterov"],
-                powers=self.powers.get(kernel.scalar_dtype(numerics, kind.dtype)),
+                epsilon=self.hyper["epsilon"],
+                step=self.number,
+                nesterov=self.hyper["nesterov"],
+                powers=self.powers.get(kernel.scalar_dtype(self._numerics, kind.dtype)),
             )
         return self._known[key]
