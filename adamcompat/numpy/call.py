@@ -10,8 +10,8 @@ import numpy as np
 from adamcompat.hyperparameters import check_value
 from adamcompat.mapping.model import ParameterFact
 from adamcompat.numpy.arrays import Array, Parameter, identity
-from adamcompat.numpy.engine import Group
 from adamcompat.numpy.optimizer import NumPyAdam, Variable
+from adamcompat.numpy.slots import Group
 
 
 class CallAdam(NumPyAdam):

@@ -18,7 +18,8 @@ from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.numpy.arrays import Array, RowSparse, real_array
 from adamcompat.numpy.batch import GATHER_UP_TO, Batch, BlockedBatch, CompiledBatch, Memory, Tensors
-from adamcompat.schedules import Schedule
+from adamcompat.numpy.slots import Group, Kind, Slot, kind_of
+from adamcompat.numpy.step import Step
 from adamcompat.stages import (
     ADD_DECAY,
     CLIP_VALUE,
@@ -32,41 +33,6 @@ from adamcompat.stages import (
     clip_factors,
     global_clip_factor,
 )
-
-
-@dataclass(slots=True)
-class Group:
-    """Hyperparameters that parameters have in common.
-
-    Attributes:
-        learning_rate: None means the optimizer's own.
-        weight_decay: L2 decay; None means the optimizer's own.
-        centralize: whether gradients lose their mean.
-    """
-
-    learning_rate: Schedule | None = None
-    weight_decay: Schedule | None = None
-    centralize: bool = False
-
-
-@dataclass(slots=True)
-class Slot:
-    """One parameter and its state."""
-
-    array: Array
-    name: str
-    group: Group
-    decays: bool
-    m: Array
-    v: Array
-    vhat: Array | None
-    average: Array | None
-    accumulated: Array | None
-
-    @property
-    def plain(self) -> bool:
-        """Whether the array's elements lie one after the other."""
-        return bool(self.array.flags.c_contiguous and self.array.flags.aligned)
 
 
 class _Work:
@@ -92,15 +58,6 @@ class _Work:
 
 
 @dataclass(slots=True)
-class _Kind:
-    """Parameters that share their scalars and their stages."""
-
-    group: Group
-    decays: bool
-    dtype: np.dtype[Any]
-
-
-@dataclass(slots=True)
 class _Call:
     """One batch of a step, and which of the step's gradients and kinds belong to it."""
 
@@ -118,7 +75,7 @@ class _Layout:
     shapes: list[tuple[int, ...]]
     dtypes: list[np.dtype[Any]]
     large: list[int]
-    kinds: list[_Kind]
+    kinds: list[Kind]
     calls: list[_Call]
     compiled: bool
     programs: tuple[Any, list[Program]] | None = None
@@ -149,7 +106,7 @@ class Engine:
         self.iterations = iterations
         self.rate = np.zeros((), np.float64)
         self.powers: dict[np.dtype[Any], NDArray[Any]] = {}
-        self._hyper = hyper
+        self._current = hyper
         self._wrong_gradients = wrong_gradients
         self._memory: Memory | None = None
         self._layout: _Layout | None = None
@@ -158,9 +115,13 @@ class Engine:
         # Tables of addresses mean nothing in a copy.
         return self.__dict__ | {"_memory": None, "_layout": None}
 
+    def hyper(self) -> Hyperparameters:
+        """The current hyperparameters."""
+        return self._current()
+
     def add(self, array: Array, name: str, group: Group, *, decays: bool) -> None:
         """Create the state of one more parameter."""
-        hyper = self._hyper()
+        hyper = self.hyper()
 
         def zeros(wanted: bool) -> Array | None:
             return np.zeros(array.shape, array.dtype) if wanted else None
@@ -196,11 +157,11 @@ class Engine:
         if own is not None:
             rate = own.at(step)
         else:
-            schedule = self._hyper().schedules["learning_rate"]
+            schedule = self.hyper().schedules["learning_rate"]
             rate = float(self.rate) if schedule.constant else schedule.at(step)
             if not np.isfinite(rate):
                 raise ValueError(f"the learning rate is {rate!r}; assign a finite number")
-        decay = self._hyper()["inverse_time_decay"]
+        decay = self.hyper()["inverse_time_decay"]
         if not decay:
             return rate
         if self.numerics.surroundings == "once":
@@ -210,7 +171,7 @@ class Engine:
     def l2_decay(self, group: Group) -> float:
         """The L2 decay of the next step."""
         step = int(self.iterations.reshape(())) + self.dialect.semantics.schedule_start
-        schedule = group.weight_decay or self._hyper().schedules.get("l2_weight_decay")
+        schedule = group.weight_decay or self.hyper().schedules.get("l2_weight_decay")
         return schedule.at(step) if schedule is not None else 0.0
 
     def check_gradient(self, slot: Slot, gradient: Any) -> Any:
@@ -242,7 +203,7 @@ class Engine:
         """
         executors.compiled()  # an executor that is not there is an error before anything is written
         layout = self._layout_of(tuple(indices))
-        step = _Step(self, layout.kinds if layout is not None else [self._kind(self.slots[i]) for i in indices])
+        step = Step(self, layout.kinds if layout is not None else [kind_of(self.slots[i]) for i in indices])
         simple = self._simple(step.hyper)
         if layout is not None and (simple or layout.compiled) and self._accepts(layout, gradients):
             with Uninterrupted():
@@ -266,7 +227,7 @@ class Engine:
             work.use(work.dense.copy())
         return work
 
-    def _finish(self, step: _Step) -> None:
+    def _finish(self, step: Step) -> None:
         for dtype, pair in step.powers.items():
             self.powers[dtype][:] = pair
         self.iterations += 1
@@ -288,11 +249,11 @@ class Engine:
         slots = [self.slots[i] for i in indices]
         if not slots or not all(slot.plain and not slot.group.centralize for slot in slots):
             return None
-        kinds: list[_Kind] = []
+        kinds: list[Kind] = []
         places: dict[tuple[int, bool, np.dtype[Any]], int] = {}
         members: dict[np.dtype[Any], list[tuple[int, int]]] = {}
         for position, slot in enumerate(slots):
-            kind = self._kind(slot)
+            kind = kind_of(slot)
             key = (id(kind.group), kind.decays, kind.dtype)
             if key not in places:
                 places[key] = len(kinds)
@@ -315,10 +276,6 @@ class Engine:
             all(isinstance(call.batch, CompiledBatch) for call in calls),
         )
         return self._layout
-
-    @staticmethod
-    def _kind(slot: Slot) -> _Kind:
-        return _Kind(slot.group, slot.decays, slot.array.dtype)
 
     def _batch(self, slots: Sequence[Slot], kinds: Sequence[int], gradient_dtype: np.dtype[Any]) -> Batch:
         tensors = Tensors(
@@ -347,7 +304,7 @@ class Engine:
             )
         )
 
-    def _commit_simple(self, layout: _Layout, gradients: Sequence[Array], step: _Step) -> None:
+    def _commit_simple(self, layout: _Layout, gradients: Sequence[Array], step: Step) -> None:
         key = (step.hyper, step.rates, step.decays)
         if layout.programs is None or layout.programs[0] != key:
             found: list[Program] = [
@@ -364,7 +321,7 @@ class Engine:
                 [programs[i] for i in call.kinds],
             )
 
-    def _commit_layout(self, layout: _Layout, gradients: Sequence[Array], step: _Step) -> None:
+    def _commit_layout(self, layout: _Layout, gradients: Sequence[Array], step: Step) -> None:
         """As `_commit`, with compiled code for the reductions and the other state too."""
         stepwise = self.numerics.surroundings == "stepwise"
         # A program is never changed in place: batches recognize one that they have seen by its identity.
@@ -421,7 +378,7 @@ class Engine:
 
     # The general case.
 
-    def _elementwise(self, stage: str, kind: _Kind, step: _Step) -> list[Instruction]:
+    def _elementwise(self, stage: str, kind: Kind, step: Step) -> list[Instruction]:
         """The instructions of a stage that needs no reduction."""
         hyper, once = step.hyper, self.numerics.surroundings == "once"
         scale, rate, l2_decay = hyper["loss_scale"], step.rates[id(kind.group)], step.decays[id(kind.group)]
@@ -443,7 +400,7 @@ class Engine:
             return [Instruction(DECOUPLED_DECAY, float(np.float32(decay)), float(np.float32(rate)))]
         return []
 
-    def _commit(self, work: Sequence[_Work], step: _Step) -> None:
+    def _commit(self, work: Sequence[_Work], step: Step) -> None:
         stepwise = self.numerics.surroundings == "stepwise"
         for stage in self.dialect.stages:
             if stage == "accumulate" and step.every is not None:
@@ -470,10 +427,10 @@ class Engine:
                 self._update(work, step)
             else:
                 for item in work:
-                    item.program += self._elementwise(stage, self._kind(item.slot), step)
+                    item.program += self._elementwise(stage, kind_of(item.slot), step)
         self._after_update(step, None)
 
-    def _after_update(self, step: _Step, layout: _Layout | None) -> None:
+    def _after_update(self, step: Step, layout: _Layout | None) -> None:
         """Empty the accumulators after an update, and move the averages."""
         if step.completes and step.every is not None:
             for slot in self.slots:
@@ -495,13 +452,13 @@ class Engine:
         item.use(total)
         item.program = []
 
-    def _update(self, work: Sequence[_Work], step: _Step) -> None:
+    def _update(self, work: Sequence[_Work], step: Step) -> None:
         joined: dict[tuple[np.dtype[Any], np.dtype[Any]], list[_Work]] = {}
         compiled = executors.compiled()
         for item in work:
             slot, dense = item.slot, item.dense
             if item.sparse is not None and step.hyper["lazy"]:
-                self._update_rows(item, item.sparse, step.coefficients(self._kind(slot)))
+                self._update_rows(item, item.sparse, step.coefficients(kind_of(slot)))
             elif (
                 compiled is not None
                 and dense is not None
@@ -520,7 +477,7 @@ class Engine:
                     slot.m,
                     slot.v,
                     slot.vhat,
-                    step.coefficients(self._kind(slot)),
+                    step.coefficients(kind_of(slot)),
                     item.program,
                     self.numerics,
                 )
@@ -528,7 +485,7 @@ class Engine:
             batch = self._batch([item.slot for item in items], range(len(items)), gradient_dtype)
             batch.run(
                 [item.dense for item in items if item.dense is not None],
-                [step.coefficients(self._kind(item.slot)) for item in items],
+                [step.coefficients(kind_of(item.slot)) for item in items],
                 [item.program for item in items],
             )
 
@@ -554,7 +511,7 @@ class Engine:
             for array, part in zip(kept, parts, strict=True):
                 array[chosen] = part
 
-    def _average(self, step: _Step, layout: _Layout | None) -> None:
+    def _average(self, step: Step, layout: _Layout | None) -> None:
         done = step.number - 1
         first = done == 0 and self.dialect.semantics.average_start == "first_update"
         frequency = step.hyper["ema_overwrite_frequency"]
@@ -572,59 +529,3 @@ class Engine:
         if frequency is not None and (done + 1) % frequency == 0:
             for slot in self.slots:
                 slot.array[...] = slot.average
-
-
-class _Step:
-    """The numbers of one step, all computed before anything is written.
-
-    Attributes:
-        hyper: the hyperparameters.
-        number: which update this is, 1 at the first; with accumulation, which one it belongs to.
-        every: after how many calls an update is made, or None where each call makes one.
-        completes: whether this call makes an update.
-        rates, decays: learning rate and L2 decay of each group, by its id.
-        powers: the running products of the betas after this step, by dtype.
-    """
-
-    def __init__(self, engine: Engine, kinds: Sequence[_Kind]) -> None:
-        self.hyper = engine._hyper()
-        self.every: int | None = self.hyper["accumulation_steps"]
-        calls = int(engine.iterations.reshape(()))
-        self.completes = self.every is None or (calls + 1) % self.every == 0
-        self.number = calls // (self.every or 1) + 1
-        groups = {id(kind.group): kind.group for kind in kinds}
-        self.decays = {key: engine.l2_decay(group) for key, group in groups.items()}
-        self.rates = dict.fromkeys(groups, 0.0)
-        if self.completes:
-            own = {key: engine.learning_rate(group) for key, group in groups.items() if group.learning_rate is not None}
-            # The optimizer's own schedule is asked once, however many groups share it.
-            shared = engine.learning_rate() if len(own) < len(groups) else 0.0
-            self.rates = dict.fromkeys(groups, shared) | own
-        values = [self.hyper["beta1"], self.hyper["beta2"]]
-        beta1, beta2 = (value.at(0) if isinstance(value, Schedule) else value for value in values)
-        self._betas = (beta1, beta2)
-        self.powers: dict[np.dtype[Any], tuple[Any, Any]] = {
-            dtype: kernel.advance_powers(beta1, beta2, (pair[0], pair[1]), dtype)
-            for dtype, pair in engine.powers.items()
-            if self.completes
-        }
-        self._numerics = engine.numerics
-        self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
-
-    def coefficients(self, kind: _Kind) -> Coefficients:
-        """The scalars of the update for parameters of one kind."""
-        rate = self.rates[id(kind.group)]
-        key = (rate, kind.dtype)
-        if key not in self._known:
-            self._known[key] = kernel.coefficients(
-                self._numerics,
-                kind.dtype,
-                learning_rate=rate,
-                beta1=self._betas[0],
-                beta2=self._betas[1],
-                epsilon=self.hyper["epsilon"],
-                step=self.number,
-                nesterov=self.hyper["nesterov"],
-                powers=self.powers.get(kernel.scalar_dtype(self._numerics, kind.dtype)),
-            )
-        return self._known[key]

@@ -15,7 +15,8 @@ from adamcompat.hyperparameters import Hyperparameters, exception, resolve, unkn
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, check_apart, check_parameter, identity
-from adamcompat.numpy.engine import Engine, Group
+from adamcompat.numpy.engine import Engine
+from adamcompat.numpy.slots import Group
 from adamcompat.schedules import Schedule
 
 LearningRate: TypeAlias = float | Sequence[float] | NDArray[Any] | Callable[[int], Any] | Callable[[], Any]

@@ -1,0 +1,60 @@
+"""One parameter, its state, and what it has in common with others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adamcompat.numpy.arrays import Array
+from adamcompat.schedules import Schedule
+
+
+@dataclass(slots=True)
+class Group:
+    """Hyperparameters that parameters have in common.
+
+    Attributes:
+        learning_rate: None means the optimizer's own.
+        weight_decay: L2 decay; None means the optimizer's own.
+        centralize: whether gradients lose their mean.
+    """
+
+    learning_rate: Schedule | None = None
+    weight_decay: Schedule | None = None
+    centralize: bool = False
+
+
+@dataclass(slots=True)
+class Slot:
+    """One parameter and its state."""
+
+    array: Array
+    name: str
+    group: Group
+    decays: bool
+    m: Array
+    v: Array
+    vhat: Array | None
+    average: Array | None
+    accumulated: Array | None
+
+    @property
+    def plain(self) -> bool:
+        """Whether the array's elements lie one after the other."""
+        return bool(self.array.flags.c_contiguous and self.array.flags.aligned)
+
+
+@dataclass(slots=True)
+class Kind:
+    """Parameters that share their scalars and their stages."""
+
+    group: Group
+    decays: bool
+    dtype: np.dtype[Any]
+
+
+def kind_of(slot: Slot) -> Kind:
+    """The kind of a slot's parameter."""
+    return Kind(slot.group, slot.decays, slot.array.dtype)

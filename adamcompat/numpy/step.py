@@ -1,0 +1,89 @@
+"""The numbers of one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import adamcompat.kernel as kernel
+from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.kernel import Coefficients
+from adamcompat.mapping.model import Numerics
+from adamcompat.numpy.slots import Group, Kind
+from adamcompat.schedules import Schedule
+
+
+class StepSource(Protocol):
+    """What a step needs to know of its optimizer."""
+
+    numerics: Numerics
+    iterations: NDArray[Any]
+    powers: dict[np.dtype[Any], NDArray[Any]]
+
+    def hyper(self) -> Hyperparameters:
+        """The current hyperparameters."""
+
+    def learning_rate(self, group: Group | None = None) -> float:
+        """The learning rate of the next step."""
+
+    def l2_decay(self, group: Group) -> float:
+        """The L2 decay of the next step."""
+
+
+class Step:
+    """The numbers of one step, all computed before anything is written.
+
+    Attributes:
+        hyper: the hyperparameters.
+        number: which update this is, 1 at the first; with accumulation, which one it belongs to.
+        every: after how many calls an update is made, or None where each call makes one.
+        completes: whether this call makes an update.
+        rates, decays: learning rate and L2 decay of each group, by its id.
+        powers: the running products of the betas after this step, by dtype.
+    """
+
+    def __init__(self, engine: StepSource, kinds: Sequence[Kind]) -> None:
+        self.hyper = engine.hyper()
+        self.every: int | None = self.hyper["accumulation_steps"]
+        calls = int(engine.iterations.reshape(()))
+        self.completes = self.every is None or (calls + 1) % self.every == 0
+        self.number = calls // (self.every or 1) + 1
+        groups = {id(kind.group): kind.group for kind in kinds}
+        self.decays = {key: engine.l2_decay(group) for key, group in groups.items()}
+        self.rates = dict.fromkeys(groups, 0.0)
+        if self.completes:
+            own = {key: engine.learning_rate(group) for key, group in groups.items() if group.learning_rate is not None}
+            # The optimizer's own schedule is asked once, however many groups share it.
+            shared = engine.learning_rate() if len(own) < len(groups) else 0.0
+            self.rates = dict.fromkeys(groups, shared) | own
+        values = [self.hyper["beta1"], self.hyper["beta2"]]
+        beta1, beta2 = (value.at(0) if isinstance(value, Schedule) else value for value in values)
+        self._betas = (beta1, beta2)
+        self.powers: dict[np.dtype[Any], tuple[Any, Any]] = {
+            dtype: kernel.advance_powers(beta1, beta2, (pair[0], pair[1]), dtype)
+            for dtype, pair in engine.powers.items()
+            if self.completes
+        }
+        self._numerics = engine.numerics
+        self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
+
+    def coefficients(self, kind: Kind) -> Coefficients:
+        """The scalars of the update for parameters of one kind."""
+        rate = self.rates[id(kind.group)]
+        key = (rate, kind.dtype)
+        if key not in self._known:
+            self._known[key] = kernel.coefficients(
+                self._numerics,
+                kind.dtype,
+                learning_rate=rate,
+                beta1=self._betas[0],
+                beta2=self._betas[1],
+                epsilon=self.hyper["epsilon"],
+                step=self.number,
+                nesterov=self.hyper["nesterov"],
+                powers=self.powers.get(kernel.scalar_dtype(self._numerics, kind.dtype)),
+            )
+        return self._known[key]
