@@ -154,3 +154,16 @@ def stream(steps: int, seed: int = 0, dtype: Any = np.float64) -> tuple[list[NDA
     start = [np.asarray(rng.standard_normal(shape), dtype) for shape in SHAPES]
     sizes = 10.0 ** rng.uniform(-6, 1, steps)
     return start, [[np.asarray(rng.standard_normal(shape) * size, dtype) for shape in SHAPES] for size in sizes]
+
+
+def by_norm(case: Case) -> bool:
+    """Whether a case clips by a norm."""
+    return bool({"clipnorm", "global_clipnorm"} & set(case.reference))
+
+
+def assert_same(one: NDArray[Any], other: NDArray[Any], summed: bool) -> None:
+    """Identical bits; `summed`: up to the order of a sum, which float64 shows in its last digits."""
+    if summed and one.dtype == np.float64:
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
+    else:
+        np.testing.assert_array_equal(one, other)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from adamcompat import MindSporeStyleAdam, Parameter, RowSparse, TFStyleAdam
-from tests.inputs import EACH, IDS, Case, Run, stream
+from tests.inputs import EACH, IDS, Case, Run, assert_same, by_norm, stream
 
 Array = NDArray[Any]
 
@@ -47,8 +47,8 @@ def test_every_layout_gives_the_bits_of_the_plain_one(
     gradients: list[Array] = [rng.standard_normal(shape).astype(dtype) for _ in range(3)]
     plain, odd = start.copy(), LAYOUTS[layout](start.copy())
     np.testing.assert_array_equal(plain, odd)
-    train([plain], [[g] for g in gradients], amsgrad=True, clipnorm=5.0)
-    train([odd], [[LAYOUTS[layout](g)] for g in gradients], amsgrad=True, clipnorm=5.0)
+    train([plain], [[g] for g in gradients], amsgrad=True, clipvalue=1.0)
+    train([odd], [[LAYOUTS[layout](g)] for g in gradients], amsgrad=True, clipvalue=1.0)
     np.testing.assert_array_equal(plain, odd)
     assert not np.array_equal(plain, start) or not start.size
 
@@ -68,7 +68,7 @@ def test_strided_parameters_honour_every_option(case: Case, style: str, executor
         plain.step(step)
         odd.step([strided(gradient) for gradient in step])
     for one, other in zip(plain.arrays, odd.arrays, strict=True):
-        np.testing.assert_array_equal(one, other)
+        assert_same(one, other, by_norm(case))
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0, 2), (1, 1, 1)])

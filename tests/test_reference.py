@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.inputs import CASES, EACH, IDS, Case, Run, reference, stream
+from tests.inputs import CASES, EACH, IDS, Case, Run, assert_same, by_norm, reference, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:'(lr|decay)' is a keyword:UserWarning")
 
@@ -40,13 +40,8 @@ def test_both_executors_give_the_same_bits(
         for step in gradients:
             run.step(step)
         results.append(run.arrays)
-    # A norm is summed up in another order, which float64 shows in its last digit.
-    by_norm = {"clipnorm", "global_clipnorm"} & set(case.reference)
     for one, other in zip(*results, strict=True):
-        if dtype is np.float64 and by_norm:
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
-        else:
-            np.testing.assert_array_equal(one, other)
+        assert_same(one, other, by_norm(case))
 
 
 def test_the_table_covers_every_hyperparameter() -> None:
