@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import adamcompat.executors.columns as columns
 from adamcompat.executors import blocked
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.stages import DECOUPLED_DECAY, MULTIPLY, Instruction
@@ -17,8 +18,10 @@ def test_a_norm_is_taken_without_touching_the_parameter() -> None:
     fused = pytest.importorskip("adamcompat.executors.fused")
     parameter, gradient = np.ones(5000), np.full(5000, 3.0)
     expected = blocked.sum_of_squares(blocked.Elements(gradient), parameter, PROGRAM, MAPPING.numerics["canonical"])
-    addresses = np.zeros((1, fused.COLUMNS), np.int64)
-    addresses[0, [fused.PARAMETER, fused.GRADIENT]] = [a.__array_interface__["data"][0] for a in (parameter, gradient)]
+    addresses = np.zeros((1, columns.COLUMNS), np.int64)
+    addresses[0, [columns.PARAMETER, columns.GRADIENT]] = [
+        a.__array_interface__["data"][0] for a in (parameter, gradient)
+    ]
     table = fused.Table(addresses, np.array([0, 5000]), np.zeros(1, np.int64), gradient.dtype, gradient.dtype)
     found = fused.squares(table, fused.Programs.of([PROGRAM], gradient.dtype, 1))
     assert found[0] == expected == 5000 * 36.0

@@ -23,8 +23,18 @@ from numba import types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
+import adamcompat.executors.columns as columns
 import adamcompat.kernel as kernel
 import adamcompat.stages as stages
+from adamcompat.executors.columns import (
+    ACCUMULATED,
+    AVERAGE,
+    FIRST_MOMENT,
+    GRADIENT,
+    MAXIMUM,
+    PARAMETER,
+    SECOND_MOMENT,
+)
 from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, make_update
@@ -38,10 +48,6 @@ _SCRATCH = 2048
 
 # Sums of squares are formed in pieces of this size, whatever the number of threads.
 CHUNK = 1 << 16
-
-# Columns of a table of addresses.
-PARAMETER, GRADIENT, FIRST_MOMENT, SECOND_MOMENT, MAXIMUM, ACCUMULATED, AVERAGE = range(7)
-COLUMNS = 7
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -131,7 +137,7 @@ def _digest() -> str:
     the hash makes a change of the formula a different cache entry.
     """
     state = hashlib.sha256(nb.__version__.encode())
-    for module in (kernel.__file__, stages.__file__, __file__):
+    for module in (kernel.__file__, stages.__file__, columns.__file__, __file__):
         state.update(Path(module).read_bytes())
     return state.hexdigest()
 

@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from adamcompat import executors
 from adamcompat.executors import blocked
+from adamcompat.executors.columns import FIRST_MOMENT, GRADIENT, MAXIMUM, PARAMETER, SECOND_MOMENT
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.memory import Regions, addresses, view
 from adamcompat.mindspore.splitting import shares
 from adamcompat.stages import Program
-
-# Columns of a table of addresses, as the kernel reads them.
-PARAMETER, GRADIENT, FIRST_MOMENT, SECOND_MOMENT, MAXIMUM = range(5)
 
 
 @dataclass(frozen=True, slots=True)

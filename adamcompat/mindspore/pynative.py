@@ -16,11 +16,12 @@ import numpy as np
 from mindspore import Parameter, Tensor, context, ops
 
 from adamcompat import kernel
+from adamcompat.executors.columns import GRADIENT
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
-from adamcompat.mindspore.batch import GRADIENT, STORAGE, Batch
+from adamcompat.mindspore.batch import STORAGE, Batch
 from adamcompat.mindspore.gradients import Rows
 from adamcompat.mindspore.memory import settle, view
 from adamcompat.mindspore.schedules import Sources

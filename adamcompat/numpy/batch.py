@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+import adamcompat.executors.columns as columns
 from adamcompat.executors import blocked
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients
@@ -102,19 +103,19 @@ class CompiledBatch:
         self._amsgrad = bool(tensors.vhat)
         self._contraction = Contraction.of(numerics, dtype, amsgrad=self._amsgrad)
         self._buffer = np.empty(int(sizes[self._small].sum()), dtype)
-        addresses = np.zeros((len(sizes), fused.COLUMNS), np.int64)
+        addresses = np.zeros((len(sizes), columns.COLUMNS), np.int64)
         for column, arrays in (
-            (fused.PARAMETER, tensors.parameters),
-            (fused.FIRST_MOMENT, tensors.m),
-            (fused.SECOND_MOMENT, tensors.v),
-            (fused.MAXIMUM, tensors.vhat),
-            (fused.ACCUMULATED, tensors.accumulated),
-            (fused.AVERAGE, tensors.average),
+            (columns.PARAMETER, tensors.parameters),
+            (columns.FIRST_MOMENT, tensors.m),
+            (columns.SECOND_MOMENT, tensors.v),
+            (columns.MAXIMUM, tensors.vhat),
+            (columns.ACCUMULATED, tensors.accumulated),
+            (columns.AVERAGE, tensors.average),
         ):
             addresses[: len(arrays), column] = [_address(array) for array in arrays]
         # The addresses of gradients are fixed where they are gathered, and filled in at each step otherwise.
         starts = np.cumsum(sizes[self._small]) - sizes[self._small]
-        addresses[self._small, fused.GRADIENT] = _address(self._buffer) + starts * dtype.itemsize
+        addresses[self._small, columns.GRADIENT] = _address(self._buffer) + starts * dtype.itemsize
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._table = fused.Table(addresses, offsets, np.array(tensors.kinds, np.int64), dtype, gradient_dtype)
         self._programs: tuple[list[Program], Any] | None = None
@@ -127,7 +128,7 @@ class CompiledBatch:
             chosen = gradients if not self._large else [gradients[i] for i in self._small]
             concatenated(chosen, self._buffer, flat=self._flat)
         for i in self._large:
-            self._table.addresses[i, self._fused.GRADIENT] = _address(gradients[i])
+            self._table.addresses[i, columns.GRADIENT] = _address(gradients[i])
 
     def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
         """Update the parameters with the loaded gradients; see `Batch.run`."""

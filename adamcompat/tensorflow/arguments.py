@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -9,11 +10,7 @@ import tensorflow as tf
 from adamcompat.hyperparameters import resolve
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
-
-
-def adapter_of(runtime: str, name: str) -> Adapter:
-    """The adapter of that runtime and class name."""
-    return next(entry for entry in MAPPING.adapters if (entry.runtime, entry.name) == (runtime, name))
+from adamcompat.tensorflow import update
 
 
 def dialect_of(adapter: Adapter) -> Dialect:
@@ -39,3 +36,31 @@ def check(adapter: Adapter, given: dict[str, Any], extra: dict[str, Any]) -> dic
     known = {name: defaults[name] if is_tensor(value) else value for name, value in given.items()}
     resolve(adapter, known, extra)
     return {**given, **extra}
+
+
+def refuse_no_gradients(gradients: Iterable[Any]) -> None:
+    """Refuse a step in which every gradient is None.
+
+    Raises:
+        ValueError: that is so.
+    """
+    found = list(gradients)
+    if found and all(gradient is None for gradient in found):
+        raise ValueError(
+            "No gradients provided for any variable: every gradient is None. Check that the loss is computed "
+            "from the variables, inside the GradientTape"
+        )
+
+
+def refuse_session(original: str) -> None:
+    """Refuse to build a step in a graph that runs in a Session, where `original` would update nothing.
+
+    Raises:
+        RuntimeError: that is so.
+    """
+    if update.in_session_graph():
+        raise RuntimeError(
+            f"adamcompat.tensorflow.Adam needs eager execution or tf.function: in a graph that runs in a Session, "
+            f"{original}'s optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "
+            f"adamcompat.tensorflow.legacy.Adam"
+        )

@@ -11,7 +11,7 @@ import tf_keras
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import adapter_of, check, dialect_of
+from adamcompat.tensorflow.arguments import check, dialect_of, refuse_no_gradients, refuse_session
 
 # What tf_keras's own configuration holds besides Keras 3's parameters.
 _OWN = ("is_legacy_optimizer", "jit_compile", "adaptive_epsilon")
@@ -25,13 +25,11 @@ class Keras2Adam(tf_keras.optimizers.Adam):  # type: ignore[misc]
     _adapter: ClassVar[str]
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
-        adapter = adapter_of("tensorflow", self._adapter)
+        adapter = MAPPING.adapter("tensorflow", self._adapter)
         errors = dialect_of(adapter).errors
         if fused is not None and not isinstance(fused, bool):
             raise exception(errors.wrong_type)(f"fused must be True, False or None, got {fused!r}")
-        own = {
-            name: extra[name] for name in ("is_legacy_optimizer", "jit_compile", "adaptive_epsilon") if name in extra
-        }
+        own = {name: extra[name] for name in _OWN if name in extra}
         arguments = check(adapter, given, {name: value for name, value in extra.items() if name not in own})
         for name in _ABSENT:
             if arguments.pop(name) is not None:
@@ -63,18 +61,9 @@ class Keras2Adam(tf_keras.optimizers.Adam):  # type: ignore[misc]
             ValueError: no gradient at all.
             RuntimeError: in a graph that runs in a Session.
         """
-        if update.in_session_graph():
-            raise RuntimeError(
-                "adamcompat.tensorflow.Adam needs eager execution or tf.function: in a graph that runs in a Session, "
-                "tf_keras's optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "
-                "adamcompat.tensorflow.legacy.Adam"
-            )
+        refuse_session("tf_keras")
         pairs = list(grads_and_vars)
-        if pairs and all(gradient is None for gradient, _ in pairs):
-            raise ValueError(
-                "No gradients provided for any variable: every gradient is None. Check that the loss is computed "
-                "from the variables, inside the GradientTape"
-            )
+        refuse_no_gradients(gradient for gradient, _ in pairs)
         return super().apply_gradients(pairs, *args, **kwargs)
 
     def update_step(self, gradient: Any, variable: Any) -> None:
@@ -105,6 +94,6 @@ class Keras2Adam(tf_keras.optimizers.Adam):  # type: ignore[misc]
             numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
             update.update_fused(rows, numerics, hyper, self.iterations, step, inside_xla=update.inside_xla())
             return
-        numerics = MAPPING.numerics[dialect_of(adapter_of("tensorflow", self._adapter)).numerics]
+        numerics = MAPPING.numerics[dialect_of(MAPPING.adapter("tensorflow", self._adapter)).numerics]
         compiled = update.inside_xla()
         update.update_list(rows, numerics, hyper, self.iterations, step, inside_xla=compiled, whole=whole)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import adapter_of, check, dialect_of, is_tensor
+from adamcompat.tensorflow.arguments import check, dialect_of, is_tensor, refuse_no_gradients, refuse_session
 from adamcompat.tensorflow.state import restored, snapshot
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -75,7 +75,7 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
     built: bool
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
-        adapter = adapter_of("tensorflow", self._adapter)
+        adapter = MAPPING.adapter("tensorflow", self._adapter)
         errors = dialect_of(adapter).errors
         if float(extra.get("decay") or 0.0):
             raise exception(errors.unknown_keyword)(
@@ -170,18 +170,9 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
         """Update variables with `grads`; see `apply_gradients`."""
         if not _ON_TENSORFLOW:
             return super().apply(grads, trainable_variables)
-        if update.in_session_graph():
-            raise RuntimeError(
-                "adamcompat.tensorflow.Adam needs eager execution or tf.function: in a graph that runs in a Session, "
-                "Keras's optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "
-                "adamcompat.tensorflow.legacy.Adam"
-            )
+        refuse_session("Keras")
         grads = list(grads)
-        if grads and all(gradient is None for gradient in grads):
-            raise ValueError(
-                "No gradients provided for any variable: every gradient is None. Check that the loss is computed "
-                "from the variables, inside the GradientTape"
-            )
+        refuse_no_gradients(grads)
         densify = self.loss_scale_factor is not None or self.gradient_accumulation_steps
         for position, gradient in enumerate(grads):
             if isinstance(gradient, tf.IndexedSlices):
@@ -248,7 +239,7 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
             numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
             return
-        numerics = MAPPING.numerics[dialect_of(adapter_of("tensorflow", self._adapter)).numerics]
+        numerics = MAPPING.numerics[dialect_of(MAPPING.adapter("tensorflow", self._adapter)).numerics]
         update.update_list(
             rows, numerics, hyper, iterations, step, inside_xla=compiled, whole=whole, assign=self.assign
         )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from adamcompat.kernel import Operations, make_update
+from adamcompat.kernel import Operations, make_update, step_size
 from adamcompat.mapping.model import Numerics
 from adamcompat.stages import DECOUPLED_DECAY, make_stages
 
@@ -108,7 +108,7 @@ def scalars(numerics: Numerics, hyper: Hyper, step: Any, dtype: Any, running: tu
     """The scalars of one step; `step` is 1 at the first. `running`: products of the betas, where they are kept."""
     power1, power2 = powers(hyper, step, dtype) if running is None else running
     return Scalars(
-        alpha=number(hyper.learning_rate, dtype) * tf.sqrt(1 - power2) / (1 - power1),
+        alpha=step_size(number(hyper.learning_rate, dtype), power1, power2, 1, tf.sqrt),
         c1=_complement(numerics, hyper.beta1, dtype),
         c2=_complement(numerics, hyper.beta2, dtype),
         epsilon=number(hyper.epsilon, dtype),

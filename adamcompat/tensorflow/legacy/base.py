@@ -10,7 +10,7 @@ import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import adapter_of, check, is_tensor
+from adamcompat.tensorflow.arguments import check, is_tensor, refuse_no_gradients
 
 
 class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
@@ -20,7 +20,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
     epsilon: Any
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any]) -> None:
-        arguments = check(adapter_of("tensorflow_legacy", self._adapter), given, extra)
+        arguments = check(MAPPING.adapter("tensorflow_legacy", self._adapter), given, extra)
         super().__init__(**arguments)
         if not is_tensor(self.epsilon):
             # The original replaces an epsilon of zero by its default, without a word.
@@ -59,11 +59,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
             InvalidArgumentError: a gradient of another dtype than its variable.
         """
         pairs = list(grads_and_vars)
-        if pairs and all(gradient is None for gradient, _ in pairs):
-            raise ValueError(
-                "No gradients provided for any variable: every gradient is None. Check that the loss is computed "
-                "from the variables, inside the GradientTape"
-            )
+        refuse_no_gradients(gradient for gradient, _ in pairs)
         for gradient, variable in pairs:
             kind = getattr(gradient, "dtype", None)
             if gradient is not None and kind is not None and tf.as_dtype(kind) != variable.dtype.base_dtype:

@@ -11,7 +11,7 @@ from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import adapter_of, check, dialect_of
+from adamcompat.tensorflow.arguments import check, dialect_of
 
 
 def _known_here(arguments: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         amsgrad: bool,
         use_nesterov: bool,
     ) -> None:
-        adapter = adapter_of("tensorflow_v1", self._adapter)
+        adapter = MAPPING.adapter("tensorflow_v1", self._adapter)
         errors = dialect_of(adapter).errors
         for name, value in (("amsgrad", amsgrad), ("use_nesterov", use_nesterov)):
             if not isinstance(value, bool):
