@@ -1,0 +1,25 @@
+"""Types of arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+
+from adamcompat.mapping.tables import MAPPING
+
+
+def dialect(name: str) -> str:
+    """A dialect by its short name or by the dotted name of its class."""
+    for key, entry in MAPPING.dialects.items():
+        if name in (key, entry.target, *entry.aliases):
+            return key
+    known = [*MAPPING.dialects, *(entry.target for entry in MAPPING.dialects.values())]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(MAPPING.dialects)}"
+    raise argparse.ArgumentTypeError(f"unknown dialect {name!r}; {hint}")
+
+
+def known_dialects() -> str:
+    """The dialects, for the end of a command's help."""
+    lines = [f"  {key:<10} {entry.target} ({entry.versions})" for key, entry in MAPPING.dialects.items()]
+    return "\n".join(["dialects:", *lines])

@@ -1,0 +1,73 @@
+"""``adamcompat demo``: one network trained under both calling conventions."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+import adamcompat.demo as demo
+from adamcompat.commands import DONE, FOUND_A_PROBLEM
+from adamcompat.commands.table import print_table
+
+EXAMPLES = """\
+  adamcompat demo                                    both calls train one network on NumPy
+"""
+
+# Runtime to the module of its demo, and what must be installed for it.
+_DEMOS = {
+    "numpy": ("adamcompat.demo", "numpy"),
+    "tensorflow": ("adamcompat.tensorflow.demo", "tf_keras"),
+    "mindspore": ("adamcompat.mindspore.demo", "mindspore"),
+}
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    shown = commands.add_parser(
+        "demo",
+        help="train a small network under both calling conventions",
+        description="Train the network of MindSpore's mapping page: on NumPy once with either call, on a framework "
+        "once with our optimizer and once with the original.",
+    )
+    shown.add_argument("--runtime", choices=_DEMOS, default="numpy", help="default: numpy")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Train, compare, and say whether the promise holds."""
+    name, needed = _DEMOS[options.runtime]
+    if find_spec(needed) is None:
+        console.print(f"{needed} is not installed; run: pip install 'adamcompat\\[{options.runtime}]'")
+        return FOUND_A_PROBLEM
+    module = import_module(name)
+    columns = (TextColumn(f"training on {options.runtime}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=module.TRAININGS * demo.STEPS)
+        results = module.run(lambda: progress.advance(task))
+    table = Table(title=f"Output after {demo.STEPS} steps", title_justify="left", header_style="bold")
+    table.add_column("optimizer")
+    table.add_column("output")
+    table.add_column("largest difference to float64", justify="right")
+    for result in results:
+        difference = float(np.abs(result.output - demo.TRUTH).max())
+        table.add_row(result.label, _numbers(result.output), f"{difference:.1e}")
+    table.add_row("float64 truth", _numbers(demo.TRUTH), "")
+    console.print(table)
+    for first, second in zip(results[::2], results[1::2], strict=True):
+        if not np.array_equal(first.output, second.output):
+            console.print(f"[bold red]{first.label} and {second.label} differ.[/]")
+            return FOUND_A_PROBLEM
+    console.print(f"{module.AGREEMENT}\n")
+    if options.runtime == "numpy":
+        print_table(console, "keras3", "mindspore")
+    return DONE
+
+
+def _numbers(array: demo.Array) -> str:
+    return str(array.tolist() if array.dtype == np.float64 else array).replace("\n", "")
