@@ -259,7 +259,7 @@ def describe(mapping: Mapping, fact: ParameterFact, origin: str = "") -> str:
 
 def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Runtime) -> str:
     lines = [f"Adam as {dialect.title} calls it, on {runtime.arrays}, which are updated in place.", ""]
-    lines += [f"The call is that of {dialect.target} ({dialect.versions}).", ""]
+    lines += [f"The call is that of {dialect.target} ({dialect.versions})::", ""]
     lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]
     lines += ["    p <- p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)"]
     lines += ["", "Args:"]
