@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adamcompat.comparison import compare as compare
     from adamcompat.numpy import *  # noqa: F403
+    from adamcompat.recording import record as record
 
 __version__ = "0.1.0"
 
 # Functions of the top level, and where they are.
-_FUNCTIONS = {"compare": "adamcompat.comparison"}
+_FUNCTIONS = {"compare": "adamcompat.comparison", "record": "adamcompat.recording"}
 
 
 def __getattr__(name: str) -> Any:
