@@ -205,15 +205,15 @@ class Engine:
         layout = self._layout_of(tuple(indices))
         step = Step(self, layout.kinds if layout is not None else [kind_of(self.slots[i]) for i in indices])
         simple = self._simple(step.hyper)
+        # Casts may overflow; a user's numpy.seterr(all="raise") must not stop a step halfway.
         if layout is not None and (simple or layout.compiled) and self._accepts(layout, gradients):
-            with Uninterrupted():
+            with np.errstate(all="ignore"), Uninterrupted():
                 if simple:
                     self._commit_simple(layout, gradients, step)
                 else:
                     self._commit_layout(layout, gradients, step)
                 self._finish(step)
             return
-        # Casts may overflow; a user's numpy.seterr(all="raise") must not stop a step halfway.
         with np.errstate(all="ignore"):
             work = [self._work(self.slots[i], gradient) for i, gradient in zip(indices, gradients, strict=True)]
             with Uninterrupted():
