@@ -6,15 +6,30 @@ NumPy, and so that a broken generated file cannot keep the generator from runnin
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adamcompat.installation import install as install
+    from adamcompat.installation import installed as installed
+    from adamcompat.installation import uninstall as uninstall
     from adamcompat.numpy import *  # noqa: F403
 
 __version__ = "0.1.0"
 
+# Where the names of this level are that belong to no runtime.
+_ELSEWHERE = {
+    "install": "adamcompat.installation",
+    "installed": "adamcompat.installation",
+    "uninstall": "adamcompat.installation",
+    "load_ipython_extension": "adamcompat.installation.ipython",
+    "unload_ipython_extension": "adamcompat.installation.ipython",
+}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        return getattr(import_module(_ELSEWHERE[name]), name)
     if not name.startswith("_"):
         import adamcompat.numpy as runtime
 
@@ -26,4 +41,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     import adamcompat.numpy as runtime
 
-    return sorted({*globals(), *runtime.__all__})
+    return sorted({*globals(), *_ELSEWHERE, *runtime.__all__})
