@@ -104,6 +104,7 @@ NEW_DIALECT = """
         role: step
         arguments:
           - {name: gradients, canonical: gradients}
+    rates: [list, callable]
     kwargs: false
     parameters:
       - {name: params, canonical: parameters, type: parameters, absent: refuse}

@@ -27,6 +27,9 @@ from adamcompat.mapping.model import (
     MethodFact,
     Numerics,
     ParameterFact,
+    RateArgument,
+    RateClass,
+    RateSchedule,
     Semantics,
     Slot,
 )
@@ -73,6 +76,8 @@ _SLOT_ROLES = (
     "second_moment",
     "maximum_second_moment",
 )
+_RATES = ("list", "schedule", "callable")
+_RATE_ROLES = ("initial", "final", "rate", "steps", "power", "repeat", "staircase", "step")
 _RUNTIMES = (
     "numpy",
     "tensorflow",
@@ -289,6 +294,7 @@ class _DialectReader:
             absent=fields.take("absent", _one_of("refuse", "warn", "ignore")),
             note=fields.maybe("note", _Node.text, ""),
             alias_of=fields.maybe("alias_of", _Node.text, None),
+            zero_is_default=fields.maybe("zero_is_default", _Node.truth, False),
         )
         fields.close()
         return fact
@@ -330,9 +336,11 @@ class _DialectReader:
             title=fields.take("title", _Node.text),
             target=fields.take("target", _Node.text),
             aliases=fields.take("aliases", _Node.texts),
+            former=fields.maybe("former", _Node.texts, ()),
             versions=fields.take("versions", _Node.text),
             protocol=fields.take("protocol", _one_of("apply_gradients", "call")),
             methods=fields.take("methods", lambda child: tuple(self.method(item) for item in child.items())),
+            rates=fields.take("rates", lambda child: tuple(item.choice(_RATES) for item in child.items())),
             kwargs=fields.take("kwargs", _Node.truth),
             parameters=fields.take("parameters", self.parameters),
             keywords=fields.maybe("keywords", self.parameters, ()),
@@ -433,6 +441,48 @@ def _slots(node: _Node) -> tuple[tuple[Slot, ...], ...]:
     return tuple(blocks)
 
 
+def _rate_argument(node: _Node) -> RateArgument:
+    fields = node.fields()
+    required = "default" not in fields.left
+    argument = RateArgument(
+        name=fields.take("name", _Node.text),
+        role=fields.take("role", _one_of(*_RATE_ROLES)),
+        default=fields.maybe("default", _Node.scalar, None),
+        required=required,
+        fill=fields.maybe("fill", _Node.text, None),
+    )
+    fields.close()
+    return argument
+
+
+def _rate_class(dialect: str, node: _Node, dialects: dict[str, Dialect]) -> RateClass:
+    if dialect not in dialects:
+        raise node.error(f"the dialect {dialect!r} is not defined")
+    fields = node.fields()
+    found = RateClass(
+        target=fields.take("target", _Node.text),
+        arguments=fields.take("arguments", lambda child: tuple(_rate_argument(item) for item in child.items())),
+    )
+    fields.close()
+    return found
+
+
+def _rate_schedule(
+    name: str, node: _Node, canonical: dict[str, Canonical], dialects: dict[str, Dialect]
+) -> RateSchedule:
+    fields = node.fields()
+    schedule = RateSchedule(
+        name=name,
+        about=fields.take("about", _Node.text),
+        canonical=fields.maybe("canonical", lambda child: child.choice(tuple(canonical)), None),
+        classes=fields.take(
+            "classes", lambda child: _named(child, lambda dialect, item: _rate_class(dialect, item, dialects))
+        ),
+    )
+    fields.close()
+    return schedule
+
+
 def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
     names: set[tuple[str, str]] = set()
     for item in node.items():
@@ -488,6 +538,10 @@ def load(path: str | Path) -> Mapping:
     numerics = fields.take("numerics", lambda node: _named(node, _numerics))
     reader = _DialectReader(canonical, numerics)
     dialects = fields.take("dialects", lambda node: _named(node, reader.dialect))
+    schedules = fields.take(
+        "schedules",
+        lambda node: _named(node, lambda name, child: _rate_schedule(name, child, canonical, dialects)),
+    )
     adapters = fields.take("adapters", lambda node: tuple(_adapters(node, dialects)))
     fields.close()
-    return Mapping(canonical, numerics, dialects, adapters)
+    return Mapping(canonical, numerics, dialects, schedules, adapters)

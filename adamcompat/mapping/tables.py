@@ -16,6 +16,9 @@ from adamcompat.mapping.model import (
     MethodFact,
     Numerics,
     ParameterFact,
+    RateArgument,
+    RateClass,
+    RateSchedule,
     Semantics,
     Slot,
 )
@@ -259,7 +262,12 @@ MAPPING = Mapping(
             name="keras3",
             title="Keras 3",
             target="keras.optimizers.Adam",
-            aliases=("tf.keras.optimizers.Adam", "tensorflow.keras.optimizers.Adam"),
+            aliases=(
+                "tf.keras.optimizers.Adam",
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+            ),
+            former=(),
             versions="TensorFlow 2.16 to 2.21",
             protocol="apply_gradients",
             methods=(
@@ -277,6 +285,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -289,6 +298,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -300,6 +310,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -311,6 +322,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -322,6 +334,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -333,6 +346,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -344,6 +358,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -355,6 +370,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -366,6 +382,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -377,6 +394,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -388,6 +406,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -399,6 +418,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -410,6 +430,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -421,6 +442,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -432,6 +454,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -443,6 +466,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -498,7 +522,12 @@ MAPPING = Mapping(
             name="tf26",
             title="TensorFlow 2.6",
             target="tf.keras.optimizers.legacy.Adam",
-            aliases=("tf_keras.optimizers.legacy.Adam",),
+            aliases=("tf_keras.optimizers.legacy.Adam", "keras.optimizers.legacy.Adam"),
+            former=(
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+                "keras.optimizers.Adam",
+            ),
             versions="tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11",
             protocol="apply_gradients",
             methods=(
@@ -523,6 +552,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -535,6 +565,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -546,6 +577,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -557,6 +589,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -568,6 +601,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=True,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -579,6 +613,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -590,6 +625,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -603,6 +639,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -614,6 +651,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -625,6 +663,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -636,6 +675,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="decay",
@@ -647,6 +687,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Not a weight decay.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(),
@@ -682,7 +723,8 @@ MAPPING = Mapping(
             name="tf1",
             title="TensorFlow 1",
             target="tf.compat.v1.train.AdamOptimizer",
-            aliases=("tensorflow.compat.v1.train.AdamOptimizer",),
+            aliases=("tensorflow.compat.v1.train.AdamOptimizer", "tensorflow.train.AdamOptimizer"),
+            former=(),
             versions="TensorFlow 1.x; tf.compat.v1 of every TensorFlow 2",
             protocol="apply_gradients",
             methods=(
@@ -710,6 +752,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("callable",),
             kwargs=False,
             parameters=(
                 ParameterFact(
@@ -722,6 +765,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -733,6 +777,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -744,6 +789,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -755,6 +801,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -766,6 +813,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -777,6 +825,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_own_namescope_for_non_slot_vars",
@@ -788,6 +837,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="Newer TensorFlow only.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -826,7 +876,8 @@ MAPPING = Mapping(
             name="mindspore",
             title="MindSpore",
             target="mindspore.nn.Adam",
-            aliases=("ms.nn.Adam", "nn.Adam"),
+            aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam"),
+            former=(),
             versions="MindSpore 2.0 to 2.10",
             protocol="call",
             methods=(
@@ -836,6 +887,7 @@ MAPPING = Mapping(
                     arguments=(ArgumentFact(name="gradients", canonical="gradients"),),
                 ),
             ),
+            rates=("list", "schedule"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -848,6 +900,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -859,6 +912,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -870,6 +924,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -881,6 +936,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="eps",
@@ -892,6 +948,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -903,6 +960,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_nesterov",
@@ -914,6 +972,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -925,6 +984,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale",
@@ -936,6 +996,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_amsgrad",
@@ -947,6 +1008,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -960,6 +1022,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_offload",
@@ -971,6 +1034,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(
@@ -984,6 +1048,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -995,6 +1060,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1006,6 +1072,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="grad_centralization",
@@ -1017,6 +1084,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1028,6 +1096,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             conflicts=(
@@ -1066,6 +1135,474 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="moment2.{parameter}"),),
                 (Slot(role="maximum_second_moment", template="vhat.{parameter}"),),
             ),
+        ),
+    },
+    schedules={
+        "inverse_time": RateSchedule(
+            name="inverse_time",
+            about="initial / (1 + rate * step / steps)",
+            canonical="inverse_time_decay",
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.inverse_time_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.InverseDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "exponential": RateSchedule(
+            name="exponential",
+            about="initial * rate^(step / steps)",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.exponential_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.ExponentialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "polynomial": RateSchedule(
+            name="polynomial",
+            about="(initial - final) * (1 - step / steps)^power + final",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.polynomial_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.PolynomialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="update_decay_steps",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
         ),
     },
     adapters=(
