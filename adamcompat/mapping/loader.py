@@ -23,12 +23,14 @@ from adamcompat.mapping.model import (
     Dialect,
     Errors,
     Interval,
+    Layer,
     Mapping,
     MethodFact,
     Numerics,
     ParameterFact,
     Semantics,
     Slot,
+    Weights,
 )
 
 T = TypeVar("T")
@@ -409,6 +411,7 @@ def _semantics(node: _Node) -> Semantics:
         nesterov=fields.take("nesterov", _one_of("blend", "none")),
         schedule_start=fields.take("schedule_start", _Node.integer),
         average_start=fields.take("average_start", _one_of("first_update", "initial", "none")),
+        power_start=fields.take("power_start", _one_of("one", "beta", "none")),
     )
     fields.close()
     return semantics
@@ -431,6 +434,33 @@ def _slots(node: _Node) -> tuple[tuple[Slot, ...], ...]:
         missing = ", ".join(sorted(_NEEDED_SLOTS - seen))
         raise node.error(f"a dialect keeps its moments somewhere: slots without {missing}")
     return tuple(blocks)
+
+
+def _weights(node: _Node) -> Weights:
+    fields = node.fields()
+    weights = Weights(fields.take("names", _Node.texts), fields.take("axes", _Node.texts))
+    fields.close()
+    if not weights.names:
+        raise node.error("a weight has a name: names is empty")
+    return weights
+
+
+def _layer(name: str, node: _Node) -> Layer:
+    fields = node.fields()
+    layer = Layer(
+        name=name,
+        about=fields.take("about", _Node.text),
+        tensorflow=fields.take("tensorflow", _weights),
+        mindspore=fields.take("mindspore", _weights),
+    )
+    fields.close()
+    if len(layer.tensorflow.axes) != len(layer.mindspore.axes):
+        raise node.error("the axes of the two frameworks belong together in pairs, and their numbers differ")
+    for pair in zip(layer.tensorflow.axes, layer.mindspore.axes, strict=True):
+        one, other = (sorted(re.findall(r"[a-z]", axes)) for axes in pair)
+        if one != other or len(set(one)) != len(one):
+            raise node.error(f"{pair[0]!r} and {pair[1]!r} do not name the same axes, each once")
+    return layer
 
 
 def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
@@ -488,6 +518,7 @@ def load(path: str | Path) -> Mapping:
     numerics = fields.take("numerics", lambda node: _named(node, _numerics))
     reader = _DialectReader(canonical, numerics)
     dialects = fields.take("dialects", lambda node: _named(node, reader.dialect))
+    layers = fields.take("layers", lambda node: _named(node, _layer))
     adapters = fields.take("adapters", lambda node: tuple(_adapters(node, dialects)))
     fields.close()
-    return Mapping(canonical, numerics, dialects, adapters)
+    return Mapping(canonical, numerics, dialects, layers, adapters)

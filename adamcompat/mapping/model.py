@@ -136,6 +136,7 @@ class Semantics:
     nesterov: str
     schedule_start: int
     average_start: str
+    power_start: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,28 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """How one framework calls a layer's weight, and what its axes mean."""
+
+    names: tuple[str, ...]
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A kind of layer: its weight in each framework."""
+
+    name: str
+    about: str
+    tensorflow: Weights
+    mindspore: Weights
+
+    def weights(self, framework: str) -> Weights:
+        """The weight as `framework` has it."""
+        return self.tensorflow if framework == "tensorflow" else self.mindspore
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """A class to generate."""
 
@@ -213,6 +236,7 @@ class Mapping:
     canonical: dict[str, Canonical]
     numerics: dict[str, Numerics]
     dialects: dict[str, Dialect]
+    layers: dict[str, Layer]
     adapters: tuple[Adapter, ...]
 
     def adapter(self, runtime: str, name: str) -> Adapter:
