@@ -63,6 +63,7 @@ class Live:
         ahead: how many factors a product is ahead of the step: 1 where products start at beta.
         accumulation_steps: how many calls make one update.
         hyperparameters: canonical name to number or truth value.
+        loaded: called when everything is written.
     """
 
     title: str
@@ -76,15 +77,17 @@ class Live:
     powers: tuple[tuple[str, Place], ...] = ()
     ahead: int = 0
     accumulation_steps: int | None = None
+    loaded: Callable[[], None] = lambda: None
 
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is a number, a truth value or None; NumPy's scalars become Python's."""
+    """The canonical hyperparameters among `values` that are numbers or truth values; NumPy's become Python's."""
     found = {}
     for name, value in values.items():
         if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
             value = value.item()
-        if value is None or isinstance(value, (bool, int, float)):
+        known = name in MAPPING.canonical and MAPPING.canonical[name].scope == "hyperparameter"
+        if known and isinstance(value, (bool, int, float)):
             found[name] = value
     return found
 
@@ -196,6 +199,7 @@ def restore(live: Live, state: AdamState, matching: Matching, *, with_parameters
     _plan_step(plan, live, state)
     _warn_of_differences(live, state)
     plan.carry_out()
+    live.loaded()
 
 
 def _check_matching(live: Live, state: AdamState, matching: Matching) -> None:
@@ -265,8 +269,12 @@ def _plan_step(plan: _Plan, live: Live, state: AdamState) -> None:
 
 def _fitted(label: str, value: Array, place: Place) -> Array:
     """`value` in the dtype of its place."""
+    value = np.asarray(value)
+    if value.dtype.kind == "V" and value.dtype != place.dtype:
+        # There are several bfloat16, which only know how to become float32.
+        value = value.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        fitted = np.asarray(value).astype(place.dtype, copy=False).reshape(place.shape)
+        fitted = value.astype(place.dtype, copy=False).reshape(place.shape)
     if _narrows(value.dtype, place.dtype) and not _finite(fitted) and _finite(value):
         raise StateError(f"{label}: values are too large for {place.dtype}")
     return np.ascontiguousarray(fitted).reshape(place.shape)
