@@ -23,6 +23,7 @@ from adamcompat.mapping.model import (
     Dialect,
     Errors,
     Interval,
+    Layer,
     Mapping,
     MethodFact,
     Numerics,
@@ -32,6 +33,7 @@ from adamcompat.mapping.model import (
     RateSchedule,
     Semantics,
     Slot,
+    Weights,
 )
 
 T = TypeVar("T")
@@ -417,6 +419,7 @@ def _semantics(node: _Node) -> Semantics:
         nesterov=fields.take("nesterov", _one_of("blend", "none")),
         schedule_start=fields.take("schedule_start", _Node.integer),
         average_start=fields.take("average_start", _one_of("first_update", "initial", "none")),
+        power_start=fields.take("power_start", _one_of("one", "beta", "none")),
     )
     fields.close()
     return semantics
@@ -483,6 +486,33 @@ def _rate_schedule(
     return schedule
 
 
+def _weights(node: _Node) -> Weights:
+    fields = node.fields()
+    weights = Weights(fields.take("names", _Node.texts), fields.take("axes", _Node.texts))
+    fields.close()
+    if not weights.names:
+        raise node.error("a weight has a name: names is empty")
+    return weights
+
+
+def _layer(name: str, node: _Node) -> Layer:
+    fields = node.fields()
+    layer = Layer(
+        name=name,
+        about=fields.take("about", _Node.text),
+        tensorflow=fields.take("tensorflow", _weights),
+        mindspore=fields.take("mindspore", _weights),
+    )
+    fields.close()
+    if len(layer.tensorflow.axes) != len(layer.mindspore.axes):
+        raise node.error("the axes of the two frameworks belong together in pairs, and their numbers differ")
+    for pair in zip(layer.tensorflow.axes, layer.mindspore.axes, strict=True):
+        one, other = (sorted(re.findall(r"[a-z]", axes)) for axes in pair)
+        if one != other or len(set(one)) != len(one):
+            raise node.error(f"{pair[0]!r} and {pair[1]!r} do not name the same axes, each once")
+    return layer
+
+
 def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
     names: set[tuple[str, str]] = set()
     for item in node.items():
@@ -542,6 +572,7 @@ def load(path: str | Path) -> Mapping:
         "schedules",
         lambda node: _named(node, lambda name, child: _rate_schedule(name, child, canonical, dialects)),
     )
+    layers = fields.take("layers", lambda node: _named(node, _layer))
     adapters = fields.take("adapters", lambda node: tuple(_adapters(node, dialects)))
     fields.close()
-    return Mapping(canonical, numerics, dialects, schedules, adapters)
+    return Mapping(canonical, numerics, dialects, schedules, layers, adapters)

@@ -137,6 +137,7 @@ class Semantics:
     nesterov: str
     schedule_start: int
     average_start: str
+    power_start: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,28 @@ class RateSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """How one framework calls a layer's weight, and what its axes mean."""
+
+    names: tuple[str, ...]
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A kind of layer: its weight in each framework."""
+
+    name: str
+    about: str
+    tensorflow: Weights
+    mindspore: Weights
+
+    def weights(self, framework: str) -> Weights:
+        """The weight as `framework` has it."""
+        return self.tensorflow if framework == "tensorflow" else self.mindspore
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """A class to generate."""
 
@@ -251,6 +274,7 @@ class Mapping:
     numerics: dict[str, Numerics]
     dialects: dict[str, Dialect]
     schedules: dict[str, RateSchedule]
+    layers: dict[str, Layer]
     adapters: tuple[Adapter, ...]
 
     def adapter(self, runtime: str, name: str) -> Adapter:

@@ -12,6 +12,7 @@ from adamcompat.mapping.model import (
     Dialect,
     Errors,
     Interval,
+    Layer,
     Mapping,
     MethodFact,
     Numerics,
@@ -21,6 +22,7 @@ from adamcompat.mapping.model import (
     RateSchedule,
     Semantics,
     Slot,
+    Weights,
 )
 
 MAPPING = Mapping(
@@ -504,6 +506,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="first_update",
+                power_start="none",
             ),
             numerics="keras3",
             slots=(
@@ -710,6 +713,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="none",
             ),
             numerics="tf26",
             slots=(
@@ -861,6 +865,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="beta",
             ),
             numerics="tf1",
             slots=(
@@ -1123,6 +1128,7 @@ MAPPING = Mapping(
                 nesterov="blend",
                 schedule_start=0,
                 average_start="none",
+                power_start="one",
             ),
             numerics="mindspore",
             slots=(
@@ -1603,6 +1609,56 @@ MAPPING = Mapping(
                     ),
                 ),
             },
+        ),
+    },
+    layers={
+        "dense": Layer(
+            name="dense",
+            about="Fully connected layers; MindSpore keeps the transpose.",
+            tensorflow=Weights(names=("kernel",), axes=("i o",)),
+            mindspore=Weights(names=("weight",), axes=("o i",)),
+        ),
+        "conv": Layer(
+            name="conv",
+            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in both frameworks.",
+            tensorflow=Weights(names=("kernel", "pointwise_kernel"), axes=("w i o", "h w i o", "d h w i o")),
+            mindspore=Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+        ),
+        "depthwise": Layer(
+            name="depthwise",
+            about="Depthwise convolutions; in MindSpore a convolution with as many groups as channels.",
+            tensorflow=Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
+            mindspore=Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+        ),
+        "embedding": Layer(
+            name="embedding",
+            about="Tables of embeddings, the same in both.",
+            tensorflow=Weights(names=("embeddings",), axes=("v d",)),
+            mindspore=Weights(names=("embedding_table", "weight"), axes=("v d",)),
+        ),
+        "bias": Layer(
+            name="bias",
+            about="Biases.",
+            tensorflow=Weights(names=("bias",), axes=("n",)),
+            mindspore=Weights(names=("bias",), axes=("n",)),
+        ),
+        "scale": Layer(
+            name="scale",
+            about="Scales of normalizations.",
+            tensorflow=Weights(names=("gamma",), axes=("n",)),
+            mindspore=Weights(names=("gamma", "weight"), axes=("n",)),
+        ),
+        "shift": Layer(
+            name="shift",
+            about="Shifts of normalizations.",
+            tensorflow=Weights(names=("beta",), axes=("n",)),
+            mindspore=Weights(names=("beta", "bias"), axes=("n",)),
+        ),
+        "recurrent": Layer(
+            name="recurrent",
+            about="Recurrent layers, whose gates lie in another order.",
+            tensorflow=Weights(names=("recurrent_kernel",), axes=()),
+            mindspore=Weights(names=("weight_[ih]h_l*", "bias_[ih]h_l*"), axes=()),
         ),
     },
     adapters=(
