@@ -135,9 +135,13 @@ def stage_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
     return arithmetic_dtype(numerics, dtype) if numerics.surroundings == "once" else np.dtype(dtype)
 
 
-def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any], dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """Multiply running products of the betas once more, in `dtype`."""
-    real = dtype.type
+# What keeps running products keeps them in float32, whatever the parameters are.
+POWER_DTYPE = np.dtype(np.float32)
+
+
+def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Multiply running products of the betas once more."""
+    real = POWER_DTYPE.type
     # They underflow in the end, which is no error even under a user's numpy.seterr(all="raise").
     with np.errstate(all="ignore"):
         return real(powers[0]) * real(beta1), real(powers[1]) * real(beta2)

@@ -27,6 +27,7 @@ from adamcompat.mapping.model import (
     Mapping,
     MethodFact,
     Numerics,
+    Older,
     ParameterFact,
     RateArgument,
     RateClass,
@@ -39,6 +40,7 @@ from adamcompat.mapping.model import (
 T = TypeVar("T")
 
 _LOOKS_LIKE_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_VERSION = re.compile(r"\d+(\.\d+)*")
 _DECIMALS = re.compile(r"[-+]?\d+$")
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -350,9 +352,11 @@ class _DialectReader:
             conflicts=fields.take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
             errors=fields.take("errors", _errors),
             stages=fields.take("stages", _stages),
+            corrections=fields.maybe("corrections", _Node.texts, ()),
             semantics=fields.take("semantics", _semantics),
             numerics=fields.take("numerics", self.numerics_name),
             slots=fields.take("slots", _slots),
+            older=fields.maybe("older", lambda child: tuple(_older(item) for item in child.items()), ()),
         )
         fields.close()
         _check_names(dialect, node)
@@ -369,6 +373,9 @@ def _check_names(dialect: Dialect, node: _Node) -> None:
     for fact in dialect.accepted:
         if fact.alias_of is not None and fact.alias_of not in names:
             raise node.error(f"{fact.name!r} is an alias of {fact.alias_of!r}, which {dialect.name!r} does not have")
+    for stage in dialect.corrections:
+        if stage not in dialect.stages:
+            raise node.error(f"the correction {stage!r} is not among the stages of {dialect.name!r}")
     for conflict in dialect.conflicts:
         for name in conflict.pair:
             if name not in names:
@@ -383,6 +390,15 @@ def _conflict(node: _Node) -> Conflict:
     conflict = Conflict((pair[0], pair[1]), fields.take("original", _one_of("raises", "ignores")))
     fields.close()
     return conflict
+
+
+def _older(node: _Node) -> Older:
+    fields = node.fields()
+    older = Older(**{name: fields.take(name, _Node.text) for name in Older.__slots__})
+    fields.close()
+    if not _VERSION.fullmatch(older.below):
+        raise node.error(f"{older.below!r} is not a version such as '3.15'")
+    return older
 
 
 def _exception(node: _Node) -> str:

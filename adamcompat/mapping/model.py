@@ -158,6 +158,16 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Older:
+    """A fact that older versions of the original's framework do not share."""
+
+    fact: str
+    framework: str
+    below: str
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One API that people write against."""
 
@@ -177,9 +187,11 @@ class Dialect:
     conflicts: tuple[Conflict, ...]
     errors: Errors
     stages: tuple[str, ...]
+    corrections: tuple[str, ...]
     semantics: Semantics
     numerics: str
     slots: tuple[tuple[Slot, ...], ...]
+    older: tuple[Older, ...]
 
     @property
     def accepted(self) -> tuple[ParameterFact, ...]:

@@ -250,7 +250,7 @@ MAPPING = Mapping(
             name="mindspore",
             about="As mindspore.nn.Adam on a CPU with FMA.",
             given="float32",
-            scalars="float32",
+            scalars="parameter",
             one_minus_beta="scalar",
             beta_power="product",
             multiply_add="fused_blocks",
@@ -498,6 +498,7 @@ MAPPING = Mapping(
                 "update",
                 "average",
             ),
+            corrections=("deduplicate",),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="decoupled",
@@ -520,6 +521,7 @@ MAPPING = Mapping(
                 ),
                 (Slot(role="maximum_second_moment", template="{parameter}_velocity_hat"),),
             ),
+            older=(),
         ),
         "tf26": Dialect(
             name="tf26",
@@ -674,7 +676,7 @@ MAPPING = Mapping(
                     type="learning_rate",
                     default=None,
                     required=False,
-                    range=None,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
@@ -705,6 +707,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "clip_value", "clip_norm", "global_clip_norm", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -722,6 +725,7 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="{parameter}/v"),),
                 (Slot(role="maximum_second_moment", template="{parameter}/vhat"),),
             ),
+            older=(),
         ),
         "tf1": Dialect(
             name="tf1",
@@ -739,6 +743,7 @@ MAPPING = Mapping(
                         ArgumentFact(name="grads_and_vars", canonical="gradients"),
                         ArgumentFact(name="global_step", canonical=None),
                         ArgumentFact(name="name", canonical=None),
+                        ArgumentFact(name="skip_gradients_aggregation", canonical=None),
                     ),
                 ),
                 MethodFact(
@@ -857,6 +862,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -876,6 +882,7 @@ MAPPING = Mapping(
                     Slot(role="second_moment", template="{parameter}/Adam_1"),
                 ),
             ),
+            older=(),
         ),
         "mindspore": Dialect(
             name="mindspore",
@@ -1120,6 +1127,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "l2_decay", "centralize", "unscale", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="l2",
@@ -1141,6 +1149,7 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="moment2.{parameter}"),),
                 (Slot(role="maximum_second_moment", template="vhat.{parameter}"),),
             ),
+            older=(),
         ),
     },
     schedules={

@@ -105,7 +105,7 @@ class Engine:
         self.slots: list[Slot] = []
         self.iterations = iterations
         self.rate = np.zeros((), np.float64)
-        self.powers: dict[np.dtype[Any], NDArray[Any]] = {}
+        self.powers = np.ones(2, kernel.POWER_DTYPE) if numerics.beta_power == "product" else None
         self._current = hyper
         self._wrong_gradients = wrong_gradients
         self._memory: Memory | None = None
@@ -141,9 +141,6 @@ class Engine:
         if slot.average is not None and self.dialect.semantics.average_start == "initial":
             slot.average[...] = array
         self.slots.append(slot)
-        if self.numerics.beta_power == "product":
-            dtype = kernel.scalar_dtype(self.numerics, array.dtype)
-            self.powers.setdefault(dtype, np.ones(2, dtype))
         self._memory = self._layout = None
 
     def learning_rate(self, group: Group | None = None) -> float:
@@ -228,8 +225,8 @@ class Engine:
         return work
 
     def _finish(self, step: Step) -> None:
-        for dtype, pair in step.powers.items():
-            self.powers[dtype][:] = pair
+        if self.powers is not None and step.powers is not None:
+            self.powers[:] = step.powers
         self.iterations += 1
 
     # The simple case: every gradient is an array of its parameter's dtype, and no stage needs a
