@@ -14,6 +14,8 @@ from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 
+# What decides which state there is cannot change once there is state.
+FIXED_BY_STATE = ("amsgrad", "use_ema", "accumulation_steps")
 _NUMBER_TYPES = ("number", "float", "integer", "beta")
 
 

@@ -1693,6 +1693,13 @@ MAPPING = Mapping(
             borrows=(),
         ),
         Adapter(
+            name="MindSporeStyleAdam",
+            module="adamcompat.tensorflow",
+            runtime="tensorflow",
+            dialect="mindspore",
+            borrows=(),
+        ),
+        Adapter(
             name="Adam",
             module="adamcompat.tensorflow.legacy",
             runtime="tensorflow_legacy",
