@@ -15,22 +15,6 @@ from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients, Operations, make_update
 from adamcompat.mapping.model import Numerics
 
-_BITS = {2: tf.int16, 4: tf.int32, 8: tf.int64}
-
-
-def hidden(value: Any, zero: Any) -> Any:
-    """`value` behind an operation that no compiler sees through.
-
-    Grappler turns a division by a constant into a product, and XLA a product and a sum into one
-    rounding; both change bits.
-
-    Args:
-        value: a tensor of floats.
-        zero: an integer zero that is known only at run time.
-    """
-    bits = _BITS[value.dtype.size]
-    return tf.bitcast(tf.bitwise.bitwise_xor(tf.bitcast(value, bits), tf.cast(zero, bits)), value.dtype)
-
 
 def _once(a: Any, b: Any, c: Any) -> Any:
     """``a*b + c`` of float32 rounded once: a float32 product is exact in float64."""

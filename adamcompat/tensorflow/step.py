@@ -12,7 +12,7 @@ from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.stages import SUBTRACT, elementwise, make_stages
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.rounding import Rounding, hidden, separate
+from adamcompat.tensorflow.rounding import Rounding, separate
 
 
 class Member(NamedTuple):
@@ -71,8 +71,10 @@ class Step:
         self._numbers = numbers
         self._iterations = iterations
         self._xla = update.inside_xla()
-        zero = None if tf.executing_eagerly() else update.unknown_zero(iterations)
-        self._hide: Callable[[Any], Any] = _same if zero is None else lambda x: hidden(x, zero)
+        # Grappler turns a division by a constant into a product, and XLA a product and a sum into one rounding.
+        self._hide: Callable[[Any], Any] = (
+            _same if tf.executing_eagerly() else lambda x: x + update.negative_zero(iterations, x.dtype)
+        )
         self._barrier = self._hide if self._xla else _same
         self._stages = make_stages(separate(self._barrier), tf.minimum)
         self._coefficients: dict[Any, Coefficients] = {}
