@@ -13,13 +13,13 @@ import numpy as np
 from adamcompat.drive.arguments import canonical
 from adamcompat.drive.catalogue import FLOAT64, Entry
 from adamcompat.drive.driver import Opened, check_count
+from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, RowSparse
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.optimizer import NumPyAdam
-from adamcompat.numpy.slots import Group
 
 
 def _class_of(entry: Entry) -> type[NumPyAdam]:
