@@ -41,6 +41,10 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     if dialect is None:
         return None, None
     config = optimizer.get_config() if hasattr(optimizer, "get_config") else {}
+    # Where there are groups, a single set of hyperparameters does not say what was done.
+    inputs = [config.get(fact.name) for fact in dialect.accepted if fact.canonical == "parameters"]
+    if any(isinstance(entry, dict) for given in inputs for entry in given or ()):
+        return name, None
     native: dict[str, Any] = {}
     for fact in dialect.accepted:
         if MAPPING.canonical[fact.canonical].scope != "hyperparameter" or fact.alias_of is not None:
@@ -50,7 +54,9 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
             native[fact.name] = _plain(value)
     entry = find(str(name))[0]
     if entry.adapter is not None:
-        native |= {own: value for own in own_keywords(entry) if (value := _attribute(optimizer, own))}
+        native |= {
+            own: value for own in own_keywords(entry) if (value := config.get(own) or _attribute(optimizer, own))
+        }
     return name, plain_values(native)
 
 

@@ -16,7 +16,7 @@ import tf_keras
 
 from adamcompat import compare, record
 from adamcompat.recording import read
-from adamcompat.tensorflow import Adam, legacy, v1
+from adamcompat.tensorflow import Adam, MindSporeStyleAdam, legacy, v1
 from tests.tensorflow.tf_helpers import run_python
 
 pytestmark = pytest.mark.frameworks
@@ -77,6 +77,24 @@ def test_the_training_has_the_same_bits_and_the_replay_too(name: str, traced: bo
     assert found.hyperparameters is not None
     assert found.hyperparameters["learning_rate"] == 0.02
     assert compare("recorded", name, gradients=path).pairs[0].spacings == 0
+
+
+def test_mindspores_call(tmp_path: Path) -> None:
+    def train(path: Path | None) -> list[Any]:
+        variables = [tf.Variable(X[:3], name="a"), tf.Variable(X[3], name="gamma")]
+        optimizer = MindSporeStyleAdam(variables, 0.05, weight_decay=0.1, numerics="mindspore")
+        recorder = record(optimizer, path) if path is not None else None
+        for _ in range(5):
+            optimizer(tuple(tf.convert_to_tensor(variable) for variable in variables))
+        if recorder is not None:
+            recorder.close()
+        return [variable.numpy() for variable in variables]
+
+    assert equal(train(tmp_path / "x"), train(None))
+    for name in ("adamcompat.tensorflow.MindSporeStyleAdam", "adamcompat.MindSporeStyleAdam(numerics='mindspore')"):
+        found = compare("recorded", name, gradients=tmp_path / "x")
+        assert found.runs[0].hyperparameters["l2_weight_decay"] == "0.1"
+        assert found.agree, name
 
 
 def fitted(optimizer: Any, path: Path | None, library: Any, **compiled: Any) -> list[Any]:
