@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
 from mindspore import Parameter, Tensor, nn  # noqa: E402
+from mindspore.common.initializer import One  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam  # noqa: E402
 from adamcompat.mindspore import Adam  # noqa: E402
@@ -267,6 +268,16 @@ def test_gradients_that_are_parameters() -> None:
     Adam([first, second], 0.1)((second, first))
     np.testing.assert_array_equal(first.asnumpy(), expected[0])
     np.testing.assert_array_equal(second.asnumpy(), expected[1])
+
+
+def test_a_gradient_that_has_no_memory_yet() -> None:
+    """nn.Adam fails inside of the runtime."""
+    gradient = Tensor(shape=(3,), dtype=ms.float32, init=One())
+    assert gradient.data_ptr() == 0
+    parameters = [weight(np.ones(3)), weight(np.ones(3), name="other")]
+    Adam(parameters, 0.1)((gradient, ones(3)))
+    for parameter in parameters:
+        np.testing.assert_allclose(parameter.asnumpy(), 0.9, atol=1e-6)
 
 
 def test_views_as_gradients_and_parameters() -> None:
