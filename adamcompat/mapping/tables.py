@@ -827,7 +827,7 @@ MAPPING = Mapping(
             title="MindSpore",
             target="mindspore.nn.Adam",
             aliases=("ms.nn.Adam", "nn.Adam"),
-            versions="MindSpore 2.0 to 2.10",
+            versions="MindSpore 2.7 to 2.10",
             protocol="call",
             methods=(
                 MethodFact(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mindspore import Tensor
-from mindspore.graph.api import _pynative_executor
+from mindspore.nn.cell import _pynative_executor
 from numpy.typing import NDArray
 
 # What Tensor's own methods and properties do is to call these. Asked of every tensor in every step, that shows.
