@@ -92,6 +92,18 @@ def test_a_load_before_a_compiled_step(kind: Any) -> None:
     assert float(read()[0]) == pytest.approx(9.6)
 
 
+def test_a_load_of_another_shape() -> None:
+    """Parameter and state grow between two steps, as for a longer vocabulary."""
+    parameter = weight(np.ones(3))
+    optimizer = Adam([parameter], 0.1)
+    optimizer((ones(3),))
+    for tensor in (parameter, optimizer.moment1[0], optimizer.moment2[0]):
+        tensor.set_data(Tensor(np.zeros(20), ms.float32), slice_shape=True)
+    optimizer((ones(20),))
+    expected = -0.1 * np.sqrt(1 - 0.999**2) / (1 - 0.9**2) * 0.1 / np.sqrt(0.001)
+    np.testing.assert_allclose(parameter.asnumpy(), np.full(20, expected), rtol=1e-4)
+
+
 def test_state_may_be_loaded_too() -> None:
     """Moments, powers and the step: what load_param_into_net(optimizer, ...) replaces."""
     rng = np.random.default_rng(0)
@@ -136,6 +148,27 @@ def test_a_list_of_rates_that_is_too_short(mode: str, grouped: bool) -> None:
             optimizer((ones(1),))
     for name, value in optimizer.parameters_dict().items():
         np.testing.assert_array_equal(value.asnumpy(), before[name], err_msg=name)
+
+
+def test_a_list_that_is_too_short_in_a_compiled_cell() -> None:
+    """There the runtime speaks, of its operator and then of a previous error: an error each time, and no step."""
+    ms.set_context(mode=ms.GRAPH_MODE)
+    try:
+        net = nn.Dense(2, 1, weight_init="ones")
+        optimizer = Adam(net.trainable_params(), [0.1, 0.1])
+        train = nn.TrainOneStepCell(nn.WithLossCell(net, nn.MSELoss()), optimizer)
+        for _ in range(2):
+            train(ones(3, 2), ones(3, 1))
+        before = {name: value.asnumpy().copy() for name, value in optimizer.parameters_dict().items()}
+        for text in ("Gather.* range .0, 2., but got 2", "previous step", "previous step"):
+            with pytest.raises(RuntimeError, match=text):
+                train(ones(3, 2), ones(3, 1))
+        with pytest.raises(RuntimeError, match="list of 2 values, but this is step 3"):
+            optimizer((ones(1, 2), ones(1)))
+        for name, value in optimizer.parameters_dict().items():
+            np.testing.assert_array_equal(value.asnumpy(), before[name], err_msg=name)
+    finally:
+        ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
 def test_nn_adam_says_little_about_such_a_list() -> None:

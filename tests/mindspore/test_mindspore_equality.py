@@ -92,6 +92,13 @@ CASES: dict[str, tuple[Layout, Callable[[], dict[str, Any]]]] = {
     "groups_mixed_rates": (groups({"lr": nn.WarmUpLR(0.1, 20)}, {"lr": 0.001}), dict),
     "groups_dynamic_decay": (groups({"weight_decay": Decay()}, {"lr": RATES}), lambda: {"learning_rate": RATES}),
     "groups_amsgrad": (groups({"lr": 0.02}, {"weight_decay": 0.05}), lambda: {"use_amsgrad": True}),
+    "groups_every_key": (
+        groups(
+            {"lr": RATES, "weight_decay": 0.02, "grad_centralization": False},
+            {"lr": nn.ExponentialDecayLR(0.01, 0.5, 5), "weight_decay": Decay(), "grad_centralization": False},
+        ),
+        lambda: {"learning_rate": RATES, "weight_decay": 0.1, "loss_scale": 4.0, "use_nesterov": True},
+    ),
     "groups_no_centralization": (groups({"grad_centralization": False}, {}), dict),
     "lazy": (plain, lambda: {"use_lazy": True, "use_nesterov": True}),
     "all": (
@@ -153,7 +160,7 @@ def assert_same_bits(ours: dict[str, NDArray[Any]], theirs: dict[str, NDArray[An
 def test_float32(case: str, mode: str) -> None:
     layout, make = CASES[case]
     # nn.Adam has neither AMSGrad nor a scheduled decay for a Parameter without axes.
-    refused = make().get("use_amsgrad") or "dynamic_decay" in case
+    refused = make().get("use_amsgrad") or "dynamic_decay" in case or "every_key" in case
     shapes = [shape or (1,) for shape in SHAPES] if refused else SHAPES
     assert_same_bits(trained(Adam, layout, make(), shapes=shapes), trained(nn.Adam, layout, make(), shapes=shapes))
 
