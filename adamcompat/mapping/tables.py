@@ -890,7 +890,7 @@ MAPPING = Mapping(
             target="mindspore.nn.Adam",
             aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam"),
             former=(),
-            versions="MindSpore 2.0 to 2.10",
+            versions="MindSpore 2.7 to 2.10",
             protocol="call",
             methods=(
                 MethodFact(
