@@ -175,6 +175,7 @@ class Dialect:
     stages: tuple[str, ...]
     semantics: Semantics
     numerics: str
+    slot_names: dict[str, str]
     slots: tuple[tuple[Slot, ...], ...]
 
     @property

@@ -482,6 +482,7 @@ MAPPING = Mapping(
                 average_start="first_update",
             ),
             numerics="keras3",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="iteration"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -671,6 +672,11 @@ MAPPING = Mapping(
                 average_start="none",
             ),
             numerics="tf26",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="step", template="iter"),),
                 (Slot(role="first_moment", template="{parameter}/m"),),
@@ -813,6 +819,11 @@ MAPPING = Mapping(
                 average_start="none",
             ),
             numerics="tf1",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="beta1_power", template="beta1_power"),),
                 (Slot(role="beta2_power", template="beta2_power"),),
@@ -1056,6 +1067,7 @@ MAPPING = Mapping(
                 average_start="none",
             ),
             numerics="mindspore",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="global_step"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
