@@ -244,7 +244,7 @@ def literal(value: Any, indent: int = 0) -> str:
             return flat
         lines = "".join(f"{pad}{name}={literal(item, indent + 1)},\n" for name, item in fields)
         return f"{type(value).__name__}(\n{lines}{end})"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         lines = "".join(f"{pad}{literal(key)}: {literal(item, indent + 1)},\n" for key, item in value.items())
         return f"{{\n{lines}{end}}}"
     if isinstance(value, tuple):

@@ -510,6 +510,7 @@ MAPPING = Mapping(
                 power_start="none",
             ),
             numerics="keras3",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="iteration"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -719,6 +720,11 @@ MAPPING = Mapping(
                 power_start="none",
             ),
             numerics="tf26",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="step", template="iter"),),
                 (Slot(role="first_moment", template="{parameter}/m"),),
@@ -874,6 +880,11 @@ MAPPING = Mapping(
                 power_start="beta",
             ),
             numerics="tf1",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="beta1_power", template="beta1_power"),),
                 (Slot(role="beta2_power", template="beta2_power"),),
@@ -1139,6 +1150,7 @@ MAPPING = Mapping(
                 power_start="one",
             ),
             numerics="mindspore",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="global_step"),),
                 (Slot(role="learning_rate", template="learning_rate"),),

@@ -27,15 +27,13 @@ _TRACED = (
     "_update_model_variables_moving_average",
     "_overwrite_model_variables_with_average_value",
 )
-# Attributes that tracing turns into constants.
-_TRACED_ATTRIBUTES = (
-    "amsgrad",
-    "clipnorm",
-    "clipvalue",
-    "global_clipnorm",
-    "use_ema",
-    "ema_momentum",
-    "ema_overwrite_frequency",
+# Hyperparameters that tracing turns into constants: those that neither come in as tensors nor act before.
+_ACT_BEFORE = ("loss_scale", "decoupled_weight_decay", "accumulation_steps")
+_TRACED_ATTRIBUTES = tuple(
+    fact.name
+    for fact in MAPPING.dialects["keras3"].parameters
+    if MAPPING.canonical[fact.canonical].scope == "hyperparameter"
+    and fact.canonical not in (*update.Hyper._fields, *_ACT_BEFORE)
 )
 
 
