@@ -131,6 +131,7 @@ NEW_DIALECT = """
       nesterov: none
       schedule_start: 0
       average_start: none
+      power_start: none
     numerics: canonical
     slots:
       - {step: t}

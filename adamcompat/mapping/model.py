@@ -137,6 +137,7 @@ class Semantics:
     nesterov: str
     schedule_start: int
     average_start: str
+    power_start: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,16 @@ class Slot:
     def name_for(self, parameter: str) -> str:
         """The slot's name for one parameter."""
         return self.template.replace("{parameter}", parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """A fact that older versions of the original's framework do not share."""
+
+    fact: str
+    framework: str
+    below: str
+    was: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +187,11 @@ class Dialect:
     conflicts: tuple[Conflict, ...]
     errors: Errors
     stages: tuple[str, ...]
+    corrections: tuple[str, ...]
     semantics: Semantics
     numerics: str
     slots: tuple[tuple[Slot, ...], ...]
+    older: tuple[Older, ...]
 
     @property
     def accepted(self) -> tuple[ParameterFact, ...]:
@@ -233,6 +246,28 @@ class RateSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """How one framework calls a layer's weight, and what its axes mean."""
+
+    names: tuple[str, ...]
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A kind of layer: its weight in each framework."""
+
+    name: str
+    about: str
+    tensorflow: Weights
+    mindspore: Weights
+
+    def weights(self, framework: str) -> Weights:
+        """The weight as `framework` has it."""
+        return self.tensorflow if framework == "tensorflow" else self.mindspore
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """A class to generate."""
 
@@ -251,6 +286,7 @@ class Mapping:
     numerics: dict[str, Numerics]
     dialects: dict[str, Dialect]
     schedules: dict[str, RateSchedule]
+    layers: dict[str, Layer]
     adapters: tuple[Adapter, ...]
 
     def adapter(self, runtime: str, name: str) -> Adapter:

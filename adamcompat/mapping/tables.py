@@ -12,6 +12,7 @@ from adamcompat.mapping.model import (
     Dialect,
     Errors,
     Interval,
+    Layer,
     Mapping,
     MethodFact,
     Numerics,
@@ -21,6 +22,7 @@ from adamcompat.mapping.model import (
     RateSchedule,
     Semantics,
     Slot,
+    Weights,
 )
 
 MAPPING = Mapping(
@@ -248,7 +250,7 @@ MAPPING = Mapping(
             name="mindspore",
             about="As mindspore.nn.Adam on a CPU with FMA.",
             given="float32",
-            scalars="float32",
+            scalars="parameter",
             one_minus_beta="scalar",
             beta_power="product",
             multiply_add="fused_blocks",
@@ -496,6 +498,7 @@ MAPPING = Mapping(
                 "update",
                 "average",
             ),
+            corrections=("deduplicate",),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="decoupled",
@@ -504,6 +507,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="first_update",
+                power_start="none",
             ),
             numerics="keras3",
             slots=(
@@ -517,6 +521,7 @@ MAPPING = Mapping(
                 ),
                 (Slot(role="maximum_second_moment", template="{parameter}_velocity_hat"),),
             ),
+            older=(),
         ),
         "tf26": Dialect(
             name="tf26",
@@ -671,7 +676,7 @@ MAPPING = Mapping(
                     type="learning_rate",
                     default=None,
                     required=False,
-                    range=None,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
@@ -702,6 +707,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "clip_value", "clip_norm", "global_clip_norm", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -710,6 +716,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="none",
             ),
             numerics="tf26",
             slots=(
@@ -718,6 +725,7 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="{parameter}/v"),),
                 (Slot(role="maximum_second_moment", template="{parameter}/vhat"),),
             ),
+            older=(),
         ),
         "tf1": Dialect(
             name="tf1",
@@ -735,6 +743,7 @@ MAPPING = Mapping(
                         ArgumentFact(name="grads_and_vars", canonical="gradients"),
                         ArgumentFact(name="global_step", canonical=None),
                         ArgumentFact(name="name", canonical=None),
+                        ArgumentFact(name="skip_gradients_aggregation", canonical=None),
                     ),
                 ),
                 MethodFact(
@@ -853,6 +862,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -861,6 +871,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="beta",
             ),
             numerics="tf1",
             slots=(
@@ -871,6 +882,7 @@ MAPPING = Mapping(
                     Slot(role="second_moment", template="{parameter}/Adam_1"),
                 ),
             ),
+            older=(),
         ),
         "mindspore": Dialect(
             name="mindspore",
@@ -1115,6 +1127,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "l2_decay", "centralize", "unscale", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="l2",
@@ -1123,6 +1136,7 @@ MAPPING = Mapping(
                 nesterov="blend",
                 schedule_start=0,
                 average_start="none",
+                power_start="one",
             ),
             numerics="mindspore",
             slots=(
@@ -1135,6 +1149,7 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="moment2.{parameter}"),),
                 (Slot(role="maximum_second_moment", template="vhat.{parameter}"),),
             ),
+            older=(),
         ),
     },
     schedules={
@@ -1605,6 +1620,56 @@ MAPPING = Mapping(
             },
         ),
     },
+    layers={
+        "dense": Layer(
+            name="dense",
+            about="Fully connected layers; MindSpore keeps the transpose.",
+            tensorflow=Weights(names=("kernel",), axes=("i o",)),
+            mindspore=Weights(names=("weight",), axes=("o i",)),
+        ),
+        "conv": Layer(
+            name="conv",
+            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in both frameworks.",
+            tensorflow=Weights(names=("kernel", "pointwise_kernel"), axes=("w i o", "h w i o", "d h w i o")),
+            mindspore=Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+        ),
+        "depthwise": Layer(
+            name="depthwise",
+            about="Depthwise convolutions; in MindSpore a convolution with as many groups as channels.",
+            tensorflow=Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
+            mindspore=Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+        ),
+        "embedding": Layer(
+            name="embedding",
+            about="Tables of embeddings, the same in both.",
+            tensorflow=Weights(names=("embeddings",), axes=("v d",)),
+            mindspore=Weights(names=("embedding_table", "weight"), axes=("v d",)),
+        ),
+        "bias": Layer(
+            name="bias",
+            about="Biases.",
+            tensorflow=Weights(names=("bias",), axes=("n",)),
+            mindspore=Weights(names=("bias",), axes=("n",)),
+        ),
+        "scale": Layer(
+            name="scale",
+            about="Scales of normalizations.",
+            tensorflow=Weights(names=("gamma",), axes=("n",)),
+            mindspore=Weights(names=("gamma", "weight"), axes=("n",)),
+        ),
+        "shift": Layer(
+            name="shift",
+            about="Shifts of normalizations.",
+            tensorflow=Weights(names=("beta",), axes=("n",)),
+            mindspore=Weights(names=("beta", "bias"), axes=("n",)),
+        ),
+        "recurrent": Layer(
+            name="recurrent",
+            about="Recurrent layers, whose gates lie in another order.",
+            tensorflow=Weights(names=("recurrent_kernel",), axes=()),
+            mindspore=Weights(names=("weight_[ih]h_l*", "bias_[ih]h_l*"), axes=()),
+        ),
+    },
     adapters=(
         Adapter(
             name="TFStyleAdam",
@@ -1625,6 +1690,13 @@ MAPPING = Mapping(
             module="adamcompat.tensorflow",
             runtime="tensorflow",
             dialect="keras3",
+            borrows=(),
+        ),
+        Adapter(
+            name="MindSporeStyleAdam",
+            module="adamcompat.tensorflow",
+            runtime="tensorflow",
+            dialect="mindspore",
             borrows=(),
         ),
         Adapter(

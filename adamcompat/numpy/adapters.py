@@ -53,8 +53,8 @@ class TFStyleAdam(ApplyGradientsAdam):
             made. In [2, inf). Default: None.
         name: A label. Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
-            step) or of nothing. Old name of learning_rate. Default: None. TensorFlow 2.6's; honoured
-            with a UserWarning.
+            step) or of nothing. Old name of learning_rate. In [0, inf). Default: None. TensorFlow
+            2.6's; honoured with a UserWarning.
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under

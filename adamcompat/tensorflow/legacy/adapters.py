@@ -39,7 +39,7 @@ class Adam(LegacyAdam):
         global_clipnorm: All gradients together are scaled down to at most this L2 norm. In (0, inf).
             Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
-            step) or of nothing. Old name of learning_rate. Default: None.
+            step) or of nothing. Old name of learning_rate. In [0, inf). Default: None.
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0.
 
