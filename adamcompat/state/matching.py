@@ -146,6 +146,9 @@ class _Matcher:
         self.kinds = {name: naming.layers_of(name, source_convention) for name in source}
         self.target_kinds = {name: naming.layers_of(name, target_convention) for name in target}
         self.parts = {name: naming.split(name) for name in (*source, *target)}
+        one, other = naming.numbered(source), naming.numbered(target)
+        # Parts of names that mean the same on either side: those that no count of layers can have shifted.
+        self.steady = {part for common, parts in one.items() if other.get(common) == parts for part in parts}
         self.chosen: dict[str, tuple[str, str]] = {}
         self._check_layout()
 
@@ -257,7 +260,8 @@ class _Matcher:
 
     def _by_name(self) -> None:
         for name in self.left:
-            if name in self.free and naming.is_name(name):
+            module, weight = self.parts[name]
+            if name in self.free and naming.is_name(name) and self.steady.issuperset(module or (weight,)):
                 self.chosen[name] = name, "name"
         left, free = self.left, self.free
         partners = {name: [partner for partner in free if self._correspond(name, partner)] for name in left}
@@ -275,7 +279,7 @@ class _Matcher:
         """Whether two names stand for the same weight of a layer of the same name."""
         (module, weight), (other_module, other_weight) = self.parts[name], self.parts[partner]
         depth = min(len(module), len(other_module))
-        if not depth or module[-depth:] != other_module[-depth:]:
+        if not depth or module[-depth:] != other_module[-depth:] or not self.steady.issuperset(module[-depth:]):
             return False
         known = bool(self.kinds[name] & self.target_kinds[partner])
         return known or (weight == other_weight and self._compatible(name, partner))

@@ -67,6 +67,27 @@ def test_layers_of_one_name_belong_together() -> None:
     }
 
 
+def test_numbers_that_were_counted_on_say_nothing() -> None:
+    """The second model of a process has dense_1 where the first has dense."""
+    source = {"dense_1/kernel": (4, 4), "dense_2/kernel": (4, 4)}
+    for target in (
+        {"dense/kernel": (4, 4), "dense_1/kernel": (4, 4)},
+        {"dense.weight": (4, 4), "dense_1.weight": (4, 4)},
+        {"net.dense_2.weight": (4, 4), "net.dense_3.weight": (4, 4)},
+    ):
+        with pytest.raises(StateError, match="leave open"):
+            match(source, target)
+        assert [pair.target for pair in match(source, target, rename="order").pairs] == list(target)
+    assert pairs(match(source, {"dense_2.weight": (4, 4), "dense_1.weight": (4, 4)})) == {
+        "dense_1/kernel": "dense_1.weight",
+        "dense_2/kernel": "dense_2.weight",
+    }
+    with pytest.raises(StateError, match="leave open"):
+        match({"0.weight": (4, 4), "2.weight": (4, 4)}, {"1.weight": (4, 4), "2.weight": (4, 4)})
+    with pytest.raises(StateError, match="leave open"):
+        match({"variable_1": (4,), "variable_2": (4,)}, {"variable": (4,), "variable_1": (4,)})
+
+
 def test_what_is_open_is_an_error_with_the_candidates() -> None:
     with pytest.raises(StateError) as caught:
         match({"a/kernel": (4, 4), "b/kernel": (4, 4)}, {"x.weight": (4, 4), "y.weight": (4, 4)})
@@ -230,11 +251,11 @@ def true_transforms(kind: str, draw: Any) -> list[Transform]:
 @given(st.data())
 def test_a_match_is_right_or_refused(data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=4))
-    style = data.draw(st.sampled_from(["same layers", "other layers", "no names", "one side without"]))
+    style = data.draw(st.sampled_from(["same layers", "other layers", "counted on", "no names", "one side without"]))
     known = data.draw(st.booleans())
     truth: dict[str, tuple[str, Transform]] = {}
     for number, kind in enumerate(kinds):
-        other = number if style == "same layers" else 100 - number
+        other = {"same layers": number, "counted on": number + 1}.get(style, 100 - number)
         for part, transform in enumerate(true_transforms(kind, data.draw)):
             weight, ms_weight = (side[part] for side in KINDS[kind])
             source, target = f"net/layer{number}/{weight}", f"layer{other}.{ms_weight}"
