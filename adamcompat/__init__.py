@@ -1,6 +1,6 @@
 """One Adam under both calling conventions.
 
-The classes are loaded when they are first used, so that importing this package costs nothing but
+The names are loaded when they are first used, so that importing this package costs nothing but
 NumPy, and so that a broken generated file cannot keep the generator from running.
 """
 
@@ -10,20 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adamcompat.comparison import compare as compare
     from adamcompat.installation import install as install
     from adamcompat.installation import installed as installed
     from adamcompat.installation import uninstall as uninstall
     from adamcompat.numpy import *  # noqa: F403
+    from adamcompat.translation import *  # noqa: F403
 
 __version__ = "0.1.0"
 
 # Where the names of this level are that belong to no runtime.
 _ELSEWHERE = {
-    "install": "adamcompat.installation",
-    "installed": "adamcompat.installation",
-    "uninstall": "adamcompat.installation",
-    "load_ipython_extension": "adamcompat.installation.ipython",
-    "unload_ipython_extension": "adamcompat.installation.ipython",
+    name: module
+    for module, names in {
+        "adamcompat.comparison": ("compare",),
+        "adamcompat.installation": ("install", "installed", "uninstall"),
+        "adamcompat.installation.ipython": ("load_ipython_extension", "unload_ipython_extension"),
+        "adamcompat.translation": ("Translation", "TranslationError", "translate"),
+    }.items()
+    for name in names
 }
 
 

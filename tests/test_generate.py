@@ -104,6 +104,7 @@ NEW_DIALECT = """
         role: step
         arguments:
           - {name: gradients, canonical: gradients}
+    rates: [list, callable]
     kwargs: false
     parameters:
       - {name: params, canonical: parameters, type: parameters, absent: refuse}
@@ -130,6 +131,7 @@ NEW_DIALECT = """
       nesterov: none
       schedule_start: 0
       average_start: none
+      power_start: none
     numerics: canonical
     slots:
       - {step: t}

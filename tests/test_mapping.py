@@ -61,6 +61,10 @@ MISTAKES = {
                                 "    kwargs: false\n    parameters:\n      - {name: params", None, "takes no **kwargs"),
     "alias of nothing": ("alias_of: learning_rate", "alias_of: rate", None, "an alias of 'rate'"),
     "adapter of no dialect": ("    dialect: keras3\n", "    dialect: keras4\n", 0, "'keras4' is not one of"),
+    "schedule of no dialect": ("      tf1:\n        target: tf.compat", "      tf9:\n        target: tf.compat", None,
+                               "the dialect 'tf9' is not defined"),
+    "unknown role": ("role: initial}", "role: first}", 0, "'first' is not one of initial, final"),
+    "unknown rates": ("rates: [callable]", "rates: [tensor]", 0, "'tensor' is not one of list, schedule"),
     "not YAML": ("canonical:\n", "canonical: [\n", None, "mapping.yaml:"),
 }  # fmt: skip
 

@@ -12,12 +12,17 @@ from adamcompat.mapping.model import (
     Dialect,
     Errors,
     Interval,
+    Layer,
     Mapping,
     MethodFact,
     Numerics,
     ParameterFact,
+    RateArgument,
+    RateClass,
+    RateSchedule,
     Semantics,
     Slot,
+    Weights,
 )
 
 MAPPING = Mapping(
@@ -245,7 +250,7 @@ MAPPING = Mapping(
             name="mindspore",
             about="As mindspore.nn.Adam on a CPU with FMA.",
             given="float32",
-            scalars="float32",
+            scalars="parameter",
             one_minus_beta="scalar",
             beta_power="product",
             multiply_add="fused_blocks",
@@ -259,7 +264,12 @@ MAPPING = Mapping(
             name="keras3",
             title="Keras 3",
             target="keras.optimizers.Adam",
-            aliases=("tf.keras.optimizers.Adam", "tensorflow.keras.optimizers.Adam"),
+            aliases=(
+                "tf.keras.optimizers.Adam",
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+            ),
+            former=(),
             versions="TensorFlow 2.16 to 2.21",
             protocol="apply_gradients",
             methods=(
@@ -277,6 +287,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -289,6 +300,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -300,6 +312,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -311,6 +324,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -322,6 +336,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -333,6 +348,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -344,6 +360,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -355,6 +372,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -366,6 +384,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -377,6 +396,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -388,6 +408,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -399,6 +420,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -410,6 +432,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -421,6 +444,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -432,6 +456,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -443,6 +468,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -472,6 +498,7 @@ MAPPING = Mapping(
                 "update",
                 "average",
             ),
+            corrections=("deduplicate",),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="decoupled",
@@ -480,6 +507,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="first_update",
+                power_start="none",
             ),
             numerics="keras3",
             slots=(
@@ -493,12 +521,18 @@ MAPPING = Mapping(
                 ),
                 (Slot(role="maximum_second_moment", template="{parameter}_velocity_hat"),),
             ),
+            older=(),
         ),
         "tf26": Dialect(
             name="tf26",
             title="TensorFlow 2.6",
             target="tf.keras.optimizers.legacy.Adam",
-            aliases=("tf_keras.optimizers.legacy.Adam",),
+            aliases=("tf_keras.optimizers.legacy.Adam", "keras.optimizers.legacy.Adam"),
+            former=(
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+                "keras.optimizers.Adam",
+            ),
             versions="tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11",
             protocol="apply_gradients",
             methods=(
@@ -523,6 +557,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -535,6 +570,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -546,6 +582,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -557,6 +594,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -568,6 +606,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=True,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -579,6 +618,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -590,6 +630,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -603,6 +644,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -614,6 +656,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -625,6 +668,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -632,10 +676,11 @@ MAPPING = Mapping(
                     type="learning_rate",
                     default=None,
                     required=False,
-                    range=None,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="decay",
@@ -647,6 +692,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Not a weight decay.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(),
@@ -661,6 +707,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "clip_value", "clip_norm", "global_clip_norm", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -669,6 +716,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="none",
             ),
             numerics="tf26",
             slots=(
@@ -677,12 +725,14 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="{parameter}/v"),),
                 (Slot(role="maximum_second_moment", template="{parameter}/vhat"),),
             ),
+            older=(),
         ),
         "tf1": Dialect(
             name="tf1",
             title="TensorFlow 1",
             target="tf.compat.v1.train.AdamOptimizer",
-            aliases=("tensorflow.compat.v1.train.AdamOptimizer",),
+            aliases=("tensorflow.compat.v1.train.AdamOptimizer", "tensorflow.train.AdamOptimizer"),
+            former=(),
             versions="TensorFlow 1.x; tf.compat.v1 of every TensorFlow 2",
             protocol="apply_gradients",
             methods=(
@@ -693,6 +743,7 @@ MAPPING = Mapping(
                         ArgumentFact(name="grads_and_vars", canonical="gradients"),
                         ArgumentFact(name="global_step", canonical=None),
                         ArgumentFact(name="name", canonical=None),
+                        ArgumentFact(name="skip_gradients_aggregation", canonical=None),
                     ),
                 ),
                 MethodFact(
@@ -710,6 +761,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("callable",),
             kwargs=False,
             parameters=(
                 ParameterFact(
@@ -722,6 +774,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -733,6 +786,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -744,6 +798,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -755,6 +810,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -766,6 +822,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -777,6 +834,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_own_namescope_for_non_slot_vars",
@@ -788,6 +846,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="Newer TensorFlow only.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -803,6 +862,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -811,6 +871,7 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="beta",
             ),
             numerics="tf1",
             slots=(
@@ -821,12 +882,14 @@ MAPPING = Mapping(
                     Slot(role="second_moment", template="{parameter}/Adam_1"),
                 ),
             ),
+            older=(),
         ),
         "mindspore": Dialect(
             name="mindspore",
             title="MindSpore",
             target="mindspore.nn.Adam",
-            aliases=("ms.nn.Adam", "nn.Adam"),
+            aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam"),
+            former=(),
             versions="MindSpore 2.0 to 2.10",
             protocol="call",
             methods=(
@@ -836,6 +899,7 @@ MAPPING = Mapping(
                     arguments=(ArgumentFact(name="gradients", canonical="gradients"),),
                 ),
             ),
+            rates=("list", "schedule"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -848,6 +912,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -859,6 +924,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -870,6 +936,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -881,6 +948,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="eps",
@@ -892,6 +960,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -903,6 +972,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_nesterov",
@@ -914,6 +984,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -925,6 +996,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale",
@@ -936,6 +1008,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_amsgrad",
@@ -947,6 +1020,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -960,6 +1034,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_offload",
@@ -971,6 +1046,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(
@@ -984,6 +1060,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -995,6 +1072,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1006,6 +1084,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="grad_centralization",
@@ -1017,6 +1096,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1028,6 +1108,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             conflicts=(
@@ -1046,6 +1127,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "l2_decay", "centralize", "unscale", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="l2",
@@ -1054,6 +1136,7 @@ MAPPING = Mapping(
                 nesterov="blend",
                 schedule_start=0,
                 average_start="none",
+                power_start="one",
             ),
             numerics="mindspore",
             slots=(
@@ -1066,6 +1149,525 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="moment2.{parameter}"),),
                 (Slot(role="maximum_second_moment", template="vhat.{parameter}"),),
             ),
+            older=(),
+        ),
+    },
+    schedules={
+        "inverse_time": RateSchedule(
+            name="inverse_time",
+            about="initial / (1 + rate * step / steps)",
+            canonical="inverse_time_decay",
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.inverse_time_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.InverseDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "exponential": RateSchedule(
+            name="exponential",
+            about="initial * rate^(step / steps)",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.exponential_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.ExponentialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "polynomial": RateSchedule(
+            name="polynomial",
+            about="(initial - final) * (1 - step / steps)^power + final",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.polynomial_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.PolynomialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="update_decay_steps",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+    },
+    layers={
+        "dense": Layer(
+            name="dense",
+            about="Fully connected layers; MindSpore keeps the transpose.",
+            tensorflow=Weights(names=("kernel",), axes=("i o",)),
+            mindspore=Weights(names=("weight",), axes=("o i",)),
+        ),
+        "conv": Layer(
+            name="conv",
+            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in both frameworks.",
+            tensorflow=Weights(names=("kernel", "pointwise_kernel"), axes=("w i o", "h w i o", "d h w i o")),
+            mindspore=Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+        ),
+        "depthwise": Layer(
+            name="depthwise",
+            about="Depthwise convolutions; in MindSpore a convolution with as many groups as channels.",
+            tensorflow=Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
+            mindspore=Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+        ),
+        "embedding": Layer(
+            name="embedding",
+            about="Tables of embeddings, the same in both.",
+            tensorflow=Weights(names=("embeddings",), axes=("v d",)),
+            mindspore=Weights(names=("embedding_table", "weight"), axes=("v d",)),
+        ),
+        "bias": Layer(
+            name="bias",
+            about="Biases.",
+            tensorflow=Weights(names=("bias",), axes=("n",)),
+            mindspore=Weights(names=("bias",), axes=("n",)),
+        ),
+        "scale": Layer(
+            name="scale",
+            about="Scales of normalizations.",
+            tensorflow=Weights(names=("gamma",), axes=("n",)),
+            mindspore=Weights(names=("gamma", "weight"), axes=("n",)),
+        ),
+        "shift": Layer(
+            name="shift",
+            about="Shifts of normalizations.",
+            tensorflow=Weights(names=("beta",), axes=("n",)),
+            mindspore=Weights(names=("beta", "bias"), axes=("n",)),
+        ),
+        "recurrent": Layer(
+            name="recurrent",
+            about="Recurrent layers, whose gates lie in another order.",
+            tensorflow=Weights(names=("recurrent_kernel",), axes=()),
+            mindspore=Weights(names=("weight_[ih]h_l*", "bias_[ih]h_l*"), axes=()),
         ),
     },
     adapters=(
@@ -1088,6 +1690,13 @@ MAPPING = Mapping(
             module="adamcompat.tensorflow",
             runtime="tensorflow",
             dialect="keras3",
+            borrows=(),
+        ),
+        Adapter(
+            name="MindSporeStyleAdam",
+            module="adamcompat.tensorflow",
+            runtime="tensorflow",
+            dialect="mindspore",
             borrows=(),
         ),
         Adapter(

@@ -17,7 +17,7 @@ __all__ = [
 class Adam(CallAdam):
     """Adam as MindSpore calls it, on MindSpore's Parameters, which are updated in place.
 
-    The call is that of mindspore.nn.Adam (MindSpore 2.0 to 2.10).
+    The call is that of mindspore.nn.Adam (MindSpore 2.0 to 2.10)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)

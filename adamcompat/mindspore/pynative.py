@@ -110,7 +110,7 @@ class PyNativeStep:
         step = view(o.global_step.data_ptr(), 1, np.int32)
         numbers = layout.sources.at(int(step[0]) + self._dialect.semantics.schedule_start)
         powers = [view(power.data_ptr(), 1, np.float32) for power in (o.beta1_power, o.beta2_power)]
-        advanced = kernel.advance_powers(*layout.betas, (powers[0][0], powers[1][0]), np.dtype(np.float32))
+        advanced = kernel.advance_powers(*layout.betas, (powers[0][0], powers[1][0]))
         prepared = not (plain and layout.simple)
         by_operator: list[int] = []
         if prepared:

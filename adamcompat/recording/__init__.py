@@ -1,0 +1,1 @@
+"""Recordings of real training: what gradients an optimizer was given, and what it made of them."""
