@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 from mindspore import Tensor
-from mindspore.graph.api import _pynative_executor
 from numpy.typing import NDArray
+
+try:
+    from mindspore.graph.api import _pynative_executor
+except ModuleNotFoundError:  # where it was before MindSpore 2.10
+    from mindspore.common.api import _pynative_executor
 
 # The method behind Tensor.data_ptr, which only calls it; four columns of addresses a step make that show.
 _data_ptr = getattr(Tensor, "_data_ptr", Tensor.data_ptr)
