@@ -45,7 +45,9 @@ def test_committed_files_are_up_to_date(copy: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["adamcompat/mapping/tables.py", "adamcompat/numpy/adapters.py", "README.md", "docs/mapping.md"])
+@pytest.mark.parametrize(
+    "name", ["adamcompat/mapping/tables.py", "adamcompat/numpy/adapters.py", "README.md", "docs/mapping.md"]
+)
 def test_a_stale_file_fails_and_names_the_command(copy: Path, name: str) -> None:
     edit(copy / name, "`epsilon`" if name.endswith(".md") else "epsilon", "epsilom")
     # A generated module that does not even parse must not keep the generator from mending it.
