@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -143,7 +142,9 @@ POWER_DTYPE = np.dtype(np.float32)
 def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple[Any, Any]:
     """Multiply running products of the betas once more."""
     real = POWER_DTYPE.type
-    return real(powers[0]) * real(beta1), real(powers[1]) * real(beta2)
+    # They underflow in the end, which is no error even under a user's numpy.seterr(all="raise").
+    with np.errstate(all="ignore"):
+        return real(powers[0]) * real(beta1), real(powers[1]) * real(beta2)
 
 
 def step_size(learning_rate: Value, power1: Value, power2: Value, one: Value, sqrt: Callable[[Value], Value]) -> Value:
@@ -190,7 +191,7 @@ def coefficients(
         value if numerics.given == "float64" else float(np.float32(value)) for value in (learning_rate, beta1, beta2)
     )
     epsilon = float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
-    with nullcontext() if exact else np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         if powers is not None:
             power1, power2 = real(powers[0]), real(powers[1])
         else:

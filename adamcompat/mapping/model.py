@@ -85,6 +85,7 @@ class ParameterFact:
     absent: str
     note: str
     alias_of: str | None
+    zero_is_default: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class Semantics:
     nesterov: str
     schedule_start: int
     average_start: str
+    power_start: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +175,11 @@ class Dialect:
     title: str
     target: str
     aliases: tuple[str, ...]
+    former: tuple[str, ...]
     versions: str
     protocol: str
     methods: tuple[MethodFact, ...]
+    rates: tuple[str, ...]
     kwargs: bool
     parameters: tuple[ParameterFact, ...]
     keywords: tuple[ParameterFact, ...]
@@ -186,6 +190,7 @@ class Dialect:
     corrections: tuple[str, ...]
     semantics: Semantics
     numerics: str
+    slot_names: dict[str, str]
     slots: tuple[tuple[Slot, ...], ...]
     older: tuple[Older, ...]
 
@@ -206,6 +211,62 @@ class Dialect:
         """The first method with that role, or None."""
         return next((method for method in self.methods if method.role == role), None)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every dotted name of the class, the preferred one first."""
+        return (self.target, *self.aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class RateArgument:
+    """One argument of a learning-rate schedule; `role` is what it means under any name."""
+
+    name: str
+    role: str
+    default: Default
+    required: bool
+    fill: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RateClass:
+    """A class or function of one dialect that computes a schedule."""
+
+    target: str
+    arguments: tuple[RateArgument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RateSchedule:
+    """A learning rate that follows a formula, and who computes it."""
+
+    name: str
+    about: str
+    canonical: str | None
+    classes: dict[str, RateClass]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How one framework calls a layer's weight, and what its axes mean."""
+
+    names: tuple[str, ...]
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A kind of layer: its weight in each framework."""
+
+    name: str
+    about: str
+    tensorflow: Weights
+    mindspore: Weights
+
+    def weights(self, framework: str) -> Weights:
+        """The weight as `framework` has it."""
+        return self.tensorflow if framework == "tensorflow" else self.mindspore
+
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
@@ -225,6 +286,8 @@ class Mapping:
     canonical: dict[str, Canonical]
     numerics: dict[str, Numerics]
     dialects: dict[str, Dialect]
+    schedules: dict[str, RateSchedule]
+    layers: dict[str, Layer]
     adapters: tuple[Adapter, ...]
 
     def adapter(self, runtime: str, name: str) -> Adapter:

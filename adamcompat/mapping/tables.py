@@ -12,13 +12,18 @@ from adamcompat.mapping.model import (
     Dialect,
     Errors,
     Interval,
+    Layer,
     Mapping,
     MethodFact,
     Numerics,
     Older,
     ParameterFact,
+    RateArgument,
+    RateClass,
+    RateSchedule,
     Semantics,
     Slot,
+    Weights,
 )
 
 MAPPING = Mapping(
@@ -260,7 +265,12 @@ MAPPING = Mapping(
             name="keras3",
             title="Keras 3",
             target="keras.optimizers.Adam",
-            aliases=("tf.keras.optimizers.Adam", "tensorflow.keras.optimizers.Adam"),
+            aliases=(
+                "tf.keras.optimizers.Adam",
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+            ),
+            former=(),
             versions="TensorFlow 2.16 to 2.21",
             protocol="apply_gradients",
             methods=(
@@ -278,6 +288,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -290,6 +301,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -301,6 +313,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -312,6 +325,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -323,6 +337,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -334,6 +349,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -345,6 +361,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -356,6 +373,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -367,6 +385,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -378,6 +397,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -389,6 +409,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -400,6 +421,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -411,6 +433,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -422,6 +445,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -433,6 +457,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -444,6 +469,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -482,8 +508,10 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="first_update",
+                power_start="none",
             ),
             numerics="keras3",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="iteration"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -516,7 +544,12 @@ MAPPING = Mapping(
             name="tf26",
             title="TensorFlow 2.6",
             target="tf.keras.optimizers.legacy.Adam",
-            aliases=("tf_keras.optimizers.legacy.Adam",),
+            aliases=("tf_keras.optimizers.legacy.Adam", "keras.optimizers.legacy.Adam"),
+            former=(
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+                "keras.optimizers.Adam",
+            ),
             versions="tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11",
             protocol="apply_gradients",
             methods=(
@@ -541,6 +574,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -553,6 +587,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -564,6 +599,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -575,6 +611,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -586,6 +623,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=True,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -597,6 +635,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -608,6 +647,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -621,6 +661,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -632,6 +673,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -643,6 +685,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -654,6 +697,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="decay",
@@ -665,6 +709,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Not a weight decay.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(),
@@ -688,8 +733,14 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="none",
             ),
             numerics="tf26",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="step", template="iter"),),
                 (Slot(role="first_moment", template="{parameter}/m"),),
@@ -702,7 +753,8 @@ MAPPING = Mapping(
             name="tf1",
             title="TensorFlow 1",
             target="tf.compat.v1.train.AdamOptimizer",
-            aliases=("tensorflow.compat.v1.train.AdamOptimizer",),
+            aliases=("tensorflow.compat.v1.train.AdamOptimizer", "tensorflow.train.AdamOptimizer"),
+            former=(),
             versions="TensorFlow 1.x; tf.compat.v1 of every TensorFlow 2",
             protocol="apply_gradients",
             methods=(
@@ -731,6 +783,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("callable",),
             kwargs=False,
             parameters=(
                 ParameterFact(
@@ -743,6 +796,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -754,6 +808,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -765,6 +820,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -776,6 +832,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -787,6 +844,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -798,6 +856,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_own_namescope_for_non_slot_vars",
@@ -809,6 +868,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="Newer TensorFlow only.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -833,8 +893,14 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="beta",
             ),
             numerics="tf1",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="beta1_power", template="beta1_power"),),
                 (Slot(role="beta2_power", template="beta2_power"),),
@@ -856,8 +922,9 @@ MAPPING = Mapping(
             name="mindspore",
             title="MindSpore",
             target="mindspore.nn.Adam",
-            aliases=("ms.nn.Adam", "nn.Adam"),
-            versions="MindSpore 2.0 to 2.10",
+            aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam"),
+            former=(),
+            versions="MindSpore 2.7 to 2.10",
             protocol="call",
             methods=(
                 MethodFact(
@@ -866,6 +933,7 @@ MAPPING = Mapping(
                     arguments=(ArgumentFact(name="gradients", canonical="gradients"),),
                 ),
             ),
+            rates=("list", "schedule"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -878,6 +946,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -889,6 +958,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -900,6 +970,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -911,6 +982,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="eps",
@@ -922,6 +994,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -933,6 +1006,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_nesterov",
@@ -944,6 +1018,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -955,6 +1030,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale",
@@ -966,6 +1042,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_amsgrad",
@@ -977,6 +1054,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -990,6 +1068,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_offload",
@@ -1001,6 +1080,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(
@@ -1014,6 +1094,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -1025,6 +1106,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1036,6 +1118,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="grad_centralization",
@@ -1047,6 +1130,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1058,6 +1142,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             conflicts=(
@@ -1085,8 +1170,10 @@ MAPPING = Mapping(
                 nesterov="blend",
                 schedule_start=0,
                 average_start="none",
+                power_start="one",
             ),
             numerics="mindspore",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="global_step"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -1098,6 +1185,524 @@ MAPPING = Mapping(
                 (Slot(role="maximum_second_moment", template="vhat.{parameter}"),),
             ),
             older=(),
+        ),
+    },
+    schedules={
+        "inverse_time": RateSchedule(
+            name="inverse_time",
+            about="initial / (1 + rate * step / steps)",
+            canonical="inverse_time_decay",
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.inverse_time_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.InverseDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "exponential": RateSchedule(
+            name="exponential",
+            about="initial * rate^(step / steps)",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.exponential_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.ExponentialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "polynomial": RateSchedule(
+            name="polynomial",
+            about="(initial - final) * (1 - step / steps)^power + final",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.polynomial_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.PolynomialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="update_decay_steps",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+    },
+    layers={
+        "dense": Layer(
+            name="dense",
+            about="Fully connected layers; MindSpore keeps the transpose.",
+            tensorflow=Weights(names=("kernel",), axes=("i o",)),
+            mindspore=Weights(names=("weight",), axes=("o i",)),
+        ),
+        "conv": Layer(
+            name="conv",
+            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in both frameworks.",
+            tensorflow=Weights(names=("kernel", "pointwise_kernel"), axes=("w i o", "h w i o", "d h w i o")),
+            mindspore=Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+        ),
+        "depthwise": Layer(
+            name="depthwise",
+            about="Depthwise convolutions; in MindSpore a convolution with as many groups as channels.",
+            tensorflow=Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
+            mindspore=Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+        ),
+        "embedding": Layer(
+            name="embedding",
+            about="Tables of embeddings, the same in both.",
+            tensorflow=Weights(names=("embeddings",), axes=("v d",)),
+            mindspore=Weights(names=("embedding_table", "weight"), axes=("v d",)),
+        ),
+        "bias": Layer(
+            name="bias",
+            about="Biases.",
+            tensorflow=Weights(names=("bias",), axes=("n",)),
+            mindspore=Weights(names=("bias",), axes=("n",)),
+        ),
+        "scale": Layer(
+            name="scale",
+            about="Scales of normalizations.",
+            tensorflow=Weights(names=("gamma",), axes=("n",)),
+            mindspore=Weights(names=("gamma", "weight"), axes=("n",)),
+        ),
+        "shift": Layer(
+            name="shift",
+            about="Shifts of normalizations.",
+            tensorflow=Weights(names=("beta",), axes=("n",)),
+            mindspore=Weights(names=("beta", "bias"), axes=("n",)),
+        ),
+        "recurrent": Layer(
+            name="recurrent",
+            about="Recurrent layers, whose gates lie in another order.",
+            tensorflow=Weights(names=("recurrent_kernel",), axes=()),
+            mindspore=Weights(names=("weight_[ih]h_l*", "bias_[ih]h_l*"), axes=()),
         ),
     },
     adapters=(
@@ -1120,6 +1725,13 @@ MAPPING = Mapping(
             module="adamcompat.tensorflow",
             runtime="tensorflow",
             dialect="keras3",
+            borrows=(),
+        ),
+        Adapter(
+            name="MindSporeStyleAdam",
+            module="adamcompat.tensorflow",
+            runtime="tensorflow",
+            dialect="mindspore",
             borrows=(),
         ),
         Adapter(

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import adamcompat.kernel as kernel
+from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
-from adamcompat.numpy.slots import Group, Kind
+from adamcompat.numpy.slots import Kind
 from adamcompat.schedules import Schedule
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -13,10 +14,16 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import check, dialect_of, refuse_no_gradients, refuse_session
 
-# What tf_keras's own configuration holds besides Keras 3's parameters.
-_OWN = ("is_legacy_optimizer", "jit_compile", "adaptive_epsilon")
-# Parameters of Keras 3 that tf_keras does not have.
-_ABSENT = ("loss_scale_factor", "gradient_accumulation_steps")
+_SIGNATURE = {
+    name: parameter
+    for name, parameter in inspect.signature(tf_keras.optimizers.Adam).parameters.items()
+    if parameter.kind is not parameter.VAR_KEYWORD
+}
+_NAMES = [fact.name for fact in MAPPING.dialects["keras3"].parameters]
+# Parameters of Keras 3 that the installed tf_keras does not have, and what a configuration of tf_keras holds
+# besides Keras 3's: its own parameters, and the mark by which it tells its optimizers apart when it loads one.
+_ABSENT = [name for name in _NAMES if name not in _SIGNATURE]
+_OWN = ["is_legacy_optimizer", *(name for name in _SIGNATURE if name not in _NAMES)]
 
 
 class Keras2Adam(tf_keras.optimizers.Adam):  # type: ignore[misc]
@@ -38,7 +45,7 @@ class Keras2Adam(tf_keras.optimizers.Adam):  # type: ignore[misc]
                     f"leave it out, or unset TF_USE_LEGACY_KERAS"
                 )
         if arguments["name"] is None:
-            arguments["name"] = MAPPING.dialects["tf26"].named("name").default  # type: ignore[union-attr]
+            arguments["name"] = _SIGNATURE["name"].default
         if own.get("adaptive_epsilon"):
             raise ValueError("adaptive_epsilon=True is another update; use tf_keras.optimizers.Adam for it")
         super().__init__(**arguments, **own)

@@ -27,15 +27,13 @@ _TRACED = (
     "_update_model_variables_moving_average",
     "_overwrite_model_variables_with_average_value",
 )
-# Attributes that tracing turns into constants.
-_TRACED_ATTRIBUTES = (
-    "amsgrad",
-    "clipnorm",
-    "clipvalue",
-    "global_clipnorm",
-    "use_ema",
-    "ema_momentum",
-    "ema_overwrite_frequency",
+# Hyperparameters that tracing turns into constants: those that neither come in as tensors nor act before.
+_ACT_BEFORE = ("loss_scale", "decoupled_weight_decay", "accumulation_steps")
+_TRACED_ATTRIBUTES = tuple(
+    fact.name
+    for fact in MAPPING.dialects["keras3"].parameters
+    if MAPPING.canonical[fact.canonical].scope == "hyperparameter"
+    and fact.canonical not in (*update.Hyper._fields, *_ACT_BEFORE)
 )
 
 
@@ -215,6 +213,18 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
                     factors[kind] = tf.cast(self.weight_decay, kind), tf.cast(_raw(learning_rate), kind)
                 variable.assign(update.decoupled_decay(variable, *factors[kind]))
 
+    def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
+        """Keras's; inside XLA with the roundings that it has outside."""
+        if not (_ON_TENSORFLOW and self.use_ema and update.inside_xla()) or tf.distribute.has_strategy():
+            super()._update_model_variables_moving_average(trainable_variables)
+            return
+        later = _raw(self.iterations) != 0
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            if average is not None:
+                raw, old = _raw(variable), _raw(average)
+                momentum = tf.cast(later, raw.dtype) * self.ema_momentum
+                old.assign(update.moving_average(old, raw, momentum, _raw(self._iterations)))
+
     def _rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
         rows = []
         for gradient, variable in zip(gradients, variables, strict=True):
@@ -357,7 +367,8 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
             of_hyper = update.Hyper(*(tf.TensorSpec(value.shape, value.dtype) for value in hyper))
             run = tf.function(body, autograph=False).get_concrete_function(specs, of_hyper)
             traced.functions[key] = run
-        return lambda: run(tensors, hyper)
+        # What a call does besides checking the types of hundreds of tensors once more.
+        return lambda: run._call_flat([*tensors, *hyper], run.captured_inputs)
 
 
 def _is_moment(name: Any) -> bool:

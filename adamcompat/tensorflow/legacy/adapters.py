@@ -17,7 +17,7 @@ __all__ = [
 class Adam(LegacyAdam):
     """Adam as TensorFlow 2.6 calls it, on TensorFlow variables, which are updated in place.
 
-    The call is that of tf.keras.optimizers.legacy.Adam (tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11).
+    The call is that of tf.keras.optimizers.legacy.Adam (tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)

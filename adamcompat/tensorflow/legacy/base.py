@@ -10,7 +10,10 @@ import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, is_tensor, refuse_no_gradients
+from adamcompat.tensorflow.arguments import check, is_tensor, moments_of, refuse_no_gradients
+
+_DIALECT = MAPPING.dialects["tf26"]
+_SLOTS = moments_of(_DIALECT)
 
 
 class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
@@ -86,9 +89,9 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         hyper = update.Hyper(
             self._decayed_lr(kind), self._get_hyper("beta_1", kind), self._get_hyper("beta_2", kind), self.epsilon
         )
-        m, v = (self.get_slot(variable, name) for name in ("m", "v"))
-        row = update.Row(variable, gradient, m, v, self.get_slot(variable, "vhat") if self.amsgrad else None)
-        numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
+        m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
+        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.amsgrad else None)
+        numerics = MAPPING.numerics[_DIALECT.numerics]
         values = update.scalars(numerics, hyper, self.iterations + 1, kind)
         return tf.group(*update.update_one(row, values))
 
