@@ -78,3 +78,70 @@ def test_same_bits_as_tf_keras() -> None:
     assert "unset TF_USE_LEGACY_KERAS" in lines[0] and "unset TF_USE_LEGACY_KERAS" in lines[1]
     assert "here it is 'beta_1'" in lines[2]
     assert lines[3] == "True 0.5"
+
+
+COPIES = """
+import copy, pickle
+import numpy as np, tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam
+def after(kind, duplicate, **options):
+    variables = [tf.Variable([1.0, 2.0], name="kernel"), tf.Variable([3.0], name="bias"), tf.Variable([4.0])]
+    optimizer = kind(**{"learning_rate": 0.1, **options})
+    if "weight_decay" in options:
+        optimizer.exclude_from_weight_decay(var_list=[variables[2]], var_names=["bias"])
+    def step(optimizer, variables, count):
+        optimizer.apply_gradients([(tf.fill(v.shape, 0.3 * count - 0.5), v) for v in variables])
+    for count in range(3):
+        step(optimizer, variables, count)
+    twin, others = duplicate(optimizer), [tf.Variable(v, name=v.name.split(":")[0]) for v in variables]
+    for count in range(3):
+        step(optimizer, variables, count)
+        step(twin, others, count)
+    return [v.numpy() for v in variables], [v.numpy() for v in others]
+rate = tf_keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+for duplicate in (copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(copy.deepcopy(optimizer)))):
+    for options in ({}, {"amsgrad": True}, {"fused": True}, {"weight_decay": 0.5}, {"learning_rate": rate},
+                    {"use_ema": True, "ema_overwrite_frequency": 2}):
+        for a, b in zip(*after(Adam, duplicate, **options)):
+            np.testing.assert_array_equal(a, b)
+optimizer = Adam()
+optimizer.apply_gradients([(tf.ones(2), tf.Variable([1.0, 2.0]))])
+try:
+    copy.deepcopy(optimizer).apply_gradients([(tf.ones(3), tf.Variable([1.0, 2.0, 3.0]))])
+except ValueError as error:
+    print(error)
+try:
+    after(tf_keras.optimizers.Adam, copy.deepcopy)
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_copies_keep_their_state() -> None:
+    ours, stock = run_python(COPIES, TF_USE_LEGACY_KERAS="1").strip().splitlines()
+    assert "copy of one for other variables" in ours
+    assert "single instance" in stock
+
+
+CHANGED = """
+import numpy as np, tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam
+def run(kind, **options):
+    variables = [tf.Variable(np.ones(shape, "f")) for shape in ((3,), (2, 2), (130, 140))]
+    optimizer = kind(**options)
+    for count in range(8):
+        if count == 4:
+            optimizer.learning_rate = 0.1
+            optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, optimizer.clipvalue = 0.5, 0.8, 1e-2, 0.1
+        gradients = [tf.cast(tf.range(v.shape.num_elements()), tf.float32) % 7 - 3.1 * (count + 1) for v in variables]
+        optimizer.apply_gradients([(tf.reshape(g, v.shape), v) for g, v in zip(gradients, variables)])
+    return [*variables, *optimizer.variables]
+for options in ({}, {"amsgrad": True}, {"clipnorm": 0.1}, {"weight_decay": 0.01}):
+    for a, b in zip(run(Adam, **options), run(tf_keras.optimizers.Adam, **options)):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+print("same")
+"""
+
+
+def test_an_eager_loop_has_the_bits_of_tf_keras() -> None:
+    assert run_python(CHANGED, TF_USE_LEGACY_KERAS="1").strip() == "same"

@@ -34,6 +34,16 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         if cls.__module__.startswith("adamcompat."):
             tf_keras.saving.register_keras_serializable(package="adamcompat.legacy")(cls)
 
+    def __repr__(self) -> str:
+        """What Keras 3 puts into its error when `compile` is given this optimizer, which is not one of its own."""
+        if tf.keras.optimizers.Adam.__module__.startswith("tf_keras"):
+            return str(super().__repr__())
+        return (
+            "<adamcompat.tensorflow.legacy.Adam: an optimizer of tf_keras, for custom training loops and for models "
+            "of tf_keras. For Keras 3's compile use adamcompat.tensorflow.Adam(fused=True), which rounds alike, or "
+            "set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported>"
+        )
+
     def add_slot(self, var: Any, slot_name: str, initializer: Any = "zeros", shape: Any = None) -> Any:
         """The original's; the moments of bfloat16 variables are kept in float32, where they can change."""
         if var.dtype != tf.bfloat16:
@@ -61,7 +71,8 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
             ValueError: no gradient at all.
             InvalidArgumentError: a gradient of another dtype than its variable.
         """
-        pairs = list(grads_and_vars)
+        # Variables of a Keras 3 model, which the original does not take, hold TensorFlow's.
+        pairs = [(grad, var if isinstance(var, tf.Variable) else _held(var)) for grad, var in grads_and_vars]
         refuse_no_gradients(gradient for gradient, _ in pairs)
         for gradient, variable in pairs:
             kind = getattr(gradient, "dtype", None)
@@ -94,6 +105,11 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         numerics = MAPPING.numerics[_DIALECT.numerics]
         values = update.scalars(numerics, hyper, self.iterations + 1, kind)
         return tf.group(*update.update_one(row, values))
+
+
+def _held(variable: Any) -> Any:
+    held = getattr(variable, "value", variable)
+    return held if isinstance(held, tf.Variable) else variable
 
 
 def _in_float32(create: Any, **arguments: Any) -> Any:
