@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from adamcompat.migrate import find, migrate_files, write  # noqa: E402
+from adamcompat.migrate import find, migrate_files, write
 
 FILES = 1000
 ROUNDS = 3

@@ -229,6 +229,20 @@ def test_shim_writes_our_class_and_prefers_the_callers_own_style() -> None:
     assert translate("tf.train.AdamOptimizer()", "tf1", shim=True).call == "adamcompat.tensorflow.v1.AdamOptimizer()"
 
 
+def test_shim_has_a_class_for_what_the_original_lacks() -> None:
+    source = "nn.Adam([{'params': p}], [0.1, 0.2], use_nesterov=True, weight_decay=0.1)"
+    assert translate(source, "keras3").call is None
+    ours = translate(source, "keras3", shim=True)
+    assert ours.imports == ("import adamcompat.tensorflow",)
+    assert str(ours) == (
+        "adamcompat.tensorflow.MindSporeStyleAdam([{'params': p}], learning_rate=[0.1, 0.2], use_nesterov=True, "
+        "weight_decay=0.1)"
+    )
+    assert not ours.messages
+    schedule = translate("nn.Adam(p, nn.ExponentialDecayLR(0.1, 0.9, 4))", "keras3", shim=True)
+    assert "MindSporeStyleAdam(p, learning_rate=keras.optimizers.schedules.ExponentialDecay(0.1, " in str(schedule)
+
+
 # The way there and back.
 
 

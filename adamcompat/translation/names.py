@@ -47,6 +47,11 @@ class Signature:
         """What to call it in a message."""
         return self.name if self.adapter is not None else self.dialect.title
 
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """What it takes as a learning rate beside a number: its dialect's forms, and those of its framework."""
+        return tuple(dict.fromkeys(self.dialect.rates + MAPPING.dialects[self.schedules].rates))
+
     def named(self, canonical: str) -> ParameterFact | None:
         """The parameter that means `canonical`; aliases do not count."""
         return next((fact for fact in self.accepted if fact.canonical == canonical and fact.alias_of is None), None)
