@@ -164,11 +164,10 @@ class Bindings:
 
         A name with several meanings resolves where all of them are the same class.
         """
-        found = self.meanings(node)
-        known = {CATALOGUE.get(name) for name in found}
-        if len(found) == 1 or (found and len(known) == 1 and None not in known):
-            return min(found)
-        return None
+        found = sorted(self.meanings(node))
+        classes = [CATALOGUE.get(name) for name in found]
+        same = None not in classes and all(item == classes[0] for item in classes)
+        return found[0] if len(found) == 1 or (found and same) else None
 
     def meanings(self, node: ast.expr) -> set[str]:
         """Every dotted name that an expression may stand for, as far as imports tell."""
