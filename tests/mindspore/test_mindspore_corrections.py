@@ -20,6 +20,7 @@ from mindspore.common.initializer import One  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam  # noqa: E402
 from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat.mindspore.memory import Regions  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same, needs_products_of_bfloat16  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
@@ -355,9 +356,20 @@ def test_views_as_gradients_and_parameters() -> None:
             optimizer(((base + 0).T,))
         found.append(parameter.asnumpy())
     assert_same(*found)
+    straight = np.arange(12.0, dtype=np.float32).reshape(3, 4).T.copy()
+    slopes = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
     loaded = weight(np.zeros((4, 3)))
-    optimizer = Adam([loaded], 0.1)
+    optimizer = Adam([loaded], 0.1, eps=1.0)
     loaded.set_data(base.T)
     assert not loaded.is_contiguous()
-    optimizer((ones(4, 3),))
-    np.testing.assert_allclose(loaded.asnumpy(), np.arange(12.0).reshape(3, 4).T - 0.1, atol=1e-6)
+    optimizer((Tensor(slopes),))
+    MindSporeStyleAdam([straight], 0.1, eps=1.0, numerics="mindspore")((slopes,))
+    np.testing.assert_allclose(loaded.asnumpy(), straight, atol=1e-6)
+
+
+def test_which_memory_overlaps() -> None:
+    """Only gradients in memory that is written are copied: before, in, across, between and after two regions."""
+    regions = Regions(np.array([200, 100]), np.array([50, 50]))
+    starts = np.array([50, 100, 90, 149, 150, 249, 250, 0])
+    sizes = np.array([50, 50, 20, 1, 50, 100, 9, 1000])
+    assert regions.touch(starts, sizes).tolist() == [1, 2, 3, 5, 7]

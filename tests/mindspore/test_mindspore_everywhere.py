@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -405,8 +406,13 @@ def test_several_threads_share_an_optimizer() -> None:
     optimizer = Adam(parameters, 0.1)
     gradients = tuple(Tensor(np.ones(9), ms.float32) for _ in parameters)
     optimizer(gradients)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: optimizer(gradients), range(40)))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: optimizer(gradients), range(40)))
+    finally:
+        sys.setswitchinterval(interval)
     assert optimizer.global_step.asnumpy().tolist() == [41]
     np.testing.assert_allclose(parameters[2].asnumpy(), -4.1, atol=1e-4)
 
