@@ -70,7 +70,7 @@ def compare(
         seed: of the random weights and gradients.
         shapes: of the random parameters.
         hyperparameters: for all of them, by the names of any dialect. A name of an optimizer's own dialect keeps
-            the meaning that it has there.
+            the meaning that it has there. Of a recording those of the recorded optimizer are the defaults.
         gradients: a file that `adamcompat.record` wrote, or one array for each of `weights` with the steps
             first. None means random.
         weights: the initial parameters for `gradients`.
@@ -164,11 +164,12 @@ def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any],
         opened, model = _recorded(stream)
         reference = _reference(opened, model, stream) if opened is not None and model is not None else None
         return _Runner(label, opened, model, None, reference, start, {})
-    # Each is translated by itself, so that its own hyperparameters win over those for all, whatever they are called.
-    both = [prepare(name, given, stream.names) for given in (shared, own)]
-    opened = both[1]
-    for part in reversed(both):
-        opened = replace(part, native={**part.native, **opened.native}, own={**part.own, **opened.own})
+    # Each is translated by itself, so that its own hyperparameters win over those for all, and these over the
+    # recorded ones, whatever they are called.
+    opened = prepare(name, {}, stream.names)
+    for given in (_recorded_for(opened, stream), shared, own):
+        part = prepare(name, given, stream.names)
+        opened = replace(part, native={**opened.native, **part.native}, own={**opened.own, **part.own})
     model = model_of(opened)
     driver = open_driver(name, start, {**opened.native, **opened.own}, stream.names)
     return _Runner(label, opened, model, driver, _reference(opened, model, stream), start, {})
@@ -177,10 +178,24 @@ def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any],
 def _recorded(stream: Stream) -> tuple[Opened, Model] | tuple[None, None]:
     """What was recorded, where the recording knows the optimizer's facts."""
     recording = stream.recording
-    if recording is None or recording.dialect is None or recording.hyperparameters is None:
+    if recording is None or recording.driver is None or recording.hyperparameters is None:
         return None, None
-    opened = prepare(recording.dialect, recording.hyperparameters, stream.names)
+    opened = prepare(recording.driver, recording.hyperparameters, stream.names)
     return opened, model_of(opened)
+
+
+def _recorded_for(opened: Opened, stream: Stream) -> dict[str, Any]:
+    """The hyperparameters of a recording, as far as an optimizer has a counterpart, by canonical names."""
+    recorded, _ = _recorded(stream)
+    if recorded is None:
+        return {}
+    same = recorded.entry == opened.entry
+    found = dict(recorded.own) if same else {}
+    for fact in recorded.dialect.accepted:
+        here = opened.dialect.named(fact.canonical)
+        if fact.name in recorded.native and here is not None and recorded.native[fact.name] is not None:
+            found[here.name] = recorded.native[fact.name]
+    return found
 
 
 def _reference(opened: Opened, model: Model, stream: Stream) -> EngineDriver:

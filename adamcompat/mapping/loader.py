@@ -592,6 +592,8 @@ def load(path: str | Path) -> Mapping:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise MappingError(f"{file.name}:{line}: {error.problem or 'not valid YAML'}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MappingError(f"{file.name}:1: not a text file in UTF-8: {error}") from None
     if root is None:
         raise MappingError(f"{file.name}:1: the file is empty")
     fields = _Node(root, file.name, "").fields()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,12 +100,14 @@ class Context:
         bindings: what its names stand for.
         values: what they are assigned, for those with one assignment.
         parameters: the expression that stands for `params`, where it is known.
+        local: how to write the dotted name of a schedule there.
     """
 
     text: str
     bindings: Bindings
     values: Mapping[str, ast.expr]
     parameters: str = ""
+    local: Callable[[str], str] = str
 
 
 def convert(given: Sequence[Argument] | None, source: Signature, target: Signature, context: Context) -> Conversion:
@@ -476,7 +478,7 @@ class _Converter:
         if parts and there.arguments[0].role == "initial":
             parts[0] = parts[0].partition("=")[2]
         self.out.modules.append(there.target)
-        return f"{there.target}({', '.join(parts)})"
+        return f"{self.context.local(there.target)}({', '.join(parts)})"
 
     def step_methods(self) -> str:
         return " or ".join(f"{method.name}()" for method in self.target.dialect.methods)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
@@ -129,10 +129,10 @@ class Bindings:
     customary: bool = False
 
     @classmethod
-    def of(cls, tree: ast.AST, *, customary: bool = False) -> Bindings:
-        """Collect the bindings of a module."""
+    def of(cls, nodes: Iterable[ast.AST], *, customary: bool = False) -> Bindings:
+        """Collect the bindings of a module from its nodes."""
         found = cls(customary=customary)
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     name = alias.asname or alias.name.partition(".")[0]

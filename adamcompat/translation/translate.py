@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from adamcompat.mapping.model import Dialect
@@ -119,11 +119,12 @@ def translate(source: str, to: str, *, from_: str | None = None, shim: bool = Fa
         tree = ast.parse(source.strip())
     except (SyntaxError, ValueError) as problem:
         raise TranslationError(f"not valid Python: {problem}") from None
-    bindings = Bindings.of(tree, customary=True)
-    call, candidates = _find(tree, bindings, told)
+    nodes = list(ast.walk(tree))
+    bindings = Bindings.of(nodes, customary=True)
+    call, candidates = _find(nodes, bindings, told)
     signature = choose(candidates, len(call.args), [keyword.arg for keyword in call.keywords if keyword.arg])
     given = arguments(call, source.strip())
-    context = Context(source.strip(), bindings, assigned_once(tree))
+    context = Context(source.strip(), bindings, assigned_once(nodes))
     targets = _shims(signature, target) if shim else [original(target)]
     if not targets:
         raise TranslationError(f"adamcompat has no class for {target.target}")
@@ -139,9 +140,9 @@ def translate(source: str, to: str, *, from_: str | None = None, shim: bool = Fa
     return Translation(signature.dialect.name, target.name, text, imports, tuple(messages))
 
 
-def _find(tree: ast.Module, bindings: Bindings, told: Dialect | None) -> tuple[ast.Call, tuple[Signature, ...]]:
+def _find(nodes: Iterable[ast.AST], bindings: Bindings, told: Dialect | None) -> tuple[ast.Call, tuple[Signature, ...]]:
     """The one call of an Adam, and the classes that it may mean."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     if not calls:
         raise TranslationError("there is no call; expected something like tf.keras.optimizers.Adam(0.001)")
     found: list[tuple[ast.Call, tuple[Signature, ...]]] = []

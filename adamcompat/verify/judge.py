@@ -83,6 +83,9 @@ class _Judge:
         self.signature("parameters", dialect.parameters, seen.parameters, ordered=True)
         self.signature("keywords", dialect.keywords, seen.keywords, ordered=False)
         self.groups()
+        if seen.failure:
+            self.add(f"dialects.{dialect.name}", "makes a step", seen.failure, DIFFERS, top=True)
+            return self.found
         self.conflicts()
         self.errors()
         self.stages()

@@ -50,6 +50,7 @@ class Observation:
         dialect: which dialect of the mapping it is the original of.
         framework: whose it is, for the heading of a column.
         version: of that framework.
+        failure: why not even a plain step can be made; then there is nothing beyond the signature.
         protocol: apply_gradients | call.
         methods: the arguments of each method that the mapping could name.
         kwargs: whether the signature ends in ``**kwargs``.
@@ -71,6 +72,7 @@ class Observation:
     dialect: str
     framework: str
     version: str
+    failure: str = ""
     protocol: str = ""
     kwargs: bool = False
     methods: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -193,6 +193,10 @@ def test_a_file_opens_where_there_is_no_adamcompat(tmp_path: Path) -> None:
     with adamcompat.installed():
         model = trained("adam")
     model.save(path)
+    config = json.loads(zipfile.ZipFile(path).read("config.json"))["compile_config"]["optimizer"]
+    assert (config["module"], config["class_name"]) == ("keras.optimizers", "Adam"), (
+        "the public name, not a private one"
+    )
     program = (
         "import sys; sys.modules['adamcompat'] = None\n"
         f"import keras; optimizer = keras.models.load_model({str(path)!r}).optimizer\n"
