@@ -78,8 +78,22 @@ class Schedule:
         """Whether every step has the same value."""
         return self._number is not None
 
-    def at(self, step: int) -> float:
+    @property
+    def listed(self) -> tuple[float, ...] | None:
+        """The values of a list, or None where it is none."""
+        return self._list
+
+    def ask(self, step: Any) -> Any:
+        """What a callable returns for a step, as it is; steps may be tensors."""
+        assert self._call is not None
+        return self._call(step)
+
+    def at(self, step: int, argument: Any = None) -> float:
         """The value of a step, counted from 0.
+
+        Args:
+            step: which one.
+            argument: what a callable gets instead of the number, such as a tensor.
 
         Raises:
             RuntimeError: a list has no value for this step.
@@ -94,8 +108,7 @@ class Schedule:
                     f"give one value for each step, or a callable"
                 )
             return self._list[step]
-        assert self._call is not None
-        return self._check(self._call(step), f"{self.name}({step})")
+        return self._check(self.ask(step if argument is None else argument), f"{self.name}({step})")
 
     def _check(self, value: Any, what: str) -> float:
         if isinstance(value, (bool, str, bytes)):
@@ -104,6 +117,8 @@ class Schedule:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
             raise self._no_number(value, what) from None
+        except OverflowError:
+            array = np.array(np.inf)
         if array.size != 1:
             raise self._no_number(value, what)
         number = float(array.reshape(()))

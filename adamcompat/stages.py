@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Operations, Value, stage_dtype
-from adamcompat.mapping.model import Numerics
+from adamcompat.mapping.model import Dialect, Numerics
 
 
 def make_stages(operations: Operations, minimum: Callable[[Value, Value], Value]) -> tuple[Callable[..., Value], ...]:
     """Build the stages; their order is the order of the codes below."""
-    maximum = operations.maximum
+    fma, maximum = operations.fma, operations.maximum
 
     def multiply(g: Value, p: Value, a: Value) -> Value:
         return g * a
@@ -28,7 +29,7 @@ def make_stages(operations: Operations, minimum: Callable[[Value, Value], Value]
         return g / a
 
     def add_decay(g: Value, p: Value, a: Value) -> Value:
-        return p * a + g
+        return fma(p, a, g)
 
     def clip_value(g: Value, p: Value, a: Value) -> Value:
         return maximum(minimum(g, a), -a)
@@ -37,7 +38,7 @@ def make_stages(operations: Operations, minimum: Callable[[Value, Value], Value]
         return g - a
 
     def decoupled_decay(p: Value, a: Value, b: Value) -> Value:
-        return p - p * a * b
+        return fma(-(p * a), b, p)
 
     return multiply, divide, add_decay, clip_value, subtract, decoupled_decay
 
@@ -67,6 +68,53 @@ class Instruction:
 
 
 Program = Sequence[Instruction]
+
+
+def _narrow(value: float) -> float:
+    return float(np.float32(value))
+
+
+def elementwise(
+    stage: str,
+    dialect: Dialect,
+    numerics: Numerics,
+    hyper: Hyperparameters,
+    *,
+    decays: bool,
+    rate: Any,
+    l2_decay: Any,
+    narrow: Callable[[Any], Any] = _narrow,
+) -> list[Instruction]:
+    """The instructions of a stage that needs no reduction.
+
+    Args:
+        stage: one of the dialect's.
+        dialect: whose order of stages to follow.
+        numerics: how to round.
+        hyper: the hyperparameters.
+        decays: whether weight decay reaches the parameter.
+        rate: the learning rate of the step.
+        l2_decay: the L2 decay of the step, or None.
+        narrow: rounds a number to float32; numbers may be tensors.
+    """
+    scale = hyper["loss_scale"]
+    if stage == "unscale" and scale != 1:
+        if numerics.unscale == "reciprocal":
+            return [Instruction(MULTIPLY, 1 / scale)]
+        return [Instruction(DIVIDE, scale)]
+    if stage == "l2_decay" and decays and l2_decay is not None:
+        # Decay does not depend on the loss scale, whichever comes first.
+        order = dialect.stages
+        before = "unscale" in order and order.index("l2_decay") < order.index("unscale")
+        return [Instruction(ADD_DECAY, l2_decay * scale if before else l2_decay)]
+    if stage == "clip_value" and hyper["clip_value"] is not None:
+        return [Instruction(CLIP_VALUE, hyper["clip_value"])]
+    if stage == "decoupled_decay" and decays and hyper["decoupled_weight_decay"]:
+        decay = hyper["decoupled_weight_decay"]
+        if numerics.surroundings == "once":
+            return [Instruction(DECOUPLED_DECAY, decay * rate)]
+        return [Instruction(DECOUPLED_DECAY, narrow(decay), narrow(rate))]
+    return []
 
 
 def clip_factors(norm: Any, limit: float, real: Callable[[Any], Any], *, stepwise: bool) -> list[Instruction]:

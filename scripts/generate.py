@@ -26,6 +26,7 @@ from adamcompat.render import markdown  # noqa: E402
 
 HEAD = "# Generated from mapping.yaml by scripts/generate.py; edit that file, not this one.\n"
 MEND = "python scripts/generate.py"
+PAGES = ("README.md", "docs/mapping.md")
 MARK = re.compile(r"(<!-- generated: table (\w+) (\w+) -->\n).*?(<!-- end of generated table -->)", re.DOTALL)
 
 
@@ -51,9 +52,9 @@ class Runtime:
         hints: for each type of parameter its annotation; names in `imports` come from `hints_module`.
         hints_module: where the names in `imports` are defined.
         imports: names that annotations may use.
-        options: keyword-only parameters that come with every signature.
+        options: for each protocol the keyword-only parameters that come with every signature.
         examples: for each protocol a doctest; {name} is the class.
-        remarks: what a reader must know about this runtime.
+        remarks: for each protocol what a reader must know about this runtime.
         base_note: a comment behind the base class.
     """
 
@@ -64,12 +65,13 @@ class Runtime:
     hints: dict[str, str]
     hints_module: str
     imports: tuple[str, ...]
-    options: tuple[Option, ...]
+    options: dict[str, tuple[Option, ...]]
     examples: dict[str, str]
-    remarks: str = ""
+    remarks: dict[str, str] = dataclasses.field(default_factory=dict)
     base_note: str = ""
 
 
+NUMERICS = Option("numerics", "str", '"canonical"', "How to round: {numerics}.")
 PLAIN_HINTS = {"number": "float", "float": "float", "integer": "int", "flag": "bool", "text": "str"}
 
 RUNTIMES = {
@@ -85,7 +87,7 @@ RUNTIMES = {
         | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
         hints_module="adamcompat.numpy.optimizer",
         imports=("Beta", "Decay", "LearningRate", "Parameters"),
-        options=(Option("numerics", "str", '"canonical"', "How to round: {numerics}."),),
+        options={"apply_gradients": (NUMERICS,), "call": (NUMERICS,)},
         examples={
             "apply_gradients": """
 >>> import numpy as np
@@ -116,7 +118,7 @@ array([0.999, 2.001])
         | {"beta": "float", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
         hints_module="adamcompat.mindspore.arguments",
         imports=("Decay", "LearningRate", "Parameters"),
-        options=(),
+        options={},
         examples={
             "call": """
 >>> import numpy as np
@@ -129,17 +131,23 @@ array([0.999, 2.001])
 array([0.999, 2.001], dtype=float32)
 """,
         },
-        remarks="""\
+        remarks={
+            "call": """\
 A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may
 also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run
 grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
-use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.""",
+use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.
+A function of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first,
+with any optimizer and with none: load into it with parameter.copy_, not with set_data.""",
+        },
     ),
 }
 
 TENSORFLOW_HINTS = {
     "beta": "Beta",
     "learning_rate": "LearningRate",
+    "decay": "Decay",
+    "parameters": "Parameters",
 }
 STEP_EXAMPLE = """
 >>> import tensorflow as tf
@@ -149,25 +157,47 @@ STEP_EXAMPLE = """
 >>> weight.numpy().round(4).tolist()
 [0.9990000128746033, 2.000999927520752]
 """
+CALL_EXAMPLE = """
+>>> import tensorflow as tf
+>>> weight = tf.Variable([1.0, 2.0])
+>>> optimizer = {name}([weight])
+>>> optimizer((tf.constant([0.5, -0.5]),))
+(True,)
+>>> weight.numpy().round(4).tolist()
+[0.9990000128746033, 2.000999927520752]
+"""
 
 RUNTIMES |= {
     "tensorflow": Runtime(
         path="adamcompat/tensorflow/adapters.py",
         about="The adapter for tf.keras: the exact signature of Keras 3.",
         arrays="TensorFlow variables",
-        bases={"apply_gradients": ("adamcompat.tensorflow.base", "KerasAdam")},
+        bases={
+            "apply_gradients": ("adamcompat.tensorflow.base", "KerasAdam"),
+            "call": ("adamcompat.tensorflow.base", "KerasCallAdam"),
+        },
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
         hints_module="adamcompat.tensorflow.hints",
-        imports=("Beta", "LearningRate"),
-        options=(
-            Option(
-                "fused",
-                "bool | None",
-                "None",
-                "True: TensorFlow's own fused kernel, rounding as TensorFlow 2.6 does. None or False: Keras 3's bits.",
+        imports=("Beta", "Decay", "LearningRate", "Parameters"),
+        options={
+            "apply_gradients": (
+                Option(
+                    "fused",
+                    "bool | None",
+                    "None",
+                    "True: TensorFlow's own fused kernel, rounding as TensorFlow 2.6 does. None or False: "
+                    "Keras 3's bits.",
+                ),
             ),
-        ),
-        examples={"apply_gradients": STEP_EXAMPLE},
+            "call": (NUMERICS,),
+        },
+        examples={"apply_gradients": STEP_EXAMPLE, "call": CALL_EXAMPLE},
+        remarks={
+            "call": """\
+It is a Keras optimizer too, for compile() and fit(). A callable of the step gets it as a float64
+scalar tensor, so that it can be traced; a LearningRateSchedule of Keras gets what Keras gives it.
+With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
+        },
         base_note="  # type: ignore[misc]",
     ),
     "tensorflow_legacy": Runtime(
@@ -178,7 +208,7 @@ RUNTIMES |= {
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
         hints_module="adamcompat.tensorflow.hints",
         imports=("Beta", "LearningRate"),
-        options=(),
+        options={},
         examples={"apply_gradients": STEP_EXAMPLE},
     ),
     "tensorflow_v1": Runtime(
@@ -189,10 +219,12 @@ RUNTIMES |= {
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
         hints_module="adamcompat.tensorflow.hints",
         imports=("Beta", "LearningRate"),
-        options=(
-            Option("amsgrad", "bool", "False", "{amsgrad} Not in the original."),
-            Option("use_nesterov", "bool", "False", "{nesterov} Not in the original."),
-        ),
+        options={
+            "apply_gradients": (
+                Option("amsgrad", "bool", "False", "{amsgrad} Not in the original."),
+                Option("use_nesterov", "bool", "False", "{nesterov} Not in the original."),
+            ),
+        },
         examples={"apply_gradients": STEP_EXAMPLE},
     ),
 }
@@ -212,7 +244,7 @@ def literal(value: Any, indent: int = 0) -> str:
             return flat
         lines = "".join(f"{pad}{name}={literal(item, indent + 1)},\n" for name, item in fields)
         return f"{type(value).__name__}(\n{lines}{end})"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         lines = "".join(f"{pad}{literal(key)}: {literal(item, indent + 1)},\n" for key, item in value.items())
         return f"{{\n{lines}{end}}}"
     if isinstance(value, tuple):
@@ -259,7 +291,7 @@ def describe(mapping: Mapping, fact: ParameterFact, origin: str = "") -> str:
 
 def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Runtime) -> str:
     lines = [f"Adam as {dialect.title} calls it, on {runtime.arrays}, which are updated in place.", ""]
-    lines += [f"The call is that of {dialect.target} ({dialect.versions}).", ""]
+    lines += [f"The call is that of {dialect.target} ({dialect.versions})::", ""]
     lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]
     lines += ["    p <- p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)"]
     lines += ["", "Args:"]
@@ -268,14 +300,14 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Run
         lines.append(describe(mapping, fact, f" {other.title}'s; honoured with a UserWarning."))
     numerics = "; ".join(f'"{entry.name}", {entry.about.rstrip(".")}' for entry in mapping.numerics.values())
     abouts = {name: entry.about for name, entry in mapping.canonical.items()}
-    for option in runtime.options:
+    for option in runtime.options.get(dialect.protocol, ()):
         text = f"{option.name}: {option.about.format(numerics=numerics, **abouts)} Default: {option.default}."
         lines.append(wrapped(text, "    ", "        "))
     if dialect.groups:
         lines += ["", "Keys of a parameter group:"]
         lines += [describe(mapping, fact) for fact in dialect.groups]
-    if runtime.remarks:
-        lines += ["", *runtime.remarks.splitlines()]
+    if dialect.protocol in runtime.remarks:
+        lines += ["", *runtime.remarks[dialect.protocol].splitlines()]
     lines += ["", "Raises:"]
     mistakes: dict[str, list[str]] = {}
     for kind in dataclasses.fields(dialect.errors):
@@ -294,12 +326,13 @@ def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Runtime) -> str:
         f"{fact.name}: {hint(runtime, fact)}" + ("" if fact.required else f" = {literal(fact.default)}")
         for fact in facts
     ]
-    signature += ["*"] if runtime.options else []
-    signature += [f"{option.name}: {option.hint} = {option.default}" for option in runtime.options]
+    options = runtime.options.get(dialect.protocol, ())
+    signature += ["*"] if options else []
+    signature += [f"{option.name}: {option.hint} = {option.default}" for option in options]
     signature += ["**kwargs: Any"] if takes_more else []
     given = "".join(f"                {literal(fact.name)}: {fact.name},\n" for fact in facts)
     passed = [f"{{\n{given}            }}", "kwargs" if takes_more else "{}"]
-    passed += [f"{option.name}={option.name}" for option in runtime.options]
+    passed += [f"{option.name}={option.name}" for option in options]
     doc = textwrap.indent(docstring(mapping, adapter, dialect, runtime), "    ").strip()
     return (
         f"class {adapter.name}({runtime.bases[dialect.protocol][1]}):{runtime.base_note}\n"
@@ -317,7 +350,8 @@ def adapters(mapping: Mapping, name: str) -> str:
     classes = "\n\n".join(adapter_class(mapping, adapter, runtime) for adapter in chosen)
     bases = sorted({runtime.bases[mapping.dialects[adapter.dialect].protocol] for adapter in chosen})
     used = [item for item in runtime.imports if re.search(rf": {item}\b", classes)]
-    imports = [f"from {module} import {base}" for module, base in bases]
+    modules = sorted({module for module, _ in bases})
+    imports = [f"from {home} import {', '.join(base for module, base in bases if module == home)}" for home in modules]
     imports += [f"from {runtime.hints_module} import {', '.join(used)}"] if used else []
     listed = "".join(f"    {literal(adapter.name)},\n" for adapter in chosen)
     head = "from __future__ import annotations\n\n"
@@ -329,18 +363,18 @@ def adapters(mapping: Mapping, name: str) -> str:
     )
 
 
-def readme(mapping: Mapping, text: str) -> str:
-    """README.md with its tables replaced."""
+def page(mapping: Mapping, text: str) -> str:
+    """A page with its tables replaced."""
     return MARK.sub(lambda m: m[1] + markdown(mapping, m[2], m[3], rows(mapping, m[2], m[3])) + m[4], text)
 
 
 def outputs(mapping: Mapping, home: Path) -> dict[Path, str]:
     """Every generated file and what it must hold."""
-    page = home / "README.md"
+    pages = [home / name for name in PAGES]
     return {
         home / "adamcompat/mapping/tables.py": tables(mapping),
         **{home / runtime.path: adapters(mapping, name) for name, runtime in RUNTIMES.items()},
-        page: readme(mapping, page.read_text(encoding="utf-8")),
+        **{path: page(mapping, path.read_text(encoding="utf-8")) for path in pages},
     }
 
 

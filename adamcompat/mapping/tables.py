@@ -16,7 +16,11 @@ from adamcompat.mapping.model import (
     Mapping,
     MethodFact,
     Numerics,
+    Older,
     ParameterFact,
+    RateArgument,
+    RateClass,
+    RateSchedule,
     Semantics,
     Slot,
     Weights,
@@ -247,7 +251,7 @@ MAPPING = Mapping(
             name="mindspore",
             about="As mindspore.nn.Adam on a CPU with FMA.",
             given="float32",
-            scalars="float32",
+            scalars="parameter",
             one_minus_beta="scalar",
             beta_power="product",
             multiply_add="fused_blocks",
@@ -261,7 +265,12 @@ MAPPING = Mapping(
             name="keras3",
             title="Keras 3",
             target="keras.optimizers.Adam",
-            aliases=("tf.keras.optimizers.Adam", "tensorflow.keras.optimizers.Adam"),
+            aliases=(
+                "tf.keras.optimizers.Adam",
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+            ),
+            former=(),
             versions="TensorFlow 2.16 to 2.21",
             protocol="apply_gradients",
             methods=(
@@ -279,6 +288,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -291,6 +301,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -302,6 +313,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -313,6 +325,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -324,6 +337,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -335,6 +349,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -346,6 +361,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -357,6 +373,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -368,6 +385,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -379,6 +397,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -390,6 +409,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -401,6 +421,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -412,6 +433,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -423,6 +445,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -434,6 +457,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -445,6 +469,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -474,6 +499,7 @@ MAPPING = Mapping(
                 "update",
                 "average",
             ),
+            corrections=("deduplicate",),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="decoupled",
@@ -485,6 +511,7 @@ MAPPING = Mapping(
                 power_start="none",
             ),
             numerics="keras3",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="iteration"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -496,12 +523,33 @@ MAPPING = Mapping(
                 ),
                 (Slot(role="maximum_second_moment", template="{parameter}_velocity_hat"),),
             ),
+            older=(
+                Older(fact="parameters.name.default", framework="Keras", below="3.15", was="'adam'"),
+                Older(
+                    fact="slots",
+                    framework="Keras",
+                    below="3.10",
+                    was="[iteration] [learning_rate] [{parameter}_average, {parameter}_gradient_accumulator] [{parameter}_momentum, {parameter}_velocity] [{parameter}_velocity_hat]",
+                ),
+                Older(
+                    fact="parameters.gradient_accumulation_steps.canonical",
+                    framework="Keras",
+                    below="3.5",
+                    was="none of the known",
+                ),
+                Older(fact="stages", framework="Keras", below="3.5", was="no accumulate"),
+            ),
         ),
         "tf26": Dialect(
             name="tf26",
             title="TensorFlow 2.6",
             target="tf.keras.optimizers.legacy.Adam",
-            aliases=("tf_keras.optimizers.legacy.Adam",),
+            aliases=("tf_keras.optimizers.legacy.Adam", "keras.optimizers.legacy.Adam"),
+            former=(
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+                "keras.optimizers.Adam",
+            ),
             versions="tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11",
             protocol="apply_gradients",
             methods=(
@@ -526,6 +574,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -538,6 +587,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -549,6 +599,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -560,6 +611,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -571,6 +623,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=True,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -582,6 +635,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -593,6 +647,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -606,6 +661,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -617,6 +673,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -628,6 +685,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -635,10 +693,11 @@ MAPPING = Mapping(
                     type="learning_rate",
                     default=None,
                     required=False,
-                    range=None,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="decay",
@@ -650,6 +709,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Not a weight decay.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(),
@@ -664,6 +724,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "clip_value", "clip_norm", "global_clip_norm", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -675,18 +736,25 @@ MAPPING = Mapping(
                 power_start="none",
             ),
             numerics="tf26",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="step", template="iter"),),
                 (Slot(role="first_moment", template="{parameter}/m"),),
                 (Slot(role="second_moment", template="{parameter}/v"),),
                 (Slot(role="maximum_second_moment", template="{parameter}/vhat"),),
             ),
+            older=(),
         ),
         "tf1": Dialect(
             name="tf1",
             title="TensorFlow 1",
             target="tf.compat.v1.train.AdamOptimizer",
-            aliases=("tensorflow.compat.v1.train.AdamOptimizer",),
+            aliases=("tensorflow.compat.v1.train.AdamOptimizer", "tensorflow.train.AdamOptimizer"),
+            former=(),
             versions="TensorFlow 1.x; tf.compat.v1 of every TensorFlow 2",
             protocol="apply_gradients",
             methods=(
@@ -697,6 +765,7 @@ MAPPING = Mapping(
                         ArgumentFact(name="grads_and_vars", canonical="gradients"),
                         ArgumentFact(name="global_step", canonical=None),
                         ArgumentFact(name="name", canonical=None),
+                        ArgumentFact(name="skip_gradients_aggregation", canonical=None),
                     ),
                 ),
                 MethodFact(
@@ -714,6 +783,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("callable",),
             kwargs=False,
             parameters=(
                 ParameterFact(
@@ -726,6 +796,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -737,6 +808,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -748,6 +820,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -759,6 +832,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -770,6 +844,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -781,6 +856,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_own_namescope_for_non_slot_vars",
@@ -792,6 +868,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="Newer TensorFlow only.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -807,6 +884,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -818,6 +896,11 @@ MAPPING = Mapping(
                 power_start="beta",
             ),
             numerics="tf1",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="beta1_power", template="beta1_power"),),
                 (Slot(role="beta2_power", template="beta2_power"),),
@@ -826,13 +909,22 @@ MAPPING = Mapping(
                     Slot(role="second_moment", template="{parameter}/Adam_1"),
                 ),
             ),
+            older=(
+                Older(
+                    fact="parameters.use_own_namescope_for_non_slot_vars",
+                    framework="TensorFlow",
+                    below="2.19",
+                    was="missing",
+                ),
+            ),
         ),
         "mindspore": Dialect(
             name="mindspore",
             title="MindSpore",
             target="mindspore.nn.Adam",
-            aliases=("ms.nn.Adam", "nn.Adam"),
-            versions="MindSpore 2.0 to 2.10",
+            aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam"),
+            former=(),
+            versions="MindSpore 2.7 to 2.10",
             protocol="call",
             methods=(
                 MethodFact(
@@ -841,6 +933,7 @@ MAPPING = Mapping(
                     arguments=(ArgumentFact(name="gradients", canonical="gradients"),),
                 ),
             ),
+            rates=("list", "schedule"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -853,6 +946,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -864,6 +958,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -875,6 +970,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -886,6 +982,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="eps",
@@ -897,6 +994,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -908,6 +1006,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_nesterov",
@@ -919,6 +1018,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -930,6 +1030,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale",
@@ -941,6 +1042,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_amsgrad",
@@ -952,6 +1054,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -965,6 +1068,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_offload",
@@ -976,6 +1080,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(
@@ -989,6 +1094,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -1000,6 +1106,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1011,6 +1118,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="grad_centralization",
@@ -1022,6 +1130,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1033,6 +1142,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             conflicts=(
@@ -1051,6 +1161,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "l2_decay", "centralize", "unscale", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="l2",
@@ -1062,6 +1173,7 @@ MAPPING = Mapping(
                 power_start="one",
             ),
             numerics="mindspore",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="global_step"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -1072,6 +1184,475 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="moment2.{parameter}"),),
                 (Slot(role="maximum_second_moment", template="vhat.{parameter}"),),
             ),
+            older=(),
+        ),
+    },
+    schedules={
+        "inverse_time": RateSchedule(
+            name="inverse_time",
+            about="initial / (1 + rate * step / steps)",
+            canonical="inverse_time_decay",
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.inverse_time_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.InverseDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "exponential": RateSchedule(
+            name="exponential",
+            about="initial * rate^(step / steps)",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.exponential_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.ExponentialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "polynomial": RateSchedule(
+            name="polynomial",
+            about="(initial - final) * (1 - step / steps)^power + final",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.polynomial_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.PolynomialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="update_decay_steps",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
         ),
     },
     layers={
@@ -1144,6 +1725,13 @@ MAPPING = Mapping(
             module="adamcompat.tensorflow",
             runtime="tensorflow",
             dialect="keras3",
+            borrows=(),
+        ),
+        Adapter(
+            name="MindSporeStyleAdam",
+            module="adamcompat.tensorflow",
+            runtime="tensorflow",
+            dialect="mindspore",
             borrows=(),
         ),
         Adapter(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adamcompat.groups import Group
 from adamcompat.numpy.arrays import Array, Parameter, identity
 from adamcompat.numpy.optimizer import NumPyAdam, Variable
-from adamcompat.numpy.slots import Group
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -66,9 +66,9 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         },
         step=_Place(engine.iterations),
         powers=tuple(
-            (role, _Place(pair[place : place + 1]))
-            for pair in engine.powers.values()
+            (role, _Place(engine.powers[place : place + 1]))
             for place, role in enumerate(("beta1_power", "beta2_power"))
+            if engine.powers is not None
         ),
         accumulation_steps=hyper["accumulation_steps"],
         hyperparameters=plain_numbers(values),

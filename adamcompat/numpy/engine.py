@@ -12,25 +12,22 @@ from numpy.typing import NDArray
 import adamcompat.executors as executors
 import adamcompat.kernel as kernel
 from adamcompat.executors import blocked
+from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.numpy.arrays import Array, RowSparse, real_array
 from adamcompat.numpy.batch import GATHER_UP_TO, Batch, BlockedBatch, CompiledBatch, Memory, Tensors
-from adamcompat.numpy.slots import Group, Kind, Slot, kind_of
+from adamcompat.numpy.slots import Kind, Slot, kind_of
 from adamcompat.numpy.step import Step
 from adamcompat.stages import (
-    ADD_DECAY,
-    CLIP_VALUE,
-    DECOUPLED_DECAY,
-    DIVIDE,
-    MULTIPLY,
     SUBTRACT,
     Instruction,
     Program,
     average_weights,
     clip_factors,
+    elementwise,
     global_clip_factor,
 )
 
@@ -105,7 +102,7 @@ class Engine:
         self.slots: list[Slot] = []
         self.iterations = iterations
         self.rate = np.zeros((), np.float64)
-        self.powers: dict[np.dtype[Any], NDArray[Any]] = {}
+        self.powers = np.ones(2, kernel.POWER_DTYPE) if numerics.beta_power == "product" else None
         self._current = hyper
         self._wrong_gradients = wrong_gradients
         self._memory: Memory | None = None
@@ -141,9 +138,6 @@ class Engine:
         if slot.average is not None and self.dialect.semantics.average_start == "initial":
             slot.average[...] = array
         self.slots.append(slot)
-        if self.numerics.beta_power == "product":
-            dtype = kernel.scalar_dtype(self.numerics, array.dtype)
-            self.powers.setdefault(dtype, np.ones(2, dtype))
         self._memory = self._layout = None
 
     def learning_rate(self, group: Group | None = None) -> float:
@@ -205,15 +199,15 @@ class Engine:
         layout = self._layout_of(tuple(indices))
         step = Step(self, layout.kinds if layout is not None else [kind_of(self.slots[i]) for i in indices])
         simple = self._simple(step.hyper)
+        # Casts may overflow; a user's numpy.seterr(all="raise") must not stop a step halfway.
         if layout is not None and (simple or layout.compiled) and self._accepts(layout, gradients):
-            with Uninterrupted():
+            with np.errstate(all="ignore"), Uninterrupted():
                 if simple:
                     self._commit_simple(layout, gradients, step)
                 else:
                     self._commit_layout(layout, gradients, step)
                 self._finish(step)
             return
-        # Casts may overflow; a user's numpy.seterr(all="raise") must not stop a step halfway.
         with np.errstate(all="ignore"):
             work = [self._work(self.slots[i], gradient) for i, gradient in zip(indices, gradients, strict=True)]
             with Uninterrupted():
@@ -228,8 +222,8 @@ class Engine:
         return work
 
     def _finish(self, step: Step) -> None:
-        for dtype, pair in step.powers.items():
-            self.powers[dtype][:] = pair
+        if self.powers is not None and step.powers is not None:
+            self.powers[:] = step.powers
         self.iterations += 1
 
     # The simple case: every gradient is an array of its parameter's dtype, and no stage needs a
@@ -380,25 +374,10 @@ class Engine:
 
     def _elementwise(self, stage: str, kind: Kind, step: Step) -> list[Instruction]:
         """The instructions of a stage that needs no reduction."""
-        hyper, once = step.hyper, self.numerics.surroundings == "once"
-        scale, rate, l2_decay = hyper["loss_scale"], step.rates[id(kind.group)], step.decays[id(kind.group)]
-        if stage == "unscale" and scale != 1:
-            if self.numerics.unscale == "reciprocal":
-                return [Instruction(MULTIPLY, 1 / scale)]
-            return [Instruction(DIVIDE, scale)]
-        if stage == "l2_decay" and kind.decays and l2_decay:
-            # Decay does not depend on the loss scale, whichever comes first.
-            order = self.dialect.stages
-            before = "unscale" in order and order.index("l2_decay") < order.index("unscale")
-            return [Instruction(ADD_DECAY, l2_decay * scale if before else l2_decay)]
-        if stage == "clip_value" and hyper["clip_value"] is not None:
-            return [Instruction(CLIP_VALUE, hyper["clip_value"])]
-        if stage == "decoupled_decay" and kind.decays and hyper["decoupled_weight_decay"]:
-            decay = hyper["decoupled_weight_decay"]
-            if once:
-                return [Instruction(DECOUPLED_DECAY, decay * rate)]
-            return [Instruction(DECOUPLED_DECAY, float(np.float32(decay)), float(np.float32(rate)))]
-        return []
+        rate, l2_decay = step.rates[id(kind.group)], step.decays[id(kind.group)]
+        return elementwise(
+            stage, self.dialect, self.numerics, step.hyper, decays=kind.decays, rate=rate, l2_decay=l2_decay or None
+        )
 
     def _commit(self, work: Sequence[_Work], step: Step) -> None:
         stepwise = self.numerics.surroundings == "stepwise"

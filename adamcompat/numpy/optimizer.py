@@ -11,12 +11,12 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.hyperparameters import Hyperparameters, exception, resolve, unknown_keyword
+from adamcompat.groups import Group
+from adamcompat.hyperparameters import FIXED_BY_STATE, Hyperparameters, exception, resolve, unknown_keyword
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, check_apart, check_parameter, identity
 from adamcompat.numpy.engine import Engine
-from adamcompat.numpy.slots import Group
 from adamcompat.schedules import Schedule
 
 LearningRate: TypeAlias = float | Sequence[float] | NDArray[Any] | Callable[[int], Any] | Callable[[], Any]
@@ -24,9 +24,6 @@ Decay: TypeAlias = float | Callable[[int], Any] | Callable[[], Any]
 Beta: TypeAlias = float | Callable[[], float]
 Variable: TypeAlias = Array | Parameter
 Parameters: TypeAlias = Iterable[Variable] | Iterable[Mapping[str, Any]]
-
-# What decides which state there is cannot change once there is state.
-_FIXED_BY_STATE = ("amsgrad", "use_ema", "accumulation_steps")
 
 
 class NumPyAdam:
@@ -104,7 +101,7 @@ class NumPyAdam:
             object.__setattr__(self, name, value)
             return
         fact = self._dialect().find(name)
-        if fact is not None and self._engine.slots and fact.canonical in _FIXED_BY_STATE:
+        if fact is not None and self._engine.slots and fact.canonical in FIXED_BY_STATE:
             raise AttributeError(f"{name!r} decides which state is kept and cannot change after the first step")
         given = {**self._given, name: value}
         signature = {item.name for item in self._dialect().parameters}
@@ -174,7 +171,7 @@ class NumPyAdam:
             "step": engine.iterations,
             "learning_rate": engine.rate if self._hyper.schedules["learning_rate"].constant else None,
         }
-        betas = engine.powers.get(np.dtype(np.float32))
+        betas = engine.powers
         for position, role in enumerate(("beta1_power", "beta2_power")):
             single[role] = betas[position : position + 1].reshape(()) if betas is not None else None
         for block in self._dialect().slots:

@@ -7,23 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from adamcompat.groups import Group
 from adamcompat.numpy.arrays import Array
-from adamcompat.schedules import Schedule
-
-
-@dataclass(slots=True)
-class Group:
-    """Hyperparameters that parameters have in common.
-
-    Attributes:
-        learning_rate: None means the optimizer's own.
-        weight_decay: L2 decay; None means the optimizer's own.
-        centralize: whether gradients lose their mean.
-    """
-
-    learning_rate: Schedule | None = None
-    weight_decay: Schedule | None = None
-    centralize: bool = False
 
 
 @dataclass(slots=True)

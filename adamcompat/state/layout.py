@@ -82,9 +82,14 @@ class Transform:
         return f"{self.name} {self.permutation}".replace(" ", "").replace("(", " (", 1)
 
 
+def unchanged(shape: Shape) -> Transform:
+    """The tensor as it is."""
+    return Transform(SAME, shape, shape, tuple(range(len(shape))), shape)
+
+
 def same(source: Shape, target: Shape) -> Transform | None:
     """The tensor as it is, if the shapes are equal."""
-    return Transform(SAME, source, source, tuple(range(len(source))), target) if source == target else None
+    return unchanged(source) if source == target else None
 
 
 def permuted(permutation: Sequence[int], source: Shape, target: Shape) -> Transform | None:

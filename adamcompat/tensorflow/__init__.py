@@ -1,4 +1,4 @@
-"""Adam for TensorFlow: drop-ins for tf.keras, tf.keras.optimizers.legacy and tf.compat.v1.
+"""Adam for TensorFlow: drop-ins for tf.keras, tf.keras.optimizers.legacy and tf.compat.v1, and MindSpore's call.
 
 TensorFlow is imported when a class is first used; whether ``tf.keras`` is Keras 3 or tf_keras
 (``TF_USE_LEGACY_KERAS=1``) is decided then.
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from adamcompat.tensorflow.lazy import load
 
 if TYPE_CHECKING:
-    from adamcompat.tensorflow.adapters import Adam
+    from adamcompat.tensorflow.adapters import Adam, MindSporeStyleAdam
 
-__all__ = ["Adam"]
+__all__ = ["Adam", "MindSporeStyleAdam"]
 
 
 def __getattr__(name: str) -> Any:

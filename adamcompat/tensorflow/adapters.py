@@ -6,18 +6,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from adamcompat.tensorflow.base import KerasAdam
-from adamcompat.tensorflow.hints import Beta, LearningRate
+from adamcompat.tensorflow.base import KerasAdam, KerasCallAdam
+from adamcompat.tensorflow.hints import Beta, Decay, LearningRate, Parameters
 
 __all__ = [
     "Adam",
+    "MindSporeStyleAdam",
 ]
 
 
 class Adam(KerasAdam):  # type: ignore[misc]
     """Adam as Keras 3 calls it, on TensorFlow variables, which are updated in place.
 
-    The call is that of keras.optimizers.Adam (TensorFlow 2.16 to 2.21).
+    The call is that of keras.optimizers.Adam (TensorFlow 2.16 to 2.21)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)
@@ -111,4 +112,110 @@ class Adam(KerasAdam):  # type: ignore[misc]
             },
             kwargs,
             fused=fused,
+        )
+
+
+class MindSporeStyleAdam(KerasCallAdam):  # type: ignore[misc]
+    """Adam as MindSpore calls it, on TensorFlow variables, which are updated in place.
+
+    The call is that of mindspore.nn.Adam (MindSpore 2.7 to 2.10)::
+
+        m <- m + (g - m) (1 - beta1)
+        v <- v + (g^2 - v) (1 - beta2)
+        p <- p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
+
+    Args:
+        params: The arrays to update, in place. A list of parameters, or of groups (dictionaries).
+            Required.
+        learning_rate: Step size. A number, a list with one value a step, or a callable of the step (0
+            at the first step) or of nothing. In [0, inf). Default: 0.001.
+        beta1: Exponential decay rate of the first moment. In (0, 1). Default: 0.9.
+        beta2: Exponential decay rate of the second moment. In (0, 1). Default: 0.999.
+        eps: Added to the square root of the second moment ("epsilon hat" of the paper, not the epsilon
+            of its Algorithm 1). In (0, inf). Default: 1e-08.
+        use_locking: Hold a lock during a step, so that several threads may share one optimizer.
+            Default: False.
+        use_nesterov: Use beta1*m + (1-beta1)*g as the numerator (Nesterov's look-ahead; not the update
+            of Keras's Nadam). Default: False.
+        weight_decay: L2 weight decay: weight_decay times the parameter is added to the gradient, so it
+            passes through the moments. Parameters that are not grouped are skipped when their name
+            contains beta or gamma. In [0, inf). Default: 0.0.
+        loss_scale: Gradients are divided by this factor, which the loss was multiplied with. In (0,
+            inf). Default: 1.0.
+        use_amsgrad: Divide by the largest second moment seen so far instead of the current one.
+            Default: False.
+        use_lazy: For gradients that hold some rows only, leave the other rows and their moments
+            untouched. Default: False.
+        use_offload: Run the update on the host CPU. NumPy arrays are always updated there. Default:
+            False.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA.
+            Default: "canonical".
+
+    Keys of a parameter group:
+        params: The parameters of one group. Required.
+        lr: Learning rate of one group. In [0, inf). Default: None.
+        weight_decay: L2 weight decay of one group. In [0, inf). Default: None.
+        grad_centralization: Subtract from each gradient of the group its mean over all axes but the
+            first (gradients with at least two axes). Default: False.
+        order_params: The order in which gradients are passed, as a list of all parameters, alone in its
+            group. Default: None.
+
+    It is a Keras optimizer too, for compile() and fit(). A callable of the step gets it as a float64
+    scalar tensor, so that it can be traced; a LearningRateSchedule of Keras gets what Keras gives it.
+    With loss_scale, fit() multiplies the loss itself, through scale_loss().
+
+    Raises:
+        KeyError: unknown keyword.
+        TypeError: wrong type.
+        ValueError: out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> weight = tf.Variable([1.0, 2.0])
+        >>> optimizer = MindSporeStyleAdam([weight])
+        >>> optimizer((tf.constant([0.5, -0.5]),))
+        (True,)
+        >>> weight.numpy().round(4).tolist()
+        [0.9990000128746033, 2.000999927520752]
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
+    Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+    """
+
+    _adapter = "MindSporeStyleAdam"
+
+    def __init__(
+        self,
+        params: Parameters,
+        learning_rate: LearningRate = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-08,
+        use_locking: bool = False,
+        use_nesterov: bool = False,
+        weight_decay: Decay = 0.0,
+        loss_scale: float = 1.0,
+        use_amsgrad: bool = False,
+        *,
+        numerics: str = "canonical",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            {
+                "params": params,
+                "learning_rate": learning_rate,
+                "beta1": beta1,
+                "beta2": beta2,
+                "eps": eps,
+                "use_locking": use_locking,
+                "use_nesterov": use_nesterov,
+                "weight_decay": weight_decay,
+                "loss_scale": loss_scale,
+                "use_amsgrad": use_amsgrad,
+            },
+            kwargs,
+            numerics=numerics,
         )

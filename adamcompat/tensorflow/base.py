@@ -1,4 +1,4 @@
-"""The base of `adamcompat.tensorflow.Adam`: whichever fits the class that tf.keras has."""
+"""The bases of the adapters for tf.keras: whichever fit the classes that tf.keras has."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import tensorflow as tf
 
 if TYPE_CHECKING:
     KerasAdam: Any
+    KerasCallAdam: Any
 elif tf.keras.optimizers.Adam.__module__.startswith("tf_keras"):
+    from adamcompat.tensorflow.call_keras2 import Keras2CallAdam as KerasCallAdam
     from adamcompat.tensorflow.keras2 import Keras2Adam as KerasAdam
 else:
+    from adamcompat.tensorflow.call_keras3 import Keras3CallAdam as KerasCallAdam
     from adamcompat.tensorflow.keras3 import Keras3Adam as KerasAdam
 
-__all__ = ["KerasAdam"]
+__all__ = ["KerasAdam", "KerasCallAdam"]

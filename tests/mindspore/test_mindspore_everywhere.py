@@ -19,7 +19,7 @@ from mindspore.common.sparse_tensor import RowTensorInner  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam, RowSparse  # noqa: E402
 from adamcompat.mindspore import Adam  # noqa: E402
-from tests.mindspore.mindspore_bits import assert_same  # noqa: E402
+from tests.mindspore.mindspore_bits import assert_same, needs_products_of_bfloat16  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 
@@ -444,6 +444,8 @@ def test_it_is_an_nn_adam() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_without_numba(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if dtype == "bfloat16":
+        needs_products_of_bfloat16()
     found = []
     for executor in ("numba", "numpy"):
         monkeypatch.setenv("ADAMCOMPAT_EXECUTOR", executor)

@@ -171,7 +171,8 @@ def test_h5_files_hold_the_same(writer: Any, tmp_path: Path) -> None:
     loaded = keras.models.load_model(tmp_path / "model.h5")
     assert type(loaded.optimizer) is writer
     same(loaded, model)
-    with pytest.raises(ValueError, match="Unknown variable"):
+    # Before 3.13 the attempt to say so fails in its turn.
+    with pytest.raises((ValueError, NotImplementedError)):
         loaded.fit(*data(), verbose=0)
     for kind in (STOCK, Adam):
         loaded.compile(kind(), loaded.loss)

@@ -1,0 +1,143 @@
+"""Parameter groups: what a call in MindSpore's convention says about its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adamcompat.hyperparameters import check_value, exception
+from adamcompat.mapping.model import Dialect, ParameterFact
+from adamcompat.schedules import Schedule
+
+
+@dataclass(slots=True)
+class Group:
+    """Hyperparameters that parameters have in common.
+
+    Attributes:
+        learning_rate: None means the optimizer's own.
+        weight_decay: L2 decay; None means the optimizer's own.
+        centralize: whether gradients lose their mean.
+    """
+
+    learning_rate: Schedule | None = None
+    weight_decay: Schedule | None = None
+    centralize: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Parameters in the order of their gradients.
+
+    Attributes:
+        variables: the parameters.
+        groups: the group of each.
+        grouped: whether the call had groups at all; name filters look at ungrouped parameters only.
+    """
+
+    variables: list[Any]
+    groups: list[Group]
+    grouped: bool
+
+
+class Arrangement:
+    """How one runtime reads the parameters of a call.
+
+    Args:
+        dialect: whose names and exceptions to use.
+        single: types that are one parameter and no list of them.
+        plural: what the parameters are called in errors.
+        key: what tells that two of them are the same one.
+    """
+
+    def __init__(self, dialect: Dialect, single: tuple[type, ...], plural: str, key: Callable[[Any], Any]) -> None:
+        self._dialect = dialect
+        self._single = single
+        self._plural = plural
+        self._key = key
+        self._facts = {fact.canonical: fact for fact in dialect.groups}
+
+    def __call__(self, value: Any) -> Arranged:
+        """Read a list of parameters or of groups.
+
+        Raises:
+            The dialect's exceptions for a wrong type, an empty list and values out of range; KeyError
+            for a key that groups do not have.
+        """
+        fact = self._dialect.named("parameters")
+        assert fact is not None
+        entries = self._listed(value, fact.name)
+        grouped = [isinstance(entry, Mapping) for entry in entries]
+        if any(grouped) and not all(grouped):
+            raise self._error("wrong_type")(
+                f"{fact.name} mixes groups (dictionaries) and parameters; use one or the other"
+            )
+        if grouped[0]:
+            return self._grouped(entries)
+        shared = Group()
+        return Arranged(entries, [shared] * len(entries), grouped=False)
+
+    def _error(self, kind: str) -> type[Exception]:
+        return exception(getattr(self._dialect.errors, kind))
+
+    def _listed(self, value: Any, name: str) -> list[Any]:
+        empty = f"{name} must not be empty; pass the list of {self._plural} to update"
+        if value is None or (isinstance(value, (list, tuple)) and not value):
+            raise self._error("out_of_range")(empty)
+        if isinstance(value, (*self._single, Mapping, str)) or not isinstance(value, Iterable):
+            raise self._error("wrong_type")(
+                f"{name} must be a list of {self._plural}, or of groups; got {type(value).__name__}"
+            )
+        entries = list(value)
+        if not entries:
+            raise self._error("out_of_range")(empty)
+        return entries
+
+    def _grouped(self, entries: Sequence[Mapping[str, Any]]) -> Arranged:
+        facts = self._facts
+        known = {fact.name for fact in facts.values()}
+        variables: list[Any] = []
+        groups: list[Group] = []
+        order: list[Any] | None = None
+        for number, entry in enumerate(entries):
+            for key in entry:
+                if key not in known:
+                    raise KeyError(f"group {number} has the key {key!r}; known keys: {', '.join(sorted(known))}")
+            order_key = facts["group_order"].name
+            if order_key in entry:
+                if len(entry) > 1:
+                    raise self._error("out_of_range")(f"{order_key!r} must be alone in its group, got {sorted(entry)}")
+                order = self._listed(entry[order_key], order_key)
+                continue
+            parameters_key = facts["group_parameters"].name
+            if parameters_key not in entry:
+                raise KeyError(f"group {number} has no {parameters_key!r}")
+            own = self._listed(entry[parameters_key], parameters_key)
+            group = Group(
+                self._value(facts["group_learning_rate"], entry),
+                self._value(facts["group_weight_decay"], entry),
+                bool(self._value(facts["group_centralization"], entry)),
+            )
+            variables += own
+            groups += [group] * len(own)
+        if not variables:
+            raise self._error("out_of_range")("no group holds a parameter")
+        if order is not None:
+            variables, groups = self._ordered(variables, groups, order)
+        return Arranged(variables, groups, grouped=True)
+
+    def _value(self, fact: ParameterFact, entry: Mapping[str, Any]) -> Any:
+        return check_value(fact, entry[fact.name], self._dialect) if fact.name in entry else None
+
+    def _ordered(self, variables: list[Any], groups: list[Group], order: list[Any]) -> tuple[list[Any], list[Group]]:
+        if len(order) != len(variables):
+            raise self._error("out_of_range")(
+                f"the order lists {len(order)} parameters, but the groups hold {len(variables)}; list each once"
+            )
+        where = {self._key(variable): i for i, variable in enumerate(variables)}
+        missing = [i for i, variable in enumerate(order) if self._key(variable) not in where]
+        if missing:
+            raise self._error("out_of_range")(f"parameter {missing[0]} of the order is in no group")
+        positions = [where[self._key(variable)] for variable in order]
+        return [variables[i] for i in positions], [groups[i] for i in positions]

@@ -1,0 +1,129 @@
+"""MindSpore's calling convention as an optimizer of tf_keras (TF_USE_LEGACY_KERAS=1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+import tf_keras
+
+from adamcompat.tensorflow.arguments import refuse_no_gradients
+from adamcompat.tensorflow.call import CallAdam
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Keras2CallAdam(CallAdam, tf_keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Base of the adapter on tf_keras; use `adamcompat.tensorflow.MindSporeStyleAdam`."""
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, numerics: str) -> None:
+        # What tf_keras adds to every configuration.
+        extra = {name: value for name, value in extra.items() if name != "is_legacy_optimizer"}
+        private = self._checked(given, extra, numerics)
+        super().__init__(name=self._adapter, jit_compile=False)
+        rate = private.hyper.schedules["learning_rate"]
+        if rate.constant:
+            with tf.init_scope():
+                self._learning_rate = tf.Variable(rate.at(0), dtype=tf.float64, trainable=False, name=rate.name)
+            self._variables.append(self._learning_rate)
+        self._private = private
+        self._show()
+        if private.arranged is not None:
+            self.build(private.arranged.variables)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("adamcompat."):
+            tf_keras.saving.register_keras_serializable(package="adamcompat")(cls)
+
+    def build(self, var_list: Sequence[Any]) -> None:
+        """Create the state; done by the constructor, except after `from_config`.
+
+        Raises:
+            ValueError: a variable is none of the parameters.
+        """
+        private = self._private
+        if getattr(self, "_built", False):
+            self._ordered([None] * len(var_list), var_list)
+            return
+        if private.arranged is None:
+            private.arranged = self._describe(list(var_list))
+        super().build(private.arranged.variables)
+        self._take(private.arranged)
+        self._built = True
+
+    def _new_variable(self, reference: Any, dtype: Any, name: str) -> Any:
+        if reference is None:
+            return self.add_variable((), dtype=dtype, name=name)
+        with tf.distribute.get_strategy().extended.colocate_vars_with(reference), tf.init_scope():
+            return self.add_variable(reference.shape, dtype=dtype, name=name)
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
+        """Make one step on pairs of a gradient and one of the parameters, as Keras calls it.
+
+        Raises:
+            TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
+        """
+        pairs = list(grads_and_vars)
+        if not pairs:
+            raise self._error("wrong_gradients")("No gradients provided for any variable: the list of pairs is empty.")
+        gradients, variables = zip(*pairs, strict=True)
+        refuse_no_gradients(gradients)
+        fitting = self._ordered(gradients, variables)
+        step = super().apply_gradients
+        return self._guarded(lambda: step(list(zip(fitting, variables, strict=True)), *args, **kwargs))
+
+    def update_step(self, gradient: Any, variable: Any) -> None:
+        """Update one variable, on one replica."""
+        self._advance([gradient], [variable])
+
+    def _distributed_apply_gradients_fn(
+        self, distribution: Any, grads_and_vars: Sequence[tuple[Any, Any]], **kwargs: Any
+    ) -> Any:
+        if tf.distribute.has_strategy():
+            self._refuse_products()
+            return super()._distributed_apply_gradients_fn(distribution, grads_and_vars, **kwargs)
+        gradients, variables = zip(*grads_and_vars, strict=True)
+        self._advance(gradients, variables)
+        return super()._distributed_apply_gradients_fn(distribution, [], **kwargs)
+
+    def compute_gradients(self, loss: Any, var_list: Any, tape: Any = None) -> list[tuple[Any, Any]]:
+        """Gradients of the loss times the loss scale that they are divided by; fit() calls it."""
+        scale = self._private.hyper["loss_scale"]
+        if scale == 1:
+            found: list[tuple[Any, Any]] = super().compute_gradients(loss, var_list, tape)
+            return found
+        if callable(loss):
+            with tape or tf.GradientTape() as tape:
+                loss = loss()
+        elif tape is None:
+            raise ValueError("`tape` is required when a `Tensor` loss is passed: pass the tape that recorded it")
+        variables = var_list() if callable(var_list) else list(var_list)
+        seeds = tf.fill(tf.shape(loss), tf.cast(scale, loss.dtype))
+        return list(zip(tape.gradient(loss, variables, output_gradients=seeds), variables, strict=True))
+
+    def _compute_current_learning_rate(self) -> None:
+        """Nothing: tf_keras keeps the value of a schedule in a variable, this optimizer asks for it in each step."""
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate: a variable where it is a number, else its value for the next step."""
+        if self._private.hyper.schedules["learning_rate"].constant:
+            return self._learning_rate
+        return self._current_rate()
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._set_learning_rate(value)
+
+    def get_config(self) -> dict[str, Any]:
+        """The hyperparameters under their own names, and the names of the parameters."""
+        return self._configuration(tf_keras.saving.serialize_keras_object)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """An optimizer without variables yet: `build`, or the model that it is loaded with, brings them."""
+        deserialize: Callable[[Any], Any] = tf_keras.saving.deserialize_keras_object
+        return cls._from_configuration(dict(config), deserialize)

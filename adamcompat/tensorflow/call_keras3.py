@@ -1,0 +1,124 @@
+"""MindSpore's calling convention as an optimizer of Keras 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from adamcompat.tensorflow.arguments import refuse_no_gradients
+from adamcompat.tensorflow.call import CallAdam, raw
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Base of the adapter on Keras 3; use `adamcompat.tensorflow.MindSporeStyleAdam`."""
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, numerics: str) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(f"{self._adapter} needs Keras's TensorFlow backend; this is {keras.backend.backend()}")
+        private = self._checked(given, extra, numerics)
+        rate = private.hyper.schedules["learning_rate"]
+        # Keras would keep a number in float32; a callable it keeps as it is.
+        super().__init__(learning_rate=self._current_rate)
+        if rate.constant:
+            with keras.name_scope(self.name, caller=self):
+                self._learning_rate = keras.Variable(
+                    rate.at(0), dtype="float64", trainable=False, name=rate.name, aggregation="only_first_replica"
+                )
+        self._private = private
+        self._show()
+        if private.arranged is not None:
+            self.build(private.arranged.variables)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("adamcompat."):
+            keras.saving.register_keras_serializable(package="adamcompat")(cls)
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Create the state; done by the constructor, except after `from_config`.
+
+        Raises:
+            ValueError: a variable is none of the parameters.
+        """
+        private = self._private
+        if self.built:
+            self._ordered([None] * len(variables), variables)
+            return
+        if private.arranged is None:
+            private.arranged = self._describe(list(variables))
+        super().build(private.arranged.variables)
+        self._take(private.arranged)
+
+    def _new_variable(self, reference: Any, dtype: Any, name: str) -> Any:
+        if reference is None:
+            return self.add_variable((), dtype=dtype, name=name)
+        with self._distribution_strategy.extended.colocate_vars_with(raw(reference)):
+            return self.add_variable(reference.shape, dtype=dtype, name=name)
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
+        """Make one step on pairs of a gradient and one of the parameters, as Keras calls it.
+
+        Raises:
+            TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
+        """
+        pairs = list(grads_and_vars)
+        if not pairs:
+            raise self._error("wrong_gradients")("No gradients provided for any variable: the list of pairs is empty.")
+        gradients, variables = zip(*pairs, strict=True)
+        self.apply(gradients, variables)
+        return self._iterations
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Make one step; `trainable_variables` default to the parameters.
+
+        Raises:
+            TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
+        """
+        grads = list(grads)
+        variables = list(self.parameters if trainable_variables is None else trainable_variables)
+        if len(grads) != len(variables):
+            raise self._error("wrong_gradients")(f"got {len(grads)} gradients for {len(variables)} variables")
+        refuse_no_gradients(grads)
+        grads = self._ordered(grads, variables)
+        step = super().apply
+        self._guarded(lambda: step(grads, variables))
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
+        if not tf.distribute.has_strategy():
+            self._advance(grads, trainable_variables)
+            return
+        self._refuse_products()
+        self._backend_update_step(grads, trainable_variables, None)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable, on one replica."""
+        self._advance([gradient], [variable])
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate: a variable where it is a number, else its value for the next step."""
+        return self._get_current_learning_rate()
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._set_learning_rate(value)
+
+    def get_config(self) -> dict[str, Any]:
+        """The hyperparameters under their own names, and the names of the parameters."""
+        return self._configuration(keras.saving.serialize_keras_object)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """An optimizer without variables yet: `build`, or the model that it is loaded with, brings them."""
+
+        def deserialize(value: Any) -> Any:
+            return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+
+        return cls._from_configuration(dict(config), deserialize)

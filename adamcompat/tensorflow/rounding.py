@@ -1,0 +1,129 @@
+"""The numbers of a step and the update, traced with TensorFlow's operations and rounded as numerics say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from adamcompat import kernel
+from adamcompat.executors.contraction import BLOCK, Contraction
+from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.kernel import Coefficients, Operations, make_update
+from adamcompat.mapping.model import Numerics
+
+
+def _once(a: Any, b: Any, c: Any) -> Any:
+    """``a*b + c`` of float32 rounded once: a float32 product is exact in float64."""
+    return tf.cast(_double(a) * _double(b) + _double(c), tf.float32)
+
+
+def _double(x: Any) -> Any:
+    return tf.cast(x, tf.float64)
+
+
+def separate(barrier: Callable[[Any], Any]) -> Operations:
+    """Operations that round products and sums one by one."""
+    return Operations(
+        fma=lambda a, b, c: barrier(a * b) + c,
+        blend=lambda a, x, b, y: barrier(a * x) + barrier(b * y),
+        sqrt=tf.sqrt,
+        maximum=tf.maximum,
+        widen=lambda x: x,
+    )
+
+
+_FUSED = Operations(_once, lambda a, x, b, y: _once(a, x, b * y), tf.sqrt, tf.maximum, lambda x: x)
+_TAIL = Operations(_once, lambda a, x, b, y: _once(b, y, a * x), tf.sqrt, tf.maximum, _double)
+
+
+class Rounding:
+    """How variables of one dtype are rounded.
+
+    Args:
+        numerics: how to round.
+        dtype: of the variables; bfloat16 is computed in float32.
+        hyper: the hyperparameters.
+
+    Attributes:
+        arithmetic: the dtype of the update.
+        around: the dtype of the stages around it.
+        scalar: the dtype in which the learning rate is corrected.
+    """
+
+    def __init__(self, numerics: Numerics, dtype: Any, hyper: Hyperparameters) -> None:
+        own = np.dtype(np.float32 if dtype == tf.bfloat16 else dtype.as_numpy_dtype)
+        self._numerics = numerics
+        self._contraction = Contraction.of(numerics, own, amsgrad=hyper["amsgrad"])
+        self.arithmetic = tf.as_dtype(kernel.arithmetic_dtype(numerics, own))
+        self.around = tf.as_dtype(kernel.stage_dtype(numerics, own))
+        self.scalar = tf.as_dtype(kernel.scalar_dtype(numerics, own))
+        given = np.float64 if numerics.given == "float64" else np.float32
+        real, rates = self.scalar.as_numpy_dtype, (hyper["beta1"], hyper["beta2"])
+        self._betas = tuple(real(beta) for beta in rates)
+        self._bases = tuple(real(given(beta)) for beta in rates)
+        # Everything but the step size is the same in every step.
+        self._fixed = kernel.coefficients(
+            numerics,
+            own,
+            learning_rate=0.0,
+            beta1=hyper["beta1"],
+            beta2=hyper["beta2"],
+            epsilon=hyper["epsilon"],
+            step=1,
+            nesterov=hyper["nesterov"],
+        )
+
+    def powers(self, step: Any) -> tuple[Any, Any]:
+        """The betas to the power of `step`, 1 at the first."""
+        one, other = (tf.pow(tf.constant(beta, self.scalar), tf.cast(step, self.scalar)) for beta in self._bases)
+        return one, other
+
+    def advanced(self, powers: Sequence[Any], hide: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Running products of the betas, multiplied once more."""
+        pairs = zip(powers, self._betas, strict=True)
+        one, other = (hide(power * tf.constant(beta, self.scalar)) for power, beta in pairs)
+        return one, other
+
+    def coefficients(self, rate: Any, powers: tuple[Any, Any], hide: Callable[[Any], Any]) -> Coefficients:
+        """The scalars of one step.
+
+        Args:
+            rate: the learning rate, a float64 scalar.
+            powers: of the betas, of dtype `scalar`.
+            hide: keeps a scalar from compilers.
+        """
+        if self._numerics.given != "float64":
+            rate = tf.cast(rate, tf.float32)
+        alpha = kernel.step_size(tf.cast(rate, self.scalar), *powers, 1, tf.sqrt)
+        fixed = {
+            name: hide(tf.constant(getattr(self._fixed, name), self.arithmetic)) for name in ("c1", "c2", "epsilon")
+        }
+        beta1 = self._fixed.beta1
+        return replace(
+            self._fixed,
+            alpha=tf.cast(alpha, self.arithmetic),
+            beta1=None if beta1 is None else hide(tf.constant(beta1, self.arithmetic)),
+            **fixed,
+        )
+
+    def update(
+        self, p: Any, g: Any, m: Any, v: Any, vhat: Any, c: Coefficients, barrier: Callable[[Any], Any]
+    ) -> tuple[Any, ...]:
+        """The new parameter, moments and maximum; tensors of dtype `arithmetic`."""
+        scalars = (c.alpha, c.c1, c.c2, c.epsilon, c.beta1)
+        if not self._contraction.fused:
+            return make_update(separate(barrier))(p, g, m, v, vhat, *scalars)
+        if not self._contraction.tail:
+            return make_update(_FUSED)(p, g, m, v, vhat, *scalars)
+        shape, flat = tf.shape(p), [tf.reshape(x, [-1]) for x in (p, g, m, v)]
+        size = p.shape.num_elements() if p.shape.is_fully_defined() else tf.size(p)
+        cut = size // BLOCK * BLOCK
+        body = make_update(_FUSED)(*(x[:cut] for x in flat), None, *scalars)
+        tail = make_update(_TAIL)(*(x[cut:] for x in flat), None, *scalars)
+        pairs = zip(body[:3], tail[:3], strict=True)
+        joined = [tf.concat([one, tf.cast(other, one.dtype)], 0) for one, other in pairs]
+        return (*(tf.reshape(x, shape) for x in joined), None)
