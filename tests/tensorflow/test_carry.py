@@ -332,7 +332,8 @@ def test_under_tf_use_legacy_keras() -> None:
         print(AdamState.of(old, weights[:1]).load_into(new, parameters=weights[1:], with_parameters=True))
         for optimizer, weight in zip((old, new), weights):
             optimizer.apply_gradients([(tf.constant([1.0, -1.0]), weight)])
-        print(int(new.iterations), bool((weights[0].numpy() == weights[1].numpy()).all()), isinstance(new, tf_keras.optimizers.Adam))
+        same = (weights[0].numpy() == weights[1].numpy()).all()
+        print(int(new.iterations), same, isinstance(new, tf_keras.optimizers.Adam))
         """,
         TF_USE_LEGACY_KERAS="1",
     )
