@@ -154,8 +154,11 @@ def imitate(dialect: Dialect, build: Callable[..., Any] = Textbook, **changes: A
         version="1.0",
         kind=object,
         growing=lambda factor: lambda step: factor * (step + 1),
+        once=lambda native: None,
         mistakes={},
         state=lambda driver: [],
+        resolve=lambda target: None,
+        kinds=lambda driver: {},
         build=built,
     )
 

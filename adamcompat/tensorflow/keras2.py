@@ -12,7 +12,7 @@ import tf_keras
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, dialect_of, refuse_no_gradients, refuse_session
+from adamcompat.tensorflow.arguments import check, dialect_of, moments_of, refuse_no_gradients, refuse_session
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
 
@@ -26,6 +26,8 @@ _NAMES = [fact.name for fact in MAPPING.dialects["keras3"].parameters]
 # besides Keras 3's: its own parameters, and the mark by which it tells its optimizers apart when it loads one.
 _ABSENT = [name for name in _NAMES if name not in _SIGNATURE]
 _OWN = ["is_legacy_optimizer", *(name for name in _SIGNATURE if name not in _NAMES)]
+# Named as in TensorFlow 2.6.
+_MOMENTS = moments_of(MAPPING.dialects["tf26"])
 
 
 class Keras2Adam(Copied, tf_keras.optimizers.Adam):  # type: ignore[misc]
@@ -84,6 +86,16 @@ class Keras2Adam(Copied, tf_keras.optimizers.Adam):  # type: ignore[misc]
 
     def _exclude(self, variables: Sequence[Any]) -> None:
         self._exclude_from_weight_decay = [self._var_key(variable) for variable in variables]
+
+    def add_variable_from_reference(
+        self, model_variable: Any, variable_name: str, shape: Any = None, initial_value: Any = None
+    ) -> Any:
+        """tf_keras's; the moments of bfloat16 variables are kept in float32, where they can change."""
+        add = super().add_variable_from_reference
+        if variable_name not in _MOMENTS or getattr(model_variable, "true_dtype", model_variable.dtype) != tf.bfloat16:
+            return add(model_variable, variable_name, shape, initial_value)
+        with tf.variable_creator_scope(update.in_float32):
+            return add(model_variable, variable_name, shape, initial_value)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
         """Update variables with their gradients, as tf_keras.optimizers.Adam does.

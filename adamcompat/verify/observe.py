@@ -65,6 +65,8 @@ class _Observer:
         if self.seen.failure:
             return self.seen
         self._values()
+        self._rates()
+        self._schedules()
         self._mistakes()
         self._stages()
         for name, probe in probes.SEMANTICS.items():
@@ -84,6 +86,8 @@ class _Observer:
             self.seen.unmeasured[path] = _reason(error)
 
     def _semantics(self, name: str, probe: Callable[[Original], tuple[Any, ...]]) -> None:
+        if name == "schedule_start" and "schedule" not in self.seen.rates:
+            raise NoSuchParameterError("a schedule")
         self.seen.semantics[name] = probe(self.original)
 
     def _numerics(self) -> None:
@@ -138,11 +142,8 @@ class _Observer:
             kinds: dict[str, tuple[Any, ...]] = {"float": (0.3,), "int": (1, 2), "text": ("label",)}
             if flag:
                 kinds = {"flag": (True,)}
-            elif rate:
-                # The driver would make something else of text.
-                kinds = {"float": (0.3,), "int": (1,)}
-                if self.original.growing is not None:
-                    kinds["schedule"] = (self.original.growing(0.01),)
+            elif rate and self.original.growing is not None:
+                kinds["schedule"] = (self.original.growing(0.01),)
             passed = [
                 kind
                 for kind, values in kinds.items()
@@ -152,6 +153,9 @@ class _Observer:
             if "float" in passed or "int" in passed:
                 numbers: Iterable[float] = _NUMBERS if "float" in passed else _INTEGERS
                 self.seen.refused[taken.name] = self._refused(taken, beside, numbers)
+            number = isinstance(taken.default, (int, float)) and not flag and taken.default != 0
+            if number and probes.zero_is_default(self.original, taken.name, taken.default):
+                self.seen.zero_is_default += (taken.name,)
             self._wrong_type(taken, beside, rate)
             self.seen.meanings[taken.name] = probes.meaning(self.original, taken.name, flag)
 
@@ -167,7 +171,8 @@ class _Observer:
         return found
 
     def _wrong_type(self, taken: Taken, beside: dict[str, Any], rate: bool) -> None:
-        wrong: Any = None if rate else 3 if isinstance(taken.default, str) else "label"
+        # Text is a list of characters to those who take lists.
+        wrong: Any = 3 if isinstance(taken.default, str) else object() if rate else "label"
         if taken.stands_for is None and not (taken.default is None and self.seen.accepts[taken.name] == ("text",)):
             error = self._refusal(beside | {taken.name: wrong})
             if error is not None:
@@ -175,8 +180,29 @@ class _Observer:
 
     def _refusal(self, native: dict[str, Any]) -> str | None:
         """What the original raises if it is made with these keywords and makes a step."""
-        ones = [np.ones(2, np.float32)]
-        return refuses(self.original.trajectory, native, ones, [ones])
+        return refuses(self.original.once, native)
+
+    def _rates(self) -> None:
+        """What is taken as a learning rate beside a number."""
+        growing = self.original.growing
+        values = {"list": [0.1, 0.2], "schedule": growing(0.01) if growing else None, "callable": lambda: 0.1}
+        self.seen.rates = tuple(
+            kind
+            for kind, value in values.items()
+            if value is not None and self._refusal(self.original.native({"learning_rate": value})) is None
+        )
+
+    def _schedules(self) -> None:
+        """The arguments of what computes learning rates; a name is only a label."""
+        for schedule in MAPPING.schedules.values():
+            for dialect, computed in schedule.classes.items():
+                if dialect == self.seen.dialect:
+                    try:
+                        found = self.original.resolve(computed.target)
+                    except (AttributeError, ImportError):
+                        continue
+                    taken, _ = signatures.parameters(found) if isinstance(found, type) else signatures.function(found)
+                    self.seen.schedules[computed.target] = tuple(one for one in taken if one.name != "name")
 
     def _mistakes(self) -> None:
         error = self._refusal({"no_such_keyword": 1})
@@ -245,6 +271,20 @@ class _Observer:
             roles = tuple(role for role, wanted in expected[parameter].items() if _near(value, wanted))
             found.append(SlotSeen(template, parameter, roles))
         self.seen.slots = tuple(found)
+        self.seen.slot_names = {
+            name: tuple(role for role, wanted in expected[0].items() if _near(value, wanted))
+            for name, value in self.original.kinds(driver).items()
+        }
+        self._power_start(driver, given)
+
+    def _power_start(self, driver: Any, given: dict[str, Any]) -> None:
+        """Whether the product of the betas is multiplied before it is used or after."""
+        updates = len(probes.stream()[1][:5]) // given.get("accumulation_steps", 1)
+        starts = {"one": given["beta1"] ** updates, "beta": given["beta1"] ** (updates + 1)}
+        held = [slot.name for slot in self.seen.slots if "beta1_power" in slot.roles]
+        values = [value for name, value in self.original.state(driver) if name in held]
+        found = {start for start, wanted in starts.items() for value in values if _near(value, [wanted])}
+        self.seen.semantics["power_start"] = tuple(found) if held else ("none",)
 
     def _expected(self, model: Any, given: dict[str, Any]) -> dict[int | None, dict[str, list[Any]]]:
         """For no parameter and for each one: the values that each role can have."""

@@ -124,6 +124,8 @@ CHANGES = [
     Change("semantics", M, "nesterov: blend", "nesterov: none", ("semantics.nesterov",)),
     Change("semantics", M, "schedule_start: 0", "schedule_start: 1", ("semantics.schedule_start",)),
     Change("semantics", M, "average_start: none", "average_start: initial", ("semantics.average_start",)),
+    Change("semantics", M, "power_start: one", "power_start: beta", ("semantics.power_start",)),
+    Change("rates", M, "rates: [list, schedule]", "rates: [list, schedule, callable]", ("rates",)),
     Change("numerics", M, "numerics: mindspore", "numerics: tf1", ("numerics",)),
     Change(
         "slot name",

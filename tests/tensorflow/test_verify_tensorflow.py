@@ -158,6 +158,26 @@ CHANGES = [
     Change("semantics", K, "schedule_start: 0", "schedule_start: 1", ("semantics.schedule_start",)),
     Change("semantics", T, "schedule_start: 0", "schedule_start: 1", ("semantics.schedule_start",)),
     Change("semantics", K, "average_start: first_update", "average_start: initial", ("semantics.average_start",)),
+    Change("semantics", V, "power_start: beta", "power_start: one", ("semantics.power_start",)),
+    Change("semantics", K, "power_start: none", "power_start: one", ("semantics.power_start",)),
+    Change("rates", K, "rates: [schedule, callable]", "rates: [schedule]", ("rates",)),
+    Change("rates", T, "rates: [schedule, callable]", "rates: [list, schedule, callable]", ("rates",)),
+    Change("rates", V, "rates: [callable]", "rates: [schedule, callable]", ("rates",)),
+    Change("zero", T, ", zero_is_default: true", "", ("parameters.epsilon.zero_is_default",)),
+    Change(
+        "zero",
+        K,
+        'default: 1.0e-7, range: "[0, inf)", absent: refuse',
+        'default: 1.0e-7, range: "[0, inf)", absent: refuse, zero_is_default: true',
+        ("parameters.epsilon.zero_is_default",),
+    ),
+    Change(
+        "slot names",
+        V,
+        "{first_moment: m, second_moment: v",
+        "{first_moment: m, second_moment: w",
+        ("slot_names.second_moment",),
+    ),
     Change("numerics", K, "numerics: keras3", "numerics: tf26", ("numerics",)),
     Change(
         "slot name",
@@ -181,6 +201,8 @@ CHANGES = [
         '{first_moment: "{parameter}_momentum"}\n      - {second_moment: "{parameter}_velocity"}',
         ("slots",),
     ),
+    Change("schedule", "schedules.exponential.classes", "name: decay_rate", "name: rate", ("keras3",)),
+    Change("schedule", "schedules.polynomial.classes", "default: 0.0001", "default: 0.001", ("keras3",)),
     *(
         Change("numerics", f"numerics.{dialect}", f"{key}: {value}", f"{key}: {other}", (key,))
         for dialect, key, value, other in (
