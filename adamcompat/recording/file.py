@@ -2,23 +2,6 @@
 
 Tensors:
 
-<<<<<<< HEAD
-- ``weights/NAME``, of the parameter's shape: before the first recorded step;
-- ``gradients/NAME``, steps first: the gradients that the optimizer was given;
-- ``parameters/NAME``, kept steps first: the parameters after the kept steps.
-
-Metadata:
-
-- ``format``, ``version``: ``adamcompat.recording``, ``1``;
-- ``names``: the parameters in the optimizer's order, a list as JSON;
-- ``optimizer``: the class that was recorded;
-- ``driver``, ``hyperparameters``: its name for `adamcompat.compare` and its arguments by their native
-  names, as JSON; empty where they are not known or change from step to step;
-- ``start``: how many steps the optimizer had made before;
-- ``steps``: number of recorded steps;
-- ``kept``: the steps, counted from 1, after which parameters were kept, a list as JSON;
-- ``stopped``: why recording ended before the training did, or empty.
-=======
 ``weights/NAME``
     the parameter before the first recorded step
 ``gradients/NAME``
@@ -45,7 +28,6 @@ Metadata:
     JSON list of the steps, counted from 1, after which parameters were kept
 ``stopped``
     why recording ended before the training did, or empty
->>>>>>> compare
 """
 
 from __future__ import annotations
