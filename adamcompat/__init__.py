@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adamcompat.installation import installed as installed
     from adamcompat.installation import uninstall as uninstall
     from adamcompat.numpy import *  # noqa: F403
+    from adamcompat.recording import record as record
     from adamcompat.translation import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ _ELSEWHERE = {
         "adamcompat.comparison": ("compare",),
         "adamcompat.installation": ("install", "installed", "uninstall"),
         "adamcompat.installation.ipython": ("load_ipython_extension", "unload_ipython_extension"),
+        "adamcompat.recording": ("record",),
         "adamcompat.translation": ("Translation", "TranslationError", "translate"),
     }.items()
     for name in names

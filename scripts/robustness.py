@@ -192,16 +192,17 @@ from pathlib import Path
 import numpy as np
 from adamcompat import MindSporeStyleAdam, Parameter
 from adamcompat.state import AdamState
+from adamcompat.state.files import read, write
 
 path, last = Path(sys.argv[1]), int(sys.argv[2])
 weight = Parameter(np.ones(50_000, np.float32), name="w")
 optimizer = MindSporeStyleAdam([weight], 0.01)
 if path.exists():
-    AdamState.read(path).load_into(optimizer, with_parameters=True)
+    read(path).load_into(optimizer, with_parameters=True)
 rng = np.random.default_rng
 while (step := int(optimizer.global_step[0])) < last:
     optimizer((rng(step).standard_normal(weight.shape).astype(np.float32),))
-    AdamState.of(optimizer).write(path)
+    write(path, AdamState.of(optimizer))
 print(weight.data.tobytes().hex()[:4000], float(weight.data.astype(np.float64).sum()))
 """
 

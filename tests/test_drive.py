@@ -169,6 +169,9 @@ _EQUAL = [
     ("mindspore", "adamcompat.mindspore.Adam"),
     ("mindspore", "adamcompat.mindspore.Adam:graph"),
 ]
+_EQUAL += [
+    ("adamcompat.MindSporeStyleAdam", f"adamcompat.tensorflow.MindSporeStyleAdam{mode}") for mode in ("", ":function")
+]
 _RATES: list[Any] = [0.1, [0.1 / (t + 1) for t in range(12)], lambda step: 0.1 / (step + 1)]
 
 

@@ -94,6 +94,16 @@ def test_a_dialect_without_slots_is_an_error(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_slot_without_a_name_is_an_error(tmp_path: Path) -> None:
+    names = "slot_names: {first_moment: m, second_moment: v, maximum_second_moment: vhat}"
+    path, _ = changed(tmp_path, names, names.replace(" second_moment: v,", ""))
+    with pytest.raises(MappingError, match="stands for the name of 'second_moment', which slot_names does not give"):
+        load(path)
+    path, _ = changed(tmp_path, names, names.replace("second_moment: v", "second: v", 1))
+    with pytest.raises(MappingError, match="unknown slot 'second'"):
+        load(path)
+
+
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     with pytest.raises(MappingError, match=r"empty\.yaml:1"):

@@ -59,7 +59,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         except ImportError as error:
             console.print(f"{runtime} cannot be used here: {escape(str(error))}", soft_wrap=True)
             return WRONG_USAGE
-        observations += observe()
+        with console.status(f"measuring {runtime}"):
+            observations += observe()
     if options.runtime in absent:
         console.print(f"{options.runtime}: {escape(absent[options.runtime])}", soft_wrap=True)
         return WRONG_USAGE

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from typing import Any
 
 from adamcompat.drive.arguments import canonical
+from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.drive.driver import Opened
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.model import Dialect, Numerics
@@ -38,11 +40,12 @@ def model_of(opened: Opened) -> Model:
 
 def own_numerics(opened: Opened) -> str:
     """How an optimizer rounds where it is not told how."""
-    if opened.entry.runtime == "numpy":
+    if opened.entry.name == FLOAT64:
         return "canonical"
-    if opened.entry.adapter is not None and opened.entry.runtime == "mindspore":
-        return MAPPING.dialects["mindspore"].numerics
-    return opened.dialect.numerics
+    if opened.entry.adapter is None:
+        return opened.dialect.numerics
+    default = import_module(opened.entry.module).own_keywords(opened.entry).get("numerics")
+    return opened.dialect.numerics if default is None else str(default)
 
 
 @dataclass(frozen=True, slots=True)

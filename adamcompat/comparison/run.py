@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adamcompat.comparison.explain import explain
-from adamcompat.comparison.measure import Distance, distance
+from adamcompat.comparison.explain import Kept, explain
+from adamcompat.comparison.measure import Distance, Scales, distance
 from adamcompat.comparison.models import model_of, shown
-from adamcompat.comparison.result import Cause, Comparison, Pair, Run
+from adamcompat.comparison.result import Cause, Comparison, Pair, Point, Run
 from adamcompat.comparison.streams import Stream, given_stream, load_stream, random_stream
 from adamcompat.drive import Driver, Opened, open_driver, prepare
 from adamcompat.mapping.tables import MAPPING
@@ -70,13 +70,13 @@ def compare(
         seed: of the random weights and gradients.
         shapes: of the random parameters.
         hyperparameters: for all of them, by the names of any dialect. A name of an optimizer's own dialect keeps
-            the meaning that it has there.
+            the meaning that it has there. Of a recording those of the recorded optimizer are the defaults.
         gradients: a file that `adamcompat.record` wrote, or one array for each of `weights` with the steps
             first. None means random.
         weights: the initial parameters for `gradients`.
         names: of the parameters, for `weights`.
-        tolerance: the largest distance that counts as agreement, in units of the spacing of the dtype at each
-            tensor's largest value.
+        tolerance: the largest distance that counts as agreement, in spacings: units in the last place of the
+            largest value that the tensor has had until then.
         advance: called with the number of steps done and their total.
 
     Raises:
@@ -102,10 +102,7 @@ def compare(
     runs = [
         Run(runner.label, _effective(runner.model), runner.to_float64, runner.parameters or []) for runner in runners
     ]
-    pairs = [
-        _pair(first, second, curves[first.label, second.label], stream, tolerance)
-        for first, second in combinations(runners, 2)
-    ]
+    pairs = [_pair(first, second, curves, stream, tolerance) for first, second in combinations(runners, 2)]
     return Comparison(stream.about, stream.steps, tolerance, runs, pairs)
 
 
@@ -164,11 +161,12 @@ def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any],
         opened, model = _recorded(stream)
         reference = _reference(opened, model, stream) if opened is not None and model is not None else None
         return _Runner(label, opened, model, None, reference, start, {})
-    # Each is translated by itself, so that its own hyperparameters win over those for all, whatever they are called.
-    both = [prepare(name, given, stream.names) for given in (shared, own)]
-    opened = both[1]
-    for part in reversed(both):
-        opened = replace(part, native={**part.native, **opened.native}, own={**part.own, **opened.own})
+    # Each is translated by itself, so that its own hyperparameters win over those for all, and these over the
+    # recorded ones, whatever they are called.
+    opened = prepare(name, {}, stream.names)
+    for given in (_recorded_for(opened, stream), shared, own):
+        part = prepare(name, given, stream.names)
+        opened = replace(part, native={**opened.native, **part.native}, own={**opened.own, **part.own})
     model = model_of(opened)
     driver = open_driver(name, start, {**opened.native, **opened.own}, stream.names)
     return _Runner(label, opened, model, driver, _reference(opened, model, stream), start, {})
@@ -177,10 +175,24 @@ def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any],
 def _recorded(stream: Stream) -> tuple[Opened, Model] | tuple[None, None]:
     """What was recorded, where the recording knows the optimizer's facts."""
     recording = stream.recording
-    if recording is None or recording.dialect is None or recording.hyperparameters is None:
+    if recording is None or recording.driver is None or recording.hyperparameters is None:
         return None, None
-    opened = prepare(recording.dialect, recording.hyperparameters, stream.names)
+    opened = prepare(recording.driver, recording.hyperparameters, stream.names)
     return opened, model_of(opened)
+
+
+def _recorded_for(opened: Opened, stream: Stream) -> dict[str, Any]:
+    """The hyperparameters of a recording, as far as an optimizer has a counterpart, by canonical names."""
+    recorded, _ = _recorded(stream)
+    if recorded is None:
+        return {}
+    same = recorded.entry == opened.entry
+    found = dict(recorded.own) if same else {}
+    for fact in recorded.dialect.accepted:
+        here = opened.dialect.named(fact.canonical)
+        if fact.name in recorded.native and here is not None and recorded.native[fact.name] is not None:
+            found[here.name] = recorded.native[fact.name]
+    return found
 
 
 def _reference(opened: Opened, model: Model, stream: Stream) -> EngineDriver:
@@ -201,13 +213,23 @@ def _effective(model: Model | None) -> dict[str, str]:
     }
 
 
-def _run(
-    runners: list[_Runner], stream: Stream, advance: Callable[[int, int], None]
-) -> dict[tuple[str, str], list[tuple[int, Distance]]]:
-    """Run all of them side by side; returns the distances of each pair after each step."""
+class _Curves(NamedTuple):
+    """What was measured step by step.
+
+    Attributes:
+        pairs: for each pair of labels the steps, counted from 1, and the distance after each.
+        units: of the tensors, after the steps whose parameters are kept.
+    """
+
+    pairs: dict[tuple[str, str], list[tuple[int, Distance]]]
+    units: dict[int, list[float]]
+
+
+def _run(runners: list[_Runner], stream: Stream, advance: Callable[[int, int], None]) -> _Curves:
+    """Run all of them side by side."""
     pairs = list(combinations(runners, 2))
-    curves: dict[tuple[str, str], list[tuple[int, Distance]]] = {(a.label, b.label): [] for a, b in pairs}
-    kept = _checkpoints(stream, len(runners))
+    curves = _Curves({(a.label, b.label): [] for a, b in pairs}, {})
+    checkpoints, scales = _checkpoints(stream, len(runners)), Scales(stream.weights)
     for step in range(stream.steps):
         gradients = stream.gradients(step)
         for runner in runners:
@@ -218,17 +240,19 @@ def _run(
                 runner.parameters = stream.recording.parameters_after(step + 1)
             if runner.reference is not None:
                 runner.reference.step(gradients)
-            if runner.parameters is None:
-                continue
-            if runner.reference is not None:
-                off = distance(runner.parameters, runner.reference.parameters(), stream.dtypes).spacings
+            scales.update(runner.parameters or ())
+        units = scales.units
+        for runner in runners:
+            if runner.reference is not None and runner.parameters is not None:
+                off = distance(runner.parameters, runner.reference.parameters(), units).spacings
                 runner.to_float64 = max(runner.to_float64, off)
-            if step + 1 in kept:
+            if step + 1 in checkpoints and runner.parameters is not None:
                 runner.kept[step + 1] = runner.parameters
+                curves.units[step + 1] = units
         for first, second in pairs:
             if first.parameters is not None and second.parameters is not None:
-                found = distance(first.parameters, second.parameters, stream.dtypes)
-                curves[first.label, second.label].append((step + 1, found))
+                found = distance(first.parameters, second.parameters, units)
+                curves.pairs[first.label, second.label].append((step + 1, found))
         advance(step + 1, stream.steps)
     return curves
 
@@ -244,7 +268,8 @@ def _checkpoints(stream: Stream, runners: int) -> set[int]:
     return chosen
 
 
-def _pair(first: _Runner, second: _Runner, curve: list[tuple[int, Distance]], stream: Stream, tolerance: float) -> Pair:
+def _pair(first: _Runner, second: _Runner, curves: _Curves, stream: Stream, tolerance: float) -> Pair:
+    curve = curves.pairs[first.label, second.label]
     if not curve:
         raise ValueError(f"{first.label} and {second.label} have no step in common: the recording kept no parameters")
     largest = max(found.spacings for _, found in curve)
@@ -252,7 +277,7 @@ def _pair(first: _Runner, second: _Runner, curve: list[tuple[int, Distance]], st
     if largest and first.reference and second.reference and first.to_float64 != second.to_float64:
         nearer = min((first, second), key=lambda runner: runner.to_float64).label
     agree = largest <= tolerance
-    causes = [] if agree else _causes(first, second, dict(curve), stream, tolerance)
+    causes = [] if agree else _causes(first, second, curves, stream, tolerance)
     left = 1 - causes[-1].explained if causes else 1.0
     return Pair(
         first=first.label,
@@ -263,18 +288,17 @@ def _pair(first: _Runner, second: _Runner, curve: list[tuple[int, Distance]], st
         first_step=next((step for step, found in curve if found.spacings), None),
         nearer=nearer,
         agree=agree,
-        curve=[(step, found.spacings) for step, found in curve],
+        curve=[Point(step, *found) for step, found in curve],
         causes=causes,
         unexplained=left if left * largest > tolerance else 0.0,
     )
 
 
-def _causes(
-    first: _Runner, second: _Runner, curve: dict[int, Distance], stream: Stream, tolerance: float
-) -> list[Cause] | None:
+def _causes(first: _Runner, second: _Runner, curves: _Curves, stream: Stream, tolerance: float) -> list[Cause] | None:
     if first.model is None or second.model is None or first.opened is None or not first.kept:
         return None
-    kept = {step: parameters for step, parameters in second.kept.items() if step in curve}
+    curve = dict(curves.pairs[first.label, second.label])
+    kept = {step: Kept(values, curves.units[step]) for step, values in second.kept.items() if step in curve}
     if not kept:
         return None
     whole = max(curve[step].spacings for step in kept)

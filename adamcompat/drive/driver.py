@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,6 +136,12 @@ def open_driver(
     opened = prepare(name, hyperparameters, labels)
     driver: Driver = import_module(opened.entry.module).open_driver(opened, arrays)
     return driver
+
+
+def keyword_only(kind: Any) -> dict[str, Any]:
+    """The keywords of a class of ours that no dialect has, with their defaults: they can be given by name alone."""
+    parameters = inspect.signature(kind).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def as_dense(gradient: Any, like: Array) -> Array:

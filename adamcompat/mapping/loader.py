@@ -335,6 +335,7 @@ class _DialectReader:
 
     def dialect(self, name: str, node: _Node) -> Dialect:
         fields = node.fields()
+        slot_names: dict[str, str] = fields.maybe("slot_names", _slot_names, {})
         dialect = Dialect(
             name=name,
             title=fields.take("title", _Node.text),
@@ -355,7 +356,8 @@ class _DialectReader:
             corrections=fields.maybe("corrections", _Node.texts, ()),
             semantics=fields.take("semantics", _semantics),
             numerics=fields.take("numerics", self.numerics_name),
-            slots=fields.take("slots", _slots),
+            slot_names=slot_names,
+            slots=fields.take("slots", lambda child: _slots(child, slot_names)),
             older=fields.maybe("older", lambda child: tuple(_older(item) for item in child.items()), ()),
         )
         fields.close()
@@ -441,18 +443,31 @@ def _semantics(node: _Node) -> Semantics:
     return semantics
 
 
-def _slots(node: _Node) -> tuple[tuple[Slot, ...], ...]:
+def _slot_role(role: str, node: _Node) -> str:
+    if role not in _SLOT_ROLES:
+        raise node.error(f"unknown slot {role!r}; known: {', '.join(_SLOT_ROLES)}")
+    return role
+
+
+def _slot_names(node: _Node) -> dict[str, str]:
+    return {_slot_role(role, child): child.text() for role, child in node.entries()}
+
+
+def _slots(node: _Node, names: dict[str, str]) -> tuple[tuple[Slot, ...], ...]:
     blocks: list[tuple[Slot, ...]] = []
     seen: set[str] = set()
     for item in node.items():
         block: list[Slot] = []
         for role, child in item.entries():
-            if role not in _SLOT_ROLES:
-                raise child.error(f"unknown slot {role!r}; known: {', '.join(_SLOT_ROLES)}")
-            if role in seen:
+            if _slot_role(role, child) in seen:
                 raise child.error(f"the slot {role!r} is listed twice")
             seen.add(role)
-            block.append(Slot(role, child.text()))
+            template = child.text()
+            if "{slot}" in template:
+                if role not in names:
+                    raise child.error(f"{{slot}} stands for the name of {role!r}, which slot_names does not give")
+                template = template.replace("{slot}", names[role])
+            block.append(Slot(role, template))
         blocks.append(tuple(block))
     if not seen >= _NEEDED_SLOTS:
         missing = ", ".join(sorted(_NEEDED_SLOTS - seen))
@@ -577,6 +592,8 @@ def load(path: str | Path) -> Mapping:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise MappingError(f"{file.name}:{line}: {error.problem or 'not valid YAML'}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MappingError(f"{file.name}:1: not a text file in UTF-8: {error}") from None
     if root is None:
         raise MappingError(f"{file.name}:1: the file is empty")
     fields = _Node(root, file.name, "").fields()

@@ -190,6 +190,7 @@ class Dialect:
     corrections: tuple[str, ...]
     semantics: Semantics
     numerics: str
+    slot_names: dict[str, str]
     slots: tuple[tuple[Slot, ...], ...]
     older: tuple[Older, ...]
 

@@ -16,6 +16,7 @@ from adamcompat.mapping.model import (
     Mapping,
     MethodFact,
     Numerics,
+    Older,
     ParameterFact,
     RateArgument,
     RateClass,
@@ -510,6 +511,7 @@ MAPPING = Mapping(
                 power_start="none",
             ),
             numerics="keras3",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="iteration"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -521,7 +523,22 @@ MAPPING = Mapping(
                 ),
                 (Slot(role="maximum_second_moment", template="{parameter}_velocity_hat"),),
             ),
-            older=(),
+            older=(
+                Older(fact="parameters.name.default", framework="Keras", below="3.15", was="'adam'"),
+                Older(
+                    fact="slots",
+                    framework="Keras",
+                    below="3.10",
+                    was="[iteration] [learning_rate] [{parameter}_average, {parameter}_gradient_accumulator] [{parameter}_momentum, {parameter}_velocity] [{parameter}_velocity_hat]",
+                ),
+                Older(
+                    fact="parameters.gradient_accumulation_steps.canonical",
+                    framework="Keras",
+                    below="3.5",
+                    was="none of the known",
+                ),
+                Older(fact="stages", framework="Keras", below="3.5", was="no accumulate"),
+            ),
         ),
         "tf26": Dialect(
             name="tf26",
@@ -719,6 +736,11 @@ MAPPING = Mapping(
                 power_start="none",
             ),
             numerics="tf26",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="step", template="iter"),),
                 (Slot(role="first_moment", template="{parameter}/m"),),
@@ -874,6 +896,11 @@ MAPPING = Mapping(
                 power_start="beta",
             ),
             numerics="tf1",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="beta1_power", template="beta1_power"),),
                 (Slot(role="beta2_power", template="beta2_power"),),
@@ -882,7 +909,14 @@ MAPPING = Mapping(
                     Slot(role="second_moment", template="{parameter}/Adam_1"),
                 ),
             ),
-            older=(),
+            older=(
+                Older(
+                    fact="parameters.use_own_namescope_for_non_slot_vars",
+                    framework="TensorFlow",
+                    below="2.19",
+                    was="missing",
+                ),
+            ),
         ),
         "mindspore": Dialect(
             name="mindspore",
@@ -890,7 +924,7 @@ MAPPING = Mapping(
             target="mindspore.nn.Adam",
             aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam"),
             former=(),
-            versions="MindSpore 2.0 to 2.10",
+            versions="MindSpore 2.7 to 2.10",
             protocol="call",
             methods=(
                 MethodFact(
@@ -1139,6 +1173,7 @@ MAPPING = Mapping(
                 power_start="one",
             ),
             numerics="mindspore",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="global_step"),),
                 (Slot(role="learning_rate", template="learning_rate"),),

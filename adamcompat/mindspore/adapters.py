@@ -17,7 +17,7 @@ __all__ = [
 class Adam(CallAdam):
     """Adam as MindSpore calls it, on MindSpore's Parameters, which are updated in place.
 
-    The call is that of mindspore.nn.Adam (MindSpore 2.0 to 2.10)::
+    The call is that of mindspore.nn.Adam (MindSpore 2.7 to 2.10)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)
@@ -61,6 +61,8 @@ class Adam(CallAdam):
     also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run
     grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
     use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.
+    A function of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first,
+    with any optimizer and with none: load into it with `parameter.copy_`, not with `set_data`.
 
     Raises:
         KeyError: unknown keyword.

@@ -15,7 +15,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from adamcompat.drive.catalogue import Entry
-from adamcompat.drive.driver import Array, Opened, as_dense, check_count
+from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule
 
@@ -23,8 +23,13 @@ _MODES = {"pynative": ms.PYNATIVE_MODE, "graph": ms.GRAPH_MODE}
 
 
 def own_keywords(entry: Entry) -> dict[str, Any]:
-    """The keywords of a class of ours that no dialect has; here there are none."""
-    return {}
+    """The keywords of a class of ours that no dialect has, with their defaults."""
+    return keyword_only(_class_of(entry))
+
+
+def _class_of(entry: Entry) -> Any:
+    adapter = entry.adapter
+    return nn.Adam if adapter is None else getattr(import_module(adapter.module), adapter.name)
 
 
 def open_driver(opened: Opened, weights: list[Array]) -> MindSporeDriver:
@@ -52,11 +57,10 @@ class MindSporeDriver:
         self._parameters = [
             Parameter(Tensor(weight), name=name) for weight, name in zip(weights, opened.names, strict=True)
         ]
-        adapter = opened.entry.adapter
-        kind: Any = nn.Adam if adapter is None else getattr(import_module(adapter.module), adapter.name)
+        kind = _class_of(opened.entry)
         arguments: dict[str, Any] = {**opened.native, **opened.own}
-        self._schedule = self._scheduled(arguments)
         self._calls = opened.dialect.protocol == "call"
+        self._schedule = self._scheduled(arguments)
         with _mode(opened.mode):
             self._optimizer: Any = kind(self._parameters, **arguments) if self._calls else kind(**arguments)
 
@@ -65,7 +69,7 @@ class MindSporeDriver:
         fact = self.opened.dialect.named("learning_rate")
         assert fact is not None
         value = arguments.get(fact.name)
-        if not callable(value) or isinstance(value, (nn.Cell, Tensor)):
+        if not self._calls or not callable(value) or isinstance(value, (nn.Cell, Tensor)):
             return None
         schedule = Schedule(value, fact.name, fact.range)
         start = self.opened.dialect.semantics.schedule_start
@@ -95,6 +99,8 @@ class MindSporeDriver:
 
     def slots(self) -> dict[str, Array]:
         """Copies of the optimizer's own Parameters."""
+        if not self._calls:
+            return {variable.name: variable.asnumpy().copy() for variable in self._optimizer.variables}
         own = {id(parameter) for parameter in self._parameters}
         return {
             name: parameter.asnumpy().copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,8 +65,11 @@ def original() -> Original:
         version=ms.__version__,
         kind=nn.Adam,
         growing=Growing,
+        once=lambda native: nn.Adam([new()], **native)((Tensor(np.ones(2, np.float32)),)),
         mistakes=mistakes,
         state=_state,
+        resolve=lambda target: reduce(getattr, target.split(".")[1:], ms),
+        kinds=lambda driver: {},
         group_keys=texts(nn.Adam, "order_params"),
     )
 

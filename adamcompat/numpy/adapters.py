@@ -128,7 +128,7 @@ class TFStyleAdam(ApplyGradientsAdam):
 class MindSporeStyleAdam(CallAdam):
     """Adam as MindSpore calls it, on NumPy arrays, which are updated in place.
 
-    The call is that of mindspore.nn.Adam (MindSpore 2.0 to 2.10)::
+    The call is that of mindspore.nn.Adam (MindSpore 2.7 to 2.10)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,7 +11,7 @@ import numpy as np
 
 from adamcompat.drive.arguments import canonical
 from adamcompat.drive.catalogue import FLOAT64, Entry
-from adamcompat.drive.driver import Opened, check_count
+from adamcompat.drive.driver import Opened, check_count, keyword_only
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.model import Dialect, Numerics
@@ -30,8 +29,7 @@ def _class_of(entry: Entry) -> type[NumPyAdam]:
 
 def own_keywords(entry: Entry) -> dict[str, Any]:
     """The keywords of a class that no dialect has, with their defaults."""
-    parameters = inspect.signature(_class_of(entry)).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    return keyword_only(_class_of(entry))
 
 
 def open_driver(opened: Opened, weights: list[Array]) -> NumPyDriver | EngineDriver:

@@ -1,22 +1,23 @@
 """The file of a recording: safetensors, with everything that is not a tensor in its metadata.
 
-| tensor | shape | what |
-|---|---|---|
-| ``weights/NAME`` | that of the parameter | before the first recorded step |
-| ``gradients/NAME`` | steps first | the gradients that the optimizer was given |
-| ``parameters/NAME`` | kept steps first | the parameters after the kept steps |
+Tensors:
 
-| metadata | what |
-|---|---|
-| ``format``, ``version`` | ``adamcompat.recording``, ``1`` |
-| ``names`` | JSON list: the parameters in the optimizer's order |
-| ``optimizer`` | the class that was recorded |
-| ``dialect``, ``hyperparameters`` | the dialect it is called in and its arguments by their native names, as JSON; empty where they are not known or change from step to step |
-| ``start`` | how many steps the optimizer had made before |
-| ``steps`` | number of recorded steps |
-| ``kept`` | JSON list: the steps, counted from 1, after which parameters were kept |
-| ``stopped`` | why recording ended before the training did, or empty |
-"""  # noqa: E501
+- ``weights/NAME``, of the parameter's shape: before the first recorded step;
+- ``gradients/NAME``, steps first: the gradients that the optimizer was given;
+- ``parameters/NAME``, kept steps first: the parameters after the kept steps.
+
+Metadata:
+
+- ``format``, ``version``: ``adamcompat.recording``, ``1``;
+- ``names``: the parameters in the optimizer's order, a list as JSON;
+- ``optimizer``: the class that was recorded;
+- ``driver``, ``hyperparameters``: its name for `adamcompat.compare` and its arguments by their native
+  names, as JSON; empty where they are not known or change from step to step;
+- ``start``: how many steps the optimizer had made before;
+- ``steps``: number of recorded steps;
+- ``kept``: the steps, counted from 1, after which parameters were kept, a list as JSON;
+- ``stopped``: why recording ended before the training did, or empty.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.files import replacing
-from adamcompat.mapping.tables import MAPPING
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Recording:
     gradients: tuple[Array, ...]
     parameters: tuple[Array, ...]
     optimizer: str
-    dialect: str | None
+    driver: str | None
     hyperparameters: dict[str, Any] | None
     start: int
     steps: int
@@ -87,7 +87,7 @@ def write(recording: Recording, path: str | Path) -> None:
         "version": VERSION,
         "names": json.dumps(recording.names),
         "optimizer": recording.optimizer,
-        "dialect": recording.dialect or "",
+        "driver": recording.driver or "",
         "hyperparameters": "" if recording.hyperparameters is None else json.dumps(recording.hyperparameters),
         "start": str(recording.start),
         "steps": str(recording.steps),
@@ -126,7 +126,7 @@ def read(path: str | Path) -> Recording:
                 gradients=tensors("gradients"),
                 parameters=tensors("parameters"),
                 optimizer=metadata["optimizer"],
-                dialect=metadata["dialect"] or None,
+                driver=metadata["driver"] or None,
                 hyperparameters=_typed(metadata, "hyperparameters", dict) if metadata["hyperparameters"] else None,
                 start=int(metadata["start"]),
                 steps=int(metadata["steps"]),
@@ -149,8 +149,6 @@ def _typed(metadata: dict[str, str], key: str, kind: type[T]) -> T:
 
 def _check(recording: Recording, path: str | Path) -> None:
     """Refuse tensors that do not fit each other."""
-    if recording.dialect is not None and recording.dialect not in MAPPING.dialects:
-        raise ValueError(f"{path}: unknown dialect {recording.dialect!r}; known: {', '.join(MAPPING.dialects)}")
     for name, weight, gradient, parameter in zip(
         recording.names, recording.weights, recording.gradients, recording.parameters, strict=True
     ):

@@ -75,6 +75,8 @@ class Transform:
         return len(self.effect[1]) <= 1
 
     def __str__(self) -> str:
+        if "->" in self.name:
+            return self.name
         if self.keeps_order:
             return SAME if self.shape == self.source else f"{self.name} (reshaped)"
         return f"{self.name} {self.permutation}".replace(" ", "").replace("(", " (", 1)
@@ -98,11 +100,34 @@ def permuted(permutation: Sequence[int], source: Shape, target: Shape) -> Transf
     return Transform("transpose", source, source, order, target)
 
 
+def rearranged(pattern: str, source: Shape, target: Shape) -> Transform | None:
+    """The layout of a pattern such as ``(h=6 w=6 c) o -> o (c h w)``, if the shapes fit.
+
+    Each axis has a letter; letters in parentheses are one axis, the last running fastest; 1 is an axis of
+    size one. Within parentheses, all sizes but one must be given.
+
+    Raises:
+        ValueError: this is no such pattern.
+
+    >>> str(rearranged("(h=2 w=2 c) o -> o (c h w)", (12, 5), (5, 12)))
+    '(h=2 w=2 c) o -> o (c h w)'
+    """
+    ours, arrow, theirs = pattern.partition("->")
+    if not arrow or sorted(_letters(ours)) != sorted(_letters(theirs)):
+        raise ValueError(
+            f"{pattern!r} is no layout: write both sides with the same letters, as (h=6 w=6 c) o -> o (c h w)"
+        )
+    if len(set(_letters(ours))) != len(_letters(ours)):
+        raise ValueError(f"{pattern!r} has a letter twice on one side")
+    sizes = {letter: int(size) for letter, size in re.findall(r"([a-z])=(\d+)", pattern)}
+    return _between(pattern, ours, source, theirs, target, sizes)
+
+
 def of_layer(layer: Layer, source: Shape, target: Shape, *, to: str) -> Transform | None:
     """A layer's weight on its way to framework `to`, if the shapes fit."""
     other = "mindspore" if to == "tensorflow" else "tensorflow"
     ways = zip(layer.weights(other).axes, layer.weights(to).axes, strict=True)
-    found = (_between(layer.name, one, source, another, target) for one, another in ways)
+    found = (_between(layer.name, one, source, another, target, {}) for one, another in ways)
     return next((transform for transform in found if transform is not None), None)
 
 
@@ -122,14 +147,24 @@ def all_of(source: Shape, target: Shape, *, to: str) -> Iterator[Transform]:
             yield transform
 
 
-def _between(name: str, source_axes: str, source: Shape, target_axes: str, target: Shape) -> Transform | None:
+def _between(
+    name: str, source_axes: str, source: Shape, target_axes: str, target: Shape, known: dict[str, int]
+) -> Transform | None:
     """The transform between two lists of axes such as ``(c m) 1 h w``, if the shapes fit."""
     ours, theirs = _groups(source_axes), _groups(target_axes)
     if len(ours) != len(source) or len(theirs) != len(target):
         return None
     pairs = [*zip(ours, source, strict=True), *zip(theirs, target, strict=True)]
-    sizes = {group: size for group, size in pairs if len(group) == 1}
-    if any(math.prod(sizes.get(letter, 0) for letter in group) != size for group, size in pairs):
+    sizes = dict(known)
+    # Single letters first: what is joined on one side may stand alone on the other.
+    for group, size in sorted(pairs, key=lambda pair: len(pair[0])):
+        unknown = [letter for letter in group if letter not in sizes]
+        if len(unknown) == 1:
+            rest = math.prod(sizes[letter] for letter in group if letter in sizes)
+            sizes[unknown[0]] = size // rest if rest else 0
+        elif unknown:
+            return None
+    if any(math.prod(sizes[letter] for letter in group) != size for group, size in pairs):
         return None
     letters, wanted = "".join(ours), "".join(theirs)
     split = tuple(sizes[letter] for letter in letters)
@@ -138,4 +173,8 @@ def _between(name: str, source_axes: str, source: Shape, target_axes: str, targe
 
 def _groups(axes: str) -> list[str]:
     """Letters of each axis: ``(c m) 1 h w`` has ``["cm", "", "h", "w"]``."""
-    return [re.sub(r"[^a-z]", "", part) for part in re.findall(r"\([^)]*\)|\S+", axes)]
+    return ["".join(_letters(part)) for part in re.findall(r"\([^)]*\)|\S+", axes)]
+
+
+def _letters(axes: str) -> list[str]:
+    return re.findall(r"[a-z]", axes)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import naming
 from adamcompat.state.errors import StateError
-from adamcompat.state.layout import SAME, Shape, Transform, all_of, of_layer, permuted, same, same_in_both
+from adamcompat.state.layout import SAME, Shape, Transform, all_of, of_layer, permuted, rearranged, same, same_in_both
 
 Replacement: TypeAlias = tuple[str, str]
 Rename: TypeAlias = Mapping[str, str] | Replacement | Sequence[Replacement] | str
@@ -97,7 +97,8 @@ def match(
     name (``net/conv1/kernel`` and ``conv1.weight``). What names leave open, shapes decide, where only
     one way is possible; weights of one layer go to one layer. Between frameworks a layer's weight may
     lie in another order; which layers it may belong to is known from its name (``kernel``, ``weight``,
-    ``embedding_table``, ...) and else from its shape alone.
+    ``embedding_table``, ...) and else from its shape alone. A dense layer behind a flattened map of
+    features must be told apart by `layout`: TensorFlow flattens (h, w, c), MindSpore (c, h, w).
 
     Args:
         source, target: shapes by name, in order.
@@ -106,18 +107,18 @@ def match(
         rename: a dictionary from source to target names (what it leaves out is matched as without it),
             a pair of a regular expression and its replacement or a list of such, applied to source
             names one after the other, or "order": the first to the first, the second to the second.
-        layout: "same", the name of a layout in mapping.yaml ("dense", "conv", "depthwise", ...) or a
-            permutation of axes as for numpy.transpose; for all tensors with that number of axes, or a
-            dictionary from names (of either side) to one.
+        layout: "same", the name of a layout in mapping.yaml ("dense", "conv", "depthwise", ...), a
+            permutation of axes as for numpy.transpose, or a pattern as `layout.rearranged` takes it; for
+            all tensors that it fits, or a dictionary from names (of either side) to one.
 
     Raises:
         StateError: a parameter has no partner, or more than one is possible, or its shape does not
             fit, or its layout is ambiguous; all candidates are listed.
 
-    >>> print(match({"net/conv/kernel": (3, 3, 1, 8), "net/fc/kernel": (32, 10)},
-    ...             {"conv.weight": (8, 1, 3, 3), "fc.weight": (10, 32)}))
+    >>> print(match({"net/conv/kernel": (3, 3, 1, 8), "net/fc/kernel": (8, 10)},
+    ...             {"conv.weight": (8, 1, 3, 3), "fc.weight": (10, 8)}))
     net/conv/kernel (3, 3, 1, 8) -> conv.weight (8, 1, 3, 3)  conv (3,2,0,1)  by name
-    net/fc/kernel (32, 10)       -> fc.weight (10, 32)        dense (1,0)     by name
+    net/fc/kernel (8, 10)        -> fc.weight (10, 8)         dense (1,0)     by name
     """
     matcher = _Matcher(
         source,
@@ -145,6 +146,9 @@ class _Matcher:
         self.kinds = {name: naming.layers_of(name, source_convention) for name in source}
         self.target_kinds = {name: naming.layers_of(name, target_convention) for name in target}
         self.parts = {name: naming.split(name) for name in (*source, *target)}
+        one, other = naming.numbered(source), naming.numbered(target)
+        # Parts of names that mean the same on either side: those that no count of layers can have shifted.
+        self.steady = {part for common, parts in one.items() if other.get(common) == parts for part in parts}
         self.chosen: dict[str, tuple[str, str]] = {}
         self._check_layout()
 
@@ -156,12 +160,12 @@ class _Matcher:
             self._layout_given(name, partner) is not None for name, (partner, _) in self.chosen.items()
         ):
             raise StateError(f"layout={self.layout!r} fits no parameter; leave it out, or check the shapes")
-        return Matching(
-            tuple(
-                Pair(name, self.chosen[name][0], self._transform(name, *self.chosen[name]), self.chosen[name][1])
-                for name in self.source
-            )
+        pairs = tuple(
+            Pair(name, self.chosen[name][0], self._transform(name, *self.chosen[name]), self.chosen[name][1])
+            for name in self.source
         )
+        self._check_flattened(pairs)
+        return Matching(pairs)
 
     @property
     def left(self) -> list[str]:
@@ -240,7 +244,12 @@ class _Matcher:
             if name and name not in self.source and name not in self.target:
                 raise StateError(f"layout: there is no parameter {name!r}; there are {_some(self.source)}")
             known = (SAME, *MAPPING.layers)
-            if isinstance(layout, str) and layout not in known:
+            if isinstance(layout, str) and "->" in layout:
+                try:
+                    rearranged(layout, (), ())
+                except ValueError as error:
+                    raise StateError(f"layout: {error}") from None
+            elif isinstance(layout, str) and layout not in known:
                 raise StateError(f"layout: {layout!r} is none of {', '.join(known)}, and no permutation of axes")
             if isinstance(layout, tuple) and sorted(layout) != list(range(len(layout))):
                 raise StateError(f"layout: {layout} is no permutation; write each axis once, as (1, 0)")
@@ -251,7 +260,8 @@ class _Matcher:
 
     def _by_name(self) -> None:
         for name in self.left:
-            if name in self.free and naming.is_name(name):
+            module, weight = self.parts[name]
+            if name in self.free and naming.is_name(name) and self.steady.issuperset(module or (weight,)):
                 self.chosen[name] = name, "name"
         left, free = self.left, self.free
         partners = {name: [partner for partner in free if self._correspond(name, partner)] for name in left}
@@ -269,7 +279,7 @@ class _Matcher:
         """Whether two names stand for the same weight of a layer of the same name."""
         (module, weight), (other_module, other_weight) = self.parts[name], self.parts[partner]
         depth = min(len(module), len(other_module))
-        if not depth or module[-depth:] != other_module[-depth:]:
+        if not depth or module[-depth:] != other_module[-depth:] or not self.steady.issuperset(module[-depth:]):
             return False
         known = bool(self.kinds[name] & self.target_kinds[partner])
         return known or (weight == other_weight and self._compatible(name, partner))
@@ -294,11 +304,10 @@ class _Matcher:
         }
         while self.left:
             free, layers = set(self.free), self._layers()
-            back = {other: one for one, other in layers.items()}
 
             def may_be(name: str, partner: str) -> bool:
                 one, other = self.parts[name][0], self.parts[partner][0]
-                return partner in free and layers.get(one, other) == other and back.get(other, one) == one  # noqa: B023
+                return partner in free and layers.get(one, other) == other  # noqa: B023
 
             candidates = {name: [partner for partner in fits[name] if may_be(name, partner)] for name in self.left}
             times = Counter(partner for found in candidates.values() for partner in found)
@@ -372,7 +381,7 @@ class _Matcher:
         if isinstance(layout, tuple):
             return layout if len(layout) == axes else None
         shared = self.kinds[name] & self.target_kinds[partner]
-        if shared and layout not in shared:
+        if shared and layout not in shared and "->" not in layout:
             return None
         fits = any(self._as_given(layout, self.source[name], self.target[partner]))
         return layout if fits else None
@@ -382,6 +391,8 @@ class _Matcher:
             found = [permuted(layout, source, target)]
         elif layout == SAME:
             found = [same(source, target)]
+        elif "->" in layout:
+            found = [rearranged(layout, source, target)]
         else:
             found = [of_layer(MAPPING.layers[layout], source, target, to=to) for to in self._ways()]
         yield from (transform for transform in found if transform is not None)
@@ -431,6 +442,39 @@ class _Matcher:
             f"the layout of {where} is ambiguous: {' or '.join(map(repr, names))}; pass "
             f"layout={{{name!r}: {names[-1]!r}}} or another of them"
         )
+
+    def _check_flattened(self, pairs: Sequence[Pair]) -> None:
+        """Refuse a dense layer right after a convolution if its inputs are a multiple of the channels.
+
+        It follows a flattened map of features, which TensorFlow and MindSpore flatten in different orders.
+        """
+        to_mindspore = self._ways() == ["mindspore"]
+        channels, axes = 1, 0
+        for pair in pairs:
+            ours, theirs = pair.transform.source, pair.transform.shape
+            if pair.transform.name in ("conv", "depthwise"):
+                channels, axes = (theirs[0], len(ours) - 2) if to_mindspore else (ours[0], len(theirs) - 2)
+            elif len(ours) == 2 and pair.transform.name not in (SAME, "embedding"):
+                inputs = ours[0] if to_mindspore else ours[1]
+                if channels > 1 and inputs > channels and inputs % channels == 0 and not self._is_given(pair):
+                    raise StateError(_flattened(pair, inputs // channels, axes, to_mindspore=to_mindspore))
+                channels = 1
+
+    def _is_given(self, pair: Pair) -> bool:
+        return self._layout_given(pair.source, pair.target) is not None
+
+
+def _flattened(pair: Pair, places: int, axes: int, *, to_mindspore: bool) -> str:
+    letters = "dhw"[3 - axes :]
+    side = round(places ** (1 / axes))
+    space = " ".join(letters)
+    sized = " ".join(f"{letter}={side if side**axes == places else '?'}" for letter in letters)
+    pattern = f"({sized} c) o -> o (c {space})" if to_mindspore else f"o (c {sized}) -> ({space} c) o"
+    return (
+        f"{pair.source!r} of shape {pair.transform.source} seems to follow a flattened map of {places} places, which "
+        f"TensorFlow flattens as ({space} c) and MindSpore as (c {space}); pass layout={{{pair.source!r}: "
+        f"{pattern!r}}} with the sizes of the map, or 'dense' if nothing is flattened there"
+    )
 
 
 def _is_rule(value: object) -> bool:

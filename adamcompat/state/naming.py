@@ -42,6 +42,23 @@ def split(name: str) -> tuple[tuple[str, ...], str]:
     return tuple(module), weight
 
 
+def numbered(names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Parts of names that differ in a number at their end only, by what they have in common.
+
+    Frameworks number layers as they are made (``dense``, ``dense_1``, ...; ``0``, ``1``, ...), so that
+    the same number in another model may mean another layer.
+
+    >>> sorted(numbered(["net/dense/kernel", "net/dense_1/kernel"])["dense"])
+    ['dense', 'dense_1']
+    """
+    found: dict[str, set[str]] = {}
+    for name in names:
+        module, weight = split(name)
+        for part in module or (weight,):
+            found.setdefault(re.sub(r"_?\d+$", "", part), set()).add(part)
+    return {common: frozenset(parts) for common, parts in found.items()}
+
+
 def layers_of(name: str, convention: str | None) -> frozenset[str]:
     """The kinds of layers that a weight of that name may belong to; empty where the name says nothing."""
     _, weight = split(name)

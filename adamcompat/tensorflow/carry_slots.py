@@ -47,6 +47,7 @@ def legacy(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Liv
         lookup,
         parameters,
         session,
+        scope=f"{optimizer._name}/",
         step=Place(optimizer.iterations, session),
         hyperparameters=hyperparameters(dialect, {**values, **optimizer._hyper}, session),
     )
@@ -101,6 +102,7 @@ def _described(
     lookup: Callable[[Any, str], Any],
     parameters: Any,
     session: Any,
+    scope: str = "",
     **more: Any,
 ) -> Live:
     """The slots of the caller's variables, or all there are."""
@@ -108,7 +110,7 @@ def _described(
     slots = {role: list(found) for role, found in everything.items() if found}
     first = slots["first_moment"]
     if variables is None:
-        names = naming.unique(slot.name.rpartition("/")[0] for slot in first)
+        names = naming.unique(_unscoped([slot.name.rpartition("/")[0] for slot in first], scope))
     else:
         names = names_of(variables, parameters)
         slots = {role: [lookup(variable, role) for variable in variables] for role in slots}
@@ -133,6 +135,11 @@ def _described(
         },
         **{"step": None, **more},
     )
+
+
+def _unscoped(names: Sequence[str], scope: str) -> list[str]:
+    """Names without the optimizer's own scope, in which slots are made at the first step."""
+    return [name[len(scope) :] for name in names] if all(name.startswith(scope) for name in names) else list(names)
 
 
 def _create(create: Callable[[Any], None], title: str, parameters: Any, *, build: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from adamcompat.drive.catalogue import Entry
-from adamcompat.drive.driver import Array, Opened, as_dense, check_count
+from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule, takes_step
 
@@ -50,8 +49,7 @@ def _class_of(entry: Entry) -> Any:
 
 def own_keywords(entry: Entry) -> dict[str, Any]:
     """The keywords of a class of ours that no dialect has, with their defaults."""
-    parameters = inspect.signature(_class_of(entry)).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    return keyword_only(_class_of(entry))
 
 
 def open_driver(opened: Opened, weights: list[Array]) -> TensorFlowDriver | SessionDriver:
@@ -66,7 +64,9 @@ def open_driver(opened: Opened, weights: list[Array]) -> TensorFlowDriver | Sess
 
 
 def _scheduled(opened: Opened) -> Schedule | None:
-    """The learning rate, where it is a list or a callable of the step, which TensorFlow's classes do not take."""
+    """The learning rate, where it is a list or a callable of the step, which TensorFlow's own call does not take."""
+    if opened.dialect.protocol == "call":
+        return None
     fact = opened.dialect.named("learning_rate")
     assert fact is not None
     value = opened.native.get(fact.name)

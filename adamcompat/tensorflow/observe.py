@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import keras
@@ -25,7 +26,7 @@ def originals() -> tuple[Original, ...]:
         _original(
             "tf26", "TensorFlow", tf.__version__, tf_keras.optimizers.legacy.Adam, _growing(tf_keras), tf.Variable
         ),
-        _original("tf1", "TensorFlow", tf.__version__, v1, None, tf.Variable),
+        _original("tf1", "TensorFlow", tf.__version__, v1, _growing(tf_keras), tf.Variable),
     )
 
 
@@ -52,13 +53,19 @@ def _growing(library: Any) -> Callable[[float], Any]:
 
 
 def _original(
-    name: str, framework: str, version: str, kind: Any, growing: Callable[[float], Any] | None, variable: Any
+    name: str, framework: str, version: str, kind: Any, growing: Callable[[float], Any], variable: Any
 ) -> Original:
     def new() -> Any:
         return variable(np.ones(2, np.float32))
 
     def step(optimizer: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
         optimizer.apply_gradients(list(pairs))
+
+    def resolve(target: str) -> Any:
+        # Keras 3 has taken the name; the legacy optimizer and its schedules live on in tf_keras.
+        path = target.replace("tf.keras.", "tf_keras.") if name == "tf26" else target
+        package, *rest = path.split(".")
+        return reduce(getattr, rest, {"tf": tf, "keras": keras, "tf_keras": tf_keras}[package])
 
     def unknown() -> None:
         optimizer = kind()
@@ -81,12 +88,21 @@ def _original(
         version=version,
         kind=kind,
         growing=growing,
+        once=lambda native: step(kind(**native), [(tf.ones(2), new())]),
         mistakes=mistakes,
-        state=_state,
+        state=lambda driver: list(driver.slots().items()),
+        resolve=resolve,
+        kinds=_kinds,
         sparse=True,
         state_mode="graph" if name == "tf1" else "",
     )
 
 
-def _state(driver: Driver) -> list[tuple[str, Array]]:
-    return list(driver.slots().items())
+def _kinds(driver: Driver) -> dict[str, Array]:
+    optimizer: Any = driver._optimizer  # type: ignore[attr-defined]
+    if not hasattr(optimizer, "get_slot_names"):
+        return {}
+    variable = driver._variables[0]  # type: ignore[attr-defined]
+    slots = {name: optimizer.get_slot(variable, name) for name in optimizer.get_slot_names()}
+    session = getattr(driver, "_session", None)
+    return {name: np.asarray(slot if session is None else session.run(slot)) for name, slot in slots.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,11 +96,11 @@ def form(node: ast.expr, values: Mapping[str, ast.expr]) -> str:
     return "unknown"
 
 
-def assigned_once(tree: ast.AST) -> dict[str, ast.expr]:
+def assigned_once(nodes: Iterable[ast.AST]) -> dict[str, ast.expr]:
     """The names that a module gives a value exactly once, by a plain assignment, with the expressions."""
     found: dict[str, ast.expr] = {}
     stores: dict[str, int] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             stores[node.id] = stores.get(node.id, 0) + 1
         elif isinstance(node, ast.arg):

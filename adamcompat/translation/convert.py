@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,12 +100,14 @@ class Context:
         bindings: what its names stand for.
         values: what they are assigned, for those with one assignment.
         parameters: the expression that stands for `params`, where it is known.
+        local: how to write the dotted name of a schedule there.
     """
 
     text: str
     bindings: Bindings
     values: Mapping[str, ast.expr]
     parameters: str = ""
+    local: Callable[[str], str] = str
 
 
 def convert(given: Sequence[Argument] | None, source: Signature, target: Signature, context: Context) -> Conversion:
@@ -375,7 +377,7 @@ class _Converter:
             self.say(info("kept-expression", f"{value} is kept as it is written: right where it is a number"))
         elif shape == "call":
             self.call(value, fact)
-        elif shape in self.target.dialect.rates:
+        elif shape in self.target.rates:
             self.write(fact, value.text, value)
         else:
             self.say(error("learning-rate-form", f"{value} is {_article(shape)}; {self.takes()}"))
@@ -418,7 +420,7 @@ class _Converter:
 
     def takes(self) -> str:
         """What the target takes as a learning rate."""
-        forms = ["a number", *(_RATE_PLACE[item] for item in self.target.dialect.rates)]
+        forms = ["a number", *(_RATE_PLACE[item] for item in self.target.rates)]
         known = [
             found.target
             for schedule in MAPPING.schedules.values()
@@ -476,7 +478,7 @@ class _Converter:
         if parts and there.arguments[0].role == "initial":
             parts[0] = parts[0].partition("=")[2]
         self.out.modules.append(there.target)
-        return f"{there.target}({', '.join(parts)})"
+        return f"{self.context.local(there.target)}({', '.join(parts)})"
 
     def step_methods(self) -> str:
         return " or ".join(f"{method.name}()" for method in self.target.dialect.methods)

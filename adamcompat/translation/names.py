@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
@@ -46,6 +46,11 @@ class Signature:
     def title(self) -> str:
         """What to call it in a message."""
         return self.name if self.adapter is not None else self.dialect.title
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """What it takes as a learning rate beside a number: its dialect's forms, and those of its framework."""
+        return tuple(dict.fromkeys(self.dialect.rates + MAPPING.dialects[self.schedules].rates))
 
     def named(self, canonical: str) -> ParameterFact | None:
         """The parameter that means `canonical`; aliases do not count."""
@@ -129,10 +134,10 @@ class Bindings:
     customary: bool = False
 
     @classmethod
-    def of(cls, tree: ast.AST, *, customary: bool = False) -> Bindings:
-        """Collect the bindings of a module."""
+    def of(cls, nodes: Iterable[ast.AST], *, customary: bool = False) -> Bindings:
+        """Collect the bindings of a module from its nodes."""
         found = cls(customary=customary)
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     name = alias.asname or alias.name.partition(".")[0]
@@ -159,11 +164,10 @@ class Bindings:
 
         A name with several meanings resolves where all of them are the same class.
         """
-        found = self.meanings(node)
-        known = {CATALOGUE.get(name) for name in found}
-        if len(found) == 1 or (found and len(known) == 1 and None not in known):
-            return min(found)
-        return None
+        found = sorted(self.meanings(node))
+        classes = [CATALOGUE.get(name) for name in found]
+        same = None not in classes and all(item == classes[0] for item in classes)
+        return found[0] if len(found) == 1 or (found and same) else None
 
     def meanings(self, node: ast.expr) -> set[str]:
         """Every dotted name that an expression may stand for, as far as imports tell."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from adamcompat.mapping.model import Dialect
@@ -119,11 +119,12 @@ def translate(source: str, to: str, *, from_: str | None = None, shim: bool = Fa
         tree = ast.parse(source.strip())
     except (SyntaxError, ValueError) as problem:
         raise TranslationError(f"not valid Python: {problem}") from None
-    bindings = Bindings.of(tree, customary=True)
-    call, candidates = _find(tree, bindings, told)
+    nodes = list(ast.walk(tree))
+    bindings = Bindings.of(nodes, customary=True)
+    call, candidates = _find(nodes, bindings, told)
     signature = choose(candidates, len(call.args), [keyword.arg for keyword in call.keywords if keyword.arg])
     given = arguments(call, source.strip())
-    context = Context(source.strip(), bindings, assigned_once(tree))
+    context = Context(source.strip(), bindings, assigned_once(nodes))
     targets = _shims(signature, target) if shim else [original(target)]
     if not targets:
         raise TranslationError(f"adamcompat has no class for {target.target}")
@@ -139,9 +140,9 @@ def translate(source: str, to: str, *, from_: str | None = None, shim: bool = Fa
     return Translation(signature.dialect.name, target.name, text, imports, tuple(messages))
 
 
-def _find(tree: ast.Module, bindings: Bindings, told: Dialect | None) -> tuple[ast.Call, tuple[Signature, ...]]:
+def _find(nodes: Iterable[ast.AST], bindings: Bindings, told: Dialect | None) -> tuple[ast.Call, tuple[Signature, ...]]:
     """The one call of an Adam, and the classes that it may mean."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     if not calls:
         raise TranslationError("there is no call; expected something like tf.keras.optimizers.Adam(0.001)")
     found: list[tuple[ast.Call, tuple[Signature, ...]]] = []
@@ -168,13 +169,17 @@ def _find(tree: ast.Module, bindings: Bindings, told: Dialect | None) -> tuple[a
 
 
 def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
-    """The classes that a bare name may mean; an error where there are several and nobody tells."""
-    if not isinstance(call.func, ast.Name) or call.func.id in bindings.imported:
+    """The classes that a name without an import may mean; an error where there are several and nobody tells."""
+    root = call.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if not isinstance(root, ast.Name) or root.id in bindings.imported:
         return ()
-    name = call.func.id
-    meant = [dialect for dialect in MAPPING.dialects.values() if dialect.target.rpartition(".")[2] == name]
+    name = ast.unparse(call.func)
+    last = name.rpartition(".")[2]
+    meant = [dialect for dialect in MAPPING.dialects.values() if dialect.target.rpartition(".")[2] == last]
     if told is not None:
-        return (original(told),)
+        return (original(told),) if meant else ()
     if len(meant) > 1:
         names = ", ".join(dialect.name for dialect in meant)
         raise TranslationError(

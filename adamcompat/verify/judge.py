@@ -79,10 +79,15 @@ class _Judge:
             named = _list(argument.name for argument in method.arguments)
             there = _list(seen.methods[method.name]) if method.name in seen.methods else MISSING
             self.equal(f"methods.{method.name}", named, there)
+        if not seen.failure:
+            self.equal("rates", _list(sorted(dialect.rates)), _list(sorted(seen.rates)))
         self.equal("kwargs", str(dialect.kwargs).lower(), str(seen.kwargs).lower())
         self.signature("parameters", dialect.parameters, seen.parameters, ordered=True)
         self.signature("keywords", dialect.keywords, seen.keywords, ordered=False)
         self.groups()
+        if seen.failure:
+            self.add(f"dialects.{dialect.name}", "makes a step", seen.failure, DIFFERS, top=True)
+            return self.found
         self.conflicts()
         self.errors()
         self.stages()
@@ -91,6 +96,7 @@ class _Judge:
             self.fits(f"semantics.{field.name}", value, seen.semantics.get(field.name))
         self.numerics()
         self.slots()
+        self.schedules()
         return self.found
 
     def add(self, path: str, mapping: str, observed: str, state: str, *, top: bool = False) -> None:
@@ -142,6 +148,9 @@ class _Judge:
                 kinds = self.seen.accepts[name]
                 state = AGREES if _passes(fact, kinds) else DIFFERS
                 self.add(f"{path}.type", fact.type, f"takes {_list(kinds)}", state)
+            zero = name in self.seen.zero_is_default
+            if zero or (fact.zero_is_default and not self.seen.failure):
+                self.equal(f"{path}.zero_is_default", str(fact.zero_is_default).lower(), str(zero).lower())
             if name in self.seen.refused:
                 self.range(f"{path}.range", fact.range, self.seen.refused[name])
         for name, one in there.items():
@@ -234,10 +243,25 @@ class _Judge:
             self.add(f"slots.{role}", template, " or ".join(holding) or MISSING, state)
         for name in dict.fromkeys(slot.name for slot in self.seen.slots):
             if name not in named.values():
-                roles = [role for slot in self.seen.slots if slot.name == name for role in slot.roles]
-                self.add(f"slots.{name}", MISSING, _list(dict.fromkeys(roles)), DIFFERS)
+                held = [role for slot in self.seen.slots if slot.name == name for role in slot.roles]
+                self.add(f"slots.{name}", MISSING, _list(dict.fromkeys(held)), DIFFERS)
+        for role, name in self.dialect.slot_names.items():
+            if role in named:
+                holding = [own for own, roles in self.seen.slot_names.items() if role in roles]
+                self.add(f"slot_names.{role}", name, _list(holding), AGREES if name in holding else DIFFERS)
         stated = _blocks([[slot.template for slot in block] for block in self.dialect.slots])
         self.equal("slots", stated, _blocks(self.blocks()))
+
+    def schedules(self) -> None:
+        """The signatures of what computes learning rates."""
+        for schedule in self.mapping.schedules.values():
+            computed = schedule.classes.get(self.dialect.name)
+            if computed is not None:
+                path = f"schedules.{schedule.name}.classes.{self.dialect.name}"
+                named = _list(_argument(a.name, REQUIRED if a.required else a.default) for a in computed.arguments)
+                taken = self.seen.schedules.get(computed.target)
+                observed = MISSING if taken is None else _list(_argument(one.name, one.default) for one in taken)
+                self.add(path, named, observed, AGREES if named == observed else DIFFERS, top=True)
 
     def blocks(self) -> list[list[str]]:
         """The observed state as the mapping writes it: entries that alternate by parameter in one block."""
@@ -252,6 +276,10 @@ class _Judge:
             else:
                 found.append([slot.name])
         return found
+
+
+def _argument(name: str, default: Any) -> str:
+    return name if default == REQUIRED else f"{name}={default!r}"
 
 
 def _blocks(blocks: Sequence[Sequence[str]]) -> str:

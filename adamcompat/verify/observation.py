@@ -50,11 +50,14 @@ class Observation:
         dialect: which dialect of the mapping it is the original of.
         framework: whose it is, for the heading of a column.
         version: of that framework.
+        failure: why not even a plain step can be made; then there is nothing beyond the signature.
         protocol: apply_gradients | call.
         methods: the arguments of each method that the mapping could name.
         kwargs: whether the signature ends in ``**kwargs``.
         parameters: the signature, in order.
         keywords: what is taken through ``**kwargs`` and not ignored.
+        rates: what is taken as a learning rate beside a number.
+        zero_is_default: parameters for which 0 does what their default does.
         groups: the keys of a parameter group.
         accepts: for each parameter the kinds of values that pass: float, int, text, schedule.
         refused: for each parameter the numbers that were tried, and whether each was refused.
@@ -65,17 +68,22 @@ class Observation:
         precedence: pairs of stages of which the first comes before the second.
         semantics, numerics: for each key the values that repeat what was seen.
         slots: the state, in order.
+        slot_names: what the original itself calls kinds of state, and the roles of each.
+        schedules: the arguments of each class or function that computes a learning rate, by its dotted name.
         unmeasured: for each fact that could not be measured, why.
     """
 
     dialect: str
     framework: str
     version: str
+    failure: str = ""
     protocol: str = ""
     kwargs: bool = False
     methods: dict[str, tuple[str, ...]] = field(default_factory=dict)
     parameters: tuple[Taken, ...] = ()
     keywords: tuple[Taken, ...] = ()
+    rates: tuple[str, ...] = ()
+    zero_is_default: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     accepts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     refused: dict[str, dict[float, bool]] = field(default_factory=dict)
@@ -87,4 +95,6 @@ class Observation:
     semantics: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     numerics: dict[str, tuple[str, ...]] = field(default_factory=dict)
     slots: tuple[SlotSeen, ...] = ()
+    slot_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    schedules: dict[str, tuple[Taken, ...]] = field(default_factory=dict)
     unmeasured: dict[str, str] = field(default_factory=dict)

@@ -57,8 +57,16 @@ class _Observer:
         self.errors: dict[str, Counter[str]] = {name: Counter() for name in _KINDS}
 
     def observed(self) -> Observation:
+        try:
+            self.original.trajectory(self.original.native(probes.BASE), *probes.stream())
+        except Exception as error:  # it may take other names by now, or not run here at all
+            self.seen.failure = _reason(error)
         self._signature()
+        if self.seen.failure:
+            return self.seen
         self._values()
+        self._rates()
+        self._schedules()
         self._mistakes()
         self._stages()
         for name, probe in probes.SEMANTICS.items():
@@ -75,9 +83,11 @@ class _Observer:
         except NoSuchParameterError as error:
             self.seen.unmeasured[path] = f"there is no parameter for {error}"
         except Exception as error:  # a framework may fail in any way
-            self.seen.unmeasured[path] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            self.seen.unmeasured[path] = _reason(error)
 
     def _semantics(self, name: str, probe: Callable[[Original], tuple[Any, ...]]) -> None:
+        if name == "schedule_start" and "schedule" not in self.seen.rates:
+            raise NoSuchParameterError("a schedule")
         self.seen.semantics[name] = probe(self.original)
 
     def _numerics(self) -> None:
@@ -87,7 +97,9 @@ class _Observer:
         kind = self.original.kind
         self.seen.parameters, self.seen.kwargs = signatures.parameters(kind)
         self.seen.protocol = "apply_gradients" if hasattr(kind, "apply_gradients") else "call"
-        self.seen.keywords = tuple(taken for taken in signatures.keywords(kind) if self._takes(taken))
+        self.seen.keywords = signatures.keywords(kind)
+        if not self.seen.failure:
+            self.seen.keywords = tuple(taken for taken in self.seen.keywords if self._takes(taken))
         self.seen.groups = self.original.group_keys
         methods = {method.name for dialect in MAPPING.dialects.values() for method in dialect.methods}
         for method in sorted(methods):
@@ -107,7 +119,6 @@ class _Observer:
             return value is True or not np.array_equal(with_it, self.original.trajectory(base, weights, gradients))
         return False
 
-    @property
     def _options(self) -> Iterator[tuple[Taken, dict[str, Any]]]:
         """Everything that has a default, with what must be given beside it."""
         for taken in (*self.seen.parameters, *self.seen.keywords):
@@ -124,18 +135,15 @@ class _Observer:
 
     def _values(self) -> None:
         """What kinds of values and which numbers pass, and what each parameter means."""
-        for taken, beside in self._options:
+        for taken, beside in self._options():
             fact = self.original.dialect.find(taken.name)
             rate = fact is not None and fact.canonical == "learning_rate"
             flag = isinstance(taken.default, bool)
             kinds: dict[str, tuple[Any, ...]] = {"float": (0.3,), "int": (1, 2), "text": ("label",)}
             if flag:
                 kinds = {"flag": (True,)}
-            elif rate:
-                # The driver would make something else of text.
-                kinds = {"float": (0.3,), "int": (1,)}
-                if self.original.growing is not None:
-                    kinds["schedule"] = (self.original.growing(0.01),)
+            elif rate and self.original.growing is not None:
+                kinds["schedule"] = (self.original.growing(0.01),)
             passed = [
                 kind
                 for kind, values in kinds.items()
@@ -145,6 +153,9 @@ class _Observer:
             if "float" in passed or "int" in passed:
                 numbers: Iterable[float] = _NUMBERS if "float" in passed else _INTEGERS
                 self.seen.refused[taken.name] = self._refused(taken, beside, numbers)
+            number = isinstance(taken.default, (int, float)) and not flag and taken.default != 0
+            if number and probes.zero_is_default(self.original, taken.name, taken.default):
+                self.seen.zero_is_default += (taken.name,)
             self._wrong_type(taken, beside, rate)
             self.seen.meanings[taken.name] = probes.meaning(self.original, taken.name, flag)
 
@@ -160,7 +171,8 @@ class _Observer:
         return found
 
     def _wrong_type(self, taken: Taken, beside: dict[str, Any], rate: bool) -> None:
-        wrong: Any = None if rate else 3 if isinstance(taken.default, str) else "label"
+        # Text is a list of characters to those who take lists.
+        wrong: Any = 3 if isinstance(taken.default, str) else object() if rate else "label"
         if taken.stands_for is None and not (taken.default is None and self.seen.accepts[taken.name] == ("text",)):
             error = self._refusal(beside | {taken.name: wrong})
             if error is not None:
@@ -168,8 +180,29 @@ class _Observer:
 
     def _refusal(self, native: dict[str, Any]) -> str | None:
         """What the original raises if it is made with these keywords and makes a step."""
-        ones = [np.ones(2, np.float32)]
-        return refuses(self.original.trajectory, native, ones, [ones])
+        return refuses(self.original.once, native)
+
+    def _rates(self) -> None:
+        """What is taken as a learning rate beside a number."""
+        growing = self.original.growing
+        values = {"list": [0.1, 0.2], "schedule": growing(0.01) if growing else None, "callable": lambda: 0.1}
+        self.seen.rates = tuple(
+            kind
+            for kind, value in values.items()
+            if value is not None and self._refusal(self.original.native({"learning_rate": value})) is None
+        )
+
+    def _schedules(self) -> None:
+        """The arguments of what computes learning rates; a name is only a label."""
+        for schedule in MAPPING.schedules.values():
+            for dialect, computed in schedule.classes.items():
+                if dialect == self.seen.dialect:
+                    try:
+                        found = self.original.resolve(computed.target)
+                    except (AttributeError, ImportError):
+                        continue
+                    taken, _ = signatures.parameters(found) if isinstance(found, type) else signatures.function(found)
+                    self.seen.schedules[computed.target] = tuple(one for one in taken if one.name != "name")
 
     def _mistakes(self) -> None:
         error = self._refusal({"no_such_keyword": 1})
@@ -215,9 +248,12 @@ class _Observer:
         """Name, order and contents of the state after a few steps with every option that adds to it."""
         options = {"amsgrad": True, "accumulation_steps": 2} | probes.COMPANIONS["use_ema"]
         del options["ema_overwrite_frequency"]
-        given = probes.BASE | {
-            name: value for name, value in options.items() if self.original.dialect.named(name) is not None
-        }
+        # So small a rate leaves the weights where they are: then the average is known however it began.
+        given = (
+            probes.BASE
+            | {"learning_rate": 1e-6}
+            | {name: value for name, value in options.items() if self.original.dialect.named(name) is not None}
+        )
         weights, gradients = probes.stream()
         gradients = gradients[:5]
         names = ("omega1", "omega2")
@@ -235,6 +271,20 @@ class _Observer:
             roles = tuple(role for role, wanted in expected[parameter].items() if _near(value, wanted))
             found.append(SlotSeen(template, parameter, roles))
         self.seen.slots = tuple(found)
+        self.seen.slot_names = {
+            name: tuple(role for role, wanted in expected[0].items() if _near(value, wanted))
+            for name, value in self.original.kinds(driver).items()
+        }
+        self._power_start(driver, given)
+
+    def _power_start(self, driver: Any, given: dict[str, Any]) -> None:
+        """Whether the product of the betas is multiplied before it is used or after."""
+        updates = len(probes.stream()[1][:5]) // given.get("accumulation_steps", 1)
+        starts = {"one": given["beta1"] ** updates, "beta": given["beta1"] ** (updates + 1)}
+        held = [slot.name for slot in self.seen.slots if "beta1_power" in slot.roles]
+        values = [value for name, value in self.original.state(driver) if name in held]
+        found = {start for start, wanted in starts.items() for value in values if _near(value, [wanted])}
+        self.seen.semantics["power_start"] = tuple(found) if held else ("none",)
 
     def _expected(self, model: Any, given: dict[str, Any]) -> dict[int | None, dict[str, list[Any]]]:
         """For no parameter and for each one: the values that each role can have."""
@@ -262,9 +312,13 @@ class _Observer:
         return expected
 
 
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 def _near(value: Array, wanted: list[Any]) -> bool:
     return any(
-        np.size(value) == np.size(one) and np.allclose(np.ravel(value), np.ravel(one), rtol=1e-4, atol=1e-6)
+        np.size(value) == np.size(one) and np.allclose(np.ravel(value), np.ravel(one), rtol=1e-3, atol=0.0)
         for one in wanted
     )
 

@@ -48,8 +48,11 @@ class Original:
         kind: the class.
         growing: makes a schedule of the framework with the value ``factor * (step + 1)``, for what is
             driven; None where the framework has none.
+        once: makes one with the given keywords and makes a step with it, without a driver.
         mistakes: for each kind of mistake, ways to make it.
         state: name and value of all that a driver's optimizer keeps, in its order.
+        resolve: the object of a dotted name; raises AttributeError or ImportError where there is none.
+        kinds: the original's own names of kinds of state, each with its value for the first parameter.
         sparse: whether gradients may hold some rows only.
         group_keys: the keys that a parameter group may have.
         state_mode: the mode of the driver in which names of state are those of a fresh process.
@@ -61,8 +64,11 @@ class Original:
     version: str
     kind: type[Any]
     growing: Callable[[float], Any] | None
+    once: Callable[[Mapping[str, Any]], Any]
     mistakes: Mapping[str, Sequence[Callable[[], Any]]]
     state: Callable[[Driver], list[tuple[str, Array]]]
+    resolve: Callable[[str], Any]
+    kinds: Callable[[Driver], dict[str, Array]]
     sparse: bool = False
     group_keys: tuple[str, ...] = ()
     state_mode: str = ""

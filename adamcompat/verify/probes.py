@@ -260,6 +260,20 @@ def _kind(canonical: str) -> str:
     return {"flag": "flag", "integer": "integer", "text": "str"}.get(kind, "float")
 
 
+def zero_is_default(original: Original, name: str, default: float) -> bool:
+    """Whether 0 is taken for "not given": it does what the default does, and another number does not."""
+    own = next((fact.canonical for fact in original.dialect.accepted if fact.name == name), None)
+    native = original.native({key: value for key, value in BASE.items() if key != own})
+    weights, gradients = stream()
+    # From zero, with gradients of the size of an epsilon, every change shows.
+    zeros, small = [0 * w for w in weights], [[g * np.float32(1e-6) for g in step] for step in gradients]
+    try:
+        given, zero, other = (original.trajectory(native | {name: x}, zeros, small) for x in (default, 0.0, 0.3))
+    except Exception:  # it refuses 0
+        return False
+    return np.array_equal(given, zero) and not np.array_equal(zero, other)
+
+
 # Which options go together.
 
 

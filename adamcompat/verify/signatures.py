@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from adamcompat.verify.observation import REQUIRED, Taken
@@ -36,10 +37,9 @@ def parameters(kind: type[Any], method: str = "__init__") -> tuple[tuple[Taken, 
     ([('rate', 0.1), ('name', None)], True)
     """
     found = list(inspect.signature(getattr(kind, method)).parameters.values())[1:]
-    extra = any(parameter.kind is parameter.VAR_KEYWORD for parameter in found)
-    named = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    named, extra = _split(found)
     if named or not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in found):
-        return tuple(Taken(p.name, REQUIRED if p.default is p.empty else p.default) for p in named), extra
+        return named, extra
     definition = _source(kind, method)
     if definition is None:
         return (), extra
@@ -48,6 +48,17 @@ def parameters(kind: type[Any], method: str = "__init__") -> tuple[tuple[Taken, 
     defaults += [_literal(node) for node in definition.args.defaults]
     taken = tuple(Taken(a.arg, default) for a, default in zip(arguments, defaults, strict=True))
     return taken, definition.args.kwarg is not None
+
+
+def function(target: Callable[..., Any]) -> tuple[tuple[Taken, ...], bool]:
+    """The parameters of a function, and whether it ends in ``**kwargs``."""
+    return _split(list(inspect.signature(target).parameters.values()))
+
+
+def _split(found: Sequence[inspect.Parameter]) -> tuple[tuple[Taken, ...], bool]:
+    named = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    taken = tuple(Taken(p.name, REQUIRED if p.default is p.empty else p.default) for p in named)
+    return taken, any(p.kind is p.VAR_KEYWORD for p in found)
 
 
 def keywords(kind: type[Any]) -> tuple[Taken, ...]:

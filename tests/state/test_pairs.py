@@ -183,9 +183,9 @@ def switched(before: str, after: str, amsgrad: bool) -> list[Array]:
             if getattr(one, name) is not None:
                 getattr(other, name)[...] = getattr(one, name)
     new.iterations[...] = STEPS
-    for pair in new.powers.values():
+    if new.powers is not None:
         for _ in range(STEPS):
-            pair *= np.array([0.9, 0.999], pair.dtype)
+            new.powers *= np.array([0.9, 0.999], new.powers.dtype)
     for gradients in GRADIENTS[STEPS:]:
         second.step(gradients)
     return second.values()
