@@ -2,21 +2,32 @@
 
 Tensors:
 
-- ``weights/NAME``, of the parameter's shape: before the first recorded step;
-- ``gradients/NAME``, steps first: the gradients that the optimizer was given;
-- ``parameters/NAME``, kept steps first: the parameters after the kept steps.
+``weights/NAME``
+    the parameter before the first recorded step
+``gradients/NAME``
+    the gradients that the optimizer was given, steps first
+``parameters/NAME``
+    the parameter after the kept steps, steps first
 
 Metadata:
 
-- ``format``, ``version``: ``adamcompat.recording``, ``1``;
-- ``names``: the parameters in the optimizer's order, a list as JSON;
-- ``optimizer``: the class that was recorded;
-- ``driver``, ``hyperparameters``: its name for `adamcompat.compare` and its arguments by their native
-  names, as JSON; empty where they are not known or change from step to step;
-- ``start``: how many steps the optimizer had made before;
-- ``steps``: number of recorded steps;
-- ``kept``: the steps, counted from 1, after which parameters were kept, a list as JSON;
-- ``stopped``: why recording ended before the training did, or empty.
+``format``, ``version``
+    ``adamcompat.recording``, ``1``
+``names``
+    JSON list of the parameters in the optimizer's order
+``optimizer``
+    the class that was recorded
+``driver``, ``hyperparameters``
+    its name for `adamcompat.compare`, and its arguments by their native names as JSON; empty where they are
+    not known or change from step to step
+``start``
+    how many steps the optimizer had made before
+``steps``
+    number of recorded steps
+``kept``
+    JSON list of the steps, counted from 1, after which parameters were kept
+``stopped``
+    why recording ended before the training did, or empty
 """
 
 from __future__ import annotations
