@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import adamcompat.cli as cli
 from adamcompat import compare
 from adamcompat.comparison import Comparison, random_stream
-from adamcompat.comparison.measure import distance
+from adamcompat.comparison.measure import Scales, distance
 from tests.test_goldens import MS, MS_META, TF, TF_META, exponential, tf_hyperparameters
 
 OURS = "adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam"
@@ -145,7 +145,7 @@ def golden(data: Any, name: str, steps: int) -> tuple[list[Any], list[Any], list
 
 def assert_repeats(found: Comparison, recorded: list[NDArray[Any]]) -> None:
     for run in found.runs:
-        off = distance(run.parameters, recorded, [array.dtype for array in recorded])
+        off = distance(run.parameters, recorded, Scales(recorded).units)
         assert off.spacings <= 2, run.label
         assert not np.array_equal(run.parameters[0], found.runs[0].parameters[0] * 0)
 
@@ -203,12 +203,25 @@ def test_the_originals_defaults() -> None:
 
 
 def test_distance_of_what_is_not_finite() -> None:
-    one = np.array([1.0, np.nan, np.inf], np.float32)
-    assert distance([one], [one.copy()], [one.dtype]) == (0, 0)
-    assert distance([one], [np.array([1.0, 2.0, np.inf], np.float32)], [one.dtype]).spacings == np.inf
-    assert distance([one[:0]], [one[:0]], [one.dtype]) == (0, 0)
-    big = np.array([2.0**24, 1.0], np.float32)
-    assert distance([big], [big + np.array([0, 1], np.float32)], [big.dtype]) == (0.5, 1.0)
+    one = [np.array([1.0, np.nan, np.inf], np.float32)]
+    units = Scales(one).units
+    assert units == [np.spacing(np.float32(1))]
+    assert distance(one, [one[0].copy()], units) == (0, 0)
+    assert distance(one, [np.array([1.0, 2.0, np.inf], np.float32)], units).spacings == np.inf
+    assert distance([one[0][:0]], [one[0][:0]], Scales([one[0][:0]]).units) == (0, 0)
+    big = [np.array([2.0**24, 1.0], np.float32)]
+    assert distance(big, [big[0] + np.array([0, 1], np.float32)], Scales(big).units) == (0.5, 1.0)
+
+
+def test_a_tensor_that_comes_by_zero_keeps_its_scale() -> None:
+    gradients = np.repeat(np.array([1.0, -1.0], np.float32), (20, 80)).reshape(100, 1)
+    found = compare(
+        "adamcompat.TFStyleAdam", "adamcompat.TFStyleAdam(numerics='tf1')",
+        hyperparameters={"epsilon": 1e-8, "lr": 0.1}, weights=[np.zeros(1, np.float32)], gradients=[gradients],
+    )  # fmt: skip
+    # The parameter goes to about -2 and back through zero, where its own spacing would be tiny.
+    assert float(found.runs[0].parameters[0][0]) > 0
+    assert 0 < max(point.spacings for point in found.pairs[0].curve[20:]) < 24
 
 
 def test_random_streams_repeat_themselves_and_differ_by_seed() -> None:
@@ -283,6 +296,8 @@ def test_the_command_draws(tmp_path: Path, capsys: Any) -> None:
     capsys.readouterr()
     assert cli.main([*COMMAND, "--plot", str(tmp_path / "drift.xyz")]) == 2
     assert "cannot draw a xyz; use one of" in capsys.readouterr().err
+    assert cli.main([*COMMAND, "--html", str(tmp_path / "no" / "drift.html")]) == 2
+    assert "the folder does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

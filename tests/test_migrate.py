@@ -299,6 +299,10 @@ UNCLEAR = [
     ("tensorflow", "no-counterpart", f"{MS}opt = nn.Adam(p, use_nesterov=True)\n"),
     ("tensorflow", "step-method", f"{MS}opt = nn.Adam(p)\nx = opt(g)\n"),
     ("tensorflow", "parameters-unknown", f"{MS}opt = nn.Adam(filter(f, net.get_parameters()))\nopt(g)\n"),
+    ("tensorflow", "parameters-unknown",
+     f"{MS}class T:\n    def __init__(self, a):\n        self.net = a\n"
+     "        self.opt = nn.Adam(self.net.trainable_params())\n    def swap(self, b):\n        self.net = b\n"
+     "    def step(self, g):\n        self.opt(g)\n"),
     ("tensorflow", "step-method", f"{TF}opt = tf.keras.optimizers.legacy.Adam()\nopt.minimize(f, v)\n"),
     ("tensorflow", "step-method", f"{TF}op = tf.compat.v1.train.AdamOptimizer(0.1).minimize(loss)\n"),
     ("tensorflow", "step-method",

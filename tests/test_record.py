@@ -88,7 +88,7 @@ def test_every(tmp_path: Path) -> None:
     found = read(path)
     assert (found.steps, found.kept, len(found.gradients[0]), len(found.parameters[0])) == (7, (3, 6), 7, 2)
     pair = compare("recorded", "adamcompat.TFStyleAdam", gradients=path).pairs[0]
-    assert [step for step, _ in pair.curve] == [3, 6]
+    assert [point.step for point in pair.curve] == [3, 6]
     assert pair.agree
 
 

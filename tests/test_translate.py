@@ -62,6 +62,14 @@ CALLS = [
     ("keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 1, staircase=True))", "mindspore",
      "mindspore.nn.Adam(params, learning_rate=mindspore.nn.ExponentialDecayLR(1e-3, decay_rate=1.0, decay_steps=10, "
      "is_stair=True), eps=1e-07)"),
+    ("keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(0.1, 10, 0.5))", "mindspore",
+     "mindspore.nn.Adam(params, learning_rate=mindspore.nn.InverseDecayLR(0.1, decay_rate=0.5, decay_steps=10), "
+     "eps=1e-07)"),
+    ("nn.Adam(p, nn.InverseDecayLR(0.1, 0.5, 1), eps=1e-7)", "tf26",
+     "tf.keras.optimizers.legacy.Adam(learning_rate=0.1, epsilon=1e-7, decay=0.5)"),
+    ("nn.Adam(p, nn.InverseDecayLR(0.1, 0.5, 1, True), eps=1e-7)", "tf26",
+     "tf.keras.optimizers.legacy.Adam(learning_rate=tf.keras.optimizers.schedules.InverseTimeDecay(0.1, "
+     "decay_steps=1, decay_rate=0.5, staircase=True), epsilon=1e-7)"),
     ("nn.Adam(p, nn.PolynomialDecayLR(0.1, 0.0, 10, 1.0))", "keras3",
      "keras.optimizers.Adam(learning_rate=keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=10, "
      "end_learning_rate=0.0), epsilon=1e-08)"),
@@ -112,6 +120,8 @@ def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str)
     ("source", "reason"),
     [
         ("Adam(0.001)", "may be any of keras3, tf26, mindspore; say which with --from"),
+        ("optimizers.Adam(0.001)", "optimizers.Adam(...) may be any of keras3, tf26, mindspore"),
+        ("float(1)", "none of the calls (float) is of an Adam known here"),
         ("import torch.nn as nn; nn.Adam(p)", "none of the calls (nn.Adam) is of an Adam known here"),
         ("from torch.optim import Adam; Adam(p)", "none of the calls (Adam)"),
         ("tf.keras.optimizers.Adam(", "not valid Python"),
@@ -129,6 +139,11 @@ def test_what_cannot_be_read_is_said(source: str, reason: str) -> None:
 
 def test_from_settles_what_a_name_leaves_open() -> None:
     assert str(translate("Adam(lr=1e-5)", "keras3", from_="tf26")) == "keras.optimizers.Adam(learning_rate=1e-5)"
+    assert str(translate("optimizers.Adam(float(x))", "tf1", from_="keras3")) == (
+        "tf.compat.v1.train.AdamOptimizer(learning_rate=float(x), epsilon=1e-07)"
+    )
+    with pytest.raises(TranslationError, match=r"none of the calls \(SGD\)"):
+        translate("SGD(0.1)", "tf1", from_="keras3")
     with pytest.raises(TranslationError, match=r"nn.Adam is MindSpore's, not Keras 3's"):
         translate("nn.Adam(p)", "tf1", from_="keras3")
     with pytest.raises(ValueError, match="unknown dialect 'torch'"):
@@ -227,6 +242,20 @@ def test_shim_writes_our_class_and_prefers_the_callers_own_style() -> None:
     legacy = translate("tf.keras.optimizers.Adam(lr=1e-3, decay=0.1)", "tf26", shim=True)
     assert legacy.call == "adamcompat.tensorflow.legacy.Adam(learning_rate=1e-3, decay=0.1)"
     assert translate("tf.train.AdamOptimizer()", "tf1", shim=True).call == "adamcompat.tensorflow.v1.AdamOptimizer()"
+
+
+def test_shim_has_a_class_for_what_the_original_lacks() -> None:
+    source = "nn.Adam([{'params': p}], [0.1, 0.2], use_nesterov=True, weight_decay=0.1)"
+    assert translate(source, "keras3").call is None
+    ours = translate(source, "keras3", shim=True)
+    assert ours.imports == ("import adamcompat.tensorflow",)
+    assert str(ours) == (
+        "adamcompat.tensorflow.MindSporeStyleAdam([{'params': p}], learning_rate=[0.1, 0.2], use_nesterov=True, "
+        "weight_decay=0.1)"
+    )
+    assert not ours.messages
+    schedule = translate("nn.Adam(p, nn.ExponentialDecayLR(0.1, 0.9, 4))", "keras3", shim=True)
+    assert "MindSporeStyleAdam(p, learning_rate=keras.optimizers.schedules.ExponentialDecay(0.1, " in str(schedule)
 
 
 # The way there and back.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,20 @@ Array = NDArray[Any]
 _SMALLEST_SHARE = 0.001
 
 
+class Kept(NamedTuple):
+    """Parameters after a step, and the units of their tensors then."""
+
+    parameters: Sequence[Array]
+    units: Sequence[float]
+
+
 def explain(
     here: Model,
     there: Model,
     opened: Opened,
     start: Sequence[Array],
     stream: Stream,
-    kept: dict[int, Sequence[Array]],
+    kept: dict[int, Kept],
     whole: float,
     tolerance: float,
 ) -> list[Cause]:
@@ -57,13 +64,12 @@ def explain(
     return causes
 
 
-def _distance(
-    model: Model, opened: Opened, start: Sequence[Array], stream: Stream, kept: dict[int, Sequence[Array]]
-) -> float:
+def _distance(model: Model, opened: Opened, start: Sequence[Array], stream: Stream, kept: dict[int, Kept]) -> float:
     driver = EngineDriver(opened, model, [weight.copy() for weight in start])
     found = 0.0
     for step in range(max(kept)):
         driver.step(stream.gradients(step))
         if step + 1 in kept:
-            found = max(found, distance(driver.parameters(), kept[step + 1], stream.dtypes).spacings)
+            wanted = kept[step + 1]
+            found = max(found, distance(driver.parameters(), wanted.parameters, wanted.units).spacings)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,7 @@ class Distance(NamedTuple):
     """A distance of two lists of tensors.
 
     Attributes:
-        spacings: the largest difference of an element, in units of the spacing of the dtype at the tensor's
-            largest value: ``|a - b| / spacing(max(|a|, |b|))``; the largest of all tensors.
+        spacings: the largest difference of an element, in units of its tensor; the largest of all tensors.
         absolute: the largest difference of an element.
     """
 
@@ -24,19 +23,49 @@ class Distance(NamedTuple):
     absolute: float
 
 
-def distance(one: Sequence[Array], other: Sequence[Array], dtypes: Sequence[np.dtype[Any]]) -> Distance:
+class Scales:
+    """The unit for each tensor: the spacing of its dtype at the largest value that it has had so far.
+
+    A bias that begins at zero, or comes by it, would have no scale if only its present value counted.
+
+    >>> scales = Scales([np.array([1.0, -3.0], np.float32)])
+    >>> scales.units == [np.spacing(np.float32(3))]
+    True
+    """
+
+    def __init__(self, tensors: Sequence[Array]) -> None:
+        self._dtypes = [tensor.dtype for tensor in tensors]
+        self._largest = [0.0] * len(tensors)
+        self.update(tensors)
+
+    def update(self, tensors: Iterable[Array]) -> None:
+        """Take the values of one more list of tensors; what is not finite has no scale."""
+        for i, tensor in enumerate(tensors):
+            if tensor.size:
+                values = np.abs(tensor)
+                largest = float(np.max(values, where=np.isfinite(values), initial=0))
+                self._largest[i] = max(self._largest[i], largest)
+
+    @property
+    def units(self) -> list[float]:
+        """The unit for each tensor."""
+        scaled = zip(self._largest, self._dtypes, strict=True)
+        return [float(np.spacing(np.asarray(largest, dtype))) for largest, dtype in scaled]
+
+
+def distance(one: Sequence[Array], other: Sequence[Array], units: Sequence[float]) -> Distance:
     """The distance of two lists of tensors of the same shapes.
 
     Args:
         one, other: the tensors.
-        dtypes: one for each tensor, whose spacing is the unit.
+        units: one for each tensor, see `Scales`.
 
     >>> a = [np.array([1, 2], np.float32)]
-    >>> distance(a, [np.nextafter(a[0], np.float32(3))], [np.dtype(np.float32)]).spacings
+    >>> distance(a, [np.nextafter(a[0], np.float32(3))], Scales(a).units).spacings
     1.0
     """
     spacings = absolute = 0.0
-    for a, b, unit in zip(one, other, dtypes, strict=True):
+    for a, b, unit in zip(one, other, units, strict=True):
         if not a.size:
             continue
         a64, b64 = a.astype(np.float64), b.astype(np.float64)
@@ -45,10 +74,7 @@ def distance(one: Sequence[Array], other: Sequence[Array], dtypes: Sequence[np.d
             # The same infinity or NaN on both sides is no difference; anything else that is not finite is one.
             alike = (a64 == b64) | (np.isnan(a64) & np.isnan(b64))
             difference = np.where(alike, 0.0, np.where(np.isfinite(difference), difference, np.inf))
-            both = np.abs(np.concatenate([a64.ravel(), b64.ravel()]))
-            scale = np.max(both, where=np.isfinite(both), initial=0.0)
-            largest = float(difference.max())
-            step = float(np.spacing(np.asarray(scale, unit)))
+        largest = float(difference.max())
         absolute = max(absolute, largest)
-        spacings = max(spacings, largest / step if np.isfinite(step) else largest)
+        spacings = max(spacings, largest / unit)
     return Distance(spacings, absolute)

@@ -10,7 +10,7 @@ from adamcompat.comparison.result import Comparison, Pair
 from adamcompat.files import write_bytes
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart; the styles help in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 
 # Labels of so many letters stand below each other.
@@ -38,16 +38,18 @@ def draw(comparison: Comparison, axes: Any, title: str) -> None:
     """
     pairs = sorted(comparison.pairs, key=lambda pair: -pair.at_the_end)
     for number, pair in enumerate(pairs):
-        steps, distances = zip(*pair.curve, strict=True)
+        steps, distances, _ = zip(*pair.curve, strict=True)
         axes.plot(
             steps,
             distances,
-            color=_COLOURS[number % len(_COLOURS)],
+            color=COLOURS[number % len(COLOURS)],
             linestyle=_STYLES[number % len(_STYLES)],
             linewidth=1.8,
             marker="o" if len(steps) == 1 else None,
             label=_label(pair),
         )
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_ylabel("largest difference of a parameter\n(units in the last place of the tensor's largest value)")
     axes.axhline(comparison.tolerance, color="0.45", linewidth=0.9, linestyle=(0, (1, 2)), label="tolerance")
     axes.set_xscale("log")
     # Linear below one unit, so that zero, which is what equal bits give, has a place.
@@ -55,9 +57,7 @@ def draw(comparison: Comparison, axes: Any, title: str) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlim(1, max(comparison.steps, 2))
     axes.xaxis.set_major_formatter(_matplotlib().ticker.StrMethodFormatter("{x:,.0f}"))
-    axes.set_title(title, loc="left", fontsize=11)
     axes.set_xlabel("step")
-    axes.set_ylabel("largest difference of a parameter\n(units in the last place of the tensor's largest value)")
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -78,15 +78,25 @@ def figure(comparison: Comparison) -> Any:
     return canvas
 
 
-def save(comparison: Comparison, path: str | Path) -> None:
-    """Draw into a file; what it becomes is decided by the end of its name."""
-    drawn = figure(comparison)
-    kinds = drawn.canvas.get_supported_filetypes()
+def check(path: str | Path) -> str:
+    """What kind of drawing a file is to be, known before anything is measured.
+
+    Raises:
+        ValueError: matplotlib cannot draw such a file.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    kinds = _matplotlib().figure.Figure().canvas.get_supported_filetypes()
     kind = Path(path).suffix.lstrip(".").lower()
     if kind not in kinds:
         raise ValueError(f"{path}: cannot draw a {kind or 'file without an ending'}; use one of {', '.join(kinds)}")
+    return kind
+
+
+def save(comparison: Comparison, path: str | Path) -> None:
+    """Draw into a file; what it becomes is decided by the end of its name."""
+    kind = check(path)
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format=kind, dpi=160)
+    figure(comparison).savefig(buffer, format=kind, dpi=160)
     write_bytes(path, buffer.getvalue())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -45,19 +45,27 @@ class Run:
     parameters: list[Array]
 
 
+class Point(NamedTuple):
+    """A distance after a step, counted from 1."""
+
+    step: int
+    spacings: float
+    absolute: float
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """How far two optimizers are apart.
 
     Attributes:
         first, second: their labels.
-        spacings: the largest distance of all steps, in spacings of the dtype at the tensor's largest value.
+        spacings: the largest distance of all steps, in units in the last place of the tensor's largest value so far.
         absolute: the largest difference of an element in all steps.
         at_the_end: the distance after the last step, in spacings.
         first_step: the first step, counted from 1, after which they differ at all; None if never.
         nearer: the label of the one that is nearer to float64, or None.
         agree: whether `spacings` is within the tolerance.
-        curve: steps, counted from 1, and the distance after each, in spacings.
+        curve: the distance after each step at which it is known.
         causes: what explains the difference, the most important first; empty where they agree, None where
             it is not known what a recorded optimizer was asked for.
         unexplained: the share of the difference that is left when all causes are taken away; 0 where what is left
@@ -72,7 +80,7 @@ class Pair:
     first_step: int | None
     nearer: str | None
     agree: bool
-    curve: list[tuple[int, float]]
+    curve: list[Point]
     causes: list[Cause] | None
     unexplained: float
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adamcompat.comparison.explain import explain
-from adamcompat.comparison.measure import Distance, distance
+from adamcompat.comparison.explain import Kept, explain
+from adamcompat.comparison.measure import Distance, Scales, distance
 from adamcompat.comparison.models import model_of, shown
-from adamcompat.comparison.result import Cause, Comparison, Pair, Run
+from adamcompat.comparison.result import Cause, Comparison, Pair, Point, Run
 from adamcompat.comparison.streams import Stream, given_stream, load_stream, random_stream
 from adamcompat.drive import Driver, Opened, open_driver, prepare
 from adamcompat.mapping.tables import MAPPING
@@ -75,8 +75,8 @@ def compare(
             first. None means random.
         weights: the initial parameters for `gradients`.
         names: of the parameters, for `weights`.
-        tolerance: the largest distance that counts as agreement, in units of the spacing of the dtype at each
-            tensor's largest value.
+        tolerance: the largest distance that counts as agreement, in spacings: units in the last place of the
+            largest value that the tensor has had until then.
         advance: called with the number of steps done and their total.
 
     Raises:
@@ -102,10 +102,7 @@ def compare(
     runs = [
         Run(runner.label, _effective(runner.model), runner.to_float64, runner.parameters or []) for runner in runners
     ]
-    pairs = [
-        _pair(first, second, curves[first.label, second.label], stream, tolerance)
-        for first, second in combinations(runners, 2)
-    ]
+    pairs = [_pair(first, second, curves, stream, tolerance) for first, second in combinations(runners, 2)]
     return Comparison(stream.about, stream.steps, tolerance, runs, pairs)
 
 
@@ -216,13 +213,23 @@ def _effective(model: Model | None) -> dict[str, str]:
     }
 
 
-def _run(
-    runners: list[_Runner], stream: Stream, advance: Callable[[int, int], None]
-) -> dict[tuple[str, str], list[tuple[int, Distance]]]:
-    """Run all of them side by side; returns the distances of each pair after each step."""
+class _Curves(NamedTuple):
+    """What was measured step by step.
+
+    Attributes:
+        pairs: for each pair of labels the steps, counted from 1, and the distance after each.
+        units: of the tensors, after the steps whose parameters are kept.
+    """
+
+    pairs: dict[tuple[str, str], list[tuple[int, Distance]]]
+    units: dict[int, list[float]]
+
+
+def _run(runners: list[_Runner], stream: Stream, advance: Callable[[int, int], None]) -> _Curves:
+    """Run all of them side by side."""
     pairs = list(combinations(runners, 2))
-    curves: dict[tuple[str, str], list[tuple[int, Distance]]] = {(a.label, b.label): [] for a, b in pairs}
-    kept = _checkpoints(stream, len(runners))
+    curves = _Curves({(a.label, b.label): [] for a, b in pairs}, {})
+    checkpoints, scales = _checkpoints(stream, len(runners)), Scales(stream.weights)
     for step in range(stream.steps):
         gradients = stream.gradients(step)
         for runner in runners:
@@ -233,17 +240,19 @@ def _run(
                 runner.parameters = stream.recording.parameters_after(step + 1)
             if runner.reference is not None:
                 runner.reference.step(gradients)
-            if runner.parameters is None:
-                continue
-            if runner.reference is not None:
-                off = distance(runner.parameters, runner.reference.parameters(), stream.dtypes).spacings
+            scales.update(runner.parameters or ())
+        units = scales.units
+        for runner in runners:
+            if runner.reference is not None and runner.parameters is not None:
+                off = distance(runner.parameters, runner.reference.parameters(), units).spacings
                 runner.to_float64 = max(runner.to_float64, off)
-            if step + 1 in kept:
+            if step + 1 in checkpoints and runner.parameters is not None:
                 runner.kept[step + 1] = runner.parameters
+                curves.units[step + 1] = units
         for first, second in pairs:
             if first.parameters is not None and second.parameters is not None:
-                found = distance(first.parameters, second.parameters, stream.dtypes)
-                curves[first.label, second.label].append((step + 1, found))
+                found = distance(first.parameters, second.parameters, units)
+                curves.pairs[first.label, second.label].append((step + 1, found))
         advance(step + 1, stream.steps)
     return curves
 
@@ -259,7 +268,8 @@ def _checkpoints(stream: Stream, runners: int) -> set[int]:
     return chosen
 
 
-def _pair(first: _Runner, second: _Runner, curve: list[tuple[int, Distance]], stream: Stream, tolerance: float) -> Pair:
+def _pair(first: _Runner, second: _Runner, curves: _Curves, stream: Stream, tolerance: float) -> Pair:
+    curve = curves.pairs[first.label, second.label]
     if not curve:
         raise ValueError(f"{first.label} and {second.label} have no step in common: the recording kept no parameters")
     largest = max(found.spacings for _, found in curve)
@@ -267,7 +277,7 @@ def _pair(first: _Runner, second: _Runner, curve: list[tuple[int, Distance]], st
     if largest and first.reference and second.reference and first.to_float64 != second.to_float64:
         nearer = min((first, second), key=lambda runner: runner.to_float64).label
     agree = largest <= tolerance
-    causes = [] if agree else _causes(first, second, dict(curve), stream, tolerance)
+    causes = [] if agree else _causes(first, second, curves, stream, tolerance)
     left = 1 - causes[-1].explained if causes else 1.0
     return Pair(
         first=first.label,
@@ -278,18 +288,17 @@ def _pair(first: _Runner, second: _Runner, curve: list[tuple[int, Distance]], st
         first_step=next((step for step, found in curve if found.spacings), None),
         nearer=nearer,
         agree=agree,
-        curve=[(step, found.spacings) for step, found in curve],
+        curve=[Point(step, *found) for step, found in curve],
         causes=causes,
         unexplained=left if left * largest > tolerance else 0.0,
     )
 
 
-def _causes(
-    first: _Runner, second: _Runner, curve: dict[int, Distance], stream: Stream, tolerance: float
-) -> list[Cause] | None:
+def _causes(first: _Runner, second: _Runner, curves: _Curves, stream: Stream, tolerance: float) -> list[Cause] | None:
     if first.model is None or second.model is None or first.opened is None or not first.kept:
         return None
-    kept = {step: parameters for step, parameters in second.kept.items() if step in curve}
+    curve = dict(curves.pairs[first.label, second.label])
+    kept = {step: Kept(values, curves.units[step]) for step, values in second.kept.items() if step in curve}
     if not kept:
         return None
     whole = max(curve[step].spacings for step in kept)

@@ -41,11 +41,6 @@ class Stream:
     _seed: int = 0
     _scales: tuple[Array, ...] = field(default=(), repr=False)
 
-    @property
-    def dtypes(self) -> list[np.dtype[Any]]:
-        """The dtype of each parameter."""
-        return [weight.dtype for weight in self.weights]
-
     def gradients(self, step: int) -> list[Array]:
         """The gradients of one step, counted from 0."""
         if self._given:

@@ -41,7 +41,7 @@ class _Place:
         return np.array(self.parameter.asnumpy())
 
     def write(self, value: NDArray[Any]) -> None:
-        self.parameter.copy_(Tensor(np.array(value), self.parameter.dtype))
+        self.parameter.copy_(Tensor(value, self.parameter.dtype))
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:

@@ -99,6 +99,8 @@ class MindSporeDriver:
 
     def slots(self) -> dict[str, Array]:
         """Copies of the optimizer's own Parameters."""
+        if not self._calls:
+            return {variable.name: variable.asnumpy().copy() for variable in self._optimizer.variables}
         own = {id(parameter) for parameter in self._parameters}
         return {
             name: parameter.asnumpy().copy()

@@ -76,5 +76,5 @@ class Regions:
     def touch(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.intp]:
         """Which of the given regions overlap one of this set."""
         before = self._starts.searchsorted(starts + sizes)
-        found: NDArray[np.intp] = ((self._reach[before] > starts) & (sizes > 0)).nonzero()[0]
+        found: NDArray[np.intp] = (self._reach[before] > starts).nonzero()[0]
         return found

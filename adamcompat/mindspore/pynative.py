@@ -105,6 +105,7 @@ class PyNativeStep:
             RuntimeError: a list of learning rates is too short; nothing has changed.
         """
         o = self._optimizer
+        # Asking for an address waits too, in the versions that were tried, but does not promise it.
         settle()
         layout = self._located()
         parameters = o.parameters

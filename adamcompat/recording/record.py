@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.file import safetensors_numpy
 from adamcompat.recording.recorder import Recorder
 
@@ -86,7 +87,8 @@ def _part(optimizer: Any) -> str:
     if not isinstance(optimizer, type):
         for base in type(optimizer).__mro__:
             root = base.__module__.partition(".")[0]
-            if root in _MODULES and "optimizer" in f"{base.__module__}.{base.__name__}".lower():
+            ours = any(type(optimizer).__module__ == f"{adapter.module}.adapters" for adapter in MAPPING.adapters)
+            if root in _MODULES and (ours or "optimizer" in f"{base.__module__}.{base.__name__}".lower()):
                 return _MODULES[root]
     raise TypeError(
         f"{optimizer!r} is not an optimizer of TensorFlow, Keras or MindSpore, nor one of ours; "

@@ -304,11 +304,10 @@ class _Matcher:
         }
         while self.left:
             free, layers = set(self.free), self._layers()
-            back = {other: one for one, other in layers.items()}
 
             def may_be(name: str, partner: str) -> bool:
                 one, other = self.parts[name][0], self.parts[partner][0]
-                return partner in free and layers.get(one, other) == other and back.get(other, one) == one  # noqa: B023
+                return partner in free and layers.get(one, other) == other  # noqa: B023
 
             candidates = {name: [partner for partner in fits[name] if may_be(name, partner)] for name in self.left}
             times = Counter(partner for found in candidates.values() for partner in found)

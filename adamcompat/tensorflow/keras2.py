@@ -12,7 +12,7 @@ import tf_keras
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, dialect_of, refuse_no_gradients, refuse_session
+from adamcompat.tensorflow.arguments import check, dialect_of, moments_of, refuse_no_gradients, refuse_session
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
 
@@ -26,13 +26,17 @@ _NAMES = [fact.name for fact in MAPPING.dialects["keras3"].parameters]
 # besides Keras 3's: its own parameters, and the mark by which it tells its optimizers apart when it loads one.
 _ABSENT = [name for name in _NAMES if name not in _SIGNATURE]
 _OWN = ["is_legacy_optimizer", *(name for name in _SIGNATURE if name not in _NAMES)]
+# Named as in TensorFlow 2.6.
+_MOMENTS = moments_of(MAPPING.dialects["tf26"])
 
 
-class Keras2Adam(Copied, tf_keras.optimizers.Adam):  # type: ignore[misc]
+class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
     """Base of the drop-in on tf_keras; use `adamcompat.tensorflow.Adam`."""
 
     _adapter: ClassVar[str]
     _patterns = "_exclude_from_weight_decay_names"
+    # The first parent stays the original, for those who look for it, and has methods of its own for these.
+    __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)
@@ -84,6 +88,16 @@ class Keras2Adam(Copied, tf_keras.optimizers.Adam):  # type: ignore[misc]
 
     def _exclude(self, variables: Sequence[Any]) -> None:
         self._exclude_from_weight_decay = [self._var_key(variable) for variable in variables]
+
+    def add_variable_from_reference(
+        self, model_variable: Any, variable_name: str, shape: Any = None, initial_value: Any = None
+    ) -> Any:
+        """tf_keras's; the moments of bfloat16 variables are kept in float32, where they can change."""
+        add = super().add_variable_from_reference
+        if variable_name not in _MOMENTS or getattr(model_variable, "true_dtype", model_variable.dtype) != tf.bfloat16:
+            return add(model_variable, variable_name, shape, initial_value)
+        with tf.variable_creator_scope(update.in_float32):
+            return add(model_variable, variable_name, shape, initial_value)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
         """Update variables with their gradients, as tf_keras.optimizers.Adam does.

@@ -18,10 +18,7 @@ from adamcompat.state.live import plain_numbers
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A variable, in eager execution or in a Session.
-
-    NumPy arrays and tensors may share memory, so that values are copied on either way.
-    """
+    """A variable, in eager execution or in a Session."""
 
     variable: Any
     session: Any = None
@@ -38,23 +35,23 @@ class Place:
         return np.dtype(tf.as_dtype(kind).as_numpy_dtype)
 
     def read(self) -> NDArray[Any]:
-        """A copy of its value."""
+        """Its value; TensorFlow does not write into memory that an array shares."""
         if self.session is None:
-            return np.array(self.variable.numpy())
+            return np.asarray(self.variable.numpy())
         try:
-            return np.array(self.session.run(self.variable))
+            return np.asarray(self.session.run(self.variable))
         except tf.errors.FailedPreconditionError:
             raise StateError(
                 f"{self.variable.name} is not initialized; run tf.compat.v1.global_variables_initializer() first"
             ) from None
 
     def write(self, value: NDArray[Any]) -> None:
-        """Assign a copy of `value`."""
+        """Assign `value`."""
         if self.session is None:
-            self.variable.assign(np.array(value))
+            self.variable.assign(value)
         else:
             with self.session.graph.as_default():
-                self.variable.load(np.array(value), self.session)
+                self.variable.load(value, self.session)
 
 
 def title_of(optimizer: Any, original: str) -> str:
@@ -101,6 +98,6 @@ def hyperparameters(dialect: Dialect, values: Mapping[str, Any], session: Any = 
             # It may be a placeholder, which has no value by itself.
             continue
         if tf.is_tensor(value) or hasattr(value, "assign"):
-            value = Place(value, session).read() if session is not None else np.asarray(value)
+            value = Place(value, session).read()
         found[fact.canonical] = value
     return plain_numbers(found)

@@ -61,6 +61,13 @@ def arithmetic(dtype: Any) -> Any:
     return tf.float32 if dtype == tf.bfloat16 else dtype
 
 
+def in_float32(create: Any, **arguments: Any) -> Any:
+    """For tf.variable_creator_scope: create the variable in float32."""
+    initial = arguments["initial_value"]
+    value = tf.cast(initial() if callable(initial) else initial, tf.float32)
+    return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
+
+
 def supported(dtype: Any) -> bool:
     """Whether variables of `dtype` can be updated here."""
     return dtype in _FLOATS

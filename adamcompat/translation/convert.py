@@ -377,7 +377,7 @@ class _Converter:
             self.say(info("kept-expression", f"{value} is kept as it is written: right where it is a number"))
         elif shape == "call":
             self.call(value, fact)
-        elif shape in self.target.dialect.rates:
+        elif shape in self.target.rates:
             self.write(fact, value.text, value)
         else:
             self.say(error("learning-rate-form", f"{value} is {_article(shape)}; {self.takes()}"))
@@ -420,7 +420,7 @@ class _Converter:
 
     def takes(self) -> str:
         """What the target takes as a learning rate."""
-        forms = ["a number", *(_RATE_PLACE[item] for item in self.target.dialect.rates)]
+        forms = ["a number", *(_RATE_PLACE[item] for item in self.target.rates)]
         known = [
             found.target
             for schedule in MAPPING.schedules.values()

@@ -47,6 +47,11 @@ class Signature:
         """What to call it in a message."""
         return self.name if self.adapter is not None else self.dialect.title
 
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """What it takes as a learning rate beside a number: its dialect's forms, and those of its framework."""
+        return tuple(dict.fromkeys(self.dialect.rates + MAPPING.dialects[self.schedules].rates))
+
     def named(self, canonical: str) -> ParameterFact | None:
         """The parameter that means `canonical`; aliases do not count."""
         return next((fact for fact in self.accepted if fact.canonical == canonical and fact.alias_of is None), None)
@@ -159,11 +164,10 @@ class Bindings:
 
         A name with several meanings resolves where all of them are the same class.
         """
-        found = self.meanings(node)
-        known = {CATALOGUE.get(name) for name in found}
-        if len(found) == 1 or (found and len(known) == 1 and None not in known):
-            return min(found)
-        return None
+        found = sorted(self.meanings(node))
+        classes = [CATALOGUE.get(name) for name in found]
+        same = None not in classes and all(item == classes[0] for item in classes)
+        return found[0] if len(found) == 1 or (found and same) else None
 
     def meanings(self, node: ast.expr) -> set[str]:
         """Every dotted name that an expression may stand for, as far as imports tell."""

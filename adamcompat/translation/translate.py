@@ -169,13 +169,17 @@ def _find(nodes: Iterable[ast.AST], bindings: Bindings, told: Dialect | None) ->
 
 
 def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
-    """The classes that a bare name may mean; an error where there are several and nobody tells."""
-    if not isinstance(call.func, ast.Name) or call.func.id in bindings.imported:
+    """The classes that a name without an import may mean; an error where there are several and nobody tells."""
+    root = call.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if not isinstance(root, ast.Name) or root.id in bindings.imported:
         return ()
-    name = call.func.id
-    meant = [dialect for dialect in MAPPING.dialects.values() if dialect.target.rpartition(".")[2] == name]
+    name = ast.unparse(call.func)
+    last = name.rpartition(".")[2]
+    meant = [dialect for dialect in MAPPING.dialects.values() if dialect.target.rpartition(".")[2] == last]
     if told is not None:
-        return (original(told),)
+        return (original(told),) if meant else ()
     if len(meant) > 1:
         names = ", ".join(dialect.name for dialect in meant)
         raise TranslationError(

@@ -82,6 +82,14 @@ def test_numpy_goes_on_in_its_numerics(kind: str) -> None:
         assert_same(other.data, one.asnumpy(), one.name)
 
 
+def test_writing_does_not_freeze() -> None:
+    optimizer, own = trained("stock")
+    carry._Place(own[0]).write(np.ones(SHAPES[0], np.float32))
+    for step in gradients(2):
+        optimizer(step)
+    assert not (own[0].asnumpy() == 1).any()
+
+
 def test_what_was_frozen_goes_on(mode: str) -> None:
     """nn.Adam in PYNATIVE mode stops to train after set_data; loading state mends that."""
     state = AdamState.of(trained("stock")[0])
@@ -137,7 +145,8 @@ def test_schedules_and_compiled_steps_go_on(mode: str) -> None:
     (old, old_step), (new, new_step) = made(own), made(others)
     for step in gradients(5):
         old_step(step)
-    new_step(gradients(1)[0])
+    for step in gradients(2, seed=3):
+        new_step(step)
     AdamState.of(old).load_into(new, with_parameters=True)
     for step in gradients(5, seed=2):
         old_step(step)

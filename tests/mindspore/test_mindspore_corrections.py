@@ -20,6 +20,7 @@ from mindspore.common.initializer import One  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam  # noqa: E402
 from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat.mindspore.memory import Regions  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same, needs_products_of_bfloat16  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
@@ -257,19 +258,48 @@ def test_dtypes_that_nn_adam_refuses(dtype: str, tolerance: float, arguments: di
         run(nn.Adam)
 
 
-def test_both_modes_agree_on_float64() -> None:
+@pytest.mark.parametrize("grouped", [False, True])
+def test_both_modes_agree_on_float64(grouped: bool) -> None:
     found = []
     for mode in (ms.PYNATIVE_MODE, ms.GRAPH_MODE):
         ms.set_context(mode=mode)
         try:
-            parameter = weight(np.linspace(1, 2, 19), ms.float64)
-            optimizer = Adam([parameter], 0.01, use_nesterov=True, weight_decay=0.1)
+            parameters = [weight(np.linspace(1, 2, 19), ms.float64, name) for name in ("w", "bn.gamma")]
+            groups = [
+                {"params": parameters[:1], "weight_decay": 0.3, "lr": 0.02},
+                {"params": parameters[1:], "weight_decay": 0.7},
+            ]
+            optimizer = Adam(groups if grouped else parameters, 0.01, use_nesterov=True, weight_decay=0.1, eps=1.0)
             for step in range(10):
-                optimizer((Tensor(np.sin(np.arange(19.0) + step), ms.float64),))
-            found.append(parameter.asnumpy())
+                optimizer((Tensor(np.sin(np.arange(19.0) + step), ms.float64),) * 2)
+            found.append([parameter.asnumpy() for parameter in parameters])
         finally:
             ms.set_context(mode=ms.PYNATIVE_MODE)
-    np.testing.assert_array_equal(*found)
+    pynative, graph = found
+    for ours, theirs in zip(pynative, graph, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    weights, gammas = graph
+    assert not np.array_equal(weights, gammas), "gamma is not decayed, or otherwise"
+
+
+def test_a_schedule_that_holds_a_parameter_sees_what_is_loaded_into_it() -> None:
+    class Held(nn.learning_rate_schedule.LearningRateSchedule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.base = weight(0.1, name="base")
+
+        def construct(self, step: Any) -> Any:
+            return self.base * 1.0
+
+    found = {}
+    for kind in (Adam, nn.Adam):
+        parameter, rate = weight([1.0]), Held()
+        optimizer = kind([parameter], rate)
+        optimizer((ones(1),))
+        rate.base.set_data(Tensor(0.5, ms.float32))
+        optimizer((ones(1),))
+        found[kind] = round(float(parameter.asnumpy()[0]), 4)
+    assert found == {Adam: 0.4, nn.Adam: 0.8}
 
 
 def test_the_signature_is_that_of_nn_adam() -> None:
@@ -355,9 +385,20 @@ def test_views_as_gradients_and_parameters() -> None:
             optimizer(((base + 0).T,))
         found.append(parameter.asnumpy())
     assert_same(*found)
+    straight = np.arange(12.0, dtype=np.float32).reshape(3, 4).T.copy()
+    slopes = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
     loaded = weight(np.zeros((4, 3)))
-    optimizer = Adam([loaded], 0.1)
+    optimizer = Adam([loaded], 0.1, eps=1.0)
     loaded.set_data(base.T)
     assert not loaded.is_contiguous()
-    optimizer((ones(4, 3),))
-    np.testing.assert_allclose(loaded.asnumpy(), np.arange(12.0).reshape(3, 4).T - 0.1, atol=1e-6)
+    optimizer((Tensor(slopes),))
+    MindSporeStyleAdam([straight], 0.1, eps=1.0, numerics="mindspore")((slopes,))
+    np.testing.assert_allclose(loaded.asnumpy(), straight, atol=1e-6)
+
+
+def test_which_memory_overlaps() -> None:
+    """Only gradients in memory that is written are copied: before, in, across, between and after two regions."""
+    regions = Regions(np.array([200, 100]), np.array([50, 50]))
+    starts = np.array([50, 100, 90, 149, 150, 249, 250, 0])
+    sizes = np.array([50, 50, 20, 1, 50, 100, 9, 1000])
+    assert regions.touch(starts, sizes).tolist() == [1, 2, 3, 5, 7]

@@ -139,9 +139,14 @@ def run(kind, **options):
 for options in ({}, {"amsgrad": True}, {"clipnorm": 0.1}, {"weight_decay": 0.01}):
     for a, b in zip(run(Adam, **options), run(tf_keras.optimizers.Adam, **options)):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
-print("same")
+def moved(kind, **options):
+    variable, optimizer = tf.Variable(tf.fill([5], tf.constant(0.1, tf.bfloat16))), kind(0.01, **options)
+    for _ in range(3):
+        optimizer.apply_gradients([(tf.ones(5, tf.bfloat16), variable)])
+    return abs(float(variable.numpy()[0]) - 0.07) < 0.002
+print([moved(Adam), moved(Adam, amsgrad=True), moved(Adam, fused=True), moved(tf_keras.optimizers.Adam)])
 """
 
 
-def test_an_eager_loop_has_the_bits_of_tf_keras() -> None:
-    assert run_python(CHANGED, TF_USE_LEGACY_KERAS="1").strip() == "same"
+def test_an_eager_loop_has_the_bits_of_tf_keras_and_moves_bfloat16() -> None:
+    assert run_python(CHANGED, TF_USE_LEGACY_KERAS="1").strip() == "[True, True, True, False]"

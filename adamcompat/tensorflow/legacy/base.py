@@ -48,7 +48,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         """The original's; the moments of bfloat16 variables are kept in float32, where they can change."""
         if var.dtype != tf.bfloat16:
             return super().add_slot(var, slot_name, initializer, shape)
-        with tf.variable_creator_scope(_in_float32):
+        with tf.variable_creator_scope(update.in_float32):
             return super().add_slot(var, slot_name, initializer, shape)
 
     def apply_gradients(
@@ -110,9 +110,3 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
 def _held(variable: Any) -> Any:
     held = getattr(variable, "value", variable)
     return held if isinstance(held, tf.Variable) else variable
-
-
-def _in_float32(create: Any, **arguments: Any) -> Any:
-    initial = arguments["initial_value"]
-    value = tf.cast(initial() if callable(initial) else initial, tf.float32)
-    return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
