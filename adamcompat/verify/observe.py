@@ -237,7 +237,8 @@ class _Observer:
             )
         else:
             self.seen.unmeasured["stages.deduplicate"] = "gradients of some rows only cannot be given here"
-        self.seen.unmeasured["stages.centralize"] = "no operator on a CPU"
+        if self.original.group_keys:
+            self.seen.unmeasured["stages.centralize"] = "a key of a group, and without an operator on a CPU"
         self.seen.stages = (*present, "update")
         self._measure("stages", self._precedence)
 

@@ -147,6 +147,7 @@ CHANGES = [
         "[deduplicate, clip_norm, clip_value, global_clip_norm, update]",
         ("stages",),
     ),
+    Change("extra stage", K, "[deduplicate, unscale,", "[deduplicate, centralize, unscale,", ("stages",)),
     Change("missing stage", V, "[deduplicate, update]", "[update]", ("stages",)),
     Change("correction", K, "    corrections: [deduplicate]\n", "", ("stages",)),
     Change("semantics", K, "epsilon: hat", "epsilon: algorithm_1", ("semantics.epsilon",)),
