@@ -319,6 +319,26 @@ def test_what_is_not_certain_is_reported_and_left_alone(to: str, code: str, text
     assert 0 < finding.line <= text.count("\n")
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "f'Größe {keras.optimizers.Adam()!r}'",
+        "f'''\n{1}\n  {keras.optimizers.Adam()}'''",
+        "('a' f'{1}' 'b'\n   f'{keras.optimizers.Adam(1e-3):>{9}}')",
+        "f'{[f\"{keras.optimizers.Adam()}\" for _ in (1, 2)]}'",
+        "f'{{}} {{x}} {keras.optimizers.Adam()}'",
+    ],
+)
+def test_inside_an_f_string_it_is_right_or_reported(expression: str) -> None:
+    """Before Python 3.12 the parts of an f-string have no certain places in the text."""
+    text = f"{K}x = {expression}\n"
+    after, findings = migrate_text(text, "shim")
+    right = text.replace(K, f"{K}import adamcompat.tensorflow\n").replace(
+        "keras.optimizers.Adam", "adamcompat.tensorflow.Adam"
+    )
+    assert (after, errors(findings)) in [(right, []), (text, ["not-rewritten"])]
+
+
 def test_native_says_what_else_uses_the_optimizer() -> None:
     text = (
         "from mindspore import nn\nnet = Net()\nopt = nn.Adam(net.trainable_params())\nnn.TrainOneStepCell(net, opt)\n"
