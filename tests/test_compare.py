@@ -296,6 +296,8 @@ def test_the_command_draws(tmp_path: Path, capsys: Any) -> None:
     capsys.readouterr()
     assert cli.main([*COMMAND, "--plot", str(tmp_path / "drift.xyz")]) == 2
     assert "cannot draw a xyz; use one of" in capsys.readouterr().err
+    assert cli.main([*COMMAND, "--html", str(tmp_path / "no" / "drift.html")]) == 2
+    assert "the folder does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

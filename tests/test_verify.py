@@ -499,7 +499,7 @@ def test_every_fact_is_shown_whole_at_every_width(width: int) -> None:
     text = out.getvalue()
     for part in ("semantics.epsilon", "conflicts.[a, b]", "numerics.mindspore.given", "Keras 9.9", "MindSpore 8.8",
                  "differs dialects.keras3.semantics.epsilon: the mapping has hat; Keras 9.9 has algorithm_1",
-                 "Keras 9.9: 2 facts: 1 agrees, 1 differs", "pip install 'adamcompat[tensorflow]'"):  # fmt: skip
+                 "Keras 9.9: 2 facts: 1 agree, 1 differ", "pip install 'adamcompat[tensorflow]'"):  # fmt: skip
         assert part in text
 
 

@@ -112,6 +112,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     errors = Console(stderr=True)
     columns = (TextColumn("comparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
+        _check_outputs(options)
         with Progress(*columns, console=errors, transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("", total=None)
             found = comparison.compare(
@@ -124,7 +125,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             found.plot(options.plot)
         if options.html is not None:
             found.html(options.html)
-    except (ValueError, TypeError, KeyError, OSError, ModuleNotFoundError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, OSError, ImportError, RuntimeError) as error:
         sys.stderr.write(f"adamcompat compare: {error.args[0] if isinstance(error, KeyError) else error}\n")
         return WRONG_USAGE
     if options.format == "json":
@@ -132,6 +133,15 @@ def run(options: argparse.Namespace, console: Console) -> int:
     else:
         _print(console, found)
     return DONE if found.agree else FOUND_A_PROBLEM
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Find out before the comparison what would keep its results from being written."""
+    for path in (options.plot, options.html):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: the folder does not exist; make it first")
+    if options.plot is not None:
+        import_module("adamcompat.comparison.plot").check(options.plot)
 
 
 def _print(console: Console, found: Any) -> None:

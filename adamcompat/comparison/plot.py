@@ -78,15 +78,25 @@ def figure(comparison: Comparison) -> Any:
     return canvas
 
 
-def save(comparison: Comparison, path: str | Path) -> None:
-    """Draw into a file; what it becomes is decided by the end of its name."""
-    drawn = figure(comparison)
-    kinds = drawn.canvas.get_supported_filetypes()
+def check(path: str | Path) -> str:
+    """What kind of drawing a file is to be, known before anything is measured.
+
+    Raises:
+        ValueError: matplotlib cannot draw such a file.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    kinds = _matplotlib().figure.Figure().canvas.get_supported_filetypes()
     kind = Path(path).suffix.lstrip(".").lower()
     if kind not in kinds:
         raise ValueError(f"{path}: cannot draw a {kind or 'file without an ending'}; use one of {', '.join(kinds)}")
+    return kind
+
+
+def save(comparison: Comparison, path: str | Path) -> None:
+    """Draw into a file; what it becomes is decided by the end of its name."""
+    kind = check(path)
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format=kind, dpi=160)
+    figure(comparison).savefig(buffer, format=kind, dpi=160)
     write_bytes(path, buffer.getvalue())
 
 

@@ -62,7 +62,7 @@ class Adam(CallAdam):
     grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
     use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.
     A function of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first,
-    with any optimizer and with none: load into it with parameter.copy_, not with set_data.
+    with any optimizer and with none: load into it with `parameter.copy_`, not with `set_data`.
 
     Raises:
         KeyError: unknown keyword.

@@ -1,22 +1,34 @@
 """The file of a recording: safetensors, with everything that is not a tensor in its metadata.
 
-| tensor | shape | what |
-|---|---|---|
-| ``weights/NAME`` | that of the parameter | before the first recorded step |
-| ``gradients/NAME`` | steps first | the gradients that the optimizer was given |
-| ``parameters/NAME`` | kept steps first | the parameters after the kept steps |
+Tensors:
 
-| metadata | what |
-|---|---|
-| ``format``, ``version`` | ``adamcompat.recording``, ``1`` |
-| ``names`` | JSON list: the parameters in the optimizer's order |
-| ``optimizer`` | the class that was recorded |
-| ``driver``, ``hyperparameters`` | its name for `adamcompat.compare` and its arguments by their native names, as JSON; empty where they are not known or change from step to step |
-| ``start`` | how many steps the optimizer had made before |
-| ``steps`` | number of recorded steps |
-| ``kept`` | JSON list: the steps, counted from 1, after which parameters were kept |
-| ``stopped`` | why recording ended before the training did, or empty |
-"""  # noqa: E501
+``weights/NAME``
+    the parameter before the first recorded step
+``gradients/NAME``
+    the gradients that the optimizer was given, steps first
+``parameters/NAME``
+    the parameter after the kept steps, steps first
+
+Metadata:
+
+``format``, ``version``
+    ``adamcompat.recording``, ``1``
+``names``
+    JSON list of the parameters in the optimizer's order
+``optimizer``
+    the class that was recorded
+``driver``, ``hyperparameters``
+    its name for `adamcompat.compare`, and its arguments by their native names as JSON; empty where they are
+    not known or change from step to step
+``start``
+    how many steps the optimizer had made before
+``steps``
+    number of recorded steps
+``kept``
+    JSON list of the steps, counted from 1, after which parameters were kept
+``stopped``
+    why recording ended before the training did, or empty
+"""
 
 from __future__ import annotations
 
@@ -38,7 +50,7 @@ FORMAT, VERSION = "adamcompat.recording", "1"
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a file holds; see the table at the head of this module."""
+    """What a file holds; see the head of this module."""
 
     names: tuple[str, ...]
     weights: tuple[Array, ...]

@@ -133,8 +133,8 @@ def _step(live: Live, counted: int | None, given: int | None) -> int:
             shown[role] = factors - live.ahead
     known = {**({"its counter": counted} if counted is not None else {}), **shown}
     if given is not None:
-        if counted is None and shown and set(shown.values()) != {given}:
-            raise StateError(f"step={given}, but the {live.title}'s running products show {_facts(shown)}")
+        if known and given not in known.values():
+            raise StateError(f"step={given}, but the {live.title} shows {_facts(known)}")
         return given
     if not known:
         raise StateError(

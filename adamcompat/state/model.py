@@ -233,7 +233,8 @@ class AdamState:
         Raises:
             StateError: as `match`; or the optimizer keeps what the state lacks (the maximum of AMSGrad,
                 averages), or the other way round; or the state is in the middle of an accumulation that
-                the optimizer does not have; or a value does not fit its dtype. Then nothing has changed.
+                the optimizer does not have; or a value does not fit its dtype. Then nothing has changed, but that
+                an optimizer without state has been built with `parameters`.
         """
         from adamcompat.state import live, runtimes
 

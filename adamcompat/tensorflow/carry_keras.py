@@ -100,6 +100,8 @@ def _described(
         for role, attribute in _LISTS.items()
         if wanted.get(role, role in ("first_moment", "second_moment"))
     }
+    if any(slot is None for slots in lists.values() for slot in slots):
+        raise StateError(f"this {title} has variables that their gradients overwrite (float8), without moments")
     _check_known(variables, [optimizer._iterations, rate, *(slot for slots in lists.values() for slot in slots)], title)
     if known is None:
         names = naming.unique(_of_moment(slot.name) for slot in lists["first_moment"])

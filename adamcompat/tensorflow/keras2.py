@@ -30,11 +30,13 @@ _OWN = ["is_legacy_optimizer", *(name for name in _SIGNATURE if name not in _NAM
 _MOMENTS = moments_of(MAPPING.dialects["tf26"])
 
 
-class Keras2Adam(Copied, tf_keras.optimizers.Adam):  # type: ignore[misc]
+class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
     """Base of the drop-in on tf_keras; use `adamcompat.tensorflow.Adam`."""
 
     _adapter: ClassVar[str]
     _patterns = "_exclude_from_weight_decay_names"
+    # The first parent stays the original, for those who look for it, and has methods of its own for these.
+    __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)

@@ -42,11 +42,13 @@ def _raw(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-class Keras3Adam(Copied, keras.optimizers.Adam):  # type: ignore[misc]
+class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     """Base of the drop-in on Keras 3; use `adamcompat.tensorflow.Adam`."""
 
     _adapter: ClassVar[str]
     _patterns = "_exclude_from_weight_decay_pattern"
+    # The first parent stays the original, for those who look for it, and has methods of its own for these.
+    __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
     built: bool
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:

@@ -98,6 +98,6 @@ def hyperparameters(dialect: Dialect, values: Mapping[str, Any], session: Any = 
             # It may be a placeholder, which has no value by itself.
             continue
         if tf.is_tensor(value) or hasattr(value, "assign"):
-            value = Place(value, session).read() if session is not None else np.asarray(value)
+            value = Place(value, session).read()
         found[fact.canonical] = value
     return plain_numbers(found)

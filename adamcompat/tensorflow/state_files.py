@@ -167,7 +167,9 @@ def _of_saver(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, flo
         raise StateError(f"{where}: {' and '.join(missing)} missing; save all variables of the optimizer")
     found |= {name: tensors[name] for name in ("beta1_power", "beta2_power")}
     dialect = MAPPING.dialects["tf1"]
-    defaults = {name: dialect.named(name).default for name in ("beta1", "beta2")}  # type: ignore[union-attr]
+    defaults: dict[str, Any] = {
+        fact.canonical: fact.default for fact in dialect.parameters if fact.canonical in ("beta1", "beta2")
+    }
     known = {**defaults, **betas}
     state = gathered(found, "tf1", hyperparameters=known, convention="tensorflow")
     for name, beta in known.items():

@@ -17,6 +17,7 @@ from adamcompat.verify.judge import AGREES, DIFFERS, STRICTER, UNMEASURED, Verdi
 # Below this width the columns of a table would be a word wide.
 _TABLE_WIDTH = 110
 
+_MANY = {AGREES: "agree", STRICTER: "stricter", UNMEASURED: "not measured", DIFFERS: "differ"}
 _STYLES = {DIFFERS: "bold red", STRICTER: "dim", UNMEASURED: "dim"}
 
 
@@ -47,7 +48,7 @@ def show(console: Console, verdicts: Sequence[Verdict], absent: Mapping[str, str
             console.print(f"[bold red]differs[/] {escape(f'{text}; {found}')}", soft_wrap=True)
     for source in dict.fromkeys(map(_source, verdicts)):
         counts = Counter(verdict.state for verdict in verdicts if _source(verdict) == source)
-        parts = [f"{counts[state]} {state}" for state in (AGREES, STRICTER, UNMEASURED, DIFFERS) if counts[state]]
+        parts = [f"{counts[state]} {many}" for state, many in _MANY.items() if counts[state]]
         console.print(f"{source}: {sum(counts.values())} facts: {', '.join(parts)}", soft_wrap=True)
     if any(verdict.state == STRICTER for verdict in verdicts):
         console.print(f"{STRICTER}: the mapping refuses what the original lets pass", style="dim", soft_wrap=True)

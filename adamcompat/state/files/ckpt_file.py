@@ -17,7 +17,7 @@ from typing import BinaryIO
 from adamcompat.files import replacing
 from adamcompat.state.errors import StateError
 from adamcompat.state.files.safetensors_file import Progress, dtype_of
-from adamcompat.state.files.stored import BLOCK, Stored, blocks_of, bytes_of
+from adamcompat.state.files.stored import BLOCK, Stored, ahead, blocks_of, bytes_of
 from adamcompat.state.model import Tensor
 
 _DTYPES = {
@@ -200,7 +200,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], progress: Progress = lambda
             room = 0
             if not left:
                 put(_head(name, tensor, 0))
-            for block in blocks_of(tensor):
+            for block in ahead(blocks_of(tensor)):
                 data = bytes_of(block)
                 while data:
                     if not room:

@@ -130,21 +130,28 @@ def write(
         progress: called with the number of bytes that have been written.
 
     Raises:
-        StateError: the form cannot hold this state; nothing has been written.
+        StateError: the form cannot hold this state, or the folder cannot be written to; nothing has been written.
     """
     place = Path(path)
     chosen = form_for(place, like, form)
-    if chosen == NEUTRAL:
-        neutral.write(place, state, progress)
-    elif chosen == KERAS:
+    try:
+        _write(place, state, chosen, like, progress)
+    except OSError as error:
+        raise StateError(f"{place}: cannot be written: {error.strerror or error}") from None
+
+
+def _write(path: Path, state: AdamState, form: str, like: Document | None, progress: Progress) -> None:
+    if form == NEUTRAL:
+        neutral.write(path, state, progress)
+    elif form == KERAS:
         if like is None or like.form != KERAS:
-            raise StateError(f"{place}: a .keras file holds a model too; pass one as like")
-        _tensorflow().write_keras(place, state, like.path)
+            raise StateError(f"{path}: a .keras file holds a model too; pass one as like")
+        _tensorflow().write_keras(path, state, like.path)
     else:
         own = like.tensors if like is not None and like.form in (MINDSPORE_SAFETENSORS, MINDSPORE_CKPT) else None
         tensors = mindspore.tensors_of(state, own)
-        if chosen == MINDSPORE_CKPT:
-            ckpt_file.write(place, tensors, progress)
+        if form == MINDSPORE_CKPT:
+            ckpt_file.write(path, tensors, progress)
         else:
             ordered = mindspore.in_order_of_checksum(tensors)
-            safetensors_file.write(place, ordered, mindspore.metadata, progress)
+            safetensors_file.write(path, ordered, mindspore.metadata, progress, cumulative=True)

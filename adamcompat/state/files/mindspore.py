@@ -115,9 +115,10 @@ def _shared(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str, Te
     values: dict[str, Any] = {"step": np.full(1, state.step, np.int32)}
     for role in _POWERS:
         beta = role.removesuffix("_power")
-        if beta not in state.hyperparameters:
-            raise StateError(f"{beta} is not known, and MindSpore keeps its powers; pass {beta}=...")
-        values[role] = np.asarray(running_product(state.hyperparameters[beta], state.step + _AHEAD, np.float32))
+        factors = state.step + _AHEAD
+        if factors and beta not in state.hyperparameters:
+            raise StateError(f"{beta} is not known, and MindSpore keeps its powers; pass {beta}=... (--{beta})")
+        values[role] = np.asarray(running_product(state.hyperparameters.get(beta, 0.0), factors, np.float32))
     for role, value in values.items():
         place = (like or {}).get(str(name_of(role, "", _DIALECT.name)))
         if place is not None:

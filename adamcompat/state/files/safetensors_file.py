@@ -15,7 +15,7 @@ import numpy as np
 
 from adamcompat.files import replacing
 from adamcompat.state.errors import StateError
-from adamcompat.state.files.stored import Stored, blocks_of, bytes_of
+from adamcompat.state.files.stored import Stored, ahead, blocks_of, bytes_of
 from adamcompat.state.model import Tensor
 
 _DTYPES = {
@@ -90,7 +90,7 @@ class Sums:
 
     Attributes:
         each: CRC-32 of the bytes of each tensor.
-        all: CRC-32 of names and bytes, one tensor after the other.
+        all: or CRC-32 of names and bytes, one tensor after the other.
     """
 
     each: dict[str, int]
@@ -102,6 +102,8 @@ def write(
     tensors: Mapping[str, Tensor],
     metadata: Callable[[Sums], Mapping[str, str]],
     progress: Progress = lambda count: None,
+    *,
+    cumulative: bool = False,
 ) -> None:
     """Write a file, one tensor after the other; whoever looks finds the old file or the new one.
 
@@ -110,6 +112,7 @@ def write(
         tensors: by name, in the order in which they shall lie.
         metadata: from checksums; of the same length whatever they are, since it lies before the tensors.
         progress: called with the bytes that have been written.
+        cumulative: whether `metadata` wants one checksum of everything, and not one of each tensor.
     """
     header: dict[str, Any] = {}
     end = 0
@@ -133,13 +136,16 @@ def write(
         before = encoded()
         file.write(before)
         for name, tensor in tensors.items():
-            sums.all = zlib.crc32(name.encode(), sums.all)
-            for block in blocks_of(tensor):
+            total = zlib.crc32(name.encode(), sums.all) if cumulative else 0
+            for block in ahead(blocks_of(tensor)):
                 data = bytes_of(block)
-                sums.each[name] = zlib.crc32(data, sums.each[name])
-                sums.all = zlib.crc32(data, sums.all)
+                total = zlib.crc32(data, total)
                 file.write(data)
                 progress(len(data))
+            if cumulative:
+                sums.all = total
+            else:
+                sums.each[name] = total
         after = encoded()
         assert len(after) == len(before)
         file.seek(0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from adamcompat.state.layout import Shape, Transform
 from adamcompat.state.model import Tensor
 
 # What is held of a tensor when it goes from one file to another.
-BLOCK = 1 << 22
+BLOCK = 1 << 20
+_TILE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +42,33 @@ class Stored:
     extents: tuple[tuple[int, int], ...]
     checksum: int | None = None
 
+    # When the file was changed last, at the time at which the checksum was found right.
+    _checked: list[tuple[int, int]] = field(default_factory=list, repr=False, compare=False)
+
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The elements in order, some at a time.
 
         Raises:
             StateError: the file has become shorter, or the elements are not those that were written.
         """
-        found = 0
         for piece in self._pieces(BLOCK // self.dtype.itemsize * self.dtype.itemsize):
-            found = zlib.crc32(bytes_of(piece), found)
             yield piece.view(self.dtype)
-        self._check(found)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         result = np.empty(math.prod(self.shape) * self.dtype.itemsize, np.uint8)
-        found = at = 0
+        at = 0
         for piece in self._pieces(BLOCK):
             result[at : at + piece.size] = piece
-            found, at = zlib.crc32(bytes_of(piece), found), at + piece.size
-        self._check(found)
+            at += piece.size
         array = result.view(self.dtype).reshape(self.shape)
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def _pieces(self, size: int) -> Iterator[NDArray[np.uint8]]:
+        found = 0
         with self.path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            version = (facts.st_mtime_ns, facts.st_size)
+            checks = self.checksum is not None and version not in self._checked
             for offset, length in self.extents:
                 file.seek(offset)
                 while length:
@@ -70,11 +76,13 @@ class Stored:
                     if not piece.size:
                         raise StateError(f"{self.path}: the file ends within {self.name!r}; it was cut off")
                     length -= piece.size
+                    if checks:
+                        found = zlib.crc32(bytes_of(piece), found)
                     yield piece
-
-    def _check(self, found: int) -> None:
-        if self.checksum is not None and found != self.checksum:
+        if checks and found != self.checksum:
             raise StateError(f"{self.path}: {self.name!r} is damaged: its checksum is not the one it was written with")
+        if checks:
+            self._checked.append(version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,25 @@ def blocks_of(tensor: Tensor) -> Iterator[NDArray[Any]]:
         return
     rows = max(1, size // max(1, math.prod(array.shape[1:])))
     for at in range(0, len(array), rows):
-        yield np.ascontiguousarray(array[at : at + rows]).reshape(-1)
+        yield _copied(array[at : at + rows]).reshape(-1)
+
+
+def _copied(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy in the order of C, made in tiles: whole rows of a transpose would miss the cache at every element."""
+    result = np.empty(array.shape, array.dtype)
+    for at in range(0, array.shape[-1], _TILE):
+        result[..., at : at + _TILE] = array[..., at : at + _TILE]
+    return result
+
+
+def ahead(blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The same blocks, of which the next is made while one is used."""
+    iterator = iter(blocks)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, iterator, None)
+        while (block := following.result()) is not None:
+            following = pool.submit(next, iterator, None)
+            yield block
 
 
 def bytes_of(block: NDArray[Any]) -> memoryview:
@@ -122,7 +148,7 @@ def norm(tensor: Tensor) -> float:
     """The square root of the sum of squares, in float64; NaN and infinity show."""
     total = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        for block in blocks_of(tensor):
+        for block in ahead(blocks_of(tensor)):
             if block.dtype.itemsize < 4 or block.dtype.kind not in "f":
                 block = block.astype(np.float32)
             part = float(np.dot(block, block))
