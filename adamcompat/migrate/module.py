@@ -55,6 +55,8 @@ class Module:
         imports: every import statement.
         uses: the places that name an Adam.
         unclear: the places that may name an Adam or something else.
+        unlocated: the places that name an Adam where the text says something else: inside an f-string,
+            whose parts have no places of their own before Python 3.12.
         others: the places that name an Adam which is not known here, with their dotted names.
     """
 
@@ -69,6 +71,7 @@ class Module:
     imports: list[Import] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     unclear: list[ast.expr] = field(default_factory=list)
+    unlocated: list[ast.expr] = field(default_factory=list)
     others: list[tuple[ast.expr, str]] = field(default_factory=list)
     _lines: list[str] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
@@ -125,6 +128,9 @@ class Module:
             if name.rpartition(".")[2] in _CLASS_NAMES and not name.startswith("."):
                 self.others.append((node, name))
             return
+        if not self.located(node):
+            self.unlocated.append(node)
+            return
         parent = self.parents.get(node)
         call = parent if isinstance(parent, ast.Call) and parent.func is node else None
         keywords = [keyword.arg for keyword in call.keywords if keyword.arg] if call is not None else []
@@ -135,6 +141,14 @@ class Module:
         """Whether a comment on the node's first line asks to leave it alone."""
         line = self._lines[node.lineno - 1]
         return IGNORE in line and "#" in line.partition(IGNORE)[0]
+
+    def located(self, node: ast.expr) -> bool:
+        """Whether a node's place in the text holds that node."""
+        try:
+            found = ast.parse(f"({self.source(node)}\n)", mode="eval").body
+        except (SyntaxError, ValueError, IndexError):
+            return False
+        return ast.dump(found) == ast.dump(node)
 
     def offset(self, line: int, column: int) -> int:
         """The position in the text of a node's line and column, which counts bytes of UTF-8."""

@@ -112,6 +112,9 @@ def string_forms(module: Module) -> list[StringForm]:
         if not (getter or compiles) or not _is_adam(value) or module.ignored(call):
             continue
         assert isinstance(value, ast.Constant)
+        if not module.located(value):
+            module.unlocated.append(value)
+            continue
         certain = getter or bool(named) or len(call.args) > 1 or any(item.arg == "loss" for item in call.keywords)
         found.append(StringForm(value, certain, home))
     return found

@@ -47,6 +47,8 @@ def migrate_text(text: str, to: str) -> tuple[str, list[Finding]]:
         what = module.source(node)
         text_of = f"{what} may be Adam or something else: the name is given a value in several ways; use one name each"
         editor.say(node, error("unclear-name", text_of))
+    for node in module.unlocated:
+        editor.say(node, error("not-rewritten", "inside an f-string there is no telling where it stands; move it out"))
     for node, name in module.others:
         editor.say(node, info("another-adam", f"{name} is not an Adam known here; left alone"))
     new = editor.result()
