@@ -46,7 +46,9 @@ def add(commands: Any) -> None:
     )
     tasks = state.add_subparsers(dest="task", required=True, metavar="TASK")
     show = tasks.add_parser("show", help="print step, slots, shapes and norms")
-    show.add_argument("file", metavar="FILE", help=".safetensors, .ckpt, .keras, or a checkpoint of TensorFlow")
+    show.add_argument(
+        "file", metavar="FILE", help=".safetensors, .ckpt, .keras, .weights.h5, or a checkpoint of TensorFlow"
+    )
     convert = tasks.add_parser(
         "convert",
         help="write the state in one file to another",
@@ -54,7 +56,9 @@ def add(commands: Any) -> None:
         "is shown first.",
     )
     convert.add_argument("source", metavar="SRC")
-    convert.add_argument("target", metavar="DST", help="ends in .safetensors (adamcompat's form), .ckpt or .keras")
+    convert.add_argument(
+        "target", metavar="DST", help="ends in .safetensors (adamcompat's form), .ckpt, .keras or .weights.h5"
+    )
     convert.add_argument(
         "--like", metavar="FILE", help="a file by the program that will read DST, at any step: names, shapes, the rest"
     )

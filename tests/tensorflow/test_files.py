@@ -59,6 +59,32 @@ def test_a_keras_file_is_read_and_written(tmp_path: Path, amsgrad: bool) -> None
     assert all(map(np.array_equal, model.get_weights(), loaded.get_weights()))
 
 
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_weights_of_keras_3(tmp_path: Path, amsgrad: bool) -> None:
+    model, other = trained(4, amsgrad=amsgrad), trained(1, amsgrad=amsgrad)
+    run, fresh, out = (tmp_path / f"{name}.weights.h5" for name in ("run", "fresh", "out"))
+    model.save_weights(run)
+    other.save_weights(fresh)
+    expected = AdamState.of(model.optimizer)
+    found = read(run)
+    assert found.step == expected.step
+    for role, tensors in found.tensors.items():
+        assert all(map(np.array_equal, tensors.values(), expected.tensors[role].values()))
+    convert(open_document(run), out, like=open_document(fresh), rename="order").carry_out()
+    again = trained(1, amsgrad=amsgrad)
+    again.load_weights(out)
+    assert all(map(np.array_equal, map(np.asarray, again.get_weights()), other.get_weights()))
+    loaded = AdamState.of(again.optimizer)
+    for role, tensors in found.tensors.items():
+        assert all(map(np.array_equal, tensors.values(), loaded.tensors[role].values()))
+    assert loaded.step == 4
+    content = run.read_bytes()
+    for broken in (b"", content[: len(content) // 2], b"no hdf5"):
+        run.write_bytes(broken)
+        with pytest.raises(StateError, match="not a whole file"):
+            read(run)
+
+
 def test_a_broken_keras_file(tmp_path: Path) -> None:
     trained(1).save(tmp_path / "x.keras")
     content = (tmp_path / "x.keras").read_bytes()

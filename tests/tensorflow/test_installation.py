@@ -24,6 +24,7 @@ import tensorflow as tf
 
 import adamcompat
 import adamcompat.tensorflow
+import adamcompat.tensorflow.v1
 from adamcompat.installation.names import _modules
 from tests.tensorflow.tf_helpers import ROOT, run_python
 
@@ -44,7 +45,9 @@ def ours() -> Iterator[adamcompat.installation.Installed]:
 
 def originals() -> tuple[Any, Any]:
     """The stock classes, whatever their names mean now."""
-    return adamcompat.tensorflow.Adam.__mro__[2], adamcompat.tensorflow.v1.AdamOptimizer.__mro__[2]
+    classes = adamcompat.tensorflow.Adam, adamcompat.tensorflow.v1.AdamOptimizer
+    foreign = [[c for c in found.__mro__ if not c.__module__.startswith("adamcompat")] for found in classes]
+    return foreign[0][0], foreign[1][0]
 
 
 def trained(optimizer: Any, epochs: int = 3) -> Any:

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from adamcompat.state.errors import StateError
-from adamcompat.state.files import ckpt_file, mindspore, neutral, safetensors_file
+from adamcompat.state.files import ckpt_file, h5_file, mindspore, neutral, safetensors_file
 from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.model import AdamState, Tensor
 
 NEUTRAL, MINDSPORE_SAFETENSORS, MINDSPORE_CKPT = "neutral", "mindspore", "mindspore-ckpt"
-KERAS, TENSORFLOW = "keras", "tensorflow"
+KERAS, WEIGHTS, TENSORFLOW = "keras", "keras-weights", "tensorflow"
 FORMS = {
     NEUTRAL: "adamcompat's neutral form (.safetensors)",
     MINDSPORE_SAFETENSORS: "MindSpore (.safetensors)",
     MINDSPORE_CKPT: "MindSpore (.ckpt)",
     KERAS: "Keras (.keras)",
+    WEIGHTS: "Keras (.weights.h5)",
     TENSORFLOW: "TensorFlow (checkpoint)",
 }
-_SUFFIXES = {".safetensors": NEUTRAL, ".ckpt": MINDSPORE_CKPT, ".keras": KERAS}
+_SUFFIXES = {".safetensors": NEUTRAL, ".ckpt": MINDSPORE_CKPT, ".keras": KERAS, ".h5": WEIGHTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
     """Find out what a file is, and read what it tells about itself; tensors are read later.
 
     Args:
-        path: a .safetensors, .ckpt or .keras file, or the prefix or folder of a tf.train.Checkpoint.
+        path: a .safetensors, .ckpt, .keras or .weights.h5 file, or the prefix or folder of a tf.train.Checkpoint.
         beta1, beta2: the betas of the optimizer, for files that do not tell them.
 
     Raises:
@@ -68,6 +69,8 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
         if place.suffix == ".ckpt":
             tensors = ckpt_file.read(place)
             return Document(place, MINDSPORE_CKPT, mindspore.read(str(place), tensors, betas), tensors)
+        if place.suffix == ".h5":
+            return Document(place, WEIGHTS, h5_file.read(place))
         if place.suffix == ".keras":
             return Document(place, KERAS, _tensorflow().read_keras(place))
     except OSError as error:
@@ -122,11 +125,11 @@ def write(
     """Write a state to a file; whoever looks at it, whenever, finds the old file or the new one.
 
     Args:
-        path: ends in .safetensors (the neutral form), .ckpt (MindSpore's) or .keras.
+        path: ends in .safetensors (the neutral form), .ckpt (MindSpore's), .keras or .weights.h5.
         state: what is written.
         form: "mindspore" for MindSpore's own names in a .safetensors file.
         like: a file of the program that will read this one; what is no state of Adam is taken from it.
-            Needed for .keras.
+            Needed for .keras and .weights.h5.
         progress: called with the number of bytes that have been written.
 
     Raises:
@@ -143,10 +146,13 @@ def write(
 def _write(path: Path, state: AdamState, form: str, like: Document | None, progress: Progress) -> None:
     if form == NEUTRAL:
         neutral.write(path, state, progress)
-    elif form == KERAS:
-        if like is None or like.form != KERAS:
-            raise StateError(f"{path}: a .keras file holds a model too; pass one as like")
-        _tensorflow().write_keras(path, state, like.path)
+    elif form in (KERAS, WEIGHTS):
+        if like is None or like.form != form:
+            raise StateError(f"{path}: a file of {FORMS[form]} holds a model too; pass one as like")
+        if form == KERAS:
+            _tensorflow().write_keras(path, state, like.path)
+        else:
+            h5_file.write(path, state, like.path)
     else:
         own = like.tensors if like is not None and like.form in (MINDSPORE_SAFETENSORS, MINDSPORE_CKPT) else None
         tensors = mindspore.tensors_of(state, own)
