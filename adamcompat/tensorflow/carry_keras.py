@@ -25,7 +25,7 @@ _DIALECT = MAPPING.dialects["keras3"]
 
 
 def keras3(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
-    """keras.optimizers.Adam on any backend, and adamcompat.tensorflow.Adam."""
+    """keras.optimizers.Adam on TensorFlow or JAX, and adamcompat.tensorflow.Adam."""
     _check(optimizer, "keras.optimizers.Adam", session, parameters, built=optimizer.built, build=build)
     wanted = {
         "maximum_second_moment": optimizer.amsgrad,
