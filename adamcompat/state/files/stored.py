@@ -20,7 +20,8 @@ from adamcompat.state.model import Tensor
 
 # What is held of a tensor when it goes from one file to another.
 BLOCK = 1 << 20
-_TILE = 256
+# A tile of a transpose: what of it lies side by side in the source, and in the copy.
+_TILE_ROWS, _TILE = 64, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,14 @@ class Stored:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         result = np.empty(math.prod(self.shape) * self.dtype.itemsize, np.uint8)
-        at = 0
-        for piece in self._pieces(BLOCK):
-            result[at : at + piece.size] = piece
-            at += piece.size
+        for _ in self._pieces(BLOCK, result):
+            pass
         array = result.view(self.dtype).reshape(self.shape)
         return array if dtype is None else array.astype(dtype, copy=False)
 
-    def _pieces(self, size: int) -> Iterator[NDArray[np.uint8]]:
-        found = 0
+    def _pieces(self, size: int, whole: NDArray[np.uint8] | None = None) -> Iterator[NDArray[np.uint8]]:
+        """The bytes, at most `size` at a time; each piece lies in `whole`, or in memory of its own."""
+        found, at = 0, 0
         with self.path.open("rb") as file:
             facts = os.fstat(file.fileno())
             version = (facts.st_mtime_ns, facts.st_size)
@@ -72,10 +72,11 @@ class Stored:
             for offset, length in self.extents:
                 file.seek(offset)
                 while length:
-                    piece = np.frombuffer(file.read(min(size, length)), np.uint8)
-                    if not piece.size:
+                    count = min(size, length)
+                    piece = np.empty(count, np.uint8) if whole is None else whole[at : at + count]
+                    if file.readinto(bytes_of(piece)) != count:
                         raise StateError(f"{self.path}: the file ends within {self.name!r}; it was cut off")
-                    length -= piece.size
+                    length, at = length - count, at + count
                     if checks:
                         found = zlib.crc32(bytes_of(piece), found)
                     yield piece
@@ -116,9 +117,10 @@ def blocks_of(tensor: Tensor) -> Iterator[NDArray[Any]]:
         flat = array.reshape(-1)
         yield from (flat[at : at + size] for at in range(0, flat.size, size))
         return
-    rows = max(1, size // max(1, math.prod(array.shape[1:])))
+    rows = max(_TILE_ROWS, size // max(1, math.prod(array.shape[1:])))
     for at in range(0, len(array), rows):
-        yield _copied(array[at : at + rows]).reshape(-1)
+        flat = _copied(array[at : at + rows]).reshape(-1)
+        yield from (flat[start : start + size] for start in range(0, flat.size, size))
 
 
 def _copied(array: NDArray[Any]) -> NDArray[Any]:
