@@ -1118,5 +1118,12 @@ MAPPING = Mapping(
             dialect="mindspore",
             borrows=(),
         ),
+        Adapter(
+            name="TFStyleAdam",
+            module="adamcompat.mindspore",
+            runtime="mindspore",
+            dialect="keras3",
+            borrows=(("tf26", ("lr", "decay")),),
+        ),
     ),
 )
