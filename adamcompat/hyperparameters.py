@@ -88,8 +88,12 @@ def check_value(fact: ParameterFact, value: Any, dialect: Dialect) -> Any:
         raise wrong_type(f"{fact.name} must be a float, got {value!r} ({type(value).__name__}): write float({value!r})")
     if fact.type == "integer" and not isinstance(value, numbers.Integral):
         raise wrong_type(f"{fact.name} must be a whole number, got {value!r} ({type(value).__name__})")
-    number = int(value) if fact.type == "integer" else float(value)
-    if not math.isfinite(number) or (fact.range is not None and not fact.range.contains(number)):
+    try:
+        size = float(value)
+    except OverflowError:
+        size = math.inf
+    number = int(value) if fact.type == "integer" else size
+    if not math.isfinite(size) or (fact.range is not None and not fact.range.contains(number)):
         raise out_of_range(f"{fact.name} must lie in {fact.range or 'the finite numbers'}, got {value!r}")
     return number
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from importlib import import_module
 from types import FrameType, TracebackType
+
+# What `signal` is written on. The functions of `signal` itself convert every handler to an enumeration and
+# back, which takes as long as the update of a small network.
+_signal = import_module("_signal")
 
 
 class Uninterrupted:
@@ -19,10 +24,10 @@ class Uninterrupted:
         self._caught: tuple[int, FrameType | None] | None = None
         self._handler = None
         if threading.current_thread() is threading.main_thread():
-            handler = signal.getsignal(signal.SIGINT)
+            handler = _signal.getsignal(signal.SIGINT)
             if callable(handler):
                 self._handler = handler
-                signal.signal(signal.SIGINT, self._remember)
+                _signal.signal(signal.SIGINT, self._remember)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self._caught = (number, frame)
@@ -31,6 +36,6 @@ class Uninterrupted:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
+            _signal.signal(signal.SIGINT, self._handler)
             if self._caught is not None:
                 self._handler(*self._caught)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -136,10 +135,16 @@ def stage_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
     return arithmetic_dtype(numerics, dtype) if numerics.surroundings == "once" else np.dtype(dtype)
 
 
-def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any], dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """Multiply running products of the betas once more, in `dtype`."""
-    real = dtype.type
-    return real(powers[0]) * real(beta1), real(powers[1]) * real(beta2)
+# What keeps running products keeps them in float32, whatever the parameters are.
+POWER_DTYPE = np.dtype(np.float32)
+
+
+def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Multiply running products of the betas once more."""
+    real = POWER_DTYPE.type
+    # They underflow in the end, which is no error even under a user's numpy.seterr(all="raise").
+    with np.errstate(all="ignore"):
+        return real(powers[0]) * real(beta1), real(powers[1]) * real(beta2)
 
 
 def step_size(learning_rate: Value, power1: Value, power2: Value, one: Value, sqrt: Callable[[Value], Value]) -> Value:
@@ -186,7 +191,7 @@ def coefficients(
         value if numerics.given == "float64" else float(np.float32(value)) for value in (learning_rate, beta1, beta2)
     )
     epsilon = float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
-    with nullcontext() if exact else np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
         if powers is not None:
             power1, power2 = real(powers[0]), real(powers[1])
         else:

@@ -82,16 +82,23 @@ def as_html(mapping: Mapping, source: str, target: str, table: Sequence[Row]) ->
             f"<td><code>{html.escape(cell)}</code></td>" if cell != "-" else "<td>-</td>" for cell in cells(row)[:4]
         )
         body += f"<tr>{code}<td>{html.escape(row.category)}</td><td>{html.escape(row.note)}</td></tr>\n"
-    title = html.escape(f"Adam: {titles[0]} to {titles[2]}")
-    style = (
-        "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24;"
-        "background:#fff}table{border-collapse:collapse;width:100%}th,td{border-bottom:1px solid #d8dee4;"
-        "padding:.4rem .6rem;text-align:left;vertical-align:top}th{background:#f3f5f7}code{white-space:nowrap}"
-    )
+    title = f"Adam: {titles[0]} to {titles[2]}"
+    return page(title, f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n")
+
+
+_STYLE = (
+    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24;"
+    "background:#fff}table{border-collapse:collapse;width:100%}th,td{border-bottom:1px solid #d8dee4;"
+    "padding:.4rem .6rem;text-align:left;vertical-align:top}th{background:#f3f5f7}code{white-space:nowrap}"
+)
+
+
+def page(title: str, body: str, style: str = "") -> str:
+    """A page that needs nothing else: `body` is HTML, `style` is CSS beside that of every page."""
+    heading = html.escape(title)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{style}</style></head>\n<body>\n<h1>{title}</h1>\n<table>\n<thead><tr>{head}</tr></thead>\n"
-        f"<tbody>\n{body}</tbody>\n</table>\n</body>\n</html>\n"
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{heading}</title>'
+        f"<style>{_STYLE}{style}</style></head>\n<body>\n<h1>{heading}</h1>\n{body}</body>\n</html>\n"
     )
 
 

@@ -117,6 +117,8 @@ class Schedule:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
             raise self._no_number(value, what) from None
+        except OverflowError:
+            array = np.array(np.inf)
         if array.size != 1:
             raise self._no_number(value, what)
         number = float(array.reshape(()))

@@ -20,7 +20,8 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-Shape = tuple[int, ...]
+from bench_shapes import Shape, resnet50
+
 MODES = ("eager", "tf.function", "jit_compile")
 TARGETS = {
     (None, "eager"): (0.08, 0.30, 0.04),
@@ -31,22 +32,6 @@ TARGETS = {
     (True, "jit_compile"): (1.05, 1.05, 1.05),
 }
 FIRST_STEP_TARGET = 1.2
-
-
-def resnet50() -> list[Shape]:
-    """The shapes of ResNet-50's trainable variables."""
-    shapes: list[Shape] = [(7, 7, 3, 64), (64,), (64,)]
-    channels = 64
-    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
-        for block in range(blocks):
-            shapes += [(1, 1, channels, width), (width,), (width,), (3, 3, width, width), (width,), (width,)]
-            shapes += [(1, 1, width, 4 * width), (4 * width,), (4 * width,)]
-            if block == 0:
-                shapes += [(1, 1, channels, 4 * width), (4 * width,), (4 * width,)]
-            channels = 4 * width
-    return [*shapes, (2048, 1000), (1000,)]
-
-
 WORKLOADS: dict[str, list[Shape]] = {
     "ResNet-50, 161 tensors": resnet50(),
     "one tensor of 10M": [(10_000_000,)],

@@ -26,6 +26,7 @@ from adamcompat.render import markdown  # noqa: E402
 
 HEAD = "# Generated from mapping.yaml by scripts/generate.py; edit that file, not this one.\n"
 MEND = "python scripts/generate.py"
+PAGES = ("README.md", "docs/mapping.md")
 MARK = re.compile(r"(<!-- generated: table (\w+) (\w+) -->\n).*?(<!-- end of generated table -->)", re.DOTALL)
 
 
@@ -152,7 +153,9 @@ float64 scalar Tensor, so that it can be compiled; a LearningRateSchedule gets w
 A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may
 also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run
 grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
-use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.""",
+use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.
+A function of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first,
+with any optimizer and with none: load into it with `parameter.copy_`, not with `set_data`.""",
         },
     ),
 }
@@ -258,7 +261,7 @@ def literal(value: Any, indent: int = 0) -> str:
             return flat
         lines = "".join(f"{pad}{name}={literal(item, indent + 1)},\n" for name, item in fields)
         return f"{type(value).__name__}(\n{lines}{end})"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         lines = "".join(f"{pad}{literal(key)}: {literal(item, indent + 1)},\n" for key, item in value.items())
         return f"{{\n{lines}{end}}}"
     if isinstance(value, tuple):
@@ -305,7 +308,7 @@ def describe(mapping: Mapping, fact: ParameterFact, origin: str = "") -> str:
 
 def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Runtime) -> str:
     lines = [f"Adam as {dialect.title} calls it, on {runtime.arrays}, which are updated in place.", ""]
-    lines += [f"The call is that of {dialect.target} ({dialect.versions}).", ""]
+    lines += [f"The call is that of {dialect.target} ({dialect.versions})::", ""]
     lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]
     lines += ["    p <- p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)"]
     lines += ["", "Args:"]
@@ -377,18 +380,18 @@ def adapters(mapping: Mapping, name: str) -> str:
     )
 
 
-def readme(mapping: Mapping, text: str) -> str:
-    """README.md with its tables replaced."""
+def page(mapping: Mapping, text: str) -> str:
+    """A page with its tables replaced."""
     return MARK.sub(lambda m: m[1] + markdown(mapping, m[2], m[3], rows(mapping, m[2], m[3])) + m[4], text)
 
 
 def outputs(mapping: Mapping, home: Path) -> dict[Path, str]:
     """Every generated file and what it must hold."""
-    page = home / "README.md"
+    pages = [home / name for name in PAGES]
     return {
         home / "adamcompat/mapping/tables.py": tables(mapping),
         **{home / runtime.path: adapters(mapping, name) for name, runtime in RUNTIMES.items()},
-        page: readme(mapping, page.read_text(encoding="utf-8")),
+        **{path: page(mapping, path.read_text(encoding="utf-8")) for path in pages},
     }
 
 

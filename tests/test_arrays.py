@@ -346,3 +346,18 @@ def test_a_global_norm_that_is_not_finite_shows() -> None:
     train([weight, other], [[np.full(3, np.inf), np.ones(3)]], global_clipnorm=1.0)
     assert np.isnan(weight).all()
     assert np.isnan(other).all()
+
+
+@pytest.mark.parametrize("numerics", ["canonical", "mindspore", "tf1"])
+def test_a_users_strict_floating_point_stops_no_step(numerics: str, executor: str) -> None:
+    """0.5**t underflows float32 after some 150 steps, and 1e300 is beyond it."""
+    single, double = np.ones(3, np.float32), np.ones(3)
+    with np.errstate(all="raise"):
+        optimizer = MindSporeStyleAdam([single, double], 1e-3, beta1=0.5, numerics=numerics)
+        for _ in range(200):
+            optimizer((np.ones(3, np.float32), np.ones(3)))
+        for weight in (single, double):
+            np.testing.assert_allclose(weight, 0.8, rtol=1e-5)
+        optimizer.learning_rate = 1e300
+        optimizer((np.ones(3, np.float32), np.ones(3)))
+    assert np.isinf(single).all()

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of what generation reads and writes."""
-    for name in ("adamcompat", "scripts"):
+    for name in ("adamcompat", "docs", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("mapping.yaml", "README.md"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -45,9 +45,11 @@ def test_committed_files_are_up_to_date(copy: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["adamcompat/mapping/tables.py", "adamcompat/numpy/adapters.py", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["adamcompat/mapping/tables.py", "adamcompat/numpy/adapters.py", "README.md", "docs/mapping.md"]
+)
 def test_a_stale_file_fails_and_names_the_command(copy: Path, name: str) -> None:
-    edit(copy / name, "`epsilon`" if name == "README.md" else "epsilon", "epsilom")
+    edit(copy / name, "`epsilon`" if name.endswith(".md") else "epsilon", "epsilom")
     # A generated module that does not even parse must not keep the generator from mending it.
     if name.endswith(".py"):
         edit(copy / name, "import", "<<<<<<<")
@@ -104,6 +106,7 @@ NEW_DIALECT = """
         role: step
         arguments:
           - {name: gradients, canonical: gradients}
+    rates: [list, callable]
     kwargs: false
     parameters:
       - {name: params, canonical: parameters, type: parameters, absent: refuse}
@@ -130,6 +133,7 @@ NEW_DIALECT = """
       nesterov: none
       schedule_start: 0
       average_start: none
+      power_start: none
     numerics: canonical
     slots:
       - {step: t}

@@ -23,7 +23,14 @@ def loaded_after(code: str) -> set[str]:
     return set(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("code", ["import adamcompat", "from adamcompat import TFStyleAdam, MindSporeStyleAdam"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import adamcompat",
+        "from adamcompat import TFStyleAdam, MindSporeStyleAdam",
+        "from adamcompat.state import AdamState",
+    ],
+)
 def test_importing_loads_nothing_heavy(code: str) -> None:
     assert not loaded_after(code) & HEAVY
 

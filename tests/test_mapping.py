@@ -61,6 +61,10 @@ MISTAKES = {
                                 "    kwargs: false\n    parameters:\n      - {name: params", None, "takes no **kwargs"),
     "alias of nothing": ("alias_of: learning_rate", "alias_of: rate", None, "an alias of 'rate'"),
     "adapter of no dialect": ("    dialect: keras3\n", "    dialect: keras4\n", 0, "'keras4' is not one of"),
+    "schedule of no dialect": ("      tf1:\n        target: tf.compat", "      tf9:\n        target: tf.compat", None,
+                               "the dialect 'tf9' is not defined"),
+    "unknown role": ("role: initial}", "role: first}", 0, "'first' is not one of initial, final"),
+    "unknown rates": ("rates: [callable]", "rates: [tensor]", 0, "'tensor' is not one of list, schedule"),
     "not YAML": ("canonical:\n", "canonical: [\n", None, "mapping.yaml:"),
 }  # fmt: skip
 
@@ -87,6 +91,16 @@ def test_a_dialect_without_slots_is_an_error(tmp_path: Path) -> None:
         load(path)
     path, _ = changed(tmp_path, TEXT[start:end], "    slots:\n      - {beta1_power: beta1_power}\n\n")
     with pytest.raises(MappingError, match="slots without first_moment, second_moment"):
+        load(path)
+
+
+def test_a_slot_without_a_name_is_an_error(tmp_path: Path) -> None:
+    names = "slot_names: {first_moment: m, second_moment: v, maximum_second_moment: vhat}"
+    path, _ = changed(tmp_path, names, names.replace(" second_moment: v,", ""))
+    with pytest.raises(MappingError, match="stands for the name of 'second_moment', which slot_names does not give"):
+        load(path)
+    path, _ = changed(tmp_path, names, names.replace("second_moment: v", "second: v", 1))
+    with pytest.raises(MappingError, match="unknown slot 'second'"):
         load(path)
 
 

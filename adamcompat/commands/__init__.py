@@ -10,4 +10,4 @@ from __future__ import annotations
 DONE, FOUND_A_PROBLEM, WRONG_USAGE = 0, 1, 2
 
 # In the order of `adamcompat --help`.
-NAMES = ("table", "demo")
+NAMES = ("table", "translate", "migrate", "run", "compare", "verify", "state", "demo")

@@ -23,17 +23,24 @@ from adamcompat.mapping.model import (
     Dialect,
     Errors,
     Interval,
+    Layer,
     Mapping,
     MethodFact,
     Numerics,
+    Older,
     ParameterFact,
+    RateArgument,
+    RateClass,
+    RateSchedule,
     Semantics,
     Slot,
+    Weights,
 )
 
 T = TypeVar("T")
 
 _LOOKS_LIKE_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_VERSION = re.compile(r"\d+(\.\d+)*")
 _DECIMALS = re.compile(r"[-+]?\d+$")
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -73,6 +80,8 @@ _SLOT_ROLES = (
     "second_moment",
     "maximum_second_moment",
 )
+_RATES = ("list", "schedule", "callable")
+_RATE_ROLES = ("initial", "final", "rate", "steps", "power", "repeat", "staircase", "step")
 _RUNTIMES = (
     "numpy",
     "tensorflow",
@@ -289,6 +298,7 @@ class _DialectReader:
             absent=fields.take("absent", _one_of("refuse", "warn", "ignore")),
             note=fields.maybe("note", _Node.text, ""),
             alias_of=fields.maybe("alias_of", _Node.text, None),
+            zero_is_default=fields.maybe("zero_is_default", _Node.truth, False),
         )
         fields.close()
         return fact
@@ -325,14 +335,17 @@ class _DialectReader:
 
     def dialect(self, name: str, node: _Node) -> Dialect:
         fields = node.fields()
+        slot_names: dict[str, str] = fields.maybe("slot_names", _slot_names, {})
         dialect = Dialect(
             name=name,
             title=fields.take("title", _Node.text),
             target=fields.take("target", _Node.text),
             aliases=fields.take("aliases", _Node.texts),
+            former=fields.maybe("former", _Node.texts, ()),
             versions=fields.take("versions", _Node.text),
             protocol=fields.take("protocol", _one_of("apply_gradients", "call")),
             methods=fields.take("methods", lambda child: tuple(self.method(item) for item in child.items())),
+            rates=fields.take("rates", lambda child: tuple(item.choice(_RATES) for item in child.items())),
             kwargs=fields.take("kwargs", _Node.truth),
             parameters=fields.take("parameters", self.parameters),
             keywords=fields.maybe("keywords", self.parameters, ()),
@@ -340,9 +353,12 @@ class _DialectReader:
             conflicts=fields.take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
             errors=fields.take("errors", _errors),
             stages=fields.take("stages", _stages),
+            corrections=fields.maybe("corrections", _Node.texts, ()),
             semantics=fields.take("semantics", _semantics),
             numerics=fields.take("numerics", self.numerics_name),
-            slots=fields.take("slots", _slots),
+            slot_names=slot_names,
+            slots=fields.take("slots", lambda child: _slots(child, slot_names)),
+            older=fields.maybe("older", lambda child: tuple(_older(item) for item in child.items()), ()),
         )
         fields.close()
         _check_names(dialect, node)
@@ -359,6 +375,9 @@ def _check_names(dialect: Dialect, node: _Node) -> None:
     for fact in dialect.accepted:
         if fact.alias_of is not None and fact.alias_of not in names:
             raise node.error(f"{fact.name!r} is an alias of {fact.alias_of!r}, which {dialect.name!r} does not have")
+    for stage in dialect.corrections:
+        if stage not in dialect.stages:
+            raise node.error(f"the correction {stage!r} is not among the stages of {dialect.name!r}")
     for conflict in dialect.conflicts:
         for name in conflict.pair:
             if name not in names:
@@ -373,6 +392,15 @@ def _conflict(node: _Node) -> Conflict:
     conflict = Conflict((pair[0], pair[1]), fields.take("original", _one_of("raises", "ignores")))
     fields.close()
     return conflict
+
+
+def _older(node: _Node) -> Older:
+    fields = node.fields()
+    older = Older(**{name: fields.take(name, _Node.text) for name in Older.__slots__})
+    fields.close()
+    if not _VERSION.fullmatch(older.below):
+        raise node.error(f"{older.below!r} is not a version such as '3.15'")
+    return older
 
 
 def _exception(node: _Node) -> str:
@@ -409,28 +437,111 @@ def _semantics(node: _Node) -> Semantics:
         nesterov=fields.take("nesterov", _one_of("blend", "none")),
         schedule_start=fields.take("schedule_start", _Node.integer),
         average_start=fields.take("average_start", _one_of("first_update", "initial", "none")),
+        power_start=fields.take("power_start", _one_of("one", "beta", "none")),
     )
     fields.close()
     return semantics
 
 
-def _slots(node: _Node) -> tuple[tuple[Slot, ...], ...]:
+def _slot_role(role: str, node: _Node) -> str:
+    if role not in _SLOT_ROLES:
+        raise node.error(f"unknown slot {role!r}; known: {', '.join(_SLOT_ROLES)}")
+    return role
+
+
+def _slot_names(node: _Node) -> dict[str, str]:
+    return {_slot_role(role, child): child.text() for role, child in node.entries()}
+
+
+def _slots(node: _Node, names: dict[str, str]) -> tuple[tuple[Slot, ...], ...]:
     blocks: list[tuple[Slot, ...]] = []
     seen: set[str] = set()
     for item in node.items():
         block: list[Slot] = []
         for role, child in item.entries():
-            if role not in _SLOT_ROLES:
-                raise child.error(f"unknown slot {role!r}; known: {', '.join(_SLOT_ROLES)}")
-            if role in seen:
+            if _slot_role(role, child) in seen:
                 raise child.error(f"the slot {role!r} is listed twice")
             seen.add(role)
-            block.append(Slot(role, child.text()))
+            template = child.text()
+            if "{slot}" in template:
+                if role not in names:
+                    raise child.error(f"{{slot}} stands for the name of {role!r}, which slot_names does not give")
+                template = template.replace("{slot}", names[role])
+            block.append(Slot(role, template))
         blocks.append(tuple(block))
     if not seen >= _NEEDED_SLOTS:
         missing = ", ".join(sorted(_NEEDED_SLOTS - seen))
         raise node.error(f"a dialect keeps its moments somewhere: slots without {missing}")
     return tuple(blocks)
+
+
+def _rate_argument(node: _Node) -> RateArgument:
+    fields = node.fields()
+    required = "default" not in fields.left
+    argument = RateArgument(
+        name=fields.take("name", _Node.text),
+        role=fields.take("role", _one_of(*_RATE_ROLES)),
+        default=fields.maybe("default", _Node.scalar, None),
+        required=required,
+        fill=fields.maybe("fill", _Node.text, None),
+    )
+    fields.close()
+    return argument
+
+
+def _rate_class(dialect: str, node: _Node, dialects: dict[str, Dialect]) -> RateClass:
+    if dialect not in dialects:
+        raise node.error(f"the dialect {dialect!r} is not defined")
+    fields = node.fields()
+    found = RateClass(
+        target=fields.take("target", _Node.text),
+        arguments=fields.take("arguments", lambda child: tuple(_rate_argument(item) for item in child.items())),
+    )
+    fields.close()
+    return found
+
+
+def _rate_schedule(
+    name: str, node: _Node, canonical: dict[str, Canonical], dialects: dict[str, Dialect]
+) -> RateSchedule:
+    fields = node.fields()
+    schedule = RateSchedule(
+        name=name,
+        about=fields.take("about", _Node.text),
+        canonical=fields.maybe("canonical", lambda child: child.choice(tuple(canonical)), None),
+        classes=fields.take(
+            "classes", lambda child: _named(child, lambda dialect, item: _rate_class(dialect, item, dialects))
+        ),
+    )
+    fields.close()
+    return schedule
+
+
+def _weights(node: _Node) -> Weights:
+    fields = node.fields()
+    weights = Weights(fields.take("names", _Node.texts), fields.take("axes", _Node.texts))
+    fields.close()
+    if not weights.names:
+        raise node.error("a weight has a name: names is empty")
+    return weights
+
+
+def _layer(name: str, node: _Node) -> Layer:
+    fields = node.fields()
+    layer = Layer(
+        name=name,
+        about=fields.take("about", _Node.text),
+        tensorflow=fields.take("tensorflow", _weights),
+        mindspore=fields.take("mindspore", _weights),
+    )
+    fields.close()
+    if len(layer.tensorflow.axes) != len(layer.mindspore.axes):
+        raise node.error("the axes of the two frameworks belong together in pairs, and their numbers differ")
+    for pair in zip(layer.tensorflow.axes, layer.mindspore.axes, strict=True):
+        one, other = (sorted(re.findall(r"[a-z]", axes)) for axes in pair)
+        if one != other or len(set(one)) != len(one):
+            raise node.error(f"{pair[0]!r} and {pair[1]!r} do not name the same axes, each once")
+    return layer
 
 
 def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
@@ -481,6 +592,8 @@ def load(path: str | Path) -> Mapping:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise MappingError(f"{file.name}:{line}: {error.problem or 'not valid YAML'}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MappingError(f"{file.name}:1: not a text file in UTF-8: {error}") from None
     if root is None:
         raise MappingError(f"{file.name}:1: the file is empty")
     fields = _Node(root, file.name, "").fields()
@@ -488,6 +601,11 @@ def load(path: str | Path) -> Mapping:
     numerics = fields.take("numerics", lambda node: _named(node, _numerics))
     reader = _DialectReader(canonical, numerics)
     dialects = fields.take("dialects", lambda node: _named(node, reader.dialect))
+    schedules = fields.take(
+        "schedules",
+        lambda node: _named(node, lambda name, child: _rate_schedule(name, child, canonical, dialects)),
+    )
+    layers = fields.take("layers", lambda node: _named(node, _layer))
     adapters = fields.take("adapters", lambda node: tuple(_adapters(node, dialects)))
     fields.close()
-    return Mapping(canonical, numerics, dialects, adapters)
+    return Mapping(canonical, numerics, dialects, schedules, layers, adapters)

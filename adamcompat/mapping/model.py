@@ -85,6 +85,7 @@ class ParameterFact:
     absent: str
     note: str
     alias_of: str | None
+    zero_is_default: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class Semantics:
     nesterov: str
     schedule_start: int
     average_start: str
+    power_start: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,16 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Older:
+    """A fact that older versions of the original's framework do not share."""
+
+    fact: str
+    framework: str
+    below: str
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One API that people write against."""
 
@@ -163,9 +175,11 @@ class Dialect:
     title: str
     target: str
     aliases: tuple[str, ...]
+    former: tuple[str, ...]
     versions: str
     protocol: str
     methods: tuple[MethodFact, ...]
+    rates: tuple[str, ...]
     kwargs: bool
     parameters: tuple[ParameterFact, ...]
     keywords: tuple[ParameterFact, ...]
@@ -173,9 +187,12 @@ class Dialect:
     conflicts: tuple[Conflict, ...]
     errors: Errors
     stages: tuple[str, ...]
+    corrections: tuple[str, ...]
     semantics: Semantics
     numerics: str
+    slot_names: dict[str, str]
     slots: tuple[tuple[Slot, ...], ...]
+    older: tuple[Older, ...]
 
     @property
     def accepted(self) -> tuple[ParameterFact, ...]:
@@ -193,6 +210,62 @@ class Dialect:
     def method(self, role: str) -> MethodFact | None:
         """The first method with that role, or None."""
         return next((method for method in self.methods if method.role == role), None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every dotted name of the class, the preferred one first."""
+        return (self.target, *self.aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class RateArgument:
+    """One argument of a learning-rate schedule; `role` is what it means under any name."""
+
+    name: str
+    role: str
+    default: Default
+    required: bool
+    fill: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RateClass:
+    """A class or function of one dialect that computes a schedule."""
+
+    target: str
+    arguments: tuple[RateArgument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RateSchedule:
+    """A learning rate that follows a formula, and who computes it."""
+
+    name: str
+    about: str
+    canonical: str | None
+    classes: dict[str, RateClass]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How one framework calls a layer's weight, and what its axes mean."""
+
+    names: tuple[str, ...]
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A kind of layer: its weight in each framework."""
+
+    name: str
+    about: str
+    tensorflow: Weights
+    mindspore: Weights
+
+    def weights(self, framework: str) -> Weights:
+        """The weight as `framework` has it."""
+        return self.tensorflow if framework == "tensorflow" else self.mindspore
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +286,8 @@ class Mapping:
     canonical: dict[str, Canonical]
     numerics: dict[str, Numerics]
     dialects: dict[str, Dialect]
+    schedules: dict[str, RateSchedule]
+    layers: dict[str, Layer]
     adapters: tuple[Adapter, ...]
 
     def adapter(self, runtime: str, name: str) -> Adapter:

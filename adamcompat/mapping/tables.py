@@ -12,12 +12,18 @@ from adamcompat.mapping.model import (
     Dialect,
     Errors,
     Interval,
+    Layer,
     Mapping,
     MethodFact,
     Numerics,
+    Older,
     ParameterFact,
+    RateArgument,
+    RateClass,
+    RateSchedule,
     Semantics,
     Slot,
+    Weights,
 )
 
 MAPPING = Mapping(
@@ -245,7 +251,7 @@ MAPPING = Mapping(
             name="mindspore",
             about="As mindspore.nn.Adam on a CPU with FMA.",
             given="float32",
-            scalars="float32",
+            scalars="parameter",
             one_minus_beta="scalar",
             beta_power="product",
             multiply_add="fused_blocks",
@@ -259,7 +265,12 @@ MAPPING = Mapping(
             name="keras3",
             title="Keras 3",
             target="keras.optimizers.Adam",
-            aliases=("tf.keras.optimizers.Adam", "tensorflow.keras.optimizers.Adam"),
+            aliases=(
+                "tf.keras.optimizers.Adam",
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+            ),
+            former=(),
             versions="TensorFlow 2.16 to 2.21",
             protocol="apply_gradients",
             methods=(
@@ -277,6 +288,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -289,6 +301,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -300,6 +313,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -311,6 +325,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -322,6 +337,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -333,6 +349,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -344,6 +361,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -355,6 +373,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -366,6 +385,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -377,6 +397,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -388,6 +409,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -399,6 +421,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -410,6 +433,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -421,6 +445,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -432,6 +457,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -443,6 +469,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -472,6 +499,7 @@ MAPPING = Mapping(
                 "update",
                 "average",
             ),
+            corrections=("deduplicate",),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="decoupled",
@@ -480,8 +508,10 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="first_update",
+                power_start="none",
             ),
             numerics="keras3",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="iteration"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -493,12 +523,33 @@ MAPPING = Mapping(
                 ),
                 (Slot(role="maximum_second_moment", template="{parameter}_velocity_hat"),),
             ),
+            older=(
+                Older(fact="parameters.name.default", framework="Keras", below="3.15", was="'adam'"),
+                Older(
+                    fact="slots",
+                    framework="Keras",
+                    below="3.10",
+                    was="[iteration] [learning_rate] [{parameter}_average, {parameter}_gradient_accumulator] [{parameter}_momentum, {parameter}_velocity] [{parameter}_velocity_hat]",
+                ),
+                Older(
+                    fact="parameters.gradient_accumulation_steps.canonical",
+                    framework="Keras",
+                    below="3.5",
+                    was="none of the known",
+                ),
+                Older(fact="stages", framework="Keras", below="3.5", was="no accumulate"),
+            ),
         ),
         "tf26": Dialect(
             name="tf26",
             title="TensorFlow 2.6",
             target="tf.keras.optimizers.legacy.Adam",
-            aliases=("tf_keras.optimizers.legacy.Adam",),
+            aliases=("tf_keras.optimizers.legacy.Adam", "keras.optimizers.legacy.Adam"),
+            former=(
+                "tensorflow.keras.optimizers.Adam",
+                "tensorflow.optimizers.Adam",
+                "keras.optimizers.Adam",
+            ),
             versions="tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11",
             protocol="apply_gradients",
             methods=(
@@ -523,6 +574,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("schedule", "callable"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -535,6 +587,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -546,6 +599,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -557,6 +611,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -568,6 +623,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=True,
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -579,6 +635,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -590,6 +647,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -603,6 +661,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -614,6 +673,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -625,6 +685,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -632,10 +693,11 @@ MAPPING = Mapping(
                     type="learning_rate",
                     default=None,
                     required=False,
-                    range=None,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="decay",
@@ -647,6 +709,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Not a weight decay.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(),
@@ -661,6 +724,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "clip_value", "clip_norm", "global_clip_norm", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -669,20 +733,28 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="none",
             ),
             numerics="tf26",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="step", template="iter"),),
                 (Slot(role="first_moment", template="{parameter}/m"),),
                 (Slot(role="second_moment", template="{parameter}/v"),),
                 (Slot(role="maximum_second_moment", template="{parameter}/vhat"),),
             ),
+            older=(),
         ),
         "tf1": Dialect(
             name="tf1",
             title="TensorFlow 1",
             target="tf.compat.v1.train.AdamOptimizer",
-            aliases=("tensorflow.compat.v1.train.AdamOptimizer",),
+            aliases=("tensorflow.compat.v1.train.AdamOptimizer", "tensorflow.train.AdamOptimizer"),
+            former=(),
             versions="TensorFlow 1.x; tf.compat.v1 of every TensorFlow 2",
             protocol="apply_gradients",
             methods=(
@@ -693,6 +765,7 @@ MAPPING = Mapping(
                         ArgumentFact(name="grads_and_vars", canonical="gradients"),
                         ArgumentFact(name="global_step", canonical=None),
                         ArgumentFact(name="name", canonical=None),
+                        ArgumentFact(name="skip_gradients_aggregation", canonical=None),
                     ),
                 ),
                 MethodFact(
@@ -710,6 +783,7 @@ MAPPING = Mapping(
                     ),
                 ),
             ),
+            rates=("callable",),
             kwargs=False,
             parameters=(
                 ParameterFact(
@@ -722,6 +796,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -733,6 +808,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -744,6 +820,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -755,6 +832,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -766,6 +844,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="name",
@@ -777,6 +856,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_own_namescope_for_non_slot_vars",
@@ -788,6 +868,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="Newer TensorFlow only.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(),
@@ -803,6 +884,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="none",
@@ -811,8 +893,14 @@ MAPPING = Mapping(
                 nesterov="none",
                 schedule_start=0,
                 average_start="none",
+                power_start="beta",
             ),
             numerics="tf1",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
             slots=(
                 (Slot(role="beta1_power", template="beta1_power"),),
                 (Slot(role="beta2_power", template="beta2_power"),),
@@ -821,13 +909,22 @@ MAPPING = Mapping(
                     Slot(role="second_moment", template="{parameter}/Adam_1"),
                 ),
             ),
+            older=(
+                Older(
+                    fact="parameters.use_own_namescope_for_non_slot_vars",
+                    framework="TensorFlow",
+                    below="2.19",
+                    was="missing",
+                ),
+            ),
         ),
         "mindspore": Dialect(
             name="mindspore",
             title="MindSpore",
             target="mindspore.nn.Adam",
-            aliases=("ms.nn.Adam", "nn.Adam"),
-            versions="MindSpore 2.0 to 2.10",
+            aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam"),
+            former=(),
+            versions="MindSpore 2.7 to 2.10",
             protocol="call",
             methods=(
                 MethodFact(
@@ -836,6 +933,7 @@ MAPPING = Mapping(
                     arguments=(ArgumentFact(name="gradients", canonical="gradients"),),
                 ),
             ),
+            rates=("list", "schedule"),
             kwargs=True,
             parameters=(
                 ParameterFact(
@@ -848,6 +946,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -859,6 +958,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta1",
@@ -870,6 +970,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="beta2",
@@ -881,6 +982,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="eps",
@@ -892,6 +994,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -903,6 +1006,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_nesterov",
@@ -914,6 +1018,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -925,6 +1030,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="loss_scale",
@@ -936,6 +1042,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_amsgrad",
@@ -947,6 +1054,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             keywords=(
@@ -960,6 +1068,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="use_offload",
@@ -971,6 +1080,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             groups=(
@@ -984,6 +1094,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="lr",
@@ -995,6 +1106,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1006,6 +1118,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="grad_centralization",
@@ -1017,6 +1130,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1028,6 +1142,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
+                    zero_is_default=False,
                 ),
             ),
             conflicts=(
@@ -1046,6 +1161,7 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "l2_decay", "centralize", "unscale", "update"),
+            corrections=(),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="l2",
@@ -1054,8 +1170,10 @@ MAPPING = Mapping(
                 nesterov="blend",
                 schedule_start=0,
                 average_start="none",
+                power_start="one",
             ),
             numerics="mindspore",
+            slot_names={},
             slots=(
                 (Slot(role="step", template="global_step"),),
                 (Slot(role="learning_rate", template="learning_rate"),),
@@ -1066,6 +1184,525 @@ MAPPING = Mapping(
                 (Slot(role="second_moment", template="moment2.{parameter}"),),
                 (Slot(role="maximum_second_moment", template="vhat.{parameter}"),),
             ),
+            older=(),
+        ),
+    },
+    schedules={
+        "inverse_time": RateSchedule(
+            name="inverse_time",
+            about="initial / (1 + rate * step / steps)",
+            canonical="inverse_time_decay",
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.InverseTimeDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.inverse_time_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.InverseDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "exponential": RateSchedule(
+            name="exponential",
+            about="initial * rate^(step / steps)",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.ExponentialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.exponential_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="staircase",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.ExponentialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_rate",
+                            role="rate",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="is_stair",
+                            role="staircase",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+        "polynomial": RateSchedule(
+            name="polynomial",
+            about="(initial - final) * (1 - step / steps)^power + final",
+            canonical=None,
+            classes={
+                "keras3": RateClass(
+                    target="keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf26": RateClass(
+                    target="tf.keras.optimizers.schedules.PolynomialDecay",
+                    arguments=(
+                        RateArgument(
+                            name="initial_learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "tf1": RateClass(
+                    target="tf.compat.v1.train.polynomial_decay",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="global_step",
+                            role="step",
+                            default=None,
+                            required=True,
+                            fill="tf.compat.v1.train.get_or_create_global_step()",
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=0.0001,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=1.0,
+                            required=False,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="cycle",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+                "mindspore": RateClass(
+                    target="mindspore.nn.PolynomialDecayLR",
+                    arguments=(
+                        RateArgument(
+                            name="learning_rate",
+                            role="initial",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="end_learning_rate",
+                            role="final",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="decay_steps",
+                            role="steps",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="power",
+                            role="power",
+                            default=None,
+                            required=True,
+                            fill=None,
+                        ),
+                        RateArgument(
+                            name="update_decay_steps",
+                            role="repeat",
+                            default=False,
+                            required=False,
+                            fill=None,
+                        ),
+                    ),
+                ),
+            },
+        ),
+    },
+    layers={
+        "dense": Layer(
+            name="dense",
+            about="Fully connected layers; MindSpore keeps the transpose.",
+            tensorflow=Weights(names=("kernel",), axes=("i o",)),
+            mindspore=Weights(names=("weight",), axes=("o i",)),
+        ),
+        "conv": Layer(
+            name="conv",
+            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in both frameworks.",
+            tensorflow=Weights(names=("kernel", "pointwise_kernel"), axes=("w i o", "h w i o", "d h w i o")),
+            mindspore=Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+        ),
+        "depthwise": Layer(
+            name="depthwise",
+            about="Depthwise convolutions; in MindSpore a convolution with as many groups as channels.",
+            tensorflow=Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
+            mindspore=Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+        ),
+        "embedding": Layer(
+            name="embedding",
+            about="Tables of embeddings, the same in both.",
+            tensorflow=Weights(names=("embeddings",), axes=("v d",)),
+            mindspore=Weights(names=("embedding_table", "weight"), axes=("v d",)),
+        ),
+        "bias": Layer(
+            name="bias",
+            about="Biases.",
+            tensorflow=Weights(names=("bias",), axes=("n",)),
+            mindspore=Weights(names=("bias",), axes=("n",)),
+        ),
+        "scale": Layer(
+            name="scale",
+            about="Scales of normalizations.",
+            tensorflow=Weights(names=("gamma",), axes=("n",)),
+            mindspore=Weights(names=("gamma", "weight"), axes=("n",)),
+        ),
+        "shift": Layer(
+            name="shift",
+            about="Shifts of normalizations.",
+            tensorflow=Weights(names=("beta",), axes=("n",)),
+            mindspore=Weights(names=("beta", "bias"), axes=("n",)),
+        ),
+        "recurrent": Layer(
+            name="recurrent",
+            about="Recurrent layers, whose gates lie in another order.",
+            tensorflow=Weights(names=("recurrent_kernel",), axes=()),
+            mindspore=Weights(names=("weight_[ih]h_l*", "bias_[ih]h_l*"), axes=()),
         ),
     },
     adapters=(

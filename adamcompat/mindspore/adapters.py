@@ -19,7 +19,7 @@ __all__ = [
 class Adam(CallAdam):
     """Adam as MindSpore calls it, on MindSpore's Parameters, which are updated in place.
 
-    The call is that of mindspore.nn.Adam (MindSpore 2.0 to 2.10).
+    The call is that of mindspore.nn.Adam (MindSpore 2.7 to 2.10)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)
@@ -63,6 +63,8 @@ class Adam(CallAdam):
     also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run
     grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
     use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.
+    A function of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first,
+    with any optimizer and with none: load into it with `parameter.copy_`, not with `set_data`.
 
     Raises:
         KeyError: unknown keyword.
@@ -119,7 +121,7 @@ class Adam(CallAdam):
 class TFStyleAdam(ApplyGradientsAdam):
     """Adam as Keras 3 calls it, on MindSpore's Parameters, which are updated in place.
 
-    The call is that of keras.optimizers.Adam (TensorFlow 2.16 to 2.21).
+    The call is that of keras.optimizers.Adam (TensorFlow 2.16 to 2.21)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)
@@ -153,8 +155,8 @@ class TFStyleAdam(ApplyGradientsAdam):
             made. In [2, inf). Default: None.
         name: A label. Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
-            step) or of nothing. Old name of learning_rate. Default: None. TensorFlow 2.6's; honoured
-            with a UserWarning.
+            step) or of nothing. Old name of learning_rate. In [0, inf). Default: None. TensorFlow
+            2.6's; honoured with a UserWarning.
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under

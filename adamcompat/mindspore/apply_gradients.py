@@ -98,7 +98,8 @@ class _Engine(on_numpy.ApplyGradientsAdam):
     def count_in(self, iterations: NDArray[Any], rate: NDArray[Any], powers: Sequence[NDArray[Any]]) -> None:
         """Keep the scalars of the state in the given memory."""
         self._engine.iterations, self._engine.rate = iterations, rate
-        self._engine.powers = dict(zip(self._engine.powers, powers, strict=True))
+        if powers:
+            self._engine.powers = powers[0]
 
     @property
     def slots(self) -> list[Any]:
@@ -106,8 +107,8 @@ class _Engine(on_numpy.ApplyGradientsAdam):
         return self._engine.slots
 
     @property
-    def powers(self) -> dict[np.dtype[Any], NDArray[Any]]:
-        """The running products of the betas, by dtype."""
+    def powers(self) -> NDArray[Any] | None:
+        """The running products of the betas, where they are kept."""
         return self._engine.powers
 
     @property
@@ -322,10 +323,8 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
                 for array, variable in zip(arrays, variables, strict=True)
                 if array is not None
             )
-        powers = tuple(
-            Parameter(Tensor(pair), name=f"beta_powers_{dtype}", requires_grad=False)
-            for dtype, pair in self._engine.powers.items()
-        )
+        kept = self._engine.powers
+        powers = () if kept is None else (Parameter(Tensor(kept), name="beta_powers", requires_grad=False),)
         rate = self._rate if self._rate is not None else Parameter(Tensor(0.0, mindspore.float64), name="unused")
         state = State(self._iterations, rate, powers, **columns)
         object.__setattr__(self, "_state", state)
@@ -375,7 +374,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         columns = [] if state is None else [getattr(state, name) for name in self._ROLES.values()]
         powers = () if state is None else state.powers
         tensors = [*singles, *powers, *self._variables, *(item for column in columns for item in column)]
-        found = addresses(tensors)
+        found = list(addresses(tensors))
         if found != self._found:
             self._check_state(tensors)
             iterations = self._array(self._iterations).reshape(())
@@ -390,7 +389,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
                 }
                 kept.append({"array": self._array(variable), **arrays})
             self._engine.adopt(kept)
-            self._found = addresses(tensors)
+            self._found = list(addresses(tensors))
 
     def _check_state(self, tensors: Sequence[Any]) -> None:
         """Refuse state that does not fit: memory is written wherever an address says.

@@ -17,7 +17,7 @@ from adamcompat.executors.columns import FIRST_MOMENT, GRADIENT, MAXIMUM, PARAME
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
-from adamcompat.mindspore.memory import Regions, addresses, view
+from adamcompat.mindspore.memory import Regions, view
 from adamcompat.mindspore.splitting import shares
 from adamcompat.stages import Program
 
@@ -72,9 +72,6 @@ class Batch:
         sizes: the number of elements of each.
         kinds: the kind of each; Parameters of one kind share scalars and program.
         amsgrad: whether there is a maximum of the second moment.
-
-    Attributes:
-        moved: whether the last look-up found memory that is written elsewhere than the one before.
     """
 
     def __init__(
@@ -92,37 +89,31 @@ class Batch:
         starts = [np.cumsum([0, *parts[:-1]]) for parts in cuts]
         self._shift = np.concatenate(starts)[:, None] * self._storage.arithmetic.itemsize
         self._offsets = np.cumsum([0, *(part for parts in cuts for part in parts)], dtype=np.int64)
+        self._cut = len(self._owner) > len(sizes)
         self._kinds = np.array(kinds, np.int64)
+        self._kinds_of_rows = self._kinds[self._owner]
         self._table = np.zeros((len(sizes), 5), np.int64)
         self._written = [PARAMETER, FIRST_MOMENT, SECOND_MOMENT] + ([MAXIMUM] if amsgrad else [])
         self._used = [PARAMETER, GRADIENT, *self._written[1:]]
-        self._regions: tuple[bytes, Regions] | None = None
+        self._bytes = self._sizes * self._storage.raw.itemsize
+        self._regions = Regions(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._programs: tuple[list[Program], Any] | None = None
-        self.moved = True
         self._wide: NDArray[np.float32] | None = None
 
-    def locate(self, columns: Sequence[Sequence[Any]]) -> NDArray[np.intp]:
-        """Look up where everything lies now; returns which gradients overlap memory that is written.
+    def place(self, written: NDArray[np.int64]) -> None:
+        """Take note of where what is written lies.
 
         Args:
-            columns: parameters, gradients, first moments, second moments and, for AMSGrad, maxima.
+            written: one row a Parameter: addresses of itself, of its first and second moment and, for
+                AMSGrad, of its maximum.
         """
-        for column, tensors in enumerate(columns):
-            self._table[:, column] = addresses(tensors)
-        written = self._table[:, self._written]
-        key = written.tobytes()
-        itemsize = self._storage.raw.itemsize
-        self.moved = self._regions is None or self._regions[0] != key
-        if self._regions is None or self.moved:
-            self._regions = (
-                key,
-                Regions(written.ravel(), np.repeat(self._sizes * itemsize, len(self._written))),
-            )
-        return self._regions[1].touch(self._table[:, GRADIENT], self._sizes * itemsize)
+        self._table[:, self._written] = written
+        self._regions = Regions(written.ravel(), np.repeat(self._bytes, len(self._written)))
 
-    def relocate(self, position: int, gradient: Any) -> None:
-        """Read one gradient from elsewhere."""
-        self._table[position, GRADIENT] = addresses([gradient])[0]
+    def read_from(self, gradients: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Take note of the addresses of the gradients; returns which overlap memory that is written."""
+        self._table[:, GRADIENT] = gradients
+        return self._regions.touch(gradients, self._bytes)
 
     def run(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
         """Update every Parameter in place.
@@ -150,7 +141,13 @@ class Batch:
         if self._programs is None or self._programs[0] != wanted:
             self._programs = (wanted, compiled.Programs.of(wanted, dtype, len(self._owner)))
         compiled.update_all(
-            compiled.Table(table[self._owner] + self._shift, self._offsets, self._kinds[self._owner], dtype, dtype),
+            compiled.Table(
+                table[self._owner] + self._shift if self._cut else table,
+                self._offsets,
+                self._kinds_of_rows,
+                dtype,
+                dtype,
+            ),
             np.array([compiled.row(item) for item in coefficients], dtype),
             self._programs[1],
             amsgrad=self._amsgrad,

@@ -51,7 +51,7 @@ class CallAdam(GraphAdam):
         """
         if isinstance(gradients, list):
             gradients = tuple(gradients)
-        if context.get_context("mode") != context.PYNATIVE_MODE or not self._pynative.ready():
+        if context._get_mode() != context.PYNATIVE_MODE or not self._pynative.ready():
             return self._by_construct(gradients)
         with self._lock:
             # Cell.__call__ runs hooks and whatever else belongs to a call, and then this.

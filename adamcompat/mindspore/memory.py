@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mindspore import Tensor
-from mindspore.graph.api import _pynative_executor
+from mindspore.nn.cell import _pynative_executor
 from numpy.typing import NDArray
 
-# The method behind Tensor.data_ptr, which only calls it; four columns of addresses a step make that show.
-_data_ptr = getattr(Tensor, "_data_ptr", Tensor.data_ptr)
+# What Tensor's own methods and properties do is to call these. Asked of every tensor in every step, that shows.
+_BASE: Any = Tensor.__base__
+_data_ptr = getattr(_BASE, "_data_ptr", Tensor.data_ptr)
+_is_contiguous = getattr(_BASE, "is_contiguous", Tensor.is_contiguous)
+_shape = operator.attrgetter("_shape" if hasattr(_BASE, "_shape") else "shape")
+_dtype = operator.attrgetter("_dtype" if hasattr(_BASE, "_dtype") else "dtype")
 
 
 def settle() -> None:
@@ -20,9 +25,34 @@ def settle() -> None:
     _pynative_executor.sync()
 
 
-def addresses(tensors: Sequence[Any]) -> list[int]:
+def addresses(tensors: Sequence[Any]) -> NDArray[np.int64]:
     """Where the elements of each Tensor begin. Ask anew in every step: loading a value may move it."""
-    return list(map(_data_ptr, tensors))
+    return np.fromiter(map(_data_ptr, tensors), np.int64, len(tensors))
+
+
+class Forms(NamedTuple):
+    """Shapes and dtypes of several Tensors."""
+
+    shapes: list[tuple[int, ...]]
+    dtypes: list[Any]
+
+    @classmethod
+    def of(cls, tensors: Sequence[Any]) -> Forms:
+        """Those of `tensors`."""
+        return cls(list(map(_shape, tensors)), list(map(_dtype, tensors)))
+
+    def fit(self, tensors: Sequence[Any]) -> bool:
+        """Whether `tensors` have these, without a list in between."""
+        return (
+            len(tensors) == len(self.shapes)
+            and all(map(operator.eq, map(_shape, tensors), self.shapes))
+            and all(map(operator.is_, map(_dtype, tensors), self.dtypes))
+        )
+
+
+def contiguous(tensors: Sequence[Any]) -> bool:
+    """Whether the elements of each Tensor lie in C's order without gaps."""
+    return all(map(_is_contiguous, tensors))
 
 
 def view(address: int, count: int, dtype: Any) -> NDArray[Any]:
@@ -40,9 +70,11 @@ class Regions:
     def __init__(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
         order = np.argsort(starts, kind="stable")
         self._starts = starts[order]
-        self._reach = np.maximum.accumulate((starts + sizes)[order])
+        # How far the regions reach that begin before each of them, and before the end of memory.
+        self._reach = np.concatenate([[0], np.maximum.accumulate((starts + sizes)[order])])
 
     def touch(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.intp]:
         """Which of the given regions overlap one of this set."""
-        before = np.searchsorted(self._starts, starts + sizes)
-        return np.flatnonzero((before > 0) & (self._reach[before - 1] > starts) & (sizes > 0))
+        before = self._starts.searchsorted(starts + sizes)
+        found: NDArray[np.intp] = (self._reach[before] > starts).nonzero()[0]
+        return found

@@ -7,27 +7,33 @@ everything lies.
 
 from __future__ import annotations
 
+import itertools
+import math
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, context, ops
+from numpy.typing import NDArray
 
 from adamcompat import kernel
-from adamcompat.executors.columns import GRADIENT
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.batch import STORAGE, Batch
 from adamcompat.mindspore.gradients import Rows
-from adamcompat.mindspore.memory import settle, view
+from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle, view
 from adamcompat.mindspore.schedules import Sources
 from adamcompat.stages import ADD_DECAY, MULTIPLY, Instruction, Program
 
 _PLAIN = {Tensor, Parameter}
+
+# What advances with each step, and its dtype.
+_COUNTERS = {"global_step": np.int32, "beta1_power": np.float32, "beta2_power": np.float32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,8 @@ class _Layout:
 
     origin: tuple[Any, ...]
     local: bool
-    dtypes: list[Any]
-    shapes: list[tuple[int, ...]]
+    forms: Forms
+    written: tuple[Any, ...]
     kinds: list[_Kind]
     centralize: list[bool]
     simple: bool
@@ -63,6 +69,9 @@ class _Layout:
     betas: tuple[float, float]
     epsilon: float
     reciprocal: float
+    found: bytes = b""
+    addresses: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    counters: list[NDArray[Any]] = field(default_factory=list)
 
 
 class PyNativeStep:
@@ -96,23 +105,18 @@ class PyNativeStep:
             RuntimeError: a list of learning rates is too short; nothing has changed.
         """
         o = self._optimizer
-        layout = self._current()
+        # Asking for an address waits too, in the versions that were tried, but does not promise it.
+        settle()
+        layout = self._located()
         parameters = o.parameters
-        if not layout.local:
-            # Cell.__call__ has decided by now who makes the step.
-            raise TypeError(
-                f"Parameters became {set(map(str, layout.dtypes))} after the first step; make a new optimizer"
-            )
         plain = self._is_plain(layout, gradients)
         if not plain:
             dense.check(gradients, parameters, self._dialect)
-        settle()
-        step = view(o.global_step.data_ptr(), 1, np.int32)
+        step, *powers = layout.counters
         numbers = layout.sources.at(int(step[0]) + self._dialect.semantics.schedule_start)
-        powers = [view(power.data_ptr(), 1, np.float32) for power in (o.beta1_power, o.beta2_power)]
-        advanced = kernel.advance_powers(*layout.betas, (powers[0][0], powers[1][0]), np.dtype(np.float32))
+        advanced = kernel.advance_powers(*layout.betas, (powers[0][0], powers[1][0]))
+        parts, by_operator = layout.parts, []
         prepared = not (plain and layout.simple)
-        by_operator: list[int] = []
         if prepared:
             gradients = [
                 self._prepared(layout, i, p, g, numbers)
@@ -120,8 +124,9 @@ class PyNativeStep:
             ]
             by_operator = [i for i, g in enumerate(gradients) if self._has_operator(layout, i, g)]
             settle()
-        parts = self._without(layout, parameters, by_operator) if by_operator else layout.parts
-        copies = self._locate(parts, parameters, gradients, o)
+            if by_operator:
+                parts = self._without(layout, by_operator)
+        copies = self._read(parts, gradients)
         with Uninterrupted():
             for part in parts:
                 part.batch.run(
@@ -131,26 +136,57 @@ class PyNativeStep:
             for i in by_operator:
                 self._run_operator(i, parameters[i], gradients[i], numbers[layout.kinds[i].rate], advanced)
             powers[0][0], powers[1][0] = advanced
-            step += 1
+            step[0] += 1
         del copies
         return (True,) * len(parameters)
 
     def _current(self) -> _Layout:
+        """What was laid out, unless the optimizer's attributes are others since."""
         o, layout = self._optimizer, self._layout
-        parameters = o.parameters
+        state = (o.parameters, o.moment1, o.moment2, *((o.vhat,) if o.use_amsgrad else ()))
         scalars = (o.beta1, o.beta2, o.eps, o.reciprocal_scale)
-        origin = (o.learning_rate, o.weight_decay, o.decay_flags, o.moment1, o.use_amsgrad, *scalars)
-        if (
-            layout is None
-            or any(a is not b for a, b in zip(layout.origin, origin, strict=True))
-            or [p.shape for p in parameters] != layout.shapes
-            or [p.dtype for p in parameters] != layout.dtypes
-        ):
-            layout = self._layout = self._laid_out(parameters, origin)
+        counters = [getattr(o, name) for name in _COUNTERS]
+        origin = (o.learning_rate, o.weight_decay, o.decay_flags, *scalars, *counters, *state)
+        if layout is None or len(layout.origin) != len(origin) or any(map(operator.is_not, layout.origin, origin)):
+            layout = self._layout = self._laid_out(origin, (*itertools.chain(*state), *counters))
         return layout
 
-    def _laid_out(self, parameters: Sequence[Any], origin: tuple[Any, ...]) -> _Layout:
-        o = self._optimizer
+    def _located(self) -> _Layout:
+        """The current layout, with the present addresses of everything that is written.
+
+        Raises:
+            TypeError: Parameters cannot be updated here any more.
+            ValueError: the state does not fit.
+        """
+        layout = self._current()
+        found = addresses(layout.written)
+        if found.tobytes() == layout.found:
+            return layout
+        # Since the last step something was loaded, which may have another shape or dtype, or lie crosswise.
+        if not layout.forms.fit(self._optimizer.parameters):
+            self._layout = None
+            layout = self._current()
+        if not layout.local:
+            # Cell.__call__ has decided by now who makes the step.
+            raise TypeError(
+                f"Parameters became {set(map(str, layout.forms.dtypes))} after the first step; make a new optimizer"
+            )
+        _check_state(layout)
+        if not contiguous(layout.written):
+            _straighten(layout.written)
+            found = addresses(layout.written)
+        layout.found = found.tobytes()
+        layout.addresses = found[: -len(_COUNTERS)].reshape(-1, len(layout.forms.shapes)).T
+        layout.counters = [
+            view(address, 1, dtype)
+            for address, dtype in zip(found[-len(_COUNTERS) :].tolist(), _COUNTERS.values(), strict=True)
+        ]
+        for part in layout.parts:
+            part.batch.place(layout.addresses[part.positions])
+        return layout
+
+    def _laid_out(self, origin: tuple[Any, ...], written: tuple[Any, ...]) -> _Layout:
+        o, parameters = self._optimizer, self._optimizer.parameters
         sources: list[Any] = []
         places: dict[int, int] = {}
 
@@ -170,26 +206,19 @@ class PyNativeStep:
             for i in range(len(parameters))
         ]
         centralize = list(o.grad_centralization_flags) if o.is_group else [False] * len(parameters)
-        parts = []
-        dtypes = [p.dtype for p in parameters]
+        forms = Forms.of(parameters)
+        dtypes = forms.dtypes
         known = set(dtypes) <= set(STORAGE)
+        parts = []
         for dtype in STORAGE:
             positions = [i for i, own in enumerate(dtypes) if own == dtype]
             if positions:
-                own = list(dict.fromkeys(kinds[i] for i in positions))
-                batch = Batch(
-                    self._numerics,
-                    dtype,
-                    [parameters[i].size for i in positions],
-                    [own.index(kinds[i]) for i in positions],
-                    amsgrad=o.use_amsgrad,
-                )
-                parts.append(_Part(positions, own, batch))
+                parts.append(self._part(forms, kinds, positions, list(dict.fromkeys(kinds[i] for i in positions))))
         return _Layout(
             origin=origin,
             local=context.get_context("device_target") == "CPU" and known,
-            dtypes=dtypes,
-            shapes=[p.shape for p in parameters],
+            forms=forms,
+            written=written,
             kinds=kinds,
             centralize=centralize,
             simple=known
@@ -209,9 +238,8 @@ class PyNativeStep:
         return (
             isinstance(gradients, (tuple, list))
             and _PLAIN.issuperset(map(type, gradients))
-            and [g.shape for g in gradients] == layout.shapes
-            and [g.dtype for g in gradients] == layout.dtypes
-            and all(map(Tensor.is_contiguous, gradients))
+            and layout.forms.fit(gradients)
+            and contiguous(gradients)
         )
 
     def _prepared(self, layout: _Layout, i: int, parameter: Any, gradient: Any, numbers: Sequence[float]) -> Any:
@@ -235,52 +263,65 @@ class PyNativeStep:
 
     def _has_operator(self, layout: _Layout, i: int, gradient: Any) -> bool:
         """Whether nn.Adam's own operator makes this update, because it rounds unlike the kernel."""
-        return isinstance(gradient, Rows) or (self._optimizer.use_offload and layout.dtypes[i] == mindspore.float32)
+        return isinstance(gradient, Rows) or (
+            self._optimizer.use_offload and layout.forms.dtypes[i] == mindspore.float32
+        )
 
     @staticmethod
-    def _locate(parts: Sequence[_Part], parameters: Sequence[Any], gradients: Sequence[Any], o: Any) -> list[Any]:
-        """Look up all addresses; gradients that lie in memory that is written are copied.
+    def _read(parts: Sequence[_Part], gradients: Sequence[Any]) -> list[Any]:
+        """Look up where gradients lie; those that lie in memory that is written are copied.
 
         Returns:
             The copies, which must live until the update is done.
         """
-        kept = [parameters, gradients, o.moment1, o.moment2] + ([o.vhat] if o.use_amsgrad else [])
         copies = []
         for part in parts:
-            whole = len(part.positions) == len(parameters)
-            columns = kept if whole else [[tensors[i] for i in part.positions] for tensors in kept]
-            overlapping = part.batch.locate(columns)
-            if part.batch.moved:
-                _check_state(columns)
-            if (part.batch.moved or not all(map(Tensor.is_contiguous, columns[0]))) and _straightened(columns):
-                overlapping = part.batch.locate(columns)
-            for position in overlapping:
-                copies.append(columns[1][position].copy())
-                part.batch.relocate(int(position), copies[-1])
-        if copies:
-            settle()
+            chosen = gradients if len(part.positions) == len(gradients) else [gradients[i] for i in part.positions]
+            found = addresses(chosen)
+            if not found.all():
+                found = addresses([gradient.init_data() if gradient.has_init else gradient for gradient in chosen])
+            overlapping = part.batch.read_from(found)
+            if overlapping.size:
+                copied = [chosen[i].copy() for i in overlapping]
+                settle()
+                found[overlapping] = addresses(copied)
+                part.batch.read_from(found)
+                copies += copied
         return copies
 
-    def _without(self, layout: _Layout, parameters: Sequence[Any], left_out: Sequence[int]) -> list[_Part]:
+    def _without(self, layout: _Layout, left_out: Sequence[int]) -> list[_Part]:
         parts = []
         for part in layout.parts:
             positions = [i for i in part.positions if i not in left_out]
             if positions:
-                batch = Batch(
-                    self._numerics,
-                    layout.dtypes[positions[0]],
-                    [parameters[i].size for i in positions],
-                    [part.kinds.index(layout.kinds[i]) for i in positions],
-                    amsgrad=self._optimizer.use_amsgrad,
-                )
-                parts.append(_Part(positions, part.kinds, batch))
+                parts.append(self._part(layout.forms, layout.kinds, positions, part.kinds))
+                parts[-1].batch.place(layout.addresses[positions])
         return parts
+
+    def _part(
+        self,
+        forms: Forms,
+        kinds: Sequence[_Kind],
+        positions: list[int],
+        own: list[_Kind],
+    ) -> _Part:
+        return _Part(
+            positions,
+            own,
+            Batch(
+                self._numerics,
+                forms.dtypes[positions[0]],
+                [math.prod(forms.shapes[i]) for i in positions],
+                [own.index(kinds[i]) for i in positions],
+                amsgrad=self._optimizer.use_amsgrad,
+            ),
+        )
 
     def _coefficients(
         self, layout: _Layout, kind: _Kind, numbers: Sequence[float], part: _Part, powers: tuple[Any, Any]
     ) -> kernel.Coefficients:
         o = self._optimizer
-        dtype = STORAGE[layout.dtypes[part.positions[0]]].own
+        dtype = STORAGE[layout.forms.dtypes[part.positions[0]]].own
         return kernel.coefficients(
             self._numerics_of_float64 if dtype == np.float64 else self._numerics,
             dtype,
@@ -315,30 +356,33 @@ class PyNativeStep:
         settle()
 
 
-def _check_state(columns: Sequence[Sequence[Any]]) -> None:
+def _check_state(layout: _Layout) -> None:
     """Refuse state that does not fit its Parameter: the kernel writes wherever an address says.
 
     Raises:
-        ValueError: a moment has another shape or dtype than its Parameter.
+        ValueError: a moment has another shape or dtype than its Parameter, or something has no memory.
     """
-    for column, tensors in enumerate(columns):
-        for parameter, tensor in zip(columns[0], tensors, strict=True):
-            if column != GRADIENT and (tensor.shape != parameter.shape or tensor.dtype != parameter.dtype):
-                raise ValueError(
-                    f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but {parameter.name!r} has "
-                    f"{parameter.shape} and {parameter.dtype}; load state of the same network, or make a new optimizer"
-                )
+    parameters, counters = layout.written[: len(layout.forms.shapes)], layout.written[-len(_COUNTERS) :]
+    for parameter, tensor in zip(itertools.cycle(parameters), layout.written[: -len(_COUNTERS)], strict=False):
+        if tensor.shape != parameter.shape or tensor.dtype != parameter.dtype:
+            raise ValueError(
+                f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but {parameter.name!r} has "
+                f"{parameter.shape} and {parameter.dtype}; load state of the same network, or make a new optimizer"
+            )
+    for tensor, dtype in zip(counters, _COUNTERS.values(), strict=True):
+        if tensor.size != 1 or tensor.asnumpy().dtype != dtype:
+            raise ValueError(
+                f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but one value of dtype "
+                f"{np.dtype(dtype)} is needed; load state of an Adam, or make a new optimizer"
+            )
+    for tensor in layout.written:
+        if tensor.size and not tensor.data_ptr():
+            raise ValueError(f"{tensor.name!r} holds no values yet; call its init_data() before the first step")
 
 
-def _straightened(columns: Sequence[Sequence[Any]]) -> bool:
-    """Whether a Parameter or its state had another layout than C's; it has that now."""
-    crooked = [
-        tensor
-        for column, tensors in enumerate(columns)
-        if column != GRADIENT
-        for tensor in tensors
-        if not tensor.is_contiguous()
-    ]
-    for tensor in crooked:
-        tensor.set_data(tensor.contiguous())
-    return bool(crooked)
+def _straighten(tensors: Sequence[Any]) -> None:
+    """Give those with another layout than C's that layout."""
+    for tensor in tensors:
+        if not tensor.is_contiguous():
+            tensor.set_data(tensor.contiguous())
+    settle()

@@ -78,4 +78,4 @@ def _number(source: Any, step: int) -> float:
     if isinstance(source, _IteratorLearningRate):
         return float(source.learning_rate.asnumpy()[step])
     value = source(_step(step)) if isinstance(source, nn.Cell) else source
-    return float(np.asarray(value.asnumpy()).reshape(()))
+    return float(value.item())

@@ -88,7 +88,7 @@ class State:
     Attributes:
         iterations: int64, counts the calls.
         rate: the learning rate, float64.
-        powers: running products of both betas for each scalar dtype.
+        powers: one Parameter with the running products of both betas.
         m, v, vhat, average, accumulated: one for each variable.
     """
 
@@ -158,9 +158,7 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         given = np.float64 if numerics.given == "float64" else np.float32
         self.bases1 = tuple(Tensor(np.float64(real(given(beta1)))) for real in reals)
         self.bases2 = tuple(Tensor(np.float64(real(given(beta2)))) for real in reals)
-        scalars = list(dict.fromkeys(reals))
-        self.betas = tuple(Tensor(np.array([real(beta1), real(beta2)])) for real in scalars)
-        self.place_of_powers = tuple(scalars.index(real) for real in reals)
+        self.betas = Tensor(np.array([beta1, beta2], kernel.POWER_DTYPE))
         self.c1 = tuple(Tensor(np.asarray(item.c1)) for item in fixed)
         self.c2 = tuple(Tensor(np.asarray(item.c2)) for item in fixed)
         self.epsilon = tuple(Tensor(np.asarray(item.epsilon)) for item in fixed)
@@ -294,15 +292,15 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         products: Any = ()
         if self.keeps_products:
             for i in range(len(self.powers)):
-                products += (self.powers[i] * self.betas[i],)
+                products += (self.powers[i] * self.betas,)
         if self.narrow_rate:
             rate = _cast(rate, mindspore.float32)
         alphas: Any = ()
         for k in range(len(self.scalar)):
             scalar = self.scalar[k]
             if self.keeps_products:
-                power1 = products[self.place_of_powers[k]][0]
-                power2 = products[self.place_of_powers[k]][1]
+                power1 = _cast(products[0][0], scalar)
+                power2 = _cast(products[0][1], scalar)
             else:
                 power1 = _cast(ops.pow(self.bases1[k], t), scalar)
                 power2 = _cast(ops.pow(self.bases2[k], t), scalar)

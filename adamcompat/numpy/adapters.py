@@ -19,7 +19,7 @@ __all__ = [
 class TFStyleAdam(ApplyGradientsAdam):
     """Adam as Keras 3 calls it, on NumPy arrays, which are updated in place.
 
-    The call is that of keras.optimizers.Adam (TensorFlow 2.16 to 2.21).
+    The call is that of keras.optimizers.Adam (TensorFlow 2.16 to 2.21)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)
@@ -53,8 +53,8 @@ class TFStyleAdam(ApplyGradientsAdam):
             made. In [2, inf). Default: None.
         name: A label. Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
-            step) or of nothing. Old name of learning_rate. Default: None. TensorFlow 2.6's; honoured
-            with a UserWarning.
+            step) or of nothing. Old name of learning_rate. In [0, inf). Default: None. TensorFlow
+            2.6's; honoured with a UserWarning.
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
@@ -128,7 +128,7 @@ class TFStyleAdam(ApplyGradientsAdam):
 class MindSporeStyleAdam(CallAdam):
     """Adam as MindSpore calls it, on NumPy arrays, which are updated in place.
 
-    The call is that of mindspore.nn.Adam (MindSpore 2.0 to 2.10).
+    The call is that of mindspore.nn.Adam (MindSpore 2.7 to 2.10)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)

@@ -102,7 +102,7 @@ class Engine:
         self.slots: list[Slot] = []
         self.iterations = iterations
         self.rate = np.zeros((), np.float64)
-        self.powers: dict[np.dtype[Any], NDArray[Any]] = {}
+        self.powers = np.ones(2, kernel.POWER_DTYPE) if numerics.beta_power == "product" else None
         # How the original shares a tensor among threads, where that shows in its bits.
         self.shares: Callable[[int], list[int]] | None = None
         self._current = hyper
@@ -144,9 +144,6 @@ class Engine:
         if slot.average is not None and self.dialect.semantics.average_start == "initial":
             slot.average[...] = array
         self.slots.append(slot)
-        if self.numerics.beta_power == "product":
-            dtype = kernel.scalar_dtype(self.numerics, array.dtype)
-            self.powers.setdefault(dtype, np.ones(2, dtype))
         self._memory = self._layout = None
 
     def learning_rate(self, group: Group | None = None) -> float:
@@ -208,15 +205,15 @@ class Engine:
         layout = self._layout_of(tuple(indices))
         step = Step(self, layout.kinds if layout is not None else [kind_of(self.slots[i]) for i in indices])
         simple = self._simple(step.hyper)
+        # Casts may overflow; a user's numpy.seterr(all="raise") must not stop a step halfway.
         if layout is not None and (simple or layout.compiled) and self._accepts(layout, gradients):
-            with Uninterrupted():
+            with np.errstate(all="ignore"), Uninterrupted():
                 if simple:
                     self._commit_simple(layout, gradients, step)
                 else:
                     self._commit_layout(layout, gradients, step)
                 self._finish(step)
             return
-        # Casts may overflow; a user's numpy.seterr(all="raise") must not stop a step halfway.
         with np.errstate(all="ignore"):
             work = [self._work(self.slots[i], gradient) for i, gradient in zip(indices, gradients, strict=True)]
             with Uninterrupted():
@@ -231,8 +228,8 @@ class Engine:
         return work
 
     def _finish(self, step: Step) -> None:
-        for dtype, pair in step.powers.items():
-            self.powers[dtype][:] = pair
+        if self.powers is not None and step.powers is not None:
+            self.powers[:] = step.powers
         self.iterations += 1
 
     # The simple case: every gradient is an array of its parameter's dtype, and no stage needs a

@@ -173,7 +173,7 @@ class NumPyAdam:
             "step": engine.iterations,
             "learning_rate": engine.rate if self._hyper.schedules["learning_rate"].constant else None,
         }
-        betas = engine.powers.get(np.dtype(np.float32))
+        betas = engine.powers
         for position, role in enumerate(("beta1_power", "beta2_power")):
             single[role] = betas[position : position + 1].reshape(()) if betas is not None else None
         for block in self._dialect().slots:

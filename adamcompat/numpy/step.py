@@ -22,7 +22,7 @@ class StepSource(Protocol):
 
     numerics: Numerics
     iterations: NDArray[Any]
-    powers: dict[np.dtype[Any], NDArray[Any]]
+    powers: NDArray[Any] | None
 
     def hyper(self) -> Hyperparameters:
         """The current hyperparameters."""
@@ -43,7 +43,7 @@ class Step:
         every: after how many calls an update is made, or None where each call makes one.
         completes: whether this call makes an update.
         rates, decays: learning rate and L2 decay of each group, by its id.
-        powers: the running products of the betas after this step, by dtype.
+        powers: the running products of the betas after this step, where the numerics keep them.
     """
 
     def __init__(self, engine: StepSource, kinds: Sequence[Kind]) -> None:
@@ -63,11 +63,9 @@ class Step:
         values = [self.hyper["beta1"], self.hyper["beta2"]]
         beta1, beta2 = (value.at(0) if isinstance(value, Schedule) else value for value in values)
         self._betas = (beta1, beta2)
-        self.powers: dict[np.dtype[Any], tuple[Any, Any]] = {
-            dtype: kernel.advance_powers(beta1, beta2, (pair[0], pair[1]), dtype)
-            for dtype, pair in engine.powers.items()
-            if self.completes
-        }
+        self.powers: tuple[Any, Any] | None = None
+        if engine.powers is not None and self.completes:
+            self.powers = kernel.advance_powers(beta1, beta2, (engine.powers[0], engine.powers[1]))
         self._numerics = engine.numerics
         self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
 
@@ -85,6 +83,6 @@ class Step:
                 epsilon=self.hyper["epsilon"],
                 step=self.number,
                 nesterov=self.hyper["nesterov"],
-                powers=self.powers.get(kernel.scalar_dtype(self._numerics, kind.dtype)),
+                powers=self.powers,
             )
         return self._known[key]

@@ -18,7 +18,7 @@ __all__ = [
 class Adam(KerasAdam):  # type: ignore[misc]
     """Adam as Keras 3 calls it, on TensorFlow variables, which are updated in place.
 
-    The call is that of keras.optimizers.Adam (TensorFlow 2.16 to 2.21).
+    The call is that of keras.optimizers.Adam (TensorFlow 2.16 to 2.21)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)
@@ -118,7 +118,7 @@ class Adam(KerasAdam):  # type: ignore[misc]
 class MindSporeStyleAdam(KerasCallAdam):  # type: ignore[misc]
     """Adam as MindSpore calls it, on TensorFlow variables, which are updated in place.
 
-    The call is that of mindspore.nn.Adam (MindSpore 2.0 to 2.10).
+    The call is that of mindspore.nn.Adam (MindSpore 2.7 to 2.10)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -16,6 +16,20 @@ from adamcompat.tensorflow import update
 def dialect_of(adapter: Adapter) -> Dialect:
     """The dialect that an adapter speaks."""
     return MAPPING.dialects[adapter.dialect]
+
+
+class Moments(NamedTuple):
+    """The names of one variable's state under a dialect."""
+
+    m: str
+    v: str
+    vhat: str
+
+
+def moments_of(dialect: Dialect) -> Moments:
+    """What a dialect's ``get_slot`` calls the moments."""
+    names = dialect.slot_names
+    return Moments(names["first_moment"], names["second_moment"], names["maximum_second_moment"])
 
 
 def is_tensor(value: Any) -> bool:

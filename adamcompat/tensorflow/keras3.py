@@ -12,7 +12,8 @@ from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import check, dialect_of, is_tensor, refuse_no_gradients, refuse_session
-from adamcompat.tensorflow.state import restored, snapshot
+from adamcompat.tensorflow.state import Copied
+from adamcompat.tensorflow.traced import Traced
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Methods of Keras that the fast path runs inside one traced function. Where a subclass has its own,
@@ -27,15 +28,13 @@ _TRACED = (
     "_update_model_variables_moving_average",
     "_overwrite_model_variables_with_average_value",
 )
-# Attributes that tracing turns into constants.
-_TRACED_ATTRIBUTES = (
-    "amsgrad",
-    "clipnorm",
-    "clipvalue",
-    "global_clipnorm",
-    "use_ema",
-    "ema_momentum",
-    "ema_overwrite_frequency",
+# Hyperparameters that tracing turns into constants: those that neither come in as tensors nor act before.
+_ACT_BEFORE = ("loss_scale", "decoupled_weight_decay", "accumulation_steps")
+_TRACED_ATTRIBUTES = tuple(
+    fact.name
+    for fact in MAPPING.dialects["keras3"].parameters
+    if MAPPING.canonical[fact.canonical].scope == "hyperparameter"
+    and fact.canonical not in (*update.Hyper._fields, *_ACT_BEFORE)
 )
 
 
@@ -43,35 +42,13 @@ def _raw(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-class _Traced:
-    """Functions traced for an optimizer, the hyperparameters of the step being traced, and state that waits for
-    its variables.
-
-    Not part of the optimizer's state: an object of its own, so that Keras does not track it.
-    """
-
-    def __init__(self) -> None:
-        self.functions: dict[Any, Any] = {}
-        self.hyper: update.Hyper | None = None
-        self.constants: dict[float, Any] = {}
-        self.pending: tuple[list[Any], list[int]] | None = None
-
-    def constant(self, value: Any) -> Any:
-        """A float64 scalar tensor; Python's numbers are converted once."""
-        if is_tensor(value):
-            return tf.cast(tf.convert_to_tensor(value), tf.float64)
-        value = float(value)
-        if value not in self.constants:
-            if len(self.constants) > 16:
-                self.constants.clear()
-            self.constants[value] = tf.constant(value, tf.float64)
-        return self.constants[value]
-
-
-class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
+class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     """Base of the drop-in on Keras 3; use `adamcompat.tensorflow.Adam`."""
 
     _adapter: ClassVar[str]
+    _patterns = "_exclude_from_weight_decay_pattern"
+    # The first parent stays the original, for those who look for it, and has methods of its own for these.
+    __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
     built: bool
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
@@ -95,7 +72,7 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
             raise ValueError(f"learning_rate must be a float, got {rate!r}; write {float(rate)!r}")
         super().__init__(**check(adapter, given, extra))
         self.fused = fused
-        self._traced = _Traced()
+        self._traced = Traced()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -107,14 +84,6 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
         config: dict[str, Any] = super().get_config()
         return config if self.fused is None else {**config, "fused": self.fused}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return restored, (type(self), *snapshot(self))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        copy = restored(type(self), *snapshot(self))
-        memo[id(self)] = copy
-        return copy
-
     def build(self, var_list: Sequence[Any]) -> None:
         """Create the state; what a copy or a pickle brought along is filled in.
 
@@ -124,23 +93,20 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
         if self.built:
             return
         super().build(var_list)
-        if self._traced.pending is not None:
-            values, excluded = self._traced.pending
-            own = [tuple(variable.shape) for variable in self.variables]
-            if own != [value.shape for value in values]:
-                self.built = False
-                raise ValueError(
-                    f"this optimizer is a copy of one for other variables: it brought state of shapes "
-                    f"{[value.shape for value in values]}, and these variables need {own}; build it with the same "
-                    f"variables, or make a new optimizer"
-                )
-            for variable, value in zip(self.variables, values, strict=True):
-                variable.assign(value)
-            if excluded:
-                self._exclude_from_weight_decay = {self._var_key(var_list[index]) for index in excluded}
-                self._exclude_from_weight_decay_pattern = None
-                self._exclude_from_weight_decay_cache: dict[Any, bool] = {}
-            self._traced.pending = None
+        try:
+            self._fill(var_list)
+        except ValueError:
+            self.built = False
+            raise
+
+    def _excluded(self) -> list[int]:
+        variables = enumerate(self._trainable_variables)
+        return [index for index, variable in variables if not self._use_weight_decay(variable)]
+
+    def _exclude(self, variables: Sequence[Any]) -> None:
+        self._exclude_from_weight_decay = {self._var_key(variable) for variable in variables}
+        self._exclude_from_weight_decay_pattern = None
+        self._exclude_from_weight_decay_cache: dict[Any, bool] = {}
 
     def add_variable(self, shape: Any, *args: Any, dtype: Any = None, name: Any = None, **kwargs: Any) -> Any:
         """Keras's; the moments of bfloat16 variables are kept in float32, where they can change."""
@@ -214,6 +180,18 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
                 if kind not in factors:
                     factors[kind] = tf.cast(self.weight_decay, kind), tf.cast(_raw(learning_rate), kind)
                 variable.assign(update.decoupled_decay(variable, *factors[kind]))
+
+    def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
+        """Keras's; inside XLA with the roundings that it has outside."""
+        if not (_ON_TENSORFLOW and self.use_ema and update.inside_xla()) or tf.distribute.has_strategy():
+            super()._update_model_variables_moving_average(trainable_variables)
+            return
+        later = _raw(self.iterations) != 0
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            if average is not None:
+                raw, old = _raw(variable), _raw(average)
+                momentum = tf.cast(later, raw.dtype) * self.ema_momentum
+                old.assign(update.moving_average(old, raw, momentum, _raw(self._iterations)))
 
     def _rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
         rows = []
@@ -312,52 +290,12 @@ class Keras3Adam(keras.optimizers.Adam):  # type: ignore[misc]
         variables: Sequence[Any],
         learning_rate: Any,
     ) -> Callable[[], Any] | None:
-        """`function` as one traced function; None when it is asked for the first time, since tracing takes
-        longer than a step, and is worth it only for those who make another.
-
-        Hyperparameters come in as tensors, so that setting one acts at once and traces nothing anew.
-        """
-        traced = self._traced
-        values = self._hyper(learning_rate)
+        """`function` as one traced function; None when it is asked for the first time."""
         rate = _raw(learning_rate) if is_tensor(learning_rate) else tf.constant(learning_rate, keras.config.floatx())
-        hyper = update.Hyper(
-            tf.convert_to_tensor(rate),
-            *(traced.constant(value) for value in (values.beta1, values.beta2, values.epsilon)),
-        )
+        constants = tuple([getattr(self, name) for name in _TRACED_ATTRIBUTES])
         raws = [_raw(variable) for variable in variables]
-        tensors = [
-            gradient if isinstance(gradient, tf.Tensor) else update.dense(gradient, raw.shape)
-            for gradient, raw in zip(gradients, raws, strict=True)
-        ]
-        key = (
-            what,
-            self.fused,
-            tuple([raw._unique_id for raw in raws]),
-            tuple([(tensor.dtype, tensor.shape) for tensor in tensors]),
-            tuple([getattr(self, name) for name in _TRACED_ATTRIBUTES]),
-            tuple([value.dtype for value in hyper]),
-        )
-        if key not in traced.functions:
-            if len(traced.functions) > 8:
-                traced.functions.clear()
-            traced.functions[key] = None
-            return None
-        run = traced.functions[key]
-        if run is None:
-            held = list(variables)
-
-            def body(gradients: Sequence[Any], hyper: update.Hyper) -> None:
-                traced.hyper = hyper
-                try:
-                    function(gradients, held)
-                finally:
-                    traced.hyper = None
-
-            specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
-            of_hyper = update.Hyper(*(tf.TensorSpec(value.shape, value.dtype) for value in hyper))
-            run = tf.function(body, autograph=False).get_concrete_function(specs, of_hyper)
-            traced.functions[key] = run
-        return lambda: run(tensors, hyper)
+        key = (what, self.fused, constants)
+        return self._traced.function(key, function, gradients, variables, raws, self._hyper(rate))
 
 
 def _is_moment(name: Any) -> bool:

@@ -1,38 +1,81 @@
-"""Copying and pickling of Keras 3 optimizers, with their state."""
+"""Copying and pickling of Keras optimizers, with their state."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 
-def snapshot(optimizer: Any) -> tuple[dict[str, Any], list[Any], list[int], Any]:
+class Copied:
+    """Mixin for an optimizer of either Keras; a copy fills in its moments when its variables are known."""
+
+    # The attribute in which Keras keeps the names that weight decay leaves out.
+    _patterns: ClassVar[str]
+    # Values of all state, and the positions of variables that weight decay leaves out.
+    _pending: tuple[list[Any], list[int]] | None = None
+
+    def _excluded(self) -> list[int]:
+        raise NotImplementedError
+
+    def _exclude(self, variables: Sequence[Any]) -> None:
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), *_snapshot(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        copy = _restored(type(self), *_snapshot(self))
+        memo[id(self)] = copy
+        return copy
+
+    def _fill(self, variables: Sequence[Any]) -> None:
+        """Fill in what a copy or a pickle brought along.
+
+        Raises:
+            ValueError: it was brought along for variables of other shapes.
+        """
+        if self._pending is None:
+            return
+        values, excluded = self._pending
+        everything: list[Any] = self.variables  # type: ignore[attr-defined]
+        own = [tuple(variable.shape) for variable in everything]
+        if own != [value.shape for value in values]:
+            raise ValueError(
+                f"this optimizer is a copy of one for other variables: it brought state of shapes "
+                f"{[value.shape for value in values]}, and these variables need {own}; build it with the same "
+                f"variables, or make a new optimizer"
+            )
+        for variable, value in zip(everything, values, strict=True):
+            variable.assign(value)
+        if excluded:
+            self._exclude([variables[index] for index in excluded])
+        self._pending = None
+
+
+def _snapshot(optimizer: Any) -> tuple[dict[str, Any], list[Any], list[int], Any]:
     """Everything that a copy needs: configuration, values, what weight decay leaves out."""
     config = optimizer.get_config()
     rate = optimizer._learning_rate
     if callable(rate):
         # A schedule or function travels as it is; the configuration holds a description of it.
         config["learning_rate"] = rate
-    excluded = [
-        index
-        for index, variable in enumerate(optimizer._trainable_variables)
-        if not optimizer._use_weight_decay(variable)
-    ]
-    values = [np.asarray(variable) for variable in optimizer.variables]
-    if optimizer._traced.pending is not None:
-        values, excluded = optimizer._traced.pending
-    return config, values, excluded, getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    values, excluded = optimizer._pending or (
+        [np.asarray(variable) for variable in optimizer.variables],
+        optimizer._excluded(),
+    )
+    return config, values, excluded, getattr(optimizer, optimizer._patterns, None)
 
 
-def restored(kind: Any, config: dict[str, Any], values: list[Any], excluded: list[int], pattern: Any) -> Any:
-    """An optimizer from its `snapshot`; moments are filled in when its variables are known."""
+def _restored(kind: Any, config: dict[str, Any], values: list[Any], excluded: list[int], patterns: Any) -> Any:
     optimizer = kind(**config)
     own = optimizer.variables
     for variable, value in zip(own, values, strict=False):
         variable.assign(value)
-    if pattern is not None:
-        optimizer._exclude_from_weight_decay_pattern = pattern
+    if patterns is not None:
+        setattr(optimizer, optimizer._patterns, patterns)
     if len(values) > len(own):
-        optimizer._traced.pending = values, excluded
+        # Past the tracking of attributes, which would wrap the lists.
+        object.__setattr__(optimizer, "_pending", (values, excluded))
     return optimizer

@@ -2,7 +2,7 @@
 
 Three forms give the same bits: TensorFlow's own operations; small variables concatenated and
 updated as one; and, where it pays, one XLA function for each distinct shape. XLA's code generator
-would contract a product and a sum into one rounding; a barrier between the two keeps it from that.
+contracts a product and a sum into one rounding; a barrier between the two keeps it from that.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from adamcompat.stages import DECOUPLED_DECAY, make_stages
 
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
-SMALL = 4096
+SMALL = 16_384
 # From this many elements on, a list is worth compiling: XLA costs about 0.1 s for each distinct
 # shape, and saves about 3 ms a step for each million elements.
 WORTH_COMPILING = 4_000_000
 
-_BITS = {tf.float32: tf.int32, tf.float64: tf.int64}
+_COMPILED = (tf.float32, tf.float64)
 _FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
 
@@ -59,6 +59,13 @@ class Scalars(NamedTuple):
 def arithmetic(dtype: Any) -> Any:
     """The dtype in which variables of `dtype` are updated: bfloat16(0.999) is 1, so not in bfloat16."""
     return tf.float32 if dtype == tf.bfloat16 else dtype
+
+
+def in_float32(create: Any, **arguments: Any) -> Any:
+    """For tf.variable_creator_scope: create the variable in float32."""
+    initial = arguments["initial_value"]
+    value = tf.cast(initial() if callable(initial) else initial, tf.float32)
+    return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
 
 
 def supported(dtype: Any) -> bool:
@@ -131,27 +138,30 @@ def _operations(barrier: Callable[[Any], Any]) -> Operations:
     )
 
 
-_plain_operations = _operations(lambda product: product)
-_plain = make_update(_plain_operations)
-decoupled_decay = make_stages(_plain_operations, tf.minimum)[DECOUPLED_DECAY]
+_PLAIN = _operations(lambda product: product)
+_plain = make_update(_PLAIN)
 
 
-def _exact(zero: Any) -> Callable[..., Any]:
-    """The update for XLA: products pass through the integer unit, where `zero` changes nothing.
+def negative_zero(iterations: Any, dtype: Any) -> Any:
+    """-0.0, which added changes nothing, as a tensor that no compiler can fold: the step counter stays below 2**62."""
+    return -tf.cast(tf.bitwise.right_shift(tf.cast(iterations, tf.int64), tf.constant(62, tf.int64)), dtype)
 
-    `zero` must be a value that XLA does not know.
+
+def _barred(zero: Any) -> Operations:
+    """Operations for XLA: each product is followed by the addition of `zero`, a `negative_zero`.
+
+    Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own.
     """
-
-    def barrier(product: Any) -> Any:
-        bits = _BITS[product.dtype]
-        return tf.bitcast(tf.bitwise.bitwise_xor(tf.bitcast(product, bits), tf.cast(zero, bits)), product.dtype)
-
-    return make_update(_operations(barrier))
+    return _operations(lambda product: product + zero)
 
 
-def unknown_zero(iterations: Any) -> Any:
-    """A zero that no compiler can fold: the step counter never reaches 2**62."""
-    return tf.bitwise.right_shift(tf.cast(iterations, tf.int64), tf.constant(62, tf.int64))
+decoupled_decay = make_stages(_PLAIN, tf.minimum)[DECOUPLED_DECAY]
+
+
+def moving_average(old: Any, variable: Any, momentum: Any, iterations: Any) -> Any:
+    """The next value of the moving average of a variable, inside XLA."""
+    blend = _barred(negative_zero(iterations, variable.dtype)).blend
+    return blend(momentum, old, 1 - momentum, variable)
 
 
 def _assign(variable: Any, value: Any) -> Any:
@@ -182,31 +192,40 @@ def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool) -> Any:
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def adam(variable: Any, gradient: Any, m: Any, v: Any, vhat: Any, values: Scalars, zero: Any) -> None:
-        update_one(Row(variable, gradient, m, v, vhat), values, update=_exact(zero))
+        update_one(Row(variable, gradient, m, v, vhat), values, update=make_update(_barred(zero)))
 
     return adam
 
 
 def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
+    """Update small rows as one; raw operations, because with many rows each costs tracing time and a launch."""
     kind = values.alpha.dtype
-    columns = list(zip(*rows, strict=True))
+    shapes = [row.variable.shape for row in rows]
 
     def flat(column: Sequence[Any]) -> Any:
-        return tf.concat([tf.reshape(tf.cast(x, kind), [-1]) for x in column], 0)
+        parts = []
+        for x, shape in zip(column, shapes, strict=True):
+            value = tf.raw_ops.ReadVariableOp(resource=x.handle, dtype=x.dtype) if hasattr(x, "handle") else x
+            value = value if value.dtype == kind else tf.cast(value, kind)
+            parts.append(value if shape.rank == 1 else tf.reshape(value, [-1]))
+        return tf.concat(parts, 0)
 
+    columns = list(zip(*rows, strict=True))
     p, gradient, m, v = (flat(column) for column in columns[:4])
     vhat = None if rows[0].vhat is None else flat(columns[4])
-    sizes = [row.variable.shape.num_elements() for row in rows]
     results = _plain(p, gradient, m, v, vhat, *values, None)
+    sizes = [shape.num_elements() for shape in shapes]
     for targets, result in zip((columns[0], *columns[2:]), results, strict=True):
         if result is None:
             continue
-        for target, part in zip(targets, tf.split(result, sizes), strict=True):
-            _assign(target, tf.cast(tf.reshape(part, target.shape), target.dtype))
+        for target, part, shape in zip(targets, tf.split(result, sizes), shapes, strict=True):
+            value = part if shape.rank == 1 else tf.reshape(part, shape)
+            value = value if target.dtype == kind else tf.cast(value, target.dtype)
+            tf.raw_ops.AssignVariableOp(resource=target.handle, value=value)
 
 
 def _compilable(row: Row, kind: Any) -> bool:
-    return row.variable.dtype == kind and kind in _BITS and "GPU" not in row.variable.device
+    return row.variable.dtype == kind and kind in _COMPILED and "GPU" not in row.variable.device
 
 
 def update_list(
@@ -238,20 +257,20 @@ def update_list(
     for (kind, _), group in groups.items():
         values = scalars(numerics, hyper, step, kind)
         if inside_xla:
-            update = _exact(unknown_zero(iterations)) if kind in _BITS else _plain
+            update = make_update(_barred(negative_zero(iterations, kind)))
             for row in group:
                 update_one(row, values, update=update, assign=assign)
             continue
-        together = whole and not tf.executing_eagerly()
-        small = [row for row in group if together and row.variable.shape.num_elements() <= SMALL]
+        small = [row for row in group if whole and row.variable.shape.num_elements() <= SMALL]
         large = group if len(small) < 2 else [row for row in group if row.variable.shape.num_elements() > SMALL]
         if len(small) > 1:
             _update_concatenated(small, values)
-        compiles = together and sum(row.variable.shape.num_elements() for row in large) >= WORTH_COMPILING
+        elements = sum(row.variable.shape.num_elements() for row in large)
+        compiles = whole and not tf.executing_eagerly() and elements >= WORTH_COMPILING
+        zero = negative_zero(iterations, kind) if compiles else None
         for row in large:
             if compiles and _compilable(row, kind):
-                function = _compiled(tuple(row.variable.shape), kind, row.vhat is not None)
-                function(*row, values, unknown_zero(iterations))
+                _compiled(tuple(row.variable.shape), kind, row.vhat is not None)(*row, values, zero)
             else:
                 update_one(row, values, assign=assign)
 

@@ -10,7 +10,9 @@ import pytest
 
 ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
-from mindspore import Parameter, Tensor, nn  # noqa: E402
+from mindspore import Parameter, ParameterTuple, Tensor, nn  # noqa: E402
+from mindspore.common.initializer import initializer  # noqa: E402
+from mindspore.nn.utils import no_init_parameters  # noqa: E402
 
 from adamcompat.mindspore import Adam  # noqa: E402
 
@@ -126,6 +128,24 @@ def test_state_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'moment1.a' has shape \(3,\).* but 'a' has \(30,\)"):
         optimizer((tensor(30),))
     assert optimizer.global_step.asnumpy().tolist() == [1]
+
+
+def test_counters_of_another_shape_are_refused() -> None:
+    optimizer = Adam([Parameter(tensor(3), name="a")], 0.1)
+    optimizer((tensor(3),))
+    optimizer.beta1_power.set_data(tensor(2), slice_shape=True)
+    with pytest.raises(ValueError, match=r"'beta1_power' has shape \(2,\).* but one value of dtype float32"):
+        optimizer((tensor(3),))
+    assert optimizer.global_step.asnumpy().tolist() == [1]
+
+
+def test_state_without_values_is_refused() -> None:
+    optimizer = Adam([Parameter(tensor(3), name="a")], 0.1)
+    optimizer((tensor(3),))
+    with no_init_parameters():
+        optimizer.moment1 = ParameterTuple([Parameter(initializer("zeros", (3,), ms.float32), name="new")])
+    with pytest.raises(ValueError, match=r"holds no values yet; call its init_data\(\)"):
+        optimizer((tensor(3),))
 
 
 @pytest.mark.parametrize("mistake", GRADIENTS)

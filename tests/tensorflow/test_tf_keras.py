@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tensorflow.tf_helpers import run_python
+from tests.tensorflow.tf_helpers import ROOT, run_python
 
 pytestmark = pytest.mark.frameworks
 
-PAGE = """
-import tensorflow as tf
-import numpy as np
-{imports}
-input_np = np.array([[1, 2], [3, 4]]).astype(np.float32)
-weight_np = np.array([[1, 2], [3, 4]]).astype(np.float32)
-bias_np = np.array([0.5, 0.5]).astype(np.float32)
-labels = np.eye(2, dtype=np.float32)[[1, 0]]
-"""
-SESSION = """
-tf.compat.v1.disable_eager_execution()
-net = tf.compat.v1.layers.dense(
-    inputs=tf.constant(input_np),
-    units=2,
-    use_bias=True,
-    kernel_initializer=tf.compat.v1.constant_initializer(weight_np.transpose(1, 0), dtype=np.float32),
-    bias_initializer=tf.compat.v1.constant_initializer(bias_np, dtype=np.float32),
-)
-criterion = tf.compat.v1.losses.softmax_cross_entropy(
-    onehot_labels=tf.constant(labels), logits=net, reduction=tf.compat.v1.losses.Reduction.MEAN
-)
-opt = AdamOptimizer(learning_rate=0.001, epsilon=1e-8).minimize(criterion)
-init = tf.compat.v1.global_variables_initializer()
-with tf.compat.v1.Session() as ss:
-    ss.run(init)
-    for _ in range(100):
-        criterion.eval()
-        ss.run(opt)
-    output = net.eval()
-print(output.astype(np.float32))
-"""
+PAGE = (ROOT / "tests" / "data" / "page_tensorflow.py").read_text(encoding="utf-8")
+ORIGINAL = "tf.compat.v1.train.AdamOptimizer("
+# What the page sets up before it builds its network for a Session.
+DATA = PAGE.partition("tf.compat.v1.disable_eager_execution()")[0]
 MODEL = """
-model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(2)])
+model = tf.keras.Sequential([tf.keras.Input((input_channels,)), tf.keras.layers.Dense(output_channels)])
 model.set_weights([weight_np.T, bias_np])
 model.compile({optimizer}, tf.keras.losses.CategoricalCrossentropy(from_logits=True))
-model.fit(input_np, labels, batch_size=2, epochs=100, shuffle=False, verbose=0)
+model.fit(input_np, label_np_onehot, batch_size=input_n, epochs=epoch, shuffle=False, verbose=0)
 print(model.predict(input_np, verbose=0))
 """
 EXPECTED = ["5.8998876", "11.100113", "12.299808", "24.700195"]
@@ -54,8 +27,10 @@ def numbers(text: str) -> list[str]:
 
 
 def test_the_page_prints_its_right_numbers() -> None:
-    imports = "from adamcompat.tensorflow.v1 import AdamOptimizer"
-    assert numbers(run_python(PAGE.format(imports=imports) + SESSION, TF_USE_LEGACY_KERAS="1")) == EXPECTED
+    """The page's code as it stands, with our class in place of its optimizer."""
+    assert PAGE.count(ORIGINAL) == 1
+    code = "from adamcompat.tensorflow.v1 import AdamOptimizer\n" + PAGE.replace(ORIGINAL, "AdamOptimizer(")
+    assert numbers(run_python(code, TF_USE_LEGACY_KERAS="1")) == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -66,7 +41,7 @@ def test_the_page_prints_its_right_numbers() -> None:
     ],
 )
 def test_the_page_in_a_model(imports: str, optimizer: str) -> None:
-    code = PAGE.format(imports=imports) + MODEL.format(optimizer=optimizer)
+    code = f"{DATA}{imports}\n{MODEL.format(optimizer=optimizer)}"
     assert numbers(run_python(code, TF_USE_LEGACY_KERAS="1")) == EXPECTED
 
 
@@ -103,3 +78,75 @@ def test_same_bits_as_tf_keras() -> None:
     assert "unset TF_USE_LEGACY_KERAS" in lines[0] and "unset TF_USE_LEGACY_KERAS" in lines[1]
     assert "here it is 'beta_1'" in lines[2]
     assert lines[3] == "True 0.5"
+
+
+COPIES = """
+import copy, pickle
+import numpy as np, tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam
+def after(kind, duplicate, **options):
+    variables = [tf.Variable([1.0, 2.0], name="kernel"), tf.Variable([3.0], name="bias"), tf.Variable([4.0])]
+    optimizer = kind(**{"learning_rate": 0.1, **options})
+    if "weight_decay" in options:
+        optimizer.exclude_from_weight_decay(var_list=[variables[2]], var_names=["bias"])
+    def step(optimizer, variables, count):
+        optimizer.apply_gradients([(tf.fill(v.shape, 0.3 * count - 0.5), v) for v in variables])
+    for count in range(3):
+        step(optimizer, variables, count)
+    twin, others = duplicate(optimizer), [tf.Variable(v, name=v.name.split(":")[0]) for v in variables]
+    for count in range(3):
+        step(optimizer, variables, count)
+        step(twin, others, count)
+    return [v.numpy() for v in variables], [v.numpy() for v in others]
+rate = tf_keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+for duplicate in (copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(copy.deepcopy(optimizer)))):
+    for options in ({}, {"amsgrad": True}, {"fused": True}, {"weight_decay": 0.5}, {"learning_rate": rate},
+                    {"use_ema": True, "ema_overwrite_frequency": 2}):
+        for a, b in zip(*after(Adam, duplicate, **options)):
+            np.testing.assert_array_equal(a, b)
+optimizer = Adam()
+optimizer.apply_gradients([(tf.ones(2), tf.Variable([1.0, 2.0]))])
+try:
+    copy.deepcopy(optimizer).apply_gradients([(tf.ones(3), tf.Variable([1.0, 2.0, 3.0]))])
+except ValueError as error:
+    print(error)
+try:
+    after(tf_keras.optimizers.Adam, copy.deepcopy)
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_copies_keep_their_state() -> None:
+    ours, stock = run_python(COPIES, TF_USE_LEGACY_KERAS="1").strip().splitlines()
+    assert "copy of one for other variables" in ours
+    assert "single instance" in stock
+
+
+CHANGED = """
+import numpy as np, tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam
+def run(kind, **options):
+    variables = [tf.Variable(np.ones(shape, "f")) for shape in ((3,), (2, 2), (130, 140))]
+    optimizer = kind(**options)
+    for count in range(8):
+        if count == 4:
+            optimizer.learning_rate = 0.1
+            optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, optimizer.clipvalue = 0.5, 0.8, 1e-2, 0.1
+        gradients = [tf.cast(tf.range(v.shape.num_elements()), tf.float32) % 7 - 3.1 * (count + 1) for v in variables]
+        optimizer.apply_gradients([(tf.reshape(g, v.shape), v) for g, v in zip(gradients, variables)])
+    return [*variables, *optimizer.variables]
+for options in ({}, {"amsgrad": True}, {"clipnorm": 0.1}, {"weight_decay": 0.01}):
+    for a, b in zip(run(Adam, **options), run(tf_keras.optimizers.Adam, **options)):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+def moved(kind, **options):
+    variable, optimizer = tf.Variable(tf.fill([5], tf.constant(0.1, tf.bfloat16))), kind(0.01, **options)
+    for _ in range(3):
+        optimizer.apply_gradients([(tf.ones(5, tf.bfloat16), variable)])
+    return abs(float(variable.numpy()[0]) - 0.07) < 0.002
+print([moved(Adam), moved(Adam, amsgrad=True), moved(Adam, fused=True), moved(tf_keras.optimizers.Adam)])
+"""
+
+
+def test_an_eager_loop_has_the_bits_of_tf_keras_and_moves_bfloat16() -> None:
+    assert run_python(CHANGED, TF_USE_LEGACY_KERAS="1").strip() == "[True, True, True, False]"

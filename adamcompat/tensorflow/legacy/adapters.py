@@ -17,7 +17,7 @@ __all__ = [
 class Adam(LegacyAdam):
     """Adam as TensorFlow 2.6 calls it, on TensorFlow variables, which are updated in place.
 
-    The call is that of tf.keras.optimizers.legacy.Adam (tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11).
+    The call is that of tf.keras.optimizers.legacy.Adam (tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)
@@ -39,7 +39,7 @@ class Adam(LegacyAdam):
         global_clipnorm: All gradients together are scaled down to at most this L2 norm. In (0, inf).
             Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
-            step) or of nothing. Old name of learning_rate. Default: None.
+            step) or of nothing. Old name of learning_rate. In [0, inf). Default: None.
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0.
 

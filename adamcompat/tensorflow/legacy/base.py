@@ -10,7 +10,10 @@ import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, is_tensor, refuse_no_gradients
+from adamcompat.tensorflow.arguments import check, is_tensor, moments_of, refuse_no_gradients
+
+_DIALECT = MAPPING.dialects["tf26"]
+_SLOTS = moments_of(_DIALECT)
 
 
 class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
@@ -31,11 +34,21 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         if cls.__module__.startswith("adamcompat."):
             tf_keras.saving.register_keras_serializable(package="adamcompat.legacy")(cls)
 
+    def __repr__(self) -> str:
+        """What Keras 3 puts into its error when `compile` is given this optimizer, which is not one of its own."""
+        if tf.keras.optimizers.Adam.__module__.startswith("tf_keras"):
+            return str(super().__repr__())
+        return (
+            "<adamcompat.tensorflow.legacy.Adam: an optimizer of tf_keras, for custom training loops and for models "
+            "of tf_keras. For Keras 3's compile use adamcompat.tensorflow.Adam(fused=True), which rounds alike, or "
+            "set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported>"
+        )
+
     def add_slot(self, var: Any, slot_name: str, initializer: Any = "zeros", shape: Any = None) -> Any:
         """The original's; the moments of bfloat16 variables are kept in float32, where they can change."""
         if var.dtype != tf.bfloat16:
             return super().add_slot(var, slot_name, initializer, shape)
-        with tf.variable_creator_scope(_in_float32):
+        with tf.variable_creator_scope(update.in_float32):
             return super().add_slot(var, slot_name, initializer, shape)
 
     def apply_gradients(
@@ -58,7 +71,8 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
             ValueError: no gradient at all.
             InvalidArgumentError: a gradient of another dtype than its variable.
         """
-        pairs = list(grads_and_vars)
+        # Variables of a Keras 3 model, which the original does not take, hold TensorFlow's.
+        pairs = [(grad, var if isinstance(var, tf.Variable) else _held(var)) for grad, var in grads_and_vars]
         refuse_no_gradients(gradient for gradient, _ in pairs)
         for gradient, variable in pairs:
             kind = getattr(gradient, "dtype", None)
@@ -86,14 +100,13 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         hyper = update.Hyper(
             self._decayed_lr(kind), self._get_hyper("beta_1", kind), self._get_hyper("beta_2", kind), self.epsilon
         )
-        m, v = (self.get_slot(variable, name) for name in ("m", "v"))
-        row = update.Row(variable, gradient, m, v, self.get_slot(variable, "vhat") if self.amsgrad else None)
-        numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
+        m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
+        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.amsgrad else None)
+        numerics = MAPPING.numerics[_DIALECT.numerics]
         values = update.scalars(numerics, hyper, self.iterations + 1, kind)
         return tf.group(*update.update_one(row, values))
 
 
-def _in_float32(create: Any, **arguments: Any) -> Any:
-    initial = arguments["initial_value"]
-    value = tf.cast(initial() if callable(initial) else initial, tf.float32)
-    return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
+def _held(variable: Any) -> Any:
+    held = getattr(variable, "value", variable)
+    return held if isinstance(held, tf.Variable) else variable

@@ -15,7 +15,7 @@ __all__ = [
 class AdamOptimizer(V1Adam):
     """Adam as TensorFlow 1 calls it, on TensorFlow variables, which are updated in place.
 
-    The call is that of tf.compat.v1.train.AdamOptimizer (TensorFlow 1.x; tf.compat.v1 of every TensorFlow 2).
+    The call is that of tf.compat.v1.train.AdamOptimizer (TensorFlow 1.x; tf.compat.v1 of every TensorFlow 2)::
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)

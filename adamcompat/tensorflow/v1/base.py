@@ -11,7 +11,10 @@ from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, dialect_of
+from adamcompat.tensorflow.arguments import check, dialect_of, moments_of
+
+_DIALECT = MAPPING.dialects["tf1"]
+_SLOTS = moments_of(_DIALECT)
 
 
 def _known_here(arguments: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
@@ -57,7 +60,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         super()._create_slots(var_list)
         for variable in var_list:
             if self._amsgrad:
-                self._zeros_slot(variable, "vhat", self._name)
+                self._zeros_slot(variable, _SLOTS.vhat, self._name)
 
     def _zeros_slot(self, var: Any, slot_name: str, op_name: str) -> Any:
         if var.dtype.base_dtype != tf.bfloat16:
@@ -84,9 +87,10 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         if var.dtype.base_dtype == tf.bfloat16:
             return self._apply_traced(grad, var)
         arguments = self._arguments(grad, var)
-        handles = {"var": var.handle, **{name: self.get_slot(var, name).handle for name in ("m", "v")}}
+        m, v = (self.get_slot(var, name).handle for name in (_SLOTS.m, _SLOTS.v))
+        handles = {"var": var.handle, "m": m, "v": v}
         if self._amsgrad:
-            vhat = self.get_slot(var, "vhat").handle
+            vhat = self.get_slot(var, _SLOTS.vhat).handle
             return tf.raw_ops.ResourceApplyAdamWithAmsgrad(vhat=vhat, **handles, **arguments)
         return tf.raw_ops.ResourceApplyAdam(use_nesterov=self._nesterov, **handles, **arguments)
 
@@ -98,8 +102,8 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
             )
         if not self._nesterov:
             return super()._apply_dense(tf.cast(grad, var.dtype.base_dtype), var)
-        slots = {"var": var._ref(), **{name: self.get_slot(var, name)._ref() for name in ("m", "v")}}
-        return tf.raw_ops.ApplyAdam(use_nesterov=True, **slots, **self._arguments(grad, var)).op
+        m, v = (self.get_slot(var, name)._ref() for name in (_SLOTS.m, _SLOTS.v))
+        return tf.raw_ops.ApplyAdam(use_nesterov=True, var=var._ref(), m=m, v=v, **self._arguments(grad, var)).op
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any) -> Any:
         if self._amsgrad or self._nesterov or var.dtype.base_dtype == tf.bfloat16:
@@ -114,9 +118,9 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
     def _apply_traced(self, gradient: Any, variable: Any) -> Any:
         """The update for what the kernels do not do; in float32 for bfloat16."""
         kind = update.arithmetic(variable.dtype.base_dtype)
-        m, v = (self.get_slot(variable, name) for name in ("m", "v"))
-        row = update.Row(variable, gradient, m, v, self.get_slot(variable, "vhat") if self._amsgrad else None)
-        numerics = MAPPING.numerics[MAPPING.dialects["tf1"].numerics]
+        m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
+        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self._amsgrad else None)
+        numerics = MAPPING.numerics[_DIALECT.numerics]
         power1, power2 = (tf.cast(power, kind) for power in self._get_beta_accumulators())
         hyper = update.Hyper(self._lr_t, self._beta1_t, self._beta2_t, self._epsilon_t)
         values = update.scalars(numerics, hyper, None, kind, running=(power1, power2))

@@ -1,0 +1,55 @@
+"""``adamcompat translate``: one call of Adam, from any dialect to any other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
+from adamcompat.commands.arguments import dialect, known_dialects
+
+EXAMPLES = """\
+  adamcompat translate 'tf.keras.optimizers.Adam(0.001, amsgrad=True)' --to mindspore
+  adamcompat translate 'Adam(lr=1e-5)' --from tf26 --to keras3
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    translate = commands.add_parser(
+        "translate",
+        help="translate one call of Adam from any dialect to any other",
+        description="Translate one call of Adam. The code goes to standard output, remarks go to standard error; "
+        "with an error there is no code and the exit status is 1.",
+        epilog=f"{known_dialects()}\n\nexamples:\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    translate.add_argument("call", metavar="CALL", help="the call, with import lines where names need them; - reads it")
+    translate.add_argument("--to", dest="target", type=dialect, required=True, metavar="DIALECT")
+    translate.add_argument(
+        "--from", dest="source", type=dialect, metavar="DIALECT", help="default: what the call's name says"
+    )
+    translate.add_argument("--shim", action="store_true", help="write adamcompat's class for that framework")
+    translate.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Print the translated call."""
+    from adamcompat.translation import TranslationError, translate
+
+    code = sys.stdin.read() if options.call == "-" else options.call
+    try:
+        found = translate(code, options.target, from_=options.source, shim=options.shim)
+    except TranslationError as problem:
+        sys.stderr.write(f"adamcompat translate: {problem}\n")
+        return WRONG_USAGE
+    if options.format == "json":
+        sys.stdout.write(f"{found.to_json()}\n")
+    else:
+        if found.call is not None:
+            sys.stdout.write("".join(f"{line}\n" for line in (*found.imports, found.call)))
+        sys.stderr.write("".join(f"{message}\n" for message in found.messages))
+    return FOUND_A_PROBLEM if found.errors else DONE

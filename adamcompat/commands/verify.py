@@ -1,0 +1,92 @@
+"""``adamcompat verify``: whether the mapping tells the truth about what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
+
+EXAMPLES = """\
+  adamcompat verify                                  measure the installed frameworks against the mapping
+"""
+
+# Runtime to the module that observes it, and what must be installed for it.
+_RUNTIMES = {
+    "tensorflow": ("adamcompat.tensorflow.observe", ("tensorflow", "keras", "tf_keras")),
+    "mindspore": ("adamcompat.mindspore.observe", ("mindspore",)),
+}
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    verify = commands.add_parser(
+        "verify",
+        help="check the mapping against the frameworks that are installed",
+        description="Read the signatures of the installed Adams, measure what they do on a few numbers, and compare "
+        "each fact with the mapping. Exits with 1 if one differs. Frameworks that are absent are named.",
+    )
+    verify.add_argument("--mapping", type=Path, metavar="FILE", help="another mapping.yaml (default: the built-in one)")
+    verify.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
+    verify.add_argument("--runtime", choices=_RUNTIMES, help="only this one (default: all that are installed)")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Observe, judge, report."""
+    mapping = _mapping(options.mapping, console)
+    if mapping is None:
+        return WRONG_USAGE
+    # What the frameworks say on import, and of the mistakes that are made on purpose, is of no use here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GLOG_v", "4")
+    observations, absent = [], {}
+    for runtime in [options.runtime] if options.runtime else _RUNTIMES:
+        module, needed = _RUNTIMES[runtime]
+        missing = [name for name in needed if find_spec(name) is None]
+        if missing:
+            absent[runtime] = f"{' and '.join(missing)} not installed: pip install 'adamcompat[{runtime}]'"
+            continue
+        try:
+            observe = import_module(module).observe
+        except ImportError as error:
+            console.print(f"{runtime} cannot be used here: {escape(str(error))}", soft_wrap=True)
+            return WRONG_USAGE
+        with console.status(f"measuring {runtime}"):
+            observations += observe()
+    if options.runtime in absent:
+        console.print(f"{options.runtime}: {escape(absent[options.runtime])}", soft_wrap=True)
+        return WRONG_USAGE
+    from adamcompat.verify.judge import DIFFERS, judge
+    from adamcompat.verify.report import as_json, show
+
+    verdicts = judge(mapping, observations)
+    if options.format == "json":
+        sys.stdout.write(as_json(verdicts, absent))
+    else:
+        show(console, verdicts, absent)
+    return FOUND_A_PROBLEM if any(verdict.state == DIFFERS for verdict in verdicts) else DONE
+
+
+def _mapping(path: Path | None, console: Console) -> Any:
+    """The built-in mapping or that of a file; None, with a message, where it cannot be read."""
+    if path is None:
+        return import_module("adamcompat.mapping.tables").MAPPING
+    if find_spec("yaml") is None:
+        console.print("--mapping reads YAML, and PyYAML is not installed: pip install PyYAML")
+        return None
+    loader = import_module("adamcompat.mapping.loader")
+    try:
+        return loader.load(path)
+    except OSError as error:
+        console.print(f"cannot read {escape(str(path))}: {error.strerror}", soft_wrap=True)
+    except loader.MappingError as error:
+        console.print(escape(str(error)), soft_wrap=True)
+    return None

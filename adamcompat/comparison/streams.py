@@ -1,0 +1,134 @@
+"""Where weights and gradients come from: drawn at random, given as arrays, or recorded from training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adamcompat.numpy.arrays import real_array
+from adamcompat.recording.file import Recording, read
+
+Array = NDArray[Any]
+
+# Gradients of real networks differ by many orders of magnitude from element to element; with all of
+# one size, a difference of epsilon would not show.
+SMALLEST, LARGEST = 1e-8, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Weights, and the gradients of each step.
+
+    Attributes:
+        about: one line that says where it comes from.
+        names: of the parameters.
+        weights: the initial parameters.
+        steps: number of steps.
+        recording: what it was recorded from, or None.
+    """
+
+    about: str
+    names: tuple[str, ...]
+    weights: tuple[Array, ...]
+    steps: int
+    recording: Recording | None = None
+    _given: tuple[Array, ...] = ()
+    _seed: int = 0
+    _scales: tuple[Array, ...] = field(default=(), repr=False)
+
+    def gradients(self, step: int) -> list[Array]:
+        """The gradients of one step, counted from 0."""
+        if self._given:
+            return [array[step] for array in self._given]
+        rng = np.random.default_rng([self._seed, step])
+        # Two thirds drift and one third noise, so that parameters travel and moments do not settle.
+        return [
+            np.asarray(scale * (2 / 3 + rng.standard_normal(scale.shape) / 3), weight.dtype)
+            for scale, weight in zip(self._scales, self.weights, strict=True)
+        ]
+
+
+def random_stream(shapes: Sequence[tuple[int, ...]], steps: int, seed: int = 0, dtype: Any = np.float32) -> Stream:
+    """Weights from the normal distribution, and gradients with one size an element, from 1e-8 to 1.
+
+    Args:
+        shapes: of the parameters.
+        steps: number of steps, at least 1.
+        seed: of NumPy's generator.
+        dtype: float16, float32 or float64.
+
+    >>> stream = random_stream([(2, 3)], steps=10)
+    >>> stream.gradients(0)[0].shape, bool((stream.gradients(0)[0] == stream.gradients(0)[0]).all())
+    ((2, 3), True)
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if not shapes:
+        raise ValueError("no shapes: give at least one parameter")
+    rng = np.random.default_rng(seed)
+    weights = tuple(np.asarray(rng.standard_normal(shape), dtype) for shape in shapes)
+    low, high = np.log10(SMALLEST), np.log10(LARGEST)
+    scales = tuple(10 ** rng.uniform(low, high, shape) * rng.choice([-1, 1], shape) for shape in shapes)
+    names = tuple(f"parameter_{i}" for i in range(len(shapes)))
+    text = ", ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)
+    about = f"{steps} steps of random gradients, seed {seed}, shapes {text}"
+    return Stream(about, names, weights, steps, _seed=seed, _scales=scales)
+
+
+def given_stream(weights: Sequence[ArrayLike], gradients: Sequence[ArrayLike], names: Sequence[str] | None) -> Stream:
+    """A stream from arrays.
+
+    Args:
+        weights: the initial parameters.
+        gradients: for each parameter an array whose first axis is the step.
+        names: of the parameters.
+
+    Raises:
+        ValueError: numbers or shapes do not fit.
+    """
+    start = tuple(real_array(weight, "a weight") for weight in weights)
+    given = tuple(real_array(gradient, "a gradient") for gradient in gradients)
+    labels = tuple(names) if names is not None else tuple(f"parameter_{i}" for i in range(len(start)))
+    if not start or len(start) != len(given) or len(labels) != len(start):
+        raise ValueError(f"got {len(start)} weights, {len(given)} gradients and {len(labels)} names; give one of each")
+    steps = {len(gradient) if gradient.ndim else 0 for gradient in given}
+    if len(steps) != 1 or not min(steps):
+        raise ValueError(f"gradients have the steps on their first axis, all the same number; got {sorted(steps)}")
+    for label, weight, gradient in zip(labels, start, given, strict=True):
+        if gradient.shape[1:] != weight.shape:
+            raise ValueError(
+                f"the gradients of {label} have shape {gradient.shape}; expected the steps, and then {weight.shape}"
+            )
+    count = steps.pop()
+    return Stream(f"{count} steps of given gradients", labels, start, count, _given=given)
+
+
+def load_stream(path: str | Path, steps: int | None = None) -> Stream:
+    """A stream that `adamcompat.record` wrote.
+
+    Args:
+        path: the file.
+        steps: how many of its steps to replay; None means all.
+
+    Raises:
+        ValueError: the file is no recording, has no steps, fewer than asked for, or begins in the
+            middle of a training, so that the moments it began with are unknown.
+    """
+    recording = read(path)
+    if recording.start:
+        raise ValueError(
+            f"{path} was recorded from step {recording.start + 1} on; a replay needs the moments of that step, which "
+            f"it does not hold: record from the first step"
+        )
+    if steps is not None and steps > recording.steps:
+        raise ValueError(f"{path} holds {recording.steps} steps, fewer than the {steps} asked for")
+    count = recording.steps if steps is None else steps
+    if count < 1:
+        raise ValueError(f"{path} holds no steps")
+    about = f"{count} steps recorded from {recording.optimizer} in {Path(path).name}"
+    return Stream(about, recording.names, recording.weights, count, recording, recording.gradients)

@@ -1,0 +1,49 @@
+"""A comparison as rows of text, for terminals and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from adamcompat.comparison.result import Comparison
+
+PAIRS = ("pair", "largest difference", "absolute", "at the end", "first differ at step", "nearer to float64", "agree")
+OPTIMIZERS = ("optimizer", "distance to its float64 self", "hyperparameters")
+
+
+def pairs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """One row a pair; distances in spacings."""
+    for pair in comparison.pairs:
+        yield (
+            f"{pair.first} | {pair.second}",
+            spacings(pair.spacings),
+            f"{pair.absolute:.3g}",
+            spacings(pair.at_the_end),
+            "never" if pair.first_step is None else f"{pair.first_step:,}",
+            pair.nearer or "neither",
+            "yes" if pair.agree else "no",
+        )
+
+
+def optimizers(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """One row an optimizer."""
+    for run in comparison.runs:
+        known = ", ".join(f"{name}={value}" for name, value in run.hyperparameters.items())
+        yield run.label, spacings(run.to_float64) if known else "unknown", known or "unknown"
+
+
+def spacings(distance: float) -> str:
+    """A distance for people.
+
+    >>> spacings(0.0), spacings(1.5), spacings(2095896.0)
+    ('0', '1.5', '2.1e+06')
+    """
+    return f"{distance:.2g}" if distance < 100 or distance >= 1e5 else f"{distance:,.0f}"
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence that says whether they agree."""
+    limit = f"{comparison.tolerance:g} spacings"
+    if comparison.agree:
+        return f"All agree within {limit}, in every step."
+    differ = [pair for pair in comparison.pairs if not pair.agree]
+    return f"{len(differ)} of {len(comparison.pairs)} pairs differ by more than {limit}."

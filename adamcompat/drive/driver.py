@@ -1,0 +1,162 @@
+"""What a driver is, and how one is opened."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping as AbstractMapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat.drive.arguments import keywords, original
+from adamcompat.drive.catalogue import Entry, find
+from adamcompat.mapping.model import Adapter, Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.arrays import DTYPES, RowSparse
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Which optimizer a driver runs, and with what.
+
+    Attributes:
+        label: as it was asked for.
+        entry: what the catalogue says of it.
+        mode: how a step is run.
+        dialect: the dialect that it is called in.
+        adapter: the dialect's view of its parameters.
+        native: the keywords it was given, by its own names; the rest are its own defaults.
+        own: those of them that belong to no dialect, such as ``numerics``.
+        names: names of the parameters.
+    """
+
+    label: str
+    entry: Entry
+    mode: str
+    dialect: Dialect
+    adapter: Adapter
+    native: dict[str, Any]
+    own: dict[str, Any]
+    names: tuple[str, ...]
+
+
+class Driver(Protocol):
+    """One optimizer and the parameters that it updates."""
+
+    opened: Opened
+
+    def step(self, gradients: Sequence[Any]) -> None:
+        """Make one step.
+
+        Args:
+            gradients: an array or `RowSparse` for each parameter, in the order of the weights. Arrays are
+                rounded to the parameter's dtype.
+        """
+
+    def parameters(self) -> list[Array]:
+        """Copies of the parameters as they are now."""
+
+    def slots(self) -> dict[str, Array]:
+        """Copies of the optimizer's state, by the names that the framework gives it."""
+
+
+def prepare(
+    name: str,
+    hyperparameters: AbstractMapping[str, Any] | None = None,
+    names: Sequence[str] = (),
+) -> Opened:
+    """Translate hyperparameters for an optimizer, and say what will be run; opens nothing.
+
+    Args:
+        name: see `open_driver`.
+        hyperparameters: see `open_driver`.
+        names: names of the parameters.
+
+    Raises:
+        ValueError: the optimizer, its mode or a hyperparameter is unknown.
+        ModuleNotFoundError: its framework is not installed.
+
+    >>> prepare("mindspore", {"beta_1": 0.8, "epsilon": 1e-7}).native
+    {'beta1': 0.8, 'eps': 1e-07}
+    """
+    entry, mode = find(name)
+    dialect = MAPPING.dialects[mode if mode in MAPPING.dialects else entry.dialect]
+    adapter = entry.adapter or original(entry.name, dialect)
+    own = import_module(entry.module).own_keywords(entry) if entry.adapter is not None else {}
+    found = keywords(adapter, hyperparameters or {}, own)
+    mine = {key: found.pop(key) for key in own if key in found}
+    return Opened(name, entry, mode, dialect, adapter, found, mine, tuple(names))
+
+
+def open_driver(
+    name: str,
+    weights: Sequence[Any],
+    hyperparameters: AbstractMapping[str, Any] | None = None,
+    names: Sequence[str] | None = None,
+) -> Driver:
+    """Open an optimizer on copies of `weights`.
+
+    Args:
+        name: ``"keras"``, ``"tf_keras"``, ``"tf26"``, ``"tf1"``, ``"mindspore"`` (the originals),
+            ``"adamcompat.TFStyleAdam"`` and our other classes by their full names, or ``"float64"``, a
+            reference in float64 with canonical numerics. A mode may follow: ``":function"`` or
+            ``":jit"`` (Keras, TensorFlow 2.6), ``":graph"`` (TensorFlow 1, MindSpore), or the dialect whose
+            defaults and order of stages float64 should follow, as in ``"float64:mindspore"``.
+        weights: the initial parameters: float16, float32 or float64 arrays.
+        hyperparameters: by their names in any dialect. What is not given is the optimizer's own
+            default. Learning rates may be numbers, lists with one value a step, callables of the step
+            (0 at the first) or of nothing, or a schedule of the optimizer's own framework. Keywords of our
+            classes (``numerics``, ``fused``) are taken too.
+        names: of the parameters, for filters such as MindSpore's and for the names of slots.
+
+    Raises:
+        ValueError: the optimizer or a hyperparameter is unknown, or the weights are no arrays of real numbers.
+        ModuleNotFoundError: the framework is not installed.
+
+    >>> driver = open_driver("adamcompat.TFStyleAdam", [np.ones(2, np.float32)], {"lr": 0.1})
+    >>> driver.step([np.array([1, -1], np.float32)])
+    >>> driver.parameters()[0].round(3)
+    array([0.9, 1.1], dtype=float32)
+    """
+    arrays = [np.array(weight) for weight in weights]
+    labels = tuple(names) if names is not None else tuple(f"parameter_{i}" for i in range(len(arrays)))
+    if not arrays:
+        raise ValueError("no weights: give at least one array to update")
+    if len(labels) != len(arrays) or len(set(labels)) != len(labels):
+        raise ValueError(f"got {len(labels)} names for {len(arrays)} weights; give each its own, or none")
+    for label, array in zip(labels, arrays, strict=True):
+        if array.dtype not in DTYPES:
+            raise ValueError(f"{label} has dtype {array.dtype}; expected float16, float32 or float64")
+    opened = prepare(name, hyperparameters, labels)
+    driver: Driver = import_module(opened.entry.module).open_driver(opened, arrays)
+    return driver
+
+
+def keyword_only(kind: Any) -> dict[str, Any]:
+    """The keywords of a class of ours that no dialect has, with their defaults: they can be given by name alone."""
+    parameters = inspect.signature(kind).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def as_dense(gradient: Any, like: Array) -> Array:
+    """A gradient as an array of a parameter's shape and dtype.
+
+    Raises:
+        ValueError: its shape differs.
+    """
+    array = gradient.dense(like.shape) if isinstance(gradient, RowSparse) else np.asarray(gradient)
+    if array.shape != like.shape:
+        raise ValueError(f"a gradient has shape {array.shape}, but its parameter has shape {like.shape}")
+    return np.ascontiguousarray(array, dtype=like.dtype).reshape(like.shape)
+
+
+def check_count(gradients: Sequence[Any], parameters: int) -> None:
+    """Refuse a list of gradients of the wrong length."""
+    if len(gradients) != parameters:
+        raise ValueError(f"got {len(gradients)} gradients for {parameters} parameters")

@@ -1,0 +1,41 @@
+"""Files that are written as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A file to write to in the folder of `path`, which takes its place if the block ends well.
+
+    Whoever looks at `path`, whenever the process ends, finds the old file or the new one.
+
+    Raises:
+        FileNotFoundError, PermissionError: the folder is not there, or may not be written to.
+    """
+    target = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files for their owner alone; a file that stands already keeps its mode.
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~mask)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Replace a file by `content`."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)

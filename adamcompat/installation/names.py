@@ -1,0 +1,108 @@
+"""Every name under which modules hold a class, handed to another class.
+
+A name is an attribute of a module, or an entry of a dictionary that is an attribute of a module:
+Keras looks up optimizers in such dictionaries, and so do many programs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+_OURS = "adamcompat"
+
+
+def replace(old_to_new: Mapping[type, type]) -> dict[type, int]:
+    """Let every name of the keys mean the value instead.
+
+    Where a class is the key of a dictionary, the new class becomes one too.
+
+    Returns:
+        For each key how many names were changed.
+    """
+    by_id = {id(old): (old, new) for old, new in old_to_new.items()}
+    counts = dict.fromkeys(old_to_new, 0)
+    for module in _modules():
+        for name, value in list(vars(module).items()):
+            if id(value) in by_id:
+                old, new = by_id[id(value)]
+                if not _needed(module, name, old):
+                    # Modules of TensorFlow keep caches, which their own way of setting keeps right.
+                    setattr(module, name, new)
+                    counts[old] += 1
+            elif type(value) is dict:
+                for old, found in _entries(value, by_id):
+                    value.update(found)
+                    counts[old] += len(found)
+    return counts
+
+
+def withdraw(new_to_old: Mapping[type, type]) -> None:
+    """Undo `replace`, wherever the new classes have got to meanwhile."""
+    by_id = {id(new): (new, old) for new, old in new_to_old.items()}
+    for module in _modules():
+        for name, value in list(vars(module).items()):
+            if id(value) in by_id:
+                setattr(module, name, by_id[id(value)][1])
+            elif type(value) is dict:
+                for new, old in by_id.values():
+                    if new in value:
+                        value.setdefault(old, value.pop(new))
+                    for key in [key for key, held in list(value.items()) if held is new]:
+                        value[key] = old
+
+
+def _entries(entries: dict[Any, Any], by_id: Mapping[int, tuple[type, type]]) -> Iterator[tuple[type, dict[Any, Any]]]:
+    """What to change in a dictionary, class by class."""
+    for old, new in by_id.values():
+        found = {key: new for key, value in list(entries.items()) if value is old}
+        if old in entries:
+            found[new] = new if entries[old] is old else entries[old]
+        if found:
+            yield old, found
+
+
+def _modules() -> Iterator[ModuleType]:
+    """All modules but ours, and those that are only attributes of modules, as TensorFlow's lazy ones are."""
+    seen: set[int] = set()
+    pending = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] != _OURS]
+    while pending:
+        module = pending.pop()
+        if not isinstance(module, ModuleType) or id(module) in seen:
+            continue
+        seen.add(id(module))
+        if str(vars(module).get("__name__")).partition(".")[0] != _OURS:
+            yield module
+            pending += [value for value in list(vars(module).values()) if isinstance(value, ModuleType)]
+
+
+def _needed(module: ModuleType, name: str, cls: type) -> bool:
+    """Whether methods of the class itself, or of classes made from it, look it up by this name of their module.
+
+    As in ``super(Adam, self).__init__()``: there another class would be a mistake.
+    """
+    return any(
+        isinstance(value, type)
+        and value.__module__ == module.__name__
+        and issubclass(value, cls)
+        and name in _names_in(value)
+        for value in list(vars(module).values())
+    )
+
+
+def _names_in(cls: type) -> set[str]:
+    """The global names and attributes that the methods of a class use."""
+    found: set[str] = set()
+    pending: list[Any] = []
+    for member in vars(cls).values():
+        function = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else member
+        if isinstance(function, FunctionType):
+            pending.append(function.__code__)
+    while pending:
+        code = pending.pop()
+        found.update(code.co_names)
+        pending += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return found

@@ -1,0 +1,65 @@
+"""What is replaced now, and whether it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """One class of a framework that is ours.
+
+    Args:
+        original: the public name of what is replaced.
+        ours: the class that stands there instead.
+        names: how many names in modules, and entries of their dictionaries, were handed over.
+        made: how many optimizers have been made under the name, subclasses included.
+        stepped: whether one of them was asked for a step, or has counted one.
+    """
+
+    original: str
+    ours: str
+    names: int
+    made: int
+    stepped: bool
+
+    def __str__(self) -> str:
+        use = "in use" if self.stepped else "not stepped yet"
+        made = f"{self.made} made, {use}" if self.made else "none made yet"
+        return f"{self.original} is {self.ours} ({self.names} names; {made})"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `adamcompat.installed().report` tells; ``str(report)`` is for people.
+
+    Args:
+        active: whether the names are ours at this moment.
+        replaced: the classes that are, or were until the end, replaced.
+        waiting: frameworks that are not imported yet; theirs are replaced when they are.
+        failed: frameworks that were imported and keep their own classes, and why.
+    """
+
+    active: bool
+    replaced: tuple[Replaced, ...]
+    waiting: tuple[str, ...]
+    failed: Mapping[str, str]
+
+    @property
+    def in_use(self) -> bool:
+        """Whether an optimizer of ours was made and made a step."""
+        return any(entry.stepped for entry in self.replaced)
+
+    @property
+    def names(self) -> int:
+        """How many names were handed over."""
+        return sum(entry.names for entry in self.replaced)
+
+    def __str__(self) -> str:
+        state = "installed" if self.active else "not installed"
+        lines = [f"adamcompat: {state}, {'in use' if self.in_use else 'not in use'}"]
+        lines += [f"  {entry}" for entry in self.replaced]
+        lines += [f"  {framework} is not imported" for framework in self.waiting]
+        lines += [f"  {framework} keeps its own Adam: {reason}" for framework, reason in self.failed.items()]
+        return "\n".join(lines)

@@ -1,0 +1,147 @@
+"""The classes that stand under the frameworks' names."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+from abc import ABCMeta
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from adamcompat.mapping.model import Adapter
+from adamcompat.mapping.tables import MAPPING
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one adapter stands in for its original; written by the folder of its framework.
+
+    Args:
+        adapter: which class of ours.
+        name: the public name of the original.
+        steps: the methods that make a step, whichever the user calls.
+        module: the module that files name the original by, where that is not the one that defines it.
+        marks: a part of the names of attributes by which the framework knows a class of its own.
+        counter: from an optimizer, a function that reads how many steps it has made. For steps that are
+            compiled, so that none of `steps` is called.
+    """
+
+    adapter: Adapter
+    name: str
+    steps: tuple[str, ...]
+    module: str | None = None
+    marks: str | None = None
+    counter: Callable[[Any], Callable[[], int]] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Use:
+    """Whether what stands in is used."""
+
+    made: int = 0
+    called: bool = False
+    # The first few are enough to see whether anybody steps; more would keep their memory.
+    counters: deque[Callable[[], int]] = field(default_factory=lambda: deque(maxlen=16))
+
+    @property
+    def stepped(self) -> bool:
+        """Whether a step was asked for, or counted."""
+        return self.called or any(count() > 0 for count in self.counters)
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.made, self.called = 0, False
+        self.counters.clear()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replacement:
+    """A class of a framework, and what stands in for it."""
+
+    name: str
+    adapter: Adapter
+    original: type
+    stand_in: type
+    use: Use
+
+
+class StandIn(ABCMeta):
+    """The type of a class that stands in for another: whatever is an instance of that one is one of this.
+
+    Derived from ABCMeta so that classes may inherit from a stand-in and from an abstract class.
+    """
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        original = cls.__dict__.get("_stands_for")
+        return isinstance(instance, original) if original else super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        original = cls.__dict__.get("_stands_for")
+        return issubclass(subclass, original) if original else super().__subclasscheck__(subclass)
+
+    def __repr__(cls) -> str:
+        adapter = cls.__dict__.get("_adapter_of")
+        return f"<class {adapter.module}.{adapter.name}, installed>" if adapter else super().__repr__()
+
+
+def _pickled(cls: StandIn) -> Any:
+    """A stand-in is found again by its adapter, whatever its name means when it is read."""
+    adapter = cls.__dict__.get("_adapter_of")
+    return (_found, (adapter.runtime, adapter.name)) if adapter else cls.__qualname__
+
+
+def _found(runtime: str, name: str) -> type:
+    from adamcompat.installation.frameworks import recipe_of
+
+    return replacement(recipe_of(MAPPING.adapter(runtime, name))).stand_in
+
+
+copyreg.pickle(StandIn, _pickled)
+
+_made: dict[Adapter, Replacement] = {}
+
+
+def replacement(recipe: Recipe) -> Replacement:
+    """What stands in by a recipe; the same object each time. Imports the adapter, and so its framework."""
+    adapter = recipe.adapter
+    if adapter not in _made:
+        ours = getattr(import_module(adapter.module), adapter.name)
+        original = next(cls for cls in ours.__mro__ if cls.__module__.partition(".")[0] != "adamcompat")
+        use = Use()
+        space: dict[str, Any] = {
+            "__doc__": ours.__doc__,
+            "__module__": recipe.module or original.__module__,
+            "_stands_for": original,
+            "_adapter_of": adapter,
+            "__init__": _counting_made(ours.__init__, use, recipe.counter),
+            **{name: _counting_steps(getattr(ours, name), use) for name in recipe.steps if hasattr(ours, name)},
+        }
+        if recipe.marks is not None:
+            space |= {name: value for name, value in vars(original).items() if recipe.marks in name}
+        _made[adapter] = Replacement(recipe.name, adapter, original, StandIn(original.__name__, (ours,), space), use)
+    return _made[adapter]
+
+
+def _counting_made(
+    method: Callable[..., None], use: Use, counter: Callable[[Any], Callable[[], int]] | None
+) -> Callable[..., None]:
+    @functools.wraps(method)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        method(self, *args, **kwargs)
+        use.made += 1
+        if counter is not None and len(use.counters) < (use.counters.maxlen or 0):
+            use.counters.append(counter(self))
+
+    return init
+
+
+def _counting_steps(method: Callable[..., Any], use: Use) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        use.called = True
+        return method(self, *args, **kwargs)
+
+    return step

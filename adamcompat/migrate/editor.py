@@ -1,0 +1,81 @@
+"""Collects the edits and findings of one module, and writes the imports that the edits need."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from adamcompat.migrate.findings import Edit, Finding, apply
+from adamcompat.migrate.module import Import, Module
+from adamcompat.translation.messages import Message
+
+
+class Editor:
+    """The edits of one module."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.edits: list[Edit] = []
+        self.findings: list[Finding] = []
+        self._lines: dict[Import, list[str]] = {}
+        self._moved: dict[ast.ImportFrom, dict[str, str]] = {}
+
+    def say(self, node: ast.expr | ast.stmt, message: Message) -> None:
+        """Remark on a node."""
+        self.findings.append(Finding(message, node.lineno, self.module.column(node)))
+
+    def replace(self, node: ast.expr, new: str) -> None:
+        """Write something else in place of a node."""
+        self.edits.append(Edit(*self.module.span(node), new))
+
+    def need(self, line: str, after: Iterable[Import]) -> None:
+        """Have an import line behind some import statements, unless the module has it."""
+        for statement in after:
+            lines = self._lines.setdefault(statement, [])
+            if line not in lines and not self._has(line):
+                lines.append(line)
+
+    def _has(self, line: str) -> bool:
+        return any(node.col_offset == 0 and self.module.source(node) == line for node in self.module.imports)
+
+    def move(self, statement: ast.ImportFrom, name: str, new: str) -> None:
+        """Take a name out of a statement and import it by another."""
+        self._moved.setdefault(statement, {})[name] = new
+
+    def result(self) -> str:
+        """The edited text."""
+        edits = list(self.edits)
+        above: set[str] = set()
+        for statement in sorted({*self._lines, *self._moved}, key=lambda node: (node.lineno, node.col_offset)):
+            needed = [line for line in self._lines.get(statement, []) if line not in above]
+            if isinstance(statement, ast.ImportFrom) and statement in self._moved:
+                edits.append(self._rewritten(statement, needed))
+            elif needed:
+                edits.append(self._below(statement, needed))
+            above |= set(needed) if not statement.col_offset else set()
+        return apply(self.module.text, edits)
+
+    def _below(self, statement: Import, lines: list[str]) -> Edit:
+        """Lines below a statement."""
+        assert statement.end_lineno is not None
+        first = self.module.line(statement.lineno)
+        indent = first[: len(first) - len(first.lstrip())]
+        end = self.module.line_end(statement.end_lineno)
+        return Edit(end, end, "".join(f"{self.module.newline}{indent}{line}" for line in lines))
+
+    def _rewritten(self, statement: ast.ImportFrom, needed: list[str]) -> Edit:
+        """A statement without the names that are imported elsewhere now, behind the lines that import them."""
+        from adamcompat.migrate.rewrite import without_aliases
+
+        assert statement.end_lineno is not None
+        names = self._moved[statement]
+        new = [line for line in dict.fromkeys([*needed, *names.values()]) if line and not self._has(line)]
+        if {alias.asname or alias.name for alias in statement.names} - set(names):
+            new.append(without_aliases(self.module.source(statement), names))
+        start, end = self.module.span(statement)
+        line_end = self.module.line_end(statement.end_lineno)
+        before = self.module.text[start - self.module.column(statement) + 1 : start]
+        alone = not before.strip() and not self.module.text[end:line_end].partition("#")[0].strip()
+        if not new and alone:
+            return Edit(start - len(before), line_end + len(self.module.newline), "")
+        return Edit(start, end, (f"{self.module.newline}{before}" if alone else "; ").join(new or ["pass"]))

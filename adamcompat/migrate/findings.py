@@ -1,0 +1,87 @@
+"""What a migration found, and what it would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from adamcompat.translation.messages import Message, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One remark on one place.
+
+    Attributes:
+        message: code, severity and reason.
+        line, column: where, counted from 1; 0 where the remark is on the whole file.
+        cell: the cell of a notebook, counted from 1, in which `line` counts; else None.
+    """
+
+    message: Message
+    line: int = 0
+    column: int = 0
+    cell: int | None = None
+
+    def where(self, path: Path) -> str:
+        """The place as editors and terminals link it."""
+        cell = f"cell {self.cell}:" if self.cell is not None else ""
+        return f"{path}:{cell}{self.line}:{self.column}" if self.line else str(path)
+
+    def as_data(self) -> dict[str, Any]:
+        """The finding as JSON data."""
+        place = {"line": self.line, "column": self.column, "cell": self.cell}
+        message = self.message
+        return {**place, "code": message.code, "severity": message.severity.value, "text": message.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace ``text[start:end]`` by `new`."""
+
+    start: int
+    end: int
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+        path: the file.
+        findings: remarks, in the order of the file.
+        before, after: its text; equal where nothing is to be changed.
+    """
+
+    path: Path
+    findings: tuple[Finding, ...] = ()
+    before: str = ""
+    after: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to write."""
+        return self.before != self.after
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is left that cannot be done here."""
+        return any(finding.message.severity is Severity.ERROR for finding in self.findings)
+
+    def unchanged(self, *findings: Finding) -> Outcome:
+        """The same file left alone, with other findings."""
+        return replace(self, findings=findings, after=self.before)
+
+
+def apply(text: str, edits: list[Edit]) -> str:
+    """The text after some edits; of two that overlap the outer one must have been left out."""
+    parts: list[str] = []
+    end = 0
+    for edit in sorted(set(edits), key=lambda edit: (edit.start, edit.end)):
+        if edit.start < end:
+            raise ValueError(f"overlapping edits at {edit.start}")
+        parts += [text[end : edit.start], edit.new]
+        end = edit.end
+    return "".join([*parts, text[end:]])

@@ -1,0 +1,138 @@
+"""Rewrite calls and import statements with LibCST, so that comments and layout survive."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import libcst as cst
+
+from adamcompat.translation.convert import NewArgument
+
+_Space = cst.BaseParenthesizableWhitespace
+
+
+def call(text: str, callee: str, arguments: Sequence[NewArgument]) -> str:
+    """A call with another callee and other arguments, laid out as it was.
+
+    Args:
+        text: the source of the call.
+        callee: the new callee.
+        arguments: the new arguments; those that come from an argument of the call keep its comments.
+
+    >>> print(call("Adam(1e-3,  # peak\\n     amsgrad=True)", "nn.Adam", [
+    ...     NewArgument(None, "params", None), NewArgument("learning_rate", "1e-3", 0)]))
+    nn.Adam(params,
+         learning_rate=1e-3  # peak
+         )
+    """
+    old = cst.parse_expression(text)
+    assert isinstance(old, cst.Call)
+    changed = old.with_changes(func=cst.parse_expression(callee), **_Layout(old).arguments(arguments))
+    return _code(changed, text)
+
+
+class _Layout:
+    """How the arguments of a call are laid out, and which comments belong to which of them.
+
+    A comment on an argument's line belongs to it, a comment on lines of its own to the argument below.
+    """
+
+    def __init__(self, old: cst.Call) -> None:
+        gaps = [old.whitespace_before_args, *map(_gap, old.args)]
+        broken = [gap for gap in gaps if isinstance(gap, cst.ParenthesizedWhitespace)]
+        self.comments = [_line(gap) for gap in gaps[1:]]
+        self.lines = [_lines(gap) for gap in gaps]
+        #: In front of the first argument, between two and behind the last.
+        self.opening: _Space = gaps[0]
+        first = broken[:1] if gaps[0] in broken else [gap for gap in gaps[1:-1] if gap in broken][:1]
+        self.between: _Space = first[0] if first else cst.SimpleWhitespace(" ")
+        self.closing: _Space = gaps[-1] if old.args else gaps[0]
+        #: The line break to use where a comment asks for one.
+        self.any_break = next(iter(broken), None)
+        self.trailing_comma = bool(old.args) and isinstance(old.args[-1].comma, cst.Comma)
+
+    def arguments(self, arguments: Sequence[NewArgument]) -> dict[str, Any]:
+        """The changes to a call that gives it other arguments."""
+        new: list[cst.Arg] = []
+        for index, argument in enumerate(arguments):
+            last = index == len(arguments) - 1
+            comment = self.comments[argument.position] if argument.position is not None else None
+            below = self.lines[-1] if last else self._above(arguments[index + 1])
+            gap = self._space(self.closing if last else self.between, comment, below)
+            comma = not last or self.trailing_comma
+            keyword = cst.Name(argument.keyword) if argument.keyword is not None else None
+            new.append(
+                cst.Arg(
+                    value=cst.parse_expression(argument.text),
+                    keyword=keyword,
+                    equal=_EQUAL if keyword is not None else cst.MaybeSentinel.DEFAULT,
+                    comma=cst.Comma(whitespace_after=gap) if comma else cst.MaybeSentinel.DEFAULT,
+                    whitespace_after_arg=cst.SimpleWhitespace("") if comma else gap,
+                )
+            )
+        if not new:
+            return {"args": [], "whitespace_before_args": cst.SimpleWhitespace("")}
+        opening = self._space(self.opening, _line(self.opening), self._above(arguments[0]))
+        return {"args": new, "whitespace_before_args": opening}
+
+    def _above(self, argument: NewArgument) -> Sequence[cst.EmptyLine]:
+        return self.lines[argument.position] if argument.position is not None else ()
+
+    def _space(self, like: _Space, comment: cst.Comment | None, lines: Sequence[cst.EmptyLine]) -> _Space:
+        """Whitespace like some other, with these comments."""
+        if comment is None and not lines and not isinstance(like, cst.ParenthesizedWhitespace):
+            return like
+        space = like if isinstance(like, cst.ParenthesizedWhitespace) else self.any_break
+        assert space is not None, "a comment without a line break"
+        first = cst.TrailingWhitespace(
+            whitespace=cst.SimpleWhitespace("  " if comment is not None else ""),
+            comment=comment,
+            newline=space.first_line.newline,
+        )
+        return space.with_changes(first_line=first, empty_lines=list(lines))
+
+
+_EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+
+
+def _gap(argument: cst.Arg) -> _Space:
+    """What stands behind an argument and its comma."""
+    return argument.comma.whitespace_after if isinstance(argument.comma, cst.Comma) else argument.whitespace_after_arg
+
+
+def _line(space: _Space) -> cst.Comment | None:
+    """The comment on the line of the argument before."""
+    return space.first_line.comment if isinstance(space, cst.ParenthesizedWhitespace) else None
+
+
+def _lines(space: _Space) -> Sequence[cst.EmptyLine]:
+    """Empty lines and comments above the argument behind."""
+    return space.empty_lines if isinstance(space, cst.ParenthesizedWhitespace) else ()
+
+
+def without_aliases(text: str, names: Collection[str]) -> str:
+    """A ``from ... import`` statement without some of its names (as they are bound).
+
+    >>> without_aliases("from keras.optimizers import (SGD, Adam as A)", {"A"})
+    'from keras.optimizers import (SGD)'
+    """
+    line = cst.parse_statement(text)
+    assert isinstance(line, cst.SimpleStatementLine)
+    statement = line.body[0]
+    assert isinstance(statement, cst.ImportFrom)
+    assert not isinstance(statement.names, cst.ImportStar)
+    kept = [alias for alias in statement.names if _bound(alias) not in names]
+    if kept[-1] is not statement.names[-1]:
+        kept[-1] = kept[-1].with_changes(comma=statement.names[-1].comma)
+    return _code(statement.with_changes(names=kept), text)
+
+
+def _code(node: cst.CSTNode, text: str) -> str:
+    """The text of a node, with the line ends of the text that it was made from."""
+    newline = next((end for end in ("\r\n", "\n", "\r") if end in text), "\n")
+    return cst.Module([], default_newline=newline).code_for_node(node)
+
+
+def _bound(alias: cst.ImportAlias) -> str:
+    return alias.evaluated_alias or alias.evaluated_name

@@ -1,0 +1,121 @@
+"""MindSpore's optimizers, described for `adamcompat.state`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mindspore import Parameter, Tensor, nn
+from mindspore.common.api import ms_compile_cache
+from mindspore.common.dtype import dtype_to_nptype
+from numpy.typing import NDArray
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.state.errors import StateError
+from adamcompat.state.live import Live, plain_numbers
+
+_DIALECT = MAPPING.dialects["mindspore"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A Parameter.
+
+    It is written by an operator, in place. In PYNATIVE mode, `set_data` and what rests on it (`assign_value`,
+    `load_param_into_net`) give a Parameter another buffer, while nn.Adam's graph goes on updating the old one.
+    """
+
+    parameter: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.parameter.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(dtype_to_nptype(self.parameter.dtype))
+
+    def read(self) -> NDArray[Any]:
+        return np.array(self.parameter.asnumpy())
+
+    def write(self, value: NDArray[Any]) -> None:
+        self.parameter.copy_(Tensor(value, self.parameter.dtype))
+
+
+def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
+    """mindspore.nn.Adam and adamcompat.mindspore.Adam, in either mode; None if it is something else."""
+    if not isinstance(optimizer, nn.Adam):
+        return None
+    if session is not None:
+        raise StateError("session: only graphs of TensorFlow have one")
+    own = list(optimizer.parameters)
+    if parameters is not None:
+        given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
+        if [id(parameter) for parameter in given] != [id(parameter) for parameter in own]:
+            raise StateError(
+                f"parameters: not the {len(own)} Parameters that this optimizer updates, in the order of its "
+                f"`parameters`: {', '.join(parameter.name for parameter in own[:8])}"
+            )
+    names = tuple(parameters) if isinstance(parameters, Mapping) else tuple(parameter.name for parameter in own)
+    slots = {"parameter": own, "first_moment": optimizer.moment1, "second_moment": optimizer.moment2}
+    if optimizer.use_amsgrad:
+        slots["maximum_second_moment"] = optimizer.vhat
+    powers = (("beta1_power", optimizer.beta1_power), ("beta2_power", optimizer.beta2_power))
+    _check_known(optimizer, [*(p for found in slots.values() for p in found), *(p for _, p in powers)])
+    return Live(
+        title="nn.Adam" if type(optimizer) is nn.Adam else f"{type(optimizer).__module__}.{type(optimizer).__name__}",
+        dialect=_DIALECT.name,
+        numerics=_DIALECT.numerics,
+        convention="mindspore",
+        shapes={name: tuple(parameter.shape) for name, parameter in zip(names, own, strict=True)},
+        places={
+            role: {name: _Place(parameter) for name, parameter in zip(names, found, strict=True)}
+            for role, found in slots.items()
+        },
+        step=_Place(optimizer.global_step),
+        powers=tuple((role, _Place(parameter)) for role, parameter in powers),
+        loaded=lambda: _forget_graphs(optimizer),
+        ahead=int(_DIALECT.semantics.power_start == "beta"),
+        hyperparameters=plain_numbers(
+            {
+                fact.canonical: _number(getattr(optimizer, fact.name, None))
+                for fact in _DIALECT.accepted
+                if fact.type != "parameters"
+            }
+        ),
+    )
+
+
+def _forget_graphs(optimizer: Any) -> None:
+    """Have nn.Adam compile its step anew.
+
+    Where a Parameter had been given another buffer before, by `load_param_into_net` for example, the old
+    graph would go on updating what nobody sees.
+    """
+    for phase in optimizer.phase_cache.values():
+        ms_compile_cache.discard(phase)
+
+
+def _number(value: Any) -> Any:
+    return np.asarray(value.asnumpy()) if isinstance(value, Tensor) else value
+
+
+def _check_known(optimizer: Any, known: list[Any]) -> None:
+    """Refuse an optimizer that keeps more than Adam and its schedules do."""
+    ids = {id(parameter) for parameter in [optimizer.global_step, *known]}
+    ids |= {id(parameter) for parameter in _of_schedules((optimizer.learning_rate, optimizer.weight_decay))}
+    for parameter in optimizer.get_parameters():
+        if id(parameter) not in ids:
+            raise StateError(f"this {type(optimizer).__name__} keeps {parameter.name}, which is unknown here")
+
+
+def _of_schedules(value: Any) -> Iterator[Any]:
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _of_schedules(item)
+    elif isinstance(value, nn.Cell):
+        yield from value.get_parameters()
+    elif isinstance(value, Parameter):
+        yield value

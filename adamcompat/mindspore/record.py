@@ -1,0 +1,108 @@
+"""Recording of MindSpore's optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn
+
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.recording.record import plain_values, refuse_twice
+from adamcompat.recording.recorder import Recorder
+
+
+def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
+    """The name to compare it by, and its hyperparameters."""
+    kind = type(optimizer)
+    adapters = [a for a in MAPPING.adapters if (f"{a.module}.adapters", a.name) == (kind.__module__, kind.__name__)]
+    if kind is not nn.Adam and not adapters:
+        return None, None
+    name = f"{adapters[0].module}.{adapters[0].name}" if adapters else "mindspore"
+    dialect = MAPPING.dialects[adapters[0].dialect if adapters else "mindspore"]
+    if dialect.protocol == "call":
+        return name, None if optimizer.is_group or optimizer.dynamic_lr else plain_values(_of_call(optimizer, dialect))
+    labels = {fact.name for fact in dialect.accepted if MAPPING.canonical[fact.canonical].scope == "label"}
+    config = {key: value for key, value in optimizer.get_config().items() if key not in labels and value is not None}
+    return name, plain_values(config)
+
+
+def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
+    """The hyperparameters that nn.Adam keeps as attributes."""
+    native: dict[str, Any] = {}
+    for fact in dialect.accepted:
+        value = getattr(optimizer, fact.name, None)
+        if MAPPING.canonical[fact.canonical].scope == "hyperparameter" and value is not None:
+            native[fact.name] = _plain(value)
+    decay, scale = dialect.named("l2_weight_decay"), dialect.named("loss_scale")
+    assert decay is not None
+    assert scale is not None
+    if isinstance(native.get(decay.name), float):
+        # nn.Adam keeps it times the loss scale.
+        native[decay.name] /= native[scale.name]
+    return native
+
+
+def _plain(value: Any) -> Any:
+    """A number; of one that is kept in float32 the shortest decimal that means the same."""
+    if isinstance(value, (Tensor, Parameter)) and value.size == 1:
+        return float(str(np.float32(value.asnumpy().reshape(()))))
+    return value
+
+
+def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
+    """Record what the optimizer is called with; returns how to undo it.
+
+    The class of the instance becomes a subclass with a method of its own that compiled code does not look at: a
+    hook of a Cell would be compiled, and fail.
+
+    Raises:
+        RuntimeError: the mode is GRAPH.
+    """
+    if ms.get_context("mode") == ms.GRAPH_MODE:
+        raise RuntimeError(
+            "MindSpore is in GRAPH mode, where nothing can be copied out of a step; record with "
+            "mindspore.set_context(mode=mindspore.PYNATIVE_MODE)"
+        )
+    kind: Any = type(optimizer)
+    refuse_twice(getattr(kind, "_recorded", False))
+
+    def call(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        gradients = arguments[0] if arguments and isinstance(arguments[0], (tuple, list)) else ()
+        pairs = list(zip(gradients, self.parameters, strict=False))
+        steps = int(self.global_step.asnumpy().reshape(-1)[0])
+        return _recorded(recorder, pairs, steps, lambda: super(recorded, self).__call__(*arguments, **keywords))
+
+    def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        gradients = list(grads)
+        variables = list(self.trainable_parameters if trainable_variables is None else trainable_variables)
+        pairs = list(zip(gradients, variables, strict=False))
+        step = super(recorded, self).apply
+        return _recorded(recorder, pairs, self.iterations, lambda: step(gradients, trainable_variables))
+
+    own = {"apply": apply} if hasattr(kind, "apply_gradients") else {"__call__": call}
+    recorded: Any = type(kind.__name__, (kind,), {**own, "__module__": kind.__module__, "_recorded": True})
+    object.__setattr__(optimizer, "__class__", recorded)
+
+    def undo() -> None:
+        object.__setattr__(optimizer, "__class__", kind)
+
+    return undo
+
+
+def _recorded(recorder: Recorder, pairs: list[tuple[Any, Any]], steps: int, step: Callable[[], Any]) -> Any:
+    """Make a step and record it."""
+    found = [(gradient, parameter) for gradient, parameter in pairs if gradient is not None]
+    names = [parameter.name for _, parameter in found]
+    if not recorder.begun:
+        recorder.before(names, [parameter.asnumpy() for _, parameter in found], steps)
+    result = step()
+    if all(isinstance(gradient, Tensor) for gradient, _ in found):
+        arrays = [gradient.asnumpy() for gradient, _ in found]
+        recorder.after(names, arrays, lambda: [parameter.asnumpy() for _, parameter in found])
+    else:
+        recorder.stop("recording ended, because a gradient is no dense Tensor")
+    return result

@@ -1,0 +1,21 @@
+"""What of MindSpore's is ours while adamcompat is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from adamcompat.installation.stand_in import Recipe
+from adamcompat.mapping.tables import MAPPING
+
+
+def recipes(loaded: Callable[[str], bool]) -> list[Recipe]:
+    """What can be replaced; MindSpore is imported."""
+    adapter = MAPPING.adapter("mindspore", "Adam")
+    return [Recipe(adapter, MAPPING.dialects[adapter.dialect].target, ("__call__",), counter=_counter)]
+
+
+def _counter(optimizer: Any) -> Callable[[], int]:
+    """Reads the steps of an optimizer without keeping the optimizer."""
+    step = optimizer.global_step
+    return lambda: int(step.asnumpy()[0])

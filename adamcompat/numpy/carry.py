@@ -1,0 +1,105 @@
+"""Optimizers on NumPy arrays, described for `adamcompat.state`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adamcompat.numpy.apply_gradients import ApplyGradientsAdam
+from adamcompat.numpy.arrays import Array, Parameter
+from adamcompat.numpy.optimizer import NumPyAdam
+from adamcompat.numpy.slots import Slot
+from adamcompat.schedules import Schedule
+from adamcompat.state.errors import StateError
+from adamcompat.state.live import Live, plain_numbers
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    array: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    def read(self) -> Array:
+        return self.array.copy()
+
+    def write(self, value: Array) -> None:
+        self.array[...] = value
+
+
+def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
+    """An optimizer of this package on NumPy arrays; None if it is something else."""
+    if not isinstance(optimizer, NumPyAdam):
+        return None
+    if session is not None:
+        raise StateError("session: only graphs of TensorFlow have one")
+    slots = _slots(optimizer, parameters, build)
+    engine, hyper = optimizer._engine, optimizer._hyper
+    roles: dict[str, list[Array | None]] = {
+        "parameter": [slot.array for slot in slots.values()],
+        "first_moment": [slot.m for slot in slots.values()],
+        "second_moment": [slot.v for slot in slots.values()],
+        "maximum_second_moment": [slot.vhat for slot in slots.values()],
+        "average": [slot.average for slot in slots.values()],
+        "accumulated_gradient": [slot.accumulated for slot in slots.values()],
+    }
+    values = {name: _number(value) for name, value in hyper.values.items()}
+    return Live(
+        title=type(optimizer).__name__,
+        dialect=optimizer._dialect().name,
+        numerics=optimizer._numerics,
+        convention=None,
+        shapes={name: slot.array.shape for name, slot in slots.items()},
+        places={
+            role: {name: _Place(array) for name, array in zip(slots, arrays, strict=True) if array is not None}
+            for role, arrays in roles.items()
+            if any(array is not None for array in arrays)
+        },
+        step=_Place(engine.iterations),
+        powers=tuple(
+            (role, _Place(engine.powers[place : place + 1]))
+            for place, role in enumerate(("beta1_power", "beta2_power"))
+            if engine.powers is not None
+        ),
+        accumulation_steps=hyper["accumulation_steps"],
+        hyperparameters=plain_numbers(values),
+    )
+
+
+def _slots(optimizer: NumPyAdam, parameters: Any, build: bool) -> dict[str, Slot]:
+    """The optimizer's slots by the names of its parameters."""
+    variables = list(parameters.values()) if isinstance(parameters, Mapping) else parameters
+    if isinstance(optimizer, ApplyGradientsAdam) and not optimizer.built:
+        if not build or variables is None:
+            raise StateError(
+                f"this {type(optimizer).__name__} has no state yet; "
+                + ("pass parameters=..., or " if build else "make a step, or ")
+                + "call its build(variables) first"
+            )
+        optimizer.build(variables)
+    slots = optimizer._engine.slots
+    if variables is not None:
+        arrays = [variable.data if isinstance(variable, Parameter) else variable for variable in variables]
+        if len(arrays) != len(slots) or any(a is not slot.array for a, slot in zip(arrays, slots, strict=True)):
+            raise StateError(f"parameters: not the {len(slots)} arrays that this optimizer updates, in its order")
+    names = list(parameters) if isinstance(parameters, Mapping) else [slot.name for slot in slots]
+    if len(set(names)) != len(names):
+        raise StateError(f"two parameters are named alike: {', '.join(names)}; pass parameters={{name: array}}")
+    return dict(zip(names, slots, strict=True))
+
+
+def _number(value: Any) -> Any:
+    """The value of what may be a schedule; None where it changes from step to step."""
+    if not isinstance(value, Schedule):
+        return value
+    # Betas are callables of nothing, if they are any.
+    return value.at(0) if value.constant or value.name.startswith("beta") else None

@@ -1,0 +1,137 @@
+"""Drivers of the NumPy runtime: our two classes, and the float64 reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from adamcompat.drive.arguments import canonical
+from adamcompat.drive.catalogue import FLOAT64, Entry
+from adamcompat.drive.driver import Opened, check_count, keyword_only
+from adamcompat.groups import Group
+from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.mapping.model import Dialect, Numerics
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.arrays import Array, Parameter, RowSparse
+from adamcompat.numpy.engine import Engine
+from adamcompat.numpy.optimizer import NumPyAdam
+
+
+def _class_of(entry: Entry) -> type[NumPyAdam]:
+    assert entry.adapter is not None
+    found: type[NumPyAdam] = getattr(import_module(entry.adapter.module), entry.adapter.name)
+    return found
+
+
+def own_keywords(entry: Entry) -> dict[str, Any]:
+    """The keywords of a class that no dialect has, with their defaults."""
+    return keyword_only(_class_of(entry))
+
+
+def open_driver(opened: Opened, weights: list[Array]) -> NumPyDriver | EngineDriver:
+    """Open one of our classes, or the reference."""
+    if opened.entry.name == FLOAT64:
+        hyper = canonical(opened.adapter, opened.native)
+        model = Model(opened.dialect, hyper, MAPPING.numerics["canonical"])
+        return EngineDriver(opened, model, [weight.astype(np.float64) for weight in weights])
+    return NumPyDriver(opened, weights)
+
+
+class NumPyDriver:
+    """Drives `TFStyleAdam` or `MindSporeStyleAdam`."""
+
+    def __init__(self, opened: Opened, weights: list[Array]) -> None:
+        self.opened = opened
+        self._parameters = [Parameter(w, name) for w, name in zip(weights, opened.names, strict=True)]
+        self._calls = opened.dialect.protocol == "call"
+        arguments: dict[str, Any] = {**opened.native, **opened.own}
+        kind: Any = _class_of(opened.entry)
+        self._optimizer: Any = kind(self._parameters, **arguments) if self._calls else kind(**arguments)
+
+    def step(self, gradients: Sequence[Any]) -> None:
+        """Make one step."""
+        check_count(gradients, len(self._parameters))
+        prepared = [
+            gradient if isinstance(gradient, RowSparse) else np.asarray(gradient, parameter.dtype)
+            for gradient, parameter in zip(gradients, self._parameters, strict=True)
+        ]
+        if self._calls:
+            self._optimizer(tuple(prepared))
+        else:
+            self._optimizer.apply_gradients(zip(prepared, self._parameters, strict=True))
+
+    def parameters(self) -> list[Array]:
+        """Copies of the parameters."""
+        return [parameter.data.copy() for parameter in self._parameters]
+
+    def slots(self) -> dict[str, Array]:
+        """Copies of the state."""
+        return {name: array.copy() for role, name, array in self._optimizer._state() if role != "parameter"}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An Adam by its facts alone.
+
+    Attributes:
+        dialect: whose order of stages and semantics.
+        hyper: canonical hyperparameters.
+        numerics: how it rounds.
+    """
+
+    dialect: Dialect
+    hyper: Hyperparameters
+    numerics: Numerics
+
+
+class EngineDriver:
+    """Drives the engine with any combination of hyperparameters, semantics and numerics.
+
+    The dtype is that of the weights.
+    """
+
+    def __init__(self, opened: Opened, model: Model, weights: list[Array]) -> None:
+        self.opened = opened
+        self._model = model
+        skips = model.dialect.semantics.decay_skips
+        self._engine = Engine(
+            model.dialect, model.numerics, lambda: model.hyper, np.zeros((), np.int64), wrong_gradients=ValueError
+        )
+        rate = model.hyper.schedules["learning_rate"]
+        if rate.constant:
+            self._engine.rate[...] = rate.at(0)
+        shared = Group()
+        for weight, name in zip(weights, opened.names, strict=True):
+            self._engine.add(weight, name, shared, decays=not any(part in name for part in skips))
+        self._all = tuple(range(len(weights)))
+
+    def step(self, gradients: Sequence[Any]) -> None:
+        """Make one step."""
+        check_count(gradients, len(self._all))
+        self._engine.step(self._all, list(gradients))
+
+    def parameters(self) -> list[Array]:
+        """Copies of the parameters."""
+        return [slot.array.copy() for slot in self._engine.slots]
+
+    def slots(self) -> dict[str, Array]:
+        """Copies of the moments."""
+        kept: dict[str, Array] = {}
+        for block in self._model.dialect.slots:
+            for entry in self._engine.slots:
+                arrays = {
+                    "first_moment": entry.m,
+                    "second_moment": entry.v,
+                    "maximum_second_moment": entry.vhat,
+                    "average": entry.average,
+                    "accumulated_gradient": entry.accumulated,
+                }
+                for slot in block:
+                    array = arrays.get(slot.role)
+                    if array is not None:
+                        kept[slot.name_for(entry.name)] = array.copy()
+        return kept

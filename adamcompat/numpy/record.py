@@ -1,0 +1,47 @@
+"""Recording of the optimizers on NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.arrays import RowSparse
+from adamcompat.numpy.optimizer import NumPyAdam
+from adamcompat.recording.record import plain_values, refuse_twice
+from adamcompat.recording.recorder import Recorder
+
+
+def facts(optimizer: NumPyAdam) -> tuple[str | None, dict[str, Any] | None]:
+    """The name to compare it by, and its hyperparameters."""
+    adapter = optimizer._own_adapter()
+    if any(slot.group.learning_rate or slot.group.weight_decay for slot in optimizer._engine.slots):
+        return None, None
+    scopes = {fact.name: MAPPING.canonical[fact.canonical].scope for fact in optimizer._dialect().accepted}
+    native = {name: value for name, value in optimizer._hyper.native.items() if scopes.get(name) == "hyperparameter"}
+    return f"{adapter.module}.{adapter.name}", plain_values({**native, "numerics": optimizer._numerics})
+
+
+def instrument(optimizer: NumPyAdam, recorder: Recorder) -> Callable[[], None]:
+    """Record what the engine is given; returns how to undo it."""
+    engine = optimizer._engine
+    refuse_twice("step" in vars(engine))
+    original = engine.step
+
+    def step(indices: Sequence[int], gradients: Sequence[Any]) -> None:
+        slots = [engine.slots[i] for i in indices]
+        names = [slot.name for slot in slots]
+        recorder.before(names, [slot.array for slot in slots], int(engine.iterations.reshape(())))
+        dense = [
+            gradient.dense(slot.array.shape) if isinstance(gradient, RowSparse) else gradient
+            for slot, gradient in zip(slots, gradients, strict=True)
+        ]
+        original(indices, gradients)
+        recorder.after(names, dense, lambda: [slot.array for slot in slots])
+
+    engine.step = step  # type: ignore[method-assign]
+
+    def undo() -> None:
+        del engine.step
+
+    return undo

@@ -1,0 +1,112 @@
+"""The way in: find the part for an optimizer's framework and put a recorder on it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.recording.file import safetensors_numpy
+from adamcompat.recording.recorder import Recorder
+
+# The first part of the name of a module that an optimizer's class comes from, to the part that records it.
+_MODULES = {
+    "keras": "adamcompat.tensorflow.record",
+    "tf_keras": "adamcompat.tensorflow.record",
+    "tensorflow": "adamcompat.tensorflow.record",
+    "mindspore": "adamcompat.mindspore.record",
+}
+_NUMPY = "adamcompat.numpy.record"
+
+
+def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int = 2**28) -> Recorder:
+    """Write the gradients and parameters of an optimizer's steps to one file; the training is not changed.
+
+    The optimizer is instrumented in place, so that it goes on working wherever it is used: in `compile` and
+    `fit`, in a tf.function, in `nn.TrainOneStepCell`. Recording begins with its next step. The file is written when
+    the recorder is closed (or the process ends), as a whole; a process that is killed leaves none.
+    What goes wrong with recording, or exceeds `max_bytes`, ends the recording with one line in the log, and not
+    the training; what was recorded until then is written.
+
+    Args:
+        optimizer: an optimizer of TensorFlow, Keras or MindSpore, or one of ours on any runtime.
+        path: the file to write: safetensors, as `adamcompat.recording.file` describes.
+        every: parameters are kept after every so many steps. Gradients are kept at each, for a replay needs all.
+        max_bytes: the most that the file's tensors may take.
+
+    Returns:
+        A recorder: ``close()`` it, or use it as a context manager.
+
+    Raises:
+        TypeError: `optimizer` is none.
+        ValueError: `every` or `max_bytes` is too small, the folder of `path` does not exist, or the
+            optimizer is being recorded already.
+        RuntimeError: steps run where nothing can be copied out of them (MindSpore's GRAPH mode).
+        ModuleNotFoundError: safetensors is not installed.
+
+    >>> import numpy as np, tempfile
+    >>> from adamcompat import TFStyleAdam
+    >>> weight, optimizer, folder = np.ones(3), TFStyleAdam(), tempfile.mkdtemp()
+    >>> with record(optimizer, f"{folder}/run.safetensors") as recorder:
+    ...     _ = optimizer.apply_gradients([(np.ones(3), weight)])
+    >>> recorder
+    Recorder('.../run.safetensors', steps=1)
+    """
+    safetensors_numpy()
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ValueError(f"every must be a whole number of at least 1, got {every!r}")
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
+        raise ValueError(f"max_bytes must be a whole number of at least 1, got {max_bytes!r}")
+    target = Path(path).absolute()
+    if not target.parent.is_dir():
+        raise ValueError(f"the folder {target.parent} does not exist; make it first")
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder; give the name of a file")
+    part = import_module(_part(optimizer))
+    kind = type(optimizer)
+    driver, hyperparameters = part.facts(optimizer)
+    recorder = Recorder(
+        target,
+        every=every,
+        max_bytes=max_bytes,
+        optimizer=f"{kind.__module__}.{kind.__qualname__}",
+        driver=driver,
+        hyperparameters=hyperparameters,
+    )
+    recorder.attach(part.instrument(optimizer, recorder))
+    return recorder
+
+
+def _part(optimizer: Any) -> str:
+    """The module that knows the optimizer's framework."""
+    from adamcompat.numpy.optimizer import NumPyAdam
+
+    if isinstance(optimizer, NumPyAdam):
+        return _NUMPY
+    if not isinstance(optimizer, type):
+        for base in type(optimizer).__mro__:
+            root = base.__module__.partition(".")[0]
+            ours = any(type(optimizer).__module__ == f"{adapter.module}.adapters" for adapter in MAPPING.adapters)
+            if root in _MODULES and (ours or "optimizer" in f"{base.__module__}.{base.__name__}".lower()):
+                return _MODULES[root]
+    raise TypeError(
+        f"{optimizer!r} is not an optimizer of TensorFlow, Keras or MindSpore, nor one of ours; "
+        f"pass the optimizer itself, for a Keras model model.optimizer"
+    )
+
+
+def refuse_twice(marked: bool) -> None:
+    """Refuse an optimizer that is being recorded.
+
+    Raises:
+        ValueError: it is.
+    """
+    if marked:
+        raise ValueError("this optimizer is being recorded already; close that recorder first")
+
+
+def plain_values(native: dict[str, Any]) -> dict[str, Any] | None:
+    """Hyperparameters that a file can hold; None if one is a schedule or changes from step to step."""
+    simple = (bool, int, float, str, type(None))
+    return native if all(isinstance(value, simple) for value in native.values()) else None

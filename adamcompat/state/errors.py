@@ -1,0 +1,7 @@
+"""What went wrong when state is read, matched or loaded."""
+
+from __future__ import annotations
+
+
+class StateError(ValueError):
+    """State that cannot be read, matched or loaded; nothing has changed."""

@@ -1,0 +1,157 @@
+"""Which file is of which form, and the way in and out of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from adamcompat.state.errors import StateError
+from adamcompat.state.files import ckpt_file, mindspore, neutral, safetensors_file
+from adamcompat.state.files.safetensors_file import Progress
+from adamcompat.state.model import AdamState, Tensor
+
+NEUTRAL, MINDSPORE_SAFETENSORS, MINDSPORE_CKPT = "neutral", "mindspore", "mindspore-ckpt"
+KERAS, TENSORFLOW = "keras", "tensorflow"
+FORMS = {
+    NEUTRAL: "adamcompat's neutral form (.safetensors)",
+    MINDSPORE_SAFETENSORS: "MindSpore (.safetensors)",
+    MINDSPORE_CKPT: "MindSpore (.ckpt)",
+    KERAS: "Keras (.keras)",
+    TENSORFLOW: "TensorFlow (checkpoint)",
+}
+_SUFFIXES = {".safetensors": NEUTRAL, ".ckpt": MINDSPORE_CKPT, ".keras": KERAS}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file and the state in it.
+
+    Attributes:
+        path: where it is.
+        form: one of `FORMS`.
+        state: its tensors are read when they are needed; the file must stay until then.
+        tensors: everything in the file under its own names, where that is what it is made of.
+    """
+
+    path: Path
+    form: str
+    state: AdamState
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def open_document(path: str | Path, *, beta1: float | None = None, beta2: float | None = None) -> Document:
+    """Find out what a file is, and read what it tells about itself; tensors are read later.
+
+    Args:
+        path: a .safetensors, .ckpt or .keras file, or the prefix or folder of a tf.train.Checkpoint.
+        beta1, beta2: the betas of the optimizer, for files that do not tell them.
+
+    Raises:
+        StateError: there is no such file, it is damaged, or it holds no state of Adam.
+    """
+    place = Path(path)
+    betas = {name: value for name, value in (("beta1", beta1), ("beta2", beta2)) if value is not None}
+    if place.is_dir() or place.with_name(f"{place.name}.index").exists():
+        return Document(place, TENSORFLOW, _tensorflow().read_checkpoint(place, betas))
+    if not place.exists():
+        raise StateError(f"{place}: there is no such file")
+    try:
+        if place.suffix == ".safetensors":
+            tensors, metadata = safetensors_file.read(place)
+            if neutral.recognizes(metadata):
+                return Document(place, NEUTRAL, neutral.read(place, tensors, metadata))
+            mindspore.check_sum(str(place), tensors, metadata)
+            return Document(place, MINDSPORE_SAFETENSORS, mindspore.read(str(place), tensors, betas), tensors)
+        if place.suffix == ".ckpt":
+            tensors = ckpt_file.read(place)
+            return Document(place, MINDSPORE_CKPT, mindspore.read(str(place), tensors, betas), tensors)
+        if place.suffix == ".keras":
+            return Document(place, KERAS, _tensorflow().read_keras(place))
+    except OSError as error:
+        raise StateError(f"{place}: cannot be read: {error.strerror or error}") from None
+    except StateError as error:
+        raise StateError(_with_path(place, error)) from None
+    raise StateError(f"{place}: expected a name that ends in {', '.join(_SUFFIXES)}, or a checkpoint of TensorFlow")
+
+
+def _with_path(path: Path, error: StateError) -> str:
+    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+
+
+def _tensorflow() -> Any:
+    try:
+        return import_module("adamcompat.tensorflow.state_files")
+    except ModuleNotFoundError as error:
+        raise StateError(f"this file needs {error.name}: pip install 'adamcompat[tensorflow]'") from None
+
+
+def read(path: str | Path, *, beta1: float | None = None, beta2: float | None = None) -> AdamState:
+    """The state in a file; as `open_document`."""
+    return open_document(path, beta1=beta1, beta2=beta2).state
+
+
+def form_for(path: str | Path, like: Document | None = None, form: str | None = None) -> str:
+    """The form in which a file of that name is written.
+
+    Raises:
+        StateError: the name says none, or the form does not go with the name.
+    """
+    suffix = Path(path).suffix
+    if suffix not in _SUFFIXES:
+        raise StateError(f"{path}: expected a name that ends in {', '.join(_SUFFIXES)}")
+    chosen = form or _SUFFIXES[suffix]
+    if form is None and like is not None and suffix == like.path.suffix:
+        chosen = like.form
+    fits = (chosen == _SUFFIXES[suffix]) or (suffix == ".safetensors" and chosen == MINDSPORE_SAFETENSORS)
+    if not fits:
+        raise StateError(f"{path}: {FORMS[chosen]} does not go with the name")
+    return chosen
+
+
+def write(
+    path: str | Path,
+    state: AdamState,
+    *,
+    form: str | None = None,
+    like: Document | None = None,
+    progress: Progress = lambda count: None,
+) -> None:
+    """Write a state to a file; whoever looks at it, whenever, finds the old file or the new one.
+
+    Args:
+        path: ends in .safetensors (the neutral form), .ckpt (MindSpore's) or .keras.
+        state: what is written.
+        form: "mindspore" for MindSpore's own names in a .safetensors file.
+        like: a file of the program that will read this one; what is no state of Adam is taken from it.
+            Needed for .keras.
+        progress: called with the number of bytes that have been written.
+
+    Raises:
+        StateError: the form cannot hold this state, or the folder cannot be written to; nothing has been written.
+    """
+    place = Path(path)
+    chosen = form_for(place, like, form)
+    try:
+        _write(place, state, chosen, like, progress)
+    except OSError as error:
+        raise StateError(f"{place}: cannot be written: {error.strerror or error}") from None
+
+
+def _write(path: Path, state: AdamState, form: str, like: Document | None, progress: Progress) -> None:
+    if form == NEUTRAL:
+        neutral.write(path, state, progress)
+    elif form == KERAS:
+        if like is None or like.form != KERAS:
+            raise StateError(f"{path}: a .keras file holds a model too; pass one as like")
+        _tensorflow().write_keras(path, state, like.path)
+    else:
+        own = like.tensors if like is not None and like.form in (MINDSPORE_SAFETENSORS, MINDSPORE_CKPT) else None
+        tensors = mindspore.tensors_of(state, own)
+        if form == MINDSPORE_CKPT:
+            ckpt_file.write(path, tensors, progress)
+        else:
+            ordered = mindspore.in_order_of_checksum(tensors)
+            safetensors_file.write(path, ordered, mindspore.metadata, progress, cumulative=True)

@@ -1,0 +1,166 @@
+"""State under the names that MindSpore gives it, in .ckpt and .safetensors files."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.state.errors import StateError
+from adamcompat.state.files.safetensors_file import Sums
+from adamcompat.state.files.stored import Stored, bytes_of
+from adamcompat.state.model import AdamState, Tensor
+from adamcompat.state.powers import running_product
+from adamcompat.state.slots import gathered, name_of, role_of
+
+AnyTensor = TypeVar("AnyTensor", bound=Tensor)
+
+_DIALECT = MAPPING.dialects["mindspore"]
+_AHEAD = int(_DIALECT.semantics.power_start == "beta")
+_POWERS = ("beta1_power", "beta2_power")
+# Kept for each parameter, and needed by the optimizer.
+_MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
+
+
+def read(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, float]) -> AdamState:
+    """The state among the tensors of a checkpoint.
+
+    Args:
+        where: the name of the file, for errors.
+        tensors: everything in the file; what is no state of Adam is passed over.
+        betas: "beta1" and "beta2", where they are known; else they are told by the running products.
+
+    Raises:
+        StateError: there is no state of nn.Adam, or a part of it is missing.
+    """
+    roles = {name: role_of(name, _DIALECT.name) for name in tensors}
+    moments = {found[1] for found in roles.values() if found is not None and found[0] == "first_moment"}
+    if not moments:
+        raise StateError(
+            f"{where}: holds no state of {_DIALECT.target}: no name such as "
+            f"{name_of('first_moment', 'NAME', _DIALECT.name)!r}. Save the optimizer too, as "
+            f"mindspore.save_checkpoint(optimizer, ...)"
+        )
+    kept = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if (found := roles[name]) is not None and (not found[1] or found[1] in moments)
+    }
+    parameters = {found[1] for name in kept if (found := roles[name]) is not None and found[0] == "parameter"}
+    if parameters != moments:
+        kept = {name: tensor for name, tensor in kept.items() if roles[name] != ("parameter", name)}
+    state = gathered(kept, _DIALECT.name, hyperparameters=betas, convention="mindspore")
+    return dataclasses.replace(state, hyperparameters={**_betas(kept, state.step), **betas})
+
+
+def _betas(tensors: Mapping[str, Tensor], step: int) -> dict[str, float]:
+    """The betas whose running products these are after `step` factors; only where the product is met exactly."""
+    found = {}
+    for role in _POWERS:
+        name = str(name_of(role, "", _DIALECT.name))
+        beta = role.removesuffix("_power")
+        if name in tensors and step:
+            product = np.asarray(tensors[name]).reshape(())[()]
+            fact = _DIALECT.named(beta)
+            guesses = [fact.default] if fact is not None else []
+            if product < np.finfo(product.dtype).tiny:
+                # Near zero the products of many betas meet.
+                continue
+            if product < 1:
+                guesses += [round(float(product) ** (1 / (step + _AHEAD)), digits) for digits in range(1, 7)]
+            for guess in guesses:
+                if isinstance(guess, float) and 0 < guess < 1:
+                    made = running_product(guess, step + _AHEAD, product.dtype)
+                    if made == product:
+                        found[beta] = guess
+                        break
+    return found
+
+
+def tensors_of(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """What a checkpoint of `state` holds, in order.
+
+    Args:
+        state: its parameters have the names and layouts that they have in MindSpore.
+        like: the tensors of a checkpoint of the program that will read it; what is no state of Adam
+            stays as it is there.
+
+    Raises:
+        StateError: the betas are not known, or the checkpoint has no place for a part of the state.
+    """
+    if state.accumulated_calls or state.average is not None:
+        part = "an average of the parameters" if state.average is not None else "a part of an accumulation"
+        raise StateError(f"the state has {part}, which {_DIALECT.target} does not keep")
+    shared = _shared(state, like)
+    if like is not None:
+        return _filled(state, like, shared)
+    found: dict[str, Tensor] = {}
+    for block in _DIALECT.slots:
+        for slot in block:
+            if slot.role in shared and not slot.per_parameter:
+                found[slot.template] = shared[slot.role]
+            elif slot.role in state.tensors:
+                found |= {slot.name_for(name): tensor for name, tensor in state.tensors[slot.role].items()}
+    return found
+
+
+def _shared(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """The counter and the products, in the shapes that they have in `like`."""
+    if state.step > np.iinfo(np.int32).max:
+        raise StateError(f"step {state.step} does not fit MindSpore's counter, which is int32")
+    values: dict[str, Any] = {"step": np.full(1, state.step, np.int32)}
+    for role in _POWERS:
+        beta = role.removesuffix("_power")
+        factors = state.step + _AHEAD
+        if factors and beta not in state.hyperparameters:
+            raise StateError(f"{beta} is not known, and MindSpore keeps its powers; pass {beta}=... (--{beta})")
+        values[role] = np.asarray(running_product(state.hyperparameters.get(beta, 0.0), factors, np.float32))
+    for role, value in values.items():
+        place = (like or {}).get(str(name_of(role, "", _DIALECT.name)))
+        if place is not None:
+            values[role] = np.full(place.shape, value.reshape(-1)[0], place.dtype)
+    return values
+
+
+def _filled(state: AdamState, like: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, tensor in like.items():
+        role, parameter = role_of(name, _DIALECT.name) or ("", "")
+        if not parameter:
+            found[name] = shared.get(role, tensor)
+        elif role in _MOMENTS or parameter in state.shapes:
+            found[name] = state.tensors.get(role, {}).get(parameter, tensor)
+        else:
+            found[name] = tensor
+    return found
+
+
+def in_order_of_checksum(tensors: Mapping[str, AnyTensor]) -> dict[str, AnyTensor]:
+    """The order in which MindSpore adds up the checksum of a safetensors file."""
+    return dict(sorted(tensors.items()))
+
+
+def check_sum(where: str, tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
+    """Compare the checksum in a safetensors file of MindSpore, if it has one; reads everything.
+
+    Raises:
+        StateError: the file is damaged.
+    """
+    if "crc_num" not in metadata:
+        return
+    found = 0
+    for name, tensor in in_order_of_checksum(tensors).items():
+        found = zlib.crc32(name.encode(), found)
+        for block in tensor.blocks():
+            found = zlib.crc32(bytes_of(block), found)
+    if metadata["crc_num"].lstrip("0") != str(found).lstrip("0"):
+        raise StateError(f"{where}: the file is damaged: its checksum is not the one it was written with")
+
+
+def metadata(sums: Sums) -> dict[str, str]:
+    """The metadata of MindSpore's safetensors files; int() of the sum is what MindSpore compares."""
+    return {"format": "ms", "crc_num": f"{sums.all:010}"}

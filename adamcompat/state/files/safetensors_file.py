@@ -1,0 +1,152 @@
+"""Files of safetensors: read by the library, written tensor by tensor, which the library does not do."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adamcompat.files import replacing
+from adamcompat.state.errors import StateError
+from adamcompat.state.files.stored import Stored, ahead, blocks_of, bytes_of
+from adamcompat.state.model import Tensor
+
+_DTYPES = {
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "I8": "int8",
+    "U8": "uint8",
+    "I16": "int16",
+    "U16": "uint16",
+    "I32": "int32",
+    "U32": "uint32",
+    "I64": "int64",
+    "U64": "uint64",
+    "BOOL": "bool",
+}
+_NAMES = {name: code for code, name in _DTYPES.items()}
+
+# Called with the number of bytes that have been written.
+Progress = Callable[[int], None]
+
+
+def dtype_of(name: str, where: str) -> np.dtype[Any]:
+    """A dtype by its NumPy name; bfloat16 is ml_dtypes's.
+
+    Raises:
+        StateError: it is unknown, or ml_dtypes is missing.
+    """
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ModuleNotFoundError:
+        raise StateError(f"{where} is bfloat16, which NumPy lacks: pip install ml_dtypes") from None
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+    """The tensors and the metadata of a file.
+
+    Raises:
+        StateError: this is no whole file of safetensors, or the library is missing.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError:
+        raise StateError(f"{path}: needs safetensors: pip install 'adamcompat[files]'") from None
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StateError(f"{path}: not a whole safetensors file: {error}") from None
+    with path.open("rb") as raw:
+        (size,) = struct.unpack("<Q", raw.read(8))
+        header = json.loads(raw.read(size))
+    found = {}
+    for name, facts in header.items():
+        if name == "__metadata__":
+            continue
+        if facts["dtype"] not in _DTYPES:
+            raise StateError(f"{path}: {name!r} has dtype {facts['dtype']}, which is unknown here")
+        start, end = facts["data_offsets"]
+        dtype = dtype_of(_DTYPES[facts["dtype"]], f"{path}: {name!r}")
+        found[name] = Stored(path, name, tuple(facts["shape"]), dtype, ((8 + size + start, end - start),))
+    return found, metadata
+
+
+@dataclass(slots=True)
+class Sums:
+    """Checksums of what is written.
+
+    Attributes:
+        each: CRC-32 of the bytes of each tensor.
+        all: or CRC-32 of names and bytes, one tensor after the other.
+    """
+
+    each: dict[str, int]
+    all: int = 0
+
+
+def write(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Callable[[Sums], Mapping[str, str]],
+    progress: Progress = lambda count: None,
+    *,
+    cumulative: bool = False,
+) -> None:
+    """Write a file, one tensor after the other; whoever looks finds the old file or the new one.
+
+    Args:
+        path: of the file.
+        tensors: by name, in the order in which they shall lie.
+        metadata: from checksums; of the same length whatever they are, since it lies before the tensors.
+        progress: called with the bytes that have been written.
+        cumulative: whether `metadata` wants one checksum of everything, and not one of each tensor.
+    """
+    header: dict[str, Any] = {}
+    end = 0
+    for name, tensor in tensors.items():
+        if tensor.dtype.name not in _NAMES:
+            raise StateError(f"{name!r} has dtype {tensor.dtype}, which safetensors does not know")
+        start, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype.name],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    sums = Sums(dict.fromkeys(tensors, 0))
+
+    def encoded() -> bytes:
+        text = json.dumps({"__metadata__": dict(metadata(sums)), **header}, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        return struct.pack("<Q", len(text)) + text
+
+    with replacing(path) as partial, partial.open("wb") as file:
+        before = encoded()
+        file.write(before)
+        for name, tensor in tensors.items():
+            total = zlib.crc32(name.encode(), sums.all) if cumulative else 0
+            for block in ahead(blocks_of(tensor)):
+                data = bytes_of(block)
+                total = zlib.crc32(data, total)
+                file.write(data)
+                progress(len(data))
+            if cumulative:
+                sums.all = total
+            else:
+                sums.each[name] = total
+        after = encoded()
+        assert len(after) == len(before)
+        file.seek(0)
+        file.write(after)

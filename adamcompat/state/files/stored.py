@@ -1,0 +1,159 @@
+"""Tensors that lie in a file until somebody needs their elements."""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat.state.errors import StateError
+from adamcompat.state.layout import Shape, Transform
+from adamcompat.state.model import Tensor
+
+# What is held of a tensor when it goes from one file to another.
+BLOCK = 1 << 20
+_TILE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor in a file, read when it is asked for.
+
+    Args:
+        path: of the file.
+        name: of the tensor there, for errors.
+        shape, dtype: of the tensor.
+        extents: where its bytes are: offset and length of each piece.
+        checksum: CRC-32 of its bytes, where the file tells it; what is read is checked.
+    """
+
+    path: Path
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+    extents: tuple[tuple[int, int], ...]
+    checksum: int | None = None
+
+    # When the file was changed last, at the time at which the checksum was found right.
+    _checked: list[tuple[int, int]] = field(default_factory=list, repr=False, compare=False)
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """The elements in order, some at a time.
+
+        Raises:
+            StateError: the file has become shorter, or the elements are not those that were written.
+        """
+        for piece in self._pieces(BLOCK // self.dtype.itemsize * self.dtype.itemsize):
+            yield piece.view(self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        result = np.empty(math.prod(self.shape) * self.dtype.itemsize, np.uint8)
+        at = 0
+        for piece in self._pieces(BLOCK):
+            result[at : at + piece.size] = piece
+            at += piece.size
+        array = result.view(self.dtype).reshape(self.shape)
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def _pieces(self, size: int) -> Iterator[NDArray[np.uint8]]:
+        found = 0
+        with self.path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            version = (facts.st_mtime_ns, facts.st_size)
+            checks = self.checksum is not None and version not in self._checked
+            for offset, length in self.extents:
+                file.seek(offset)
+                while length:
+                    piece = np.frombuffer(file.read(min(size, length)), np.uint8)
+                    if not piece.size:
+                        raise StateError(f"{self.path}: the file ends within {self.name!r}; it was cut off")
+                    length -= piece.size
+                    if checks:
+                        found = zlib.crc32(bytes_of(piece), found)
+                    yield piece
+        if checks and found != self.checksum:
+            raise StateError(f"{self.path}: {self.name!r} is damaged: its checksum is not the one it was written with")
+        if checks:
+            self._checked.append(version)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A tensor in another layout and dtype, made when it is asked for."""
+
+    tensor: Tensor
+    transform: Transform
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape in the new layout."""
+        return self.transform.shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = self.transform.apply(np.asarray(self.tensor))
+        return array.astype(dtype or self.dtype, copy=False)
+
+
+def blocks_of(tensor: Tensor) -> Iterator[NDArray[Any]]:
+    """The elements of any tensor in the order of C, one-dimensional, some at a time."""
+    while isinstance(tensor, Moved) and tensor.transform.keeps_order and tensor.dtype == tensor.tensor.dtype:
+        tensor = tensor.tensor
+    if isinstance(tensor, Stored):
+        yield from tensor.blocks()
+        return
+    array = np.asarray(tensor)
+    size = max(1, BLOCK // array.dtype.itemsize)
+    if array.flags.c_contiguous:
+        flat = array.reshape(-1)
+        yield from (flat[at : at + size] for at in range(0, flat.size, size))
+        return
+    rows = max(1, size // max(1, math.prod(array.shape[1:])))
+    for at in range(0, len(array), rows):
+        yield _copied(array[at : at + rows]).reshape(-1)
+
+
+def _copied(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy in the order of C, made in tiles: whole rows of a transpose would miss the cache at every element."""
+    result = np.empty(array.shape, array.dtype)
+    for at in range(0, array.shape[-1], _TILE):
+        result[..., at : at + _TILE] = array[..., at : at + _TILE]
+    return result
+
+
+def ahead(blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The same blocks, of which the next is made while one is used."""
+    iterator = iter(blocks)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, iterator, None)
+        while (block := following.result()) is not None:
+            following = pool.submit(next, iterator, None)
+            yield block
+
+
+def bytes_of(block: NDArray[Any]) -> memoryview:
+    """The bytes of a one-dimensional block, as they are."""
+    return block.view(np.uint8).data
+
+
+def norm(tensor: Tensor) -> float:
+    """The square root of the sum of squares, in float64; NaN and infinity show."""
+    total = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in ahead(blocks_of(tensor)):
+            if block.dtype.itemsize < 4 or block.dtype.kind not in "f":
+                block = block.astype(np.float32)
+            part = float(np.dot(block, block))
+            if not math.isfinite(part):
+                wide = block.astype(np.float64)
+                part = float(np.dot(wide, wide))
+            total += part
+    return math.sqrt(total) if total == total else math.nan

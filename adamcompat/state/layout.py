@@ -1,0 +1,180 @@
+"""How a tensor lies in one framework and in another: reshapes and permutations of axes.
+
+The facts (which layer's weight has which axes) stand in mapping.yaml under `layers`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat.mapping.model import Layer
+from adamcompat.mapping.tables import MAPPING
+
+Shape: TypeAlias = tuple[int, ...]
+
+SAME = "same"
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """From one layout to another: taken apart to `split`, axes permuted, put together to `shape`.
+
+    Attributes:
+        name: of the layout, for people.
+        source: shape of the array that comes in.
+        split: its shape with joined axes taken apart.
+        permutation: which axis of `split` comes where.
+        shape: shape of the result.
+
+    >>> Transform("dense", (2, 3), (2, 3), (1, 0), (3, 2)).apply(np.arange(6).reshape(2, 3)).tolist()
+    [[0, 3], [1, 4], [2, 5]]
+    """
+
+    name: str
+    source: Shape
+    split: Shape
+    permutation: tuple[int, ...]
+    shape: Shape
+
+    def apply(self, array: NDArray[Any]) -> NDArray[Any]:
+        """`array` in the other layout: a view where that is possible."""
+        return array.reshape(self.split).transpose(self.permutation).reshape(self.shape)
+
+    @property
+    def inverse(self) -> Transform:
+        """The way back."""
+        permuted = tuple(self.split[axis] for axis in self.permutation)
+        back = tuple(int(axis) for axis in np.argsort(self.permutation))
+        return Transform(self.name, self.shape, permuted, back, self.source)
+
+    @property
+    def effect(self) -> tuple[Shape, tuple[tuple[int, int], ...]]:
+        """What it does to elements: two transforms with the same effect are the same."""
+        strides = [math.prod(self.split[axis + 1 :]) for axis in range(len(self.split))]
+        runs: list[tuple[int, int]] = []
+        for axis in self.permutation:
+            size, stride = self.split[axis], strides[axis]
+            if size == 1:
+                continue
+            if runs and runs[-1][1] == size * stride:
+                runs[-1] = (runs[-1][0] * size, stride)
+            else:
+                runs.append((size, stride))
+        return self.shape, tuple(runs)
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether every element stays where it is."""
+        return len(self.effect[1]) <= 1
+
+    def __str__(self) -> str:
+        if "->" in self.name:
+            return self.name
+        if self.keeps_order:
+            return SAME if self.shape == self.source else f"{self.name} (reshaped)"
+        return f"{self.name} {self.permutation}".replace(" ", "").replace("(", " (", 1)
+
+
+def unchanged(shape: Shape) -> Transform:
+    """The tensor as it is."""
+    return Transform(SAME, shape, shape, tuple(range(len(shape))), shape)
+
+
+def same(source: Shape, target: Shape) -> Transform | None:
+    """The tensor as it is, if the shapes are equal."""
+    return unchanged(source) if source == target else None
+
+
+def permuted(permutation: Sequence[int], source: Shape, target: Shape) -> Transform | None:
+    """``numpy.transpose(array, permutation)``, if the shapes fit."""
+    order = tuple(permutation)
+    if sorted(order) != list(range(len(source))) or tuple(source[axis] for axis in order) != target:
+        return None
+    return Transform("transpose", source, source, order, target)
+
+
+def rearranged(pattern: str, source: Shape, target: Shape) -> Transform | None:
+    """The layout of a pattern such as ``(h=6 w=6 c) o -> o (c h w)``, if the shapes fit.
+
+    Each axis has a letter; letters in parentheses are one axis, the last running fastest; 1 is an axis of
+    size one. Within parentheses, all sizes but one must be given.
+
+    Raises:
+        ValueError: this is no such pattern.
+
+    >>> str(rearranged("(h=2 w=2 c) o -> o (c h w)", (12, 5), (5, 12)))
+    '(h=2 w=2 c) o -> o (c h w)'
+    """
+    ours, arrow, theirs = pattern.partition("->")
+    if not arrow or sorted(_letters(ours)) != sorted(_letters(theirs)):
+        raise ValueError(
+            f"{pattern!r} is no layout: write both sides with the same letters, as (h=6 w=6 c) o -> o (c h w)"
+        )
+    if len(set(_letters(ours))) != len(_letters(ours)):
+        raise ValueError(f"{pattern!r} has a letter twice on one side")
+    sizes = {letter: int(size) for letter, size in re.findall(r"([a-z])=(\d+)", pattern)}
+    return _between(pattern, ours, source, theirs, target, sizes)
+
+
+def of_layer(layer: Layer, source: Shape, target: Shape, *, to: str) -> Transform | None:
+    """A layer's weight on its way to framework `to`, if the shapes fit."""
+    other = "mindspore" if to == "tensorflow" else "tensorflow"
+    ways = zip(layer.weights(other).axes, layer.weights(to).axes, strict=True)
+    found = (_between(layer.name, one, source, another, target, {}) for one, another in ways)
+    return next((transform for transform in found if transform is not None), None)
+
+
+def same_in_both(layer: Layer) -> bool:
+    """Whether a layer's weight lies alike in both frameworks."""
+    return bool(layer.tensorflow.axes) and layer.tensorflow.axes == layer.mindspore.axes
+
+
+def all_of(source: Shape, target: Shape, *, to: str) -> Iterator[Transform]:
+    """Every layout that fits two shapes, `same` first."""
+    unchanged = same(source, target)
+    if unchanged is not None:
+        yield unchanged
+    for layer in MAPPING.layers.values():
+        transform = of_layer(layer, source, target, to=to)
+        if transform is not None:
+            yield transform
+
+
+def _between(
+    name: str, source_axes: str, source: Shape, target_axes: str, target: Shape, known: dict[str, int]
+) -> Transform | None:
+    """The transform between two lists of axes such as ``(c m) 1 h w``, if the shapes fit."""
+    ours, theirs = _groups(source_axes), _groups(target_axes)
+    if len(ours) != len(source) or len(theirs) != len(target):
+        return None
+    pairs = [*zip(ours, source, strict=True), *zip(theirs, target, strict=True)]
+    sizes = dict(known)
+    # Single letters first: what is joined on one side may stand alone on the other.
+    for group, size in sorted(pairs, key=lambda pair: len(pair[0])):
+        unknown = [letter for letter in group if letter not in sizes]
+        if len(unknown) == 1:
+            rest = math.prod(sizes[letter] for letter in group if letter in sizes)
+            sizes[unknown[0]] = size // rest if rest else 0
+        elif unknown:
+            return None
+    if any(math.prod(sizes[letter] for letter in group) != size for group, size in pairs):
+        return None
+    letters, wanted = "".join(ours), "".join(theirs)
+    split = tuple(sizes[letter] for letter in letters)
+    return Transform(name, source, split, tuple(letters.index(letter) for letter in wanted), target)
+
+
+def _groups(axes: str) -> list[str]:
+    """Letters of each axis: ``(c m) 1 h w`` has ``["cm", "", "h", "w"]``."""
+    return ["".join(_letters(part)) for part in re.findall(r"\([^)]*\)|\S+", axes)]
+
+
+def _letters(axes: str) -> list[str]:
+    return re.findall(r"[a-z]", axes)

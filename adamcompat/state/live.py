@@ -1,0 +1,318 @@
+"""Optimizers as places that can be read and written, and state on its way between them.
+
+A runtime describes one of its optimizers as `Live`; what is read, checked, converted and written is
+the same for all.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat.interrupts import Uninterrupted
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.state.errors import StateError
+from adamcompat.state.layout import Shape
+from adamcompat.state.matching import Matching
+from adamcompat.state.model import AdamState, Tensors
+from adamcompat.state.powers import factors_in, running_product
+
+Array = NDArray[Any]
+
+# Roles whose tensors are there only with an option, and how the option is called.
+_OPTIONAL = {"maximum_second_moment": "amsgrad", "average": "use_ema"}
+# Hyperparameters that decide how the moments are read; the learning rate is everybody's own affair.
+_COMPARED = ("beta1", "beta2", "epsilon", "nesterov", "l2_weight_decay", "decoupled_weight_decay")
+
+
+class Place(Protocol):
+    """One tensor of an optimizer or a model."""
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its dtype."""
+
+    def read(self) -> Array:
+        """A copy of its elements."""
+
+    def write(self, value: Array) -> None:
+        """Replace its elements; `value` has its shape and dtype."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """An optimizer, described by its runtime.
+
+    Attributes:
+        title: what to call it.
+        dialect, numerics: names in mapping.yaml.
+        convention: whose layouts the parameters have.
+        shapes: of the parameters, by name and in order.
+        places: role in mapping.yaml ("parameter", "first_moment", ...) to name to place.
+        step: counts calls; None where there is no counter.
+        powers: role ("beta1_power", "beta2_power") and place of each running product.
+        ahead: how many factors a product is ahead of the step: 1 where products start at beta.
+        accumulation_steps: how many calls make one update.
+        hyperparameters: canonical name to number or truth value.
+        loaded: called when everything is written.
+    """
+
+    title: str
+    dialect: str
+    numerics: str
+    convention: str | None
+    shapes: Mapping[str, Shape]
+    places: Mapping[str, Mapping[str, Place]]
+    step: Place | None
+    hyperparameters: Mapping[str, Any]
+    powers: tuple[tuple[str, Place], ...] = ()
+    ahead: int = 0
+    accumulation_steps: int | None = None
+    loaded: Callable[[], None] = lambda: None
+
+
+def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The canonical hyperparameters among `values` that are numbers or truth values; NumPy's become Python's."""
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
+            value = value.item()
+        known = name in MAPPING.canonical and MAPPING.canonical[name].scope == "hyperparameter"
+        if known and isinstance(value, (bool, int, float)):
+            found[name] = value
+    return found
+
+
+# Reading.
+
+
+def captured(live: Live, step: int | None) -> AdamState:
+    """A copy of what an optimizer keeps.
+
+    Args:
+        live: the optimizer.
+        step: the step, where the optimizer does not know it.
+    """
+    kept = {role: {name: place.read() for name, place in places.items()} for role, places in live.places.items()}
+    every = live.accumulation_steps or 1
+    calls = int(live.step.read().reshape(())) if live.step is not None else None
+    steps = _step(live, None if calls is None else calls // every, step)
+    pending = 0 if calls is None else calls % every
+    return AdamState(
+        step=steps,
+        first_moment=kept["first_moment"],
+        second_moment=kept["second_moment"],
+        maximum_second_moment=kept.get("maximum_second_moment"),
+        parameters=kept.get("parameter"),
+        average=kept.get("average"),
+        accumulation_steps=live.accumulation_steps,
+        accumulated_calls=pending,
+        accumulated_gradient=kept.get("accumulated_gradient") if pending else None,
+        hyperparameters=dict(live.hyperparameters),
+        dialect=live.dialect,
+        numerics=live.numerics,
+        convention=live.convention,
+    )
+
+
+def _step(live: Live, counted: int | None, given: int | None) -> int:
+    """The number of updates: what is counted, what the products show, what the caller says."""
+    shown: dict[str, int] = {}
+    for role, place in live.powers:
+        factors = factors_in(place.read().reshape(())[()], live.hyperparameters[role.removesuffix("_power")])
+        if factors is not None:
+            shown[role] = factors - live.ahead
+    known = {**({"its counter": counted} if counted is not None else {}), **shown}
+    if given is not None:
+        if known and given not in known.values():
+            raise StateError(f"step={given}, but the {live.title} shows {_facts(known)}")
+        return given
+    if not known:
+        raise StateError(
+            f"the {live.title} does not count steps, and its powers of the betas have become 0; pass step=..."
+        )
+    if len(set(known.values())) > 1:
+        raise StateError(
+            f"the {live.title} is of two minds about its step: {_facts(known)}; pass step=... to say which is right"
+        )
+    return next(iter(known.values()))
+
+
+def _facts(steps: Mapping[str, int]) -> str:
+    return " and ".join(f"{value} ({where})" for where, value in steps.items())
+
+
+# Writing.
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What will be written: places with functions that make their new elements."""
+
+    entries: list[tuple[str, Place, Callable[[], Array]]] = field(default_factory=list)
+
+    def add(self, label: str, place: Place, make: Callable[[], Any]) -> None:
+        self.entries.append((label, place, make))
+
+    def carry_out(self) -> None:
+        """Write everything; if something fails, write back what was there."""
+        written: list[tuple[Place, Array]] = []
+        with Uninterrupted():
+            try:
+                for label, place, make in self.entries:
+                    value = _fitted(label, make(), place)
+                    written.append((place, place.read()))
+                    place.write(value)
+            except BaseException:
+                for place, old in reversed(written):
+                    place.write(old)
+                raise
+
+
+def restore(live: Live, state: AdamState, matching: Matching, *, with_parameters: bool, cast: bool) -> None:
+    """Set an optimizer to a state; on any error it is as it was."""
+    _check_matching(live, state, matching)
+    plan = _Plan()
+    for role, places in live.places.items():
+        if role == "parameter" and not with_parameters:
+            continue
+        for name, place in places.items():
+            pair = matching.by_target[name]
+            _plan_tensor(plan, f"{role} of {name!r}", place, _source(live, state, role), pair.source, pair, cast)
+    if with_parameters and "parameter" not in live.places:
+        raise StateError(f"with_parameters: the {live.title} does not hold its parameters; pass parameters=...")
+    for role, option in _OPTIONAL.items():
+        if role in state.tensors and role not in live.places:
+            raise StateError(
+                f"the state has {role}, which the {live.title} does not keep; make it with {_native(live, option)}, or "
+                f"leave it out: dataclasses.replace(state, {role}=None)"
+            )
+    _plan_step(plan, live, state)
+    _warn_of_differences(live, state)
+    plan.carry_out()
+    live.loaded()
+
+
+def _check_matching(live: Live, state: AdamState, matching: Matching) -> None:
+    for what, names, shapes, own in (
+        ("state", [pair.source for pair in matching.pairs], state.shapes, "source"),
+        ("optimizer", [pair.target for pair in matching.pairs], dict(live.shapes), "shape"),
+    ):
+        if sorted(names) != sorted(shapes):
+            odd = sorted(set(names) ^ set(shapes)) or sorted(names)
+            raise StateError(f"the matching is not for the parameters of this {what}: {', '.join(odd[:5])}")
+        for name, pair in zip(names, matching.pairs, strict=True):
+            if getattr(pair.transform, own) != tuple(shapes[name]):
+                raise StateError(
+                    f"the matching has {name!r} in shape {getattr(pair.transform, own)}, this {what} in "
+                    f"{tuple(shapes[name])}"
+                )
+
+
+def _source(live: Live, state: AdamState, role: str) -> Tensors | None:
+    """The tensors for one role; None means zeros."""
+    if role in state.tensors:
+        return state.tensors[role]
+    if role == "accumulated_gradient":
+        return None
+    if role == "parameter":
+        raise StateError("with_parameters: the state has no parameters; read it with AdamState.of(..., parameters=...)")
+    hint = (
+        f"make it without {_native(live, _OPTIONAL[role])}, or start from what there is: "
+        f"dataclasses.replace(state, {role}=state.{'second_moment' if 'moment' in role else 'parameters'})"
+    )
+    raise StateError(f"the {live.title} keeps {role}, and the state has none; {hint}")
+
+
+def _plan_tensor(
+    plan: _Plan, label: str, place: Place, tensors: Tensors | None, name: str, pair: Any, cast: bool
+) -> None:
+    if tensors is None:
+        plan.add(label, place, lambda: np.zeros(place.shape, place.dtype))
+        return
+    tensor = tensors[name]
+    if tuple(place.shape) != pair.transform.shape:
+        raise StateError(f"{label} has shape {tuple(place.shape)}, but its parameter has {pair.transform.shape}")
+    if not cast and _narrows(tensor.dtype, place.dtype):
+        raise StateError(f"{label} is {place.dtype}, and the state has {tensor.dtype}; pass cast=True to round it")
+    plan.add(label, place, lambda: pair.transform.apply(np.asarray(tensor)))
+
+
+def _plan_step(plan: _Plan, live: Live, state: AdamState) -> None:
+    every = live.accumulation_steps
+    if state.accumulated_calls and every != state.accumulation_steps:
+        raise StateError(
+            f"the state is in the middle of an accumulation ({state.accumulated_calls} of {state.accumulation_steps} "
+            f"gradients), and the {live.title} {f'accumulates {every}' if every else 'does not accumulate'}; save it "
+            f"after an update, or make the optimizer with the same number"
+        )
+    if live.step is not None:
+        calls = state.step * (every or 1) + state.accumulated_calls
+        limit = np.iinfo(live.step.dtype).max
+        if calls > limit:
+            raise StateError(f"step {calls} does not fit the counter of the {live.title}, which ends at {limit}")
+        plan.add("step", live.step, lambda: np.full(live.step.shape, calls))  # type: ignore[union-attr]
+    for role, place in live.powers:
+        beta = live.hyperparameters[role.removesuffix("_power")]
+        product = running_product(beta, state.step + live.ahead, place.dtype)
+        plan.add(role, place, lambda place=place, product=product: np.full(place.shape, product))  # type: ignore[misc]
+
+
+def _fitted(label: str, value: Array, place: Place) -> Array:
+    """`value` in the dtype of its place."""
+    value = np.asarray(value)
+    if value.dtype.kind == "V" and value.dtype != place.dtype:
+        # There are several bfloat16, which only know how to become float32.
+        value = value.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fitted = value.astype(place.dtype, copy=False).reshape(place.shape)
+    if _narrows(value.dtype, place.dtype) and not _finite(fitted) and _finite(value):
+        raise StateError(f"{label}: values are too large for {place.dtype}")
+    return np.ascontiguousarray(fitted).reshape(place.shape)
+
+
+def _finite(array: Array) -> bool:
+    return bool(np.isfinite(array.astype(np.float64, copy=False)).all())
+
+
+def _narrows(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    """Whether float values lose digits or range on the way."""
+    if source == target or source.kind in "iu" or target.kind in "iu":
+        return False
+    sizes = {source.name: source.itemsize, target.name: target.itemsize}
+    return sizes[target.name] <= sizes[source.name]
+
+
+def _native(live: Live, canonical: str) -> str:
+    fact = MAPPING.dialects[live.dialect].named(canonical)
+    return f"{fact.name}=True" if fact is not None else canonical
+
+
+def _warn_of_differences(live: Live, state: AdamState) -> None:
+    differing = [*_differences(live.hyperparameters, state.hyperparameters)]
+    if differing:
+        warnings.warn(
+            f"the {live.title} goes on with other hyperparameters than the state came from: {'; '.join(differing)}. "
+            f"Loading state does not change them",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    for name in _COMPARED:
+        if not (other and own):
+            return
+        neutral = MAPPING.canonical[name].neutral
+        ours, theirs = (values.get(name, neutral) or 0.0 for values in (own, other))
+        if np.float32(ours) != np.float32(theirs):
+            yield f"{name} {ours!r} instead of {theirs!r}"

@@ -1,0 +1,284 @@
+"""Adam's state as values, with the way into and out of every optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.state import matching
+from adamcompat.state.errors import StateError
+from adamcompat.state.layout import Shape
+from adamcompat.state.matching import Layout, Matching, Rename
+
+
+class Tensor(Protocol):
+    """An array, or what can become one when it is needed: a tensor in a file, for example."""
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape, without reading it."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its dtype, without reading it."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Its elements."""
+
+
+Tensors: TypeAlias = Mapping[str, Tensor]
+
+# What there may be for each parameter: its role in mapping.yaml, and the attribute that holds it.
+ATTRIBUTES = {
+    "parameter": "parameters",
+    "first_moment": "first_moment",
+    "second_moment": "second_moment",
+    "maximum_second_moment": "maximum_second_moment",
+    "average": "average",
+    "accumulated_gradient": "accumulated_gradient",
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AdamState:
+    """What Adam keeps, by parameter name and in the order of the parameters.
+
+    Tensors may be NumPy arrays or anything with `shape`, `dtype` and ``__array__``, so that state in a
+    file can be matched and moved one tensor at a time. To leave something out or put it in, use
+    ``dataclasses.replace``.
+
+    Attributes:
+        step: number of updates made; with accumulation, of completed ones.
+        first_moment, second_moment: m and v of each parameter.
+        maximum_second_moment: the largest v so far, with AMSGrad; else None.
+        parameters: the parameters themselves, if they are known.
+        average: their exponential moving averages, if they are kept.
+        accumulation_steps: how many calls make one update, where gradients are accumulated.
+        accumulated_calls: how many of those calls were made since the last update.
+        accumulated_gradient: the sum of their gradients; needed when there were any.
+        hyperparameters: what the optimizer was made with, under the canonical names of mapping.yaml, as
+            far as it is a number or a truth value. For information and comparison: loading state does
+            not change the hyperparameters of an optimizer.
+        dialect, numerics: names in mapping.yaml of the API and the rounding that the state came from.
+        convention: "tensorflow" or "mindspore", the framework whose layers the tensors' axes follow;
+            None if that is not known, as for NumPy arrays.
+
+    Raises:
+        StateError: the parts do not belong together; the text names the first that does not.
+
+    >>> zeros = {"weight": np.zeros(3, np.float32)}
+    >>> AdamState(step=0, first_moment=zeros, second_moment=zeros)
+    AdamState(step 0, 1 parameter, 3 elements, float32)
+    """
+
+    step: int
+    first_moment: Tensors
+    second_moment: Tensors
+    maximum_second_moment: Tensors | None = None
+    parameters: Tensors | None = None
+    average: Tensors | None = None
+    accumulation_steps: int | None = None
+    accumulated_calls: int = 0
+    accumulated_gradient: Tensors | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    dialect: str | None = None
+    numerics: str | None = None
+    convention: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.step, bool) or int(self.step) != self.step or self.step < 0:
+            raise StateError(f"step must be a whole number of at least 0, got {self.step!r}")
+        object.__setattr__(self, "step", int(self.step))
+        for role, tensors in self.tensors.items():
+            names = set(tensors)
+            if names != set(self.first_moment):
+                odd = sorted(names ^ set(self.first_moment))
+                raise StateError(f"{role} and first_moment do not have the same parameters: {', '.join(odd[:5])}")
+            for name, tensor in tensors.items():
+                if tuple(tensor.shape) != self.shapes[name]:
+                    raise StateError(
+                        f"{role} of {name!r} has shape {tuple(tensor.shape)}, but first_moment has {self.shapes[name]}"
+                    )
+                if not is_real(tensor.dtype):
+                    raise StateError(f"{role} of {name!r} must hold real numbers, got dtype {tensor.dtype}")
+        every = self.accumulation_steps or 1
+        if not 0 <= self.accumulated_calls < every:
+            raise StateError(
+                f"accumulated_calls must lie between 0 and accumulation_steps - 1 = {every - 1}, "
+                f"got {self.accumulated_calls}"
+            )
+        if self.accumulated_calls and self.accumulated_gradient is None:
+            raise StateError(
+                f"{self.accumulated_calls} of {every} gradients are accumulated, but accumulated_gradient is None"
+            )
+        for attribute, known in (("dialect", MAPPING.dialects), ("numerics", MAPPING.numerics)):
+            value = getattr(self, attribute)
+            if value is not None and value not in known:
+                raise StateError(f"{attribute} must be one of {', '.join(known)}; got {value!r}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, in order."""
+        return tuple(self.first_moment)
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of each parameter."""
+        return {name: tuple(tensor.shape) for name, tensor in self.first_moment.items()}
+
+    @property
+    def tensors(self) -> dict[str, Tensors]:
+        """What there is for each parameter, by its role in mapping.yaml."""
+        found = {role: getattr(self, attribute) for role, attribute in ATTRIBUTES.items()}
+        return {role: tensors for role, tensors in found.items() if tensors is not None}
+
+    @classmethod
+    def of(cls, optimizer: Any, parameters: Any = None, *, session: Any = None, step: int | None = None) -> AdamState:
+        """A copy of an optimizer's state.
+
+        Args:
+            optimizer: an Adam of keras, tf_keras, tf_keras.optimizers.legacy, tf.compat.v1.train,
+                mindspore.nn or adamcompat, which has made a step or was built.
+            parameters: the parameters that it updates, in order: variables, or a dictionary from names
+                to them. By default those that the optimizer knows; tf_keras and TensorFlow 1 in eager
+                execution know names only, so that the state has no parameters unless they are passed.
+            session: the tf.compat.v1.Session whose values are meant, in graphs; by default the current
+                one.
+            step: number of updates made, where the optimizer has forgotten it: TensorFlow 1 keeps powers
+                of the betas only, which are 0 after some 80,000 steps.
+
+        Raises:
+            StateError: the optimizer is none of these, is not built, keeps state that is unknown here, or
+                its step cannot be told.
+        """
+        from adamcompat.state import live, runtimes
+
+        return live.captured(runtimes.find(optimizer, parameters, session, build=False), step)
+
+    def match(
+        self,
+        target: Any,
+        *,
+        rename: Rename | None = None,
+        layout: Layout | None = None,
+        parameters: Any = None,
+        session: Any = None,
+        convention: str | None = None,
+    ) -> Matching:
+        """Find the parameter of `target` that each parameter of this state belongs to.
+
+        Args:
+            target: an optimizer, as for `of`, or a dictionary from names to shapes.
+            rename, layout: as `adamcompat.state.matching.match` describes them.
+            parameters, session: as for `load_into`.
+            convention: whose layouts a dictionary's shapes follow: "tensorflow", "mindspore" or None.
+
+        Raises:
+            StateError: no partner, or several possible, for a parameter or its layout.
+        """
+        from adamcompat.state import runtimes
+
+        if isinstance(target, Mapping):
+            shapes: Mapping[str, Shape] = target
+        else:
+            found = runtimes.find(target, parameters, session, build=True)
+            shapes, convention = found.shapes, found.convention
+        return matching.match(
+            self.shapes,
+            shapes,
+            source_convention=self.convention,
+            target_convention=convention,
+            rename=rename,
+            layout=layout,
+        )
+
+    def load_into(
+        self,
+        optimizer: Any,
+        matching: Matching | None = None,
+        *,
+        rename: Rename | None = None,
+        layout: Layout | None = None,
+        parameters: Any = None,
+        with_parameters: bool = False,
+        cast: bool = False,
+        session: Any = None,
+    ) -> Matching:
+        """Make an optimizer go on from here.
+
+        Everything is matched and checked first and then assigned; if an assignment fails, what was
+        assigned is taken back. Running products of the betas are repeated in the optimizer's own
+        arithmetic, so that it continues with the bits that it would have had. Its hyperparameters stay
+        as they are; where they differ from those that the state came from, a UserWarning says so (the
+        products are those of the optimizer's betas).
+
+        Args:
+            optimizer: as for `of`; one that has not been built needs `parameters`.
+            matching: what `match` returned; instead of `rename` and `layout`.
+            rename, layout: as `adamcompat.state.matching.match` describes them.
+            parameters: the parameters that the optimizer updates: variables, or a dictionary from names
+                to them. An optimizer without state is built with them.
+            with_parameters: whether the parameters are set, too.
+            cast: whether values may be rounded to a narrower dtype.
+            session: as for `of`.
+
+        Returns:
+            The matching, as it was used.
+
+        Raises:
+            StateError: as `match`; or the optimizer keeps what the state lacks (the maximum of AMSGrad,
+                averages), or the other way round; or the state is in the middle of an accumulation that
+                the optimizer does not have; or a value does not fit its dtype. Then nothing has changed, but that
+                an optimizer without state has been built with `parameters`.
+        """
+        from adamcompat.state import live, runtimes
+
+        if matching is not None and not (rename is None and layout is None):
+            raise StateError("pass a matching, or rename and layout, not both")
+        found = runtimes.find(optimizer, parameters, session, build=True)
+        if matching is None:
+            matching = _matched(self, found.shapes, found.convention, rename, layout)
+        live.restore(found, self, matching, with_parameters=with_parameters, cast=cast)
+        return matching
+
+    def __repr__(self) -> str:
+        shapes = self.shapes
+        kinds = sorted({str(tensor.dtype) for tensor in self.first_moment.values()})
+        also = [role for role in self.tensors if role not in ("first_moment", "second_moment")]
+        count = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values())
+        parts = [
+            f"step {self.step}",
+            f"{len(shapes)} parameter{'' if len(shapes) == 1 else 's'}",
+            f"{count} elements",
+            " and ".join(kinds) or "empty",
+            *([f"with {', '.join(also)}"] if also else []),
+            *([f"from {self.dialect}"] if self.dialect else []),
+        ]
+        return f"AdamState({', '.join(parts)})"
+
+
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype holds real numbers; NumPy does not know bfloat16 as such."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def _matched(
+    state: AdamState,
+    shapes: Mapping[str, Shape],
+    convention: str | None,
+    rename: Rename | None,
+    layout: Layout | None,
+) -> Matching:
+    return matching.match(
+        state.shapes,
+        shapes,
+        source_convention=state.convention,
+        target_convention=convention,
+        rename=rename,
+        layout=layout,
+    )

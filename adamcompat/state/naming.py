@@ -1,0 +1,81 @@
+"""What the names of parameters say about their layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from adamcompat.mapping.tables import MAPPING
+
+FRAMEWORKS = ("tensorflow", "mindspore")
+
+# A number after this mark tells parameters of one name apart; it says nothing about which is which.
+_ANONYMOUS = "#"
+
+
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    """Names without TensorFlow's ``:0``; those that occur twice get their position.
+
+    >>> unique(["dense/kernel:0", "Variable:0", "Variable:0"])
+    ('dense/kernel', 'Variable#1', 'Variable#2')
+    """
+    plain = [re.sub(r":\d+$", "", name) for name in names]
+    return tuple(
+        name if name and plain.count(name) == 1 else f"{name}{_ANONYMOUS}{position}"
+        for position, name in enumerate(plain)
+    )
+
+
+def is_name(name: str) -> bool:
+    """Whether a name says which parameter it is."""
+    return _ANONYMOUS not in name
+
+
+def split(name: str) -> tuple[tuple[str, ...], str]:
+    """The layer, outermost first, and what the weight is called in it.
+
+    >>> split("net/conv1/kernel"), split("conv1.weight")
+    ((('net', 'conv1'), 'kernel'), (('conv1',), 'weight'))
+    """
+    *module, weight = re.split(r"[/.]", name)
+    return tuple(module), weight
+
+
+def numbered(names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Parts of names that differ in a number at their end only, by what they have in common.
+
+    Frameworks number layers as they are made (``dense``, ``dense_1``, ...; ``0``, ``1``, ...), so that
+    the same number in another model may mean another layer.
+
+    >>> sorted(numbered(["net/dense/kernel", "net/dense_1/kernel"])["dense"])
+    ['dense', 'dense_1']
+    """
+    found: dict[str, set[str]] = {}
+    for name in names:
+        module, weight = split(name)
+        for part in module or (weight,):
+            found.setdefault(re.sub(r"_?\d+$", "", part), set()).add(part)
+    return {common: frozenset(parts) for common, parts in found.items()}
+
+
+def layers_of(name: str, convention: str | None) -> frozenset[str]:
+    """The kinds of layers that a weight of that name may belong to; empty where the name says nothing."""
+    _, weight = split(name)
+    frameworks = FRAMEWORKS if convention is None else (convention,)
+    return frozenset(
+        layer.name
+        for layer in MAPPING.layers.values()
+        if any(fnmatchcase(weight, known) for framework in frameworks for known in layer.weights(framework).names)
+    )
+
+
+def convention_of(names: Iterable[str]) -> str | None:
+    """The framework whose names these are, if only one has such names.
+
+    >>> convention_of(["dense/kernel", "dense/bias"]), convention_of(["bias"])
+    ('tensorflow', None)
+    """
+    known = [{framework for framework in FRAMEWORKS if layers_of(name, framework)} for name in names]
+    decided = {next(iter(frameworks)) for frameworks in known if len(frameworks) == 1}
+    return decided.pop() if len(decided) == 1 else None

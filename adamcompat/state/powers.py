@@ -1,0 +1,87 @@
+"""Running products of the betas, which some dialects keep instead of a step.
+
+A product in float32 is not a power: ``0.9 * 0.9 * ...`` is rounded at every step. To continue with the
+bits that a dialect would have had, the product is repeated from the start, in its own dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from adamcompat.state.errors import StateError
+
+_CHUNK = 1 << 16
+# Of the distance between a product and the next one; more is no rounding.
+_TOLERANCE = 0.25
+
+
+def running_product(beta: float, factors: int, dtype: DTypeLike) -> Any:
+    """`beta` multiplied `factors` times, each product rounded to `dtype`.
+
+    >>> product, power = running_product(0.9, 30, np.float32), np.float32(np.float32(0.9).astype(float) ** 30)
+    >>> float(power - product) / float(np.spacing(power))
+    1.0
+    """
+    real = np.dtype(dtype).type
+    product, done = real(1), 0
+    while done < factors:
+        many = min(_CHUNK, factors - done)
+        last = _products(product, beta, many)[-1]
+        if last == product:
+            # Nothing changes any more: it is zero, or the smallest number there is.
+            break
+        product, done = last, done + many
+    return product
+
+
+def _products(start: Any, beta: float, many: int) -> NDArray[Any]:
+    """The next `many` products after `start`."""
+    with np.errstate(under="ignore"):
+        factors = np.full(many + 1, start.dtype.type(beta), start.dtype)
+        factors[0] = start
+        return np.multiply.accumulate(factors)[1:]
+
+
+def factors_in(product: Any, beta: float) -> int | None:
+    """How many factors `beta` a running product has; None where that no longer shows, because it is almost 0.
+
+    Args:
+        product: a NumPy scalar in the dtype in which it was formed.
+        beta: the factor, in [0, 1).
+
+    Raises:
+        StateError: no running product of `beta` comes close.
+
+    >>> factors_in(running_product(0.999, 500, np.float32), 0.999)
+    500
+    """
+    if not 0 <= product <= 1:
+        raise StateError(f"{product!r} is no running product of {beta!r}: those lie between 0 and 1")
+    if product == 1:
+        return 0
+    if product < np.finfo(product.dtype).tiny:
+        return None
+    current, count = product.dtype.type(1), 0
+    while True:
+        following = _products(current, beta, _CHUNK)
+        below = np.flatnonzero(following <= product)
+        if below.size:
+            break
+        if following[-1] == following[0]:
+            raise StateError(f"{float(product)!r} is no running product of {beta!r}, which stays at {current!r}")
+        current, count = following[-1], count + _CHUNK
+    place = int(below[0])
+    above = float(following[place - 1]) if place else float(current)
+    after = float(following[place])
+    # Which of the two neighbours is nearer, on a scale on which they are 1 apart.
+    offset = (above - float(product)) / (above - after)
+    nearest = round(offset)
+    if abs(offset - nearest) > _TOLERANCE:
+        raise StateError(
+            f"{float(product)!r} is no running product of {beta!r}: after {count + place} factors it is {above!r}, "
+            f"after {count + place + 1} {after!r}"
+        )
+    return count + place + nearest

@@ -1,0 +1,43 @@
+"""Which runtime an optimizer belongs to; no framework is imported to find out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from adamcompat.state.errors import StateError
+from adamcompat.state.live import Live
+
+# The package that defines an optimizer's class, and the module that describes it as `Live`.
+_CARRIERS = {
+    "keras": "adamcompat.tensorflow.carry",
+    "tf_keras": "adamcompat.tensorflow.carry",
+    "tensorflow": "adamcompat.tensorflow.carry",
+    "mindspore": "adamcompat.mindspore.carry",
+    "adamcompat.numpy": "adamcompat.numpy.carry",
+}
+_SUPPORTED = (
+    "keras.optimizers.Adam, tf_keras.optimizers.Adam, tf_keras.optimizers.legacy.Adam, "
+    "tf.compat.v1.train.AdamOptimizer, mindspore.nn.Adam, or a class of adamcompat"
+)
+
+
+def find(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
+    """Describe an optimizer.
+
+    Args:
+        optimizer: an Adam of any runtime.
+        parameters: what it updates, or None for what it knows itself.
+        session: for graphs of TensorFlow.
+        build: whether an optimizer without state is built with `parameters`.
+
+    Raises:
+        StateError: it is none of those that are known here, or it has no state.
+    """
+    for ancestor in type(optimizer).__mro__:
+        for package, module in _CARRIERS.items():
+            if f"{ancestor.__module__}.".startswith(f"{package}."):
+                live: Live | None = import_module(module).describe(optimizer, parameters, session, build=build)
+                if live is not None:
+                    return live
+    raise StateError(f"expected {_SUPPORTED}; got {type(optimizer).__module__}.{type(optimizer).__qualname__}")

@@ -1,0 +1,142 @@
+"""The optimizers of Keras 3 and of tf_keras, described for `adamcompat.state`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.state import naming
+from adamcompat.state.errors import StateError
+from adamcompat.state.live import Live
+from adamcompat.state.slots import name_of
+from adamcompat.tensorflow.places import Place, check_same, hyperparameters, listed, names_of, title_of
+
+# Where the two Kerases keep the state of each parameter, by role.
+_LISTS = {
+    "first_moment": "_momentums",
+    "second_moment": "_velocities",
+    "maximum_second_moment": "_velocity_hats",
+    "average": "_model_variables_moving_average",
+    "accumulated_gradient": "_accumulated_gradients",
+}
+_DIALECT = MAPPING.dialects["keras3"]
+
+
+def keras3(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
+    """keras.optimizers.Adam on any backend, and adamcompat.tensorflow.Adam."""
+    _check(optimizer, "keras.optimizers.Adam", session, parameters, built=optimizer.built, build=build)
+    wanted = {
+        "maximum_second_moment": optimizer.amsgrad,
+        "average": optimizer.use_ema,
+        "accumulated_gradient": optimizer.gradient_accumulation_steps,
+    }
+    check_same(listed(parameters), optimizer._trainable_variables, "keras.optimizers.Adam")
+    return _described(
+        optimizer,
+        title_of(optimizer, "keras.optimizers.Adam"),
+        parameters,
+        wanted,
+        known=optimizer._trainable_variables,
+        variables=optimizer.variables,
+        rate=optimizer._learning_rate,
+        every=optimizer.gradient_accumulation_steps,
+    )
+
+
+def keras2(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
+    """tf_keras.optimizers.Adam, and adamcompat.tensorflow.Adam under TF_USE_LEGACY_KERAS."""
+    if optimizer.adaptive_epsilon:
+        raise StateError("adaptive_epsilon=True is another update than Adam's, and its state means something else")
+    built = getattr(optimizer, "_built", False)
+    _check(optimizer, "tf_keras.optimizers.Adam", session, parameters, built=built, build=build)
+    known = listed(parameters)
+    if known is not None:
+        places = [optimizer._index_dict.get(optimizer._var_key(variable)) for variable in known]
+        if places != list(range(len(optimizer._momentums))):
+            raise StateError(
+                f"parameters: not the {len(optimizer._momentums)} variables that this optimizer updates, in its order"
+            )
+    return _described(
+        optimizer,
+        title_of(optimizer, "tf_keras.optimizers.Adam"),
+        parameters,
+        {"maximum_second_moment": optimizer.amsgrad, "average": optimizer.use_ema},
+        known=known,
+        variables=optimizer.variables,
+        rate=optimizer._learning_rate,
+        every=None,
+    )
+
+
+def _check(optimizer: Any, title: str, session: Any, parameters: Any, *, built: bool, build: bool) -> None:
+    """Refuse what cannot be read; build what is to be written."""
+    if session is not None:
+        raise StateError(f"session: {title} runs eagerly and in tf.function only")
+    if built:
+        return
+    if not build or parameters is None:
+        raise StateError(
+            f"this {title} has no state yet; {'pass parameters=..., or ' if build else 'make a step, or '}"
+            f"call its build(variables) first"
+        )
+    optimizer.build(listed(parameters))
+
+
+def _described(
+    optimizer: Any,
+    title: str,
+    parameters: Any,
+    wanted: Mapping[str, Any],
+    *,
+    known: Sequence[Any] | None,
+    variables: Iterable[Any],
+    rate: Any,
+    every: int | None,
+) -> Live:
+    lists = {
+        role: list(getattr(optimizer, attribute))
+        for role, attribute in _LISTS.items()
+        if wanted.get(role, role in ("first_moment", "second_moment"))
+    }
+    if any(slot is None for slots in lists.values() for slot in slots):
+        raise StateError(f"this {title} has variables that their gradients overwrite (float8), without moments")
+    _check_known(variables, [optimizer._iterations, rate, *(slot for slots in lists.values() for slot in slots)], title)
+    if known is None:
+        names = naming.unique(_of_moment(slot.name) for slot in lists["first_moment"])
+    else:
+        names = names_of(known, parameters)
+        lists = {"parameter": list(known), **lists}
+    numerics = MAPPING.dialects["tf26"].numerics if getattr(optimizer, "fused", None) else _DIALECT.numerics
+    values = {fact.name: getattr(optimizer, fact.name, None) for fact in _DIALECT.accepted}
+    rate_name = _DIALECT.named("learning_rate")
+    assert rate_name is not None
+    values[rate_name.name] = rate
+    return Live(
+        title=title,
+        dialect=_DIALECT.name,
+        numerics=numerics,
+        convention="tensorflow",
+        shapes={name: tuple(slot.shape) for name, slot in zip(names, lists["first_moment"], strict=True)},
+        places={
+            role: {name: Place(slot) for name, slot in zip(names, slots, strict=True)} for role, slots in lists.items()
+        },
+        step=Place(optimizer._iterations),
+        accumulation_steps=every,
+        hyperparameters=hyperparameters(_DIALECT, values),
+    )
+
+
+def _check_known(variables: Iterable[Any], known: Iterable[Any], title: str) -> None:
+    """Refuse an optimizer that keeps more than Adam does."""
+    ids = {id(variable) for variable in known}
+    for variable in variables:
+        if id(variable) not in ids:
+            raise StateError(f"this {title} keeps {getattr(variable, 'path', variable.name)}, which is unknown here")
+
+
+def _of_moment(name: str) -> str:
+    """The parameter that a first moment of tf_keras is named after: the key comes first, after a scope if any."""
+    key = name_of("first_moment", "", "tf26")
+    return re.sub(rf"^(.*?/)?{(key or '').strip('/')}/", "", name)

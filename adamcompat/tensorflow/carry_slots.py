@@ -1,0 +1,181 @@
+"""TensorFlow 2.6's optimizer and TensorFlow 1's, which keep slots by variable, described for `adamcompat.state`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.state import naming
+from adamcompat.state.errors import StateError
+from adamcompat.state.live import Live
+from adamcompat.state.slots import name_of
+from adamcompat.tensorflow.places import Place, hyperparameters, listed, names_of, title_of
+
+_MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
+
+
+def _key(role: str) -> str:
+    """What both optimizers call a slot when they are asked for it."""
+    return (name_of(role, "", "tf26") or "").strip("/")
+
+
+def legacy(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
+    """tf_keras.optimizers.legacy.Adam, and adamcompat.tensorflow.legacy.Adam."""
+    title, dialect = title_of(optimizer, "tf_keras.optimizers.legacy.Adam"), MAPPING.dialects["tf26"]
+    if not optimizer._slots:
+        _create(optimizer._create_all_weights, title, parameters, build=build)
+    by_variable = list(optimizer._slots.values())
+    everything = {role: [slots[_key(role)] for slots in by_variable if _key(role) in slots] for role in _MOMENTS}
+    _check_names(optimizer.get_slot_names(), [*map(_key, _MOMENTS)], title)
+
+    def lookup(variable: Any, role: str) -> Any:
+        try:
+            return optimizer.get_slot(variable, _key(role))
+        except KeyError:
+            return None
+
+    session = _session_of(everything, session, title)
+    values = {fact.name: getattr(optimizer, fact.name, None) for fact in dialect.accepted if fact.alias_of is None}
+    return _described(
+        title,
+        dialect,
+        everything,
+        lookup,
+        parameters,
+        session,
+        scope=f"{optimizer._name}/",
+        step=Place(optimizer.iterations, session),
+        hyperparameters=hyperparameters(dialect, {**values, **optimizer._hyper}, session),
+    )
+
+
+def v1(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
+    """tf.compat.v1.train.AdamOptimizer in a Session and eagerly, and adamcompat.tensorflow.v1.AdamOptimizer."""
+    title, dialect = title_of(optimizer, "tf.compat.v1.train.AdamOptimizer"), MAPPING.dialects["tf1"]
+    if not optimizer._slots:
+        _create(optimizer._create_slots, title, parameters, build=build)
+    session = _session_of({"": [*optimizer._slots[_key("first_moment")].values()]}, session, title)
+    graph = None if session is None else session.graph
+    everything = {
+        role: [
+            slot
+            for key, slot in optimizer._slots.get(_key(role), {}).items()
+            if graph is None or (isinstance(key, tuple) and key[0] is graph)
+        ]
+        for role in _MOMENTS
+    }
+    if not everything["first_moment"]:
+        raise StateError(f"this {title} has no state in the graph of that session; pass the session that trains")
+    powers = {slot.role: slot.template for block in dialect.slots for slot in block if not slot.per_parameter}
+    _check_names(optimizer.get_slot_names(), [*map(_key, _MOMENTS)], title)
+    _check_names([name for name, where in optimizer._non_slot_dict if where is graph], [*powers.values()], title)
+    if graph is not None and parameters is None:
+        parameters = _of_graph(graph, [key[1] for key in optimizer._slots[_key("first_moment")] if key[0] is graph])
+    rate = dialect.named("learning_rate")
+    assert rate is not None
+    values = {fact.name: getattr(optimizer, f"_{fact.name}", None) for fact in dialect.accepted}
+    found = hyperparameters(dialect, {**values, rate.name: optimizer._lr}, session)
+    own = {"amsgrad": bool(everything["maximum_second_moment"]), "nesterov": getattr(optimizer, "_nesterov", False)}
+    return _described(
+        title,
+        dialect,
+        everything,
+        lambda variable, role: optimizer.get_slot(variable, _key(role)),
+        parameters,
+        session,
+        hyperparameters={**found, **own},
+        powers=tuple(
+            (role, Place(optimizer._get_non_slot_variable(name, graph=graph), session)) for role, name in powers.items()
+        ),
+        ahead=int(dialect.semantics.power_start == "beta"),
+    )
+
+
+def _described(
+    title: str,
+    dialect: Dialect,
+    everything: Mapping[str, Sequence[Any]],
+    lookup: Callable[[Any, str], Any],
+    parameters: Any,
+    session: Any,
+    scope: str = "",
+    **more: Any,
+) -> Live:
+    """The slots of the caller's variables, or all there are."""
+    variables = listed(parameters)
+    slots = {role: list(found) for role, found in everything.items() if found}
+    first = slots["first_moment"]
+    if variables is None:
+        names = naming.unique(_unscoped([slot.name.rpartition("/")[0] for slot in first], scope))
+    else:
+        names = names_of(variables, parameters)
+        slots = {role: [lookup(variable, role) for variable in variables] for role in slots}
+        for name, slot in zip(names, slots["first_moment"], strict=True):
+            if slot is None:
+                raise StateError(f"this {title} has no state for {name!r}; pass the variables that it updates")
+        if len({id(slot) for slot in slots["first_moment"]}) != len(first):
+            raise StateError(
+                f"parameters: {len(names)} variables, but this {title} updates {len(first)}: "
+                f"{', '.join(slot.name.rpartition('/')[0] for slot in first[:8])}"
+            )
+        slots = {"parameter": variables, **slots}
+    return Live(
+        title=title,
+        dialect=dialect.name,
+        numerics=dialect.numerics,
+        convention="tensorflow",
+        shapes={name: tuple(slot.shape) for name, slot in zip(names, slots["first_moment"], strict=True)},
+        places={
+            role: {name: Place(variable, session) for name, variable in zip(names, found, strict=True)}
+            for role, found in slots.items()
+        },
+        **{"step": None, **more},
+    )
+
+
+def _unscoped(names: Sequence[str], scope: str) -> list[str]:
+    """Names without the optimizer's own scope, in which slots are made at the first step."""
+    return [name[len(scope) :] for name in names] if all(name.startswith(scope) for name in names) else list(names)
+
+
+def _create(create: Callable[[Any], None], title: str, parameters: Any, *, build: bool) -> None:
+    variables = listed(parameters)
+    if not build or variables is None:
+        raise StateError(
+            f"this {title} has no state yet; {'pass parameters=..., or ' if build else ''}make a step first"
+        )
+    if not tf.executing_eagerly():
+        raise StateError(
+            f"this {title} has no state yet; build its training operation and initialize the variables first"
+        )
+    create(variables)
+
+
+def _session_of(everything: Mapping[str, Sequence[Any]], session: Any, title: str) -> Any:
+    """The session in which the values live; None in eager execution."""
+    in_graph = any(getattr(slot, "_in_graph_mode", True) for slots in everything.values() for slot in slots)
+    if not in_graph:
+        if session is not None:
+            raise StateError(f"session: this {title} runs eagerly")
+        return None
+    session = session or tf.compat.v1.get_default_session()
+    if session is None:
+        raise StateError(f"this {title} belongs to a graph; pass session=..., or call within a session")
+    return session
+
+
+def _of_graph(graph: Any, names: Sequence[str]) -> list[Any] | None:
+    """The variables of a graph with those names, if all are there."""
+    found = {variable.op.name: variable for variable in graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES)}
+    return [found[name] for name in names] if found.keys() >= set(names) else None
+
+
+def _check_names(names: Sequence[str], known: Sequence[str], title: str) -> None:
+    """Refuse an optimizer that keeps more than Adam does."""
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise StateError(f"this {title} keeps {', '.join(unknown)}, which is unknown here")

@@ -1,0 +1,103 @@
+"""Variables of TensorFlow and Keras as places that state is read from and written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from adamcompat.mapping.model import Dialect
+from adamcompat.state import naming
+from adamcompat.state.errors import StateError
+from adamcompat.state.live import plain_numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A variable, in eager execution or in a Session."""
+
+    variable: Any
+    session: Any = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.variable.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its dtype, whatever it is cast to when it is used."""
+        kind = getattr(self.variable, "true_dtype", self.variable.dtype)
+        return np.dtype(tf.as_dtype(kind).as_numpy_dtype)
+
+    def read(self) -> NDArray[Any]:
+        """Its value; TensorFlow does not write into memory that an array shares."""
+        if self.session is None:
+            return np.asarray(self.variable.numpy())
+        try:
+            return np.asarray(self.session.run(self.variable))
+        except tf.errors.FailedPreconditionError:
+            raise StateError(
+                f"{self.variable.name} is not initialized; run tf.compat.v1.global_variables_initializer() first"
+            ) from None
+
+    def write(self, value: NDArray[Any]) -> None:
+        """Assign `value`."""
+        if self.session is None:
+            self.variable.assign(value)
+        else:
+            with self.session.graph.as_default():
+                self.variable.load(value, self.session)
+
+
+def title_of(optimizer: Any, original: str) -> str:
+    """What to call an optimizer: the original, or the subclass that it is an object of."""
+    own = type(optimizer)
+    theirs = own.__module__.partition(".")[0] in ("keras", "tf_keras", "tensorflow")
+    return original if theirs else f"{own.__module__}.{own.__name__}"
+
+
+def names_of(variables: Sequence[Any], parameters: Any) -> tuple[str, ...]:
+    """The names of an optimizer's variables: those that the caller gave, or their own."""
+    if isinstance(parameters, Mapping):
+        return tuple(parameters)
+    return naming.unique(getattr(variable, "path", variable.name) for variable in variables)
+
+
+def listed(parameters: Any) -> list[Any] | None:
+    """The variables that a caller passed, as a list or as a dictionary from names."""
+    if parameters is None:
+        return None
+    return list(parameters.values() if isinstance(parameters, Mapping) else parameters)
+
+
+def check_same(given: Sequence[Any] | None, known: Sequence[Any], title: str) -> None:
+    """Refuse variables that are not those of the optimizer, in its order."""
+    if given is not None and [id(_raw(variable)) for variable in given] != [id(_raw(variable)) for variable in known]:
+        raise StateError(f"parameters: not the {len(known)} variables that this {title} updates, in its order")
+
+
+def _raw(variable: Any) -> Any:
+    return getattr(variable, "value", variable) if hasattr(variable, "path") else variable
+
+
+def hyperparameters(dialect: Dialect, values: Mapping[str, Any], session: Any = None) -> dict[str, Any]:
+    """Canonical hyperparameters of what an optimizer holds under native names; what is no number is left out."""
+    found = {}
+    for fact in dialect.accepted:
+        value = values.get(fact.name)
+        if fact.name not in values or fact.alias_of is not None:
+            continue
+        if fact.type == "beta" and callable(value):
+            value = value()
+        if fact.type == "learning_rate" and session is not None and not isinstance(value, (int, float)):
+            # It may be a placeholder, which has no value by itself.
+            continue
+        if tf.is_tensor(value) or hasattr(value, "assign"):
+            value = Place(value, session).read()
+        found[fact.canonical] = value
+    return plain_numbers(found)

@@ -1,0 +1,199 @@
+"""Recording of TensorFlow's and Keras's optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from adamcompat.drive.catalogue import find
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.recording.record import plain_values, refuse_twice
+from adamcompat.recording.recorder import Recorder
+from adamcompat.tensorflow.drive import own_keywords
+from adamcompat.tensorflow.update import dense, in_session_graph, inside_xla
+
+_ORIGINALS = {
+    keras.optimizers.Adam: "keras3",
+    tf_keras.optimizers.Adam: "tf_keras",
+    tf_keras.optimizers.legacy.Adam: "tf26",
+    tf.compat.v1.train.AdamOptimizer: "tf1",
+}
+
+
+def _name_of(optimizer: Any) -> tuple[str | None, Dialect | None]:
+    kind = type(optimizer)
+    for adapter in MAPPING.adapters:
+        if kind.__name__ == adapter.name and kind.__module__ == f"{adapter.module}.adapters":
+            return f"{adapter.module}.{adapter.name}", MAPPING.dialects[adapter.dialect]
+    name = _ORIGINALS.get(kind)
+    return name, MAPPING.dialects["keras3" if name == "tf_keras" else name] if name is not None else None
+
+
+def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
+    """The name to compare it by, and its hyperparameters."""
+    name, dialect = _name_of(optimizer)
+    if dialect is None:
+        return None, None
+    config = optimizer.get_config() if hasattr(optimizer, "get_config") else {}
+    # Where there are groups, a single set of hyperparameters does not say what was done.
+    inputs = [config.get(fact.name) for fact in dialect.accepted if fact.canonical == "parameters"]
+    if any(isinstance(entry, dict) for given in inputs for entry in given or ()):
+        return name, None
+    native: dict[str, Any] = {}
+    for fact in dialect.accepted:
+        if MAPPING.canonical[fact.canonical].scope != "hyperparameter" or fact.alias_of is not None:
+            continue
+        value = config[fact.name] if fact.name in config else _attribute(optimizer, fact.name)
+        if value is not None:
+            native[fact.name] = _plain(value)
+    entry = find(str(name))[0]
+    if entry.adapter is not None:
+        native |= {
+            own: value for own in own_keywords(entry) if (value := config.get(own) or _attribute(optimizer, own))
+        }
+    return name, plain_values(native)
+
+
+def _attribute(optimizer: Any, name: str) -> Any:
+    """A hyperparameter that is not in the configuration; TensorFlow 1 keeps all of them under a name of its own."""
+    for attribute in (name, f"_{name}", f"_{name.removeprefix('use_')}", f"_{name.replace('learning_rate', 'lr')}"):
+        value = getattr(optimizer, attribute, None)
+        if value is not None:
+            return value
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """A number; of one that went through float32 the shortest decimal that means the same."""
+    if isinstance(value, (np.floating, float)) and float(np.float32(value)) == float(value):
+        return float(str(np.float32(value)))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
+    """Record what the optimizer is called with; returns how to undo it."""
+    # What everything else goes through: apply_gradients of Keras 3 calls apply, minimize calls apply_gradients.
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        method, replacement = "apply", _apply(optimizer, recorder)
+    else:
+        method, replacement = "apply_gradients", _apply_gradients(optimizer, recorder)
+    refuse_twice(method in vars(optimizer))
+    # Keras and tf_keras watch assignments.
+    object.__setattr__(optimizer, method, replacement)
+
+    def undo() -> None:
+        object.__delattr__(optimizer, method)
+
+    return undo
+
+
+def _apply(optimizer: Any, recorder: Recorder) -> Callable[..., Any]:
+    original = optimizer.apply
+
+    def apply(grads: Any, trainable_variables: Any = None) -> Any:
+        gradients = list(grads)
+        variables = optimizer._trainable_variables if trainable_variables is None else list(trainable_variables)
+        pairs = list(zip(gradients, variables, strict=False))
+        return _recorded(optimizer, recorder, pairs, lambda: original(gradients, trainable_variables))
+
+    return apply
+
+
+def _apply_gradients(optimizer: Any, recorder: Recorder) -> Callable[..., Any]:
+    original = optimizer.apply_gradients
+
+    def apply_gradients(grads_and_vars: Any, *arguments: Any, **keywords: Any) -> Any:
+        pairs = list(grads_and_vars)
+        return _recorded(optimizer, recorder, pairs, lambda: original(pairs, *arguments, **keywords))
+
+    return apply_gradients
+
+
+def _recorded(optimizer: Any, recorder: Recorder, pairs: Sequence[tuple[Any, Any]], step: Callable[[], Any]) -> Any:
+    """Make a step and record it, now or wherever the graph that is being built will run."""
+    if not recorder.recording:
+        return step()
+    if tf.distribute.has_strategy():
+        recorder.stop("steps under a tf.distribute strategy are not recorded")
+        return step()
+    if inside_xla():
+        recorder.stop("steps inside jit_compile=True are not recorded: nothing can be copied out of them")
+        return step()
+    found = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
+    names = _names([variable for _, variable in found])
+    values = [_value(variable) for _, variable in found]
+    if tf.executing_eagerly():
+        if not recorder.begun:
+            recorder.before(names, [value.numpy() for value in values], _steps(optimizer))
+        result = step()
+        arrays = [_dense(gradient, variable).numpy() for gradient, variable in found]
+        recorder.after(names, arrays, lambda: [_value(variable).numpy() for _, variable in found])
+        return result
+    return _traced(optimizer, recorder, names, found, step)
+
+
+def _traced(
+    optimizer: Any, recorder: Recorder, names: list[str], found: list[tuple[Any, Any]], step: Callable[[], Any]
+) -> Any:
+    """Build a step into a graph, with a call of the recorder before it and one after."""
+    many = len(found)
+
+    def before(*inputs: Any) -> None:
+        recorder.before(names, inputs[:many], int(inputs[many]))
+
+    def after(*inputs: Any) -> None:
+        recorder.after(names, inputs[:many], lambda: inputs[many:])
+
+    def call(function: Callable[..., None], inputs: list[Any]) -> Any:
+        def run(*arrays: Any) -> Any:
+            function(*arrays)
+            return np.int32(0)
+
+        return tf.numpy_function(run, inputs, tf.int32)
+
+    steps = getattr(optimizer, "iterations", None)
+    start = tf.constant(0, tf.int64) if steps is None else tf.cast(_value(steps), tf.int64)
+    ready = call(before, [*(_read(variable) for _, variable in found), start])
+    with tf.control_dependencies([ready]):
+        result = step()
+    gradients = [_dense(gradient, variable) for gradient, variable in found]
+    # In a graph of TensorFlow 1 nothing else would make the copy wait for the step.
+    with tf.control_dependencies([result] if isinstance(result, (tf.Operation, tf.Tensor)) else []):
+        done = call(after, [*gradients, *(_read(variable) for _, variable in found)])
+    if in_session_graph():
+        return tf.group(result, done)
+    return result
+
+
+def _value(variable: Any) -> Any:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _read(variable: Any) -> Any:
+    return _value(variable).read_value()
+
+
+def _dense(gradient: Any, variable: Any) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        return dense(gradient, _value(variable).shape)
+    return tf.convert_to_tensor(gradient)
+
+
+def _steps(optimizer: Any) -> int:
+    """How many steps an optimizer has made; TensorFlow 1's says so by its moments alone."""
+    steps = getattr(optimizer, "iterations", None)
+    if steps is not None:
+        return int(np.asarray(steps))
+    return int(any(np.asarray(variable).any() for variable in optimizer.variables() if "power" not in variable.name))
+
+
+def _names(variables: Sequence[Any]) -> list[str]:
+    """The variables' names; what several share, with a number."""
+    plain = [str(getattr(variable, "path", None) or variable.name).removesuffix(":0") for variable in variables]
+    return [name if plain.count(name) == 1 else f"{name}#{plain[:i].count(name)}" for i, name in enumerate(plain)]

@@ -1,0 +1,217 @@
+"""`translate`: one call, from any dialect to any other."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.translation.arguments import Argument, arguments, assigned_once
+from adamcompat.translation.convert import Context, Conversion, convert
+from adamcompat.translation.messages import Message, Severity, info
+from adamcompat.translation.names import (
+    CATALOGUE,
+    CUSTOMARY,
+    Bindings,
+    Signature,
+    choose,
+    original,
+    shims,
+)
+
+
+class TranslationError(ValueError):
+    """Source text in which there is no call to translate, or no way to tell which Adam is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A translated call; ``str()`` gives its text.
+
+    Attributes:
+        source, target: the dialects.
+        call: the text of the call, or None where there is no translation (`errors` says why).
+        imports: the import lines that it needs.
+        messages: what will differ, what was left out, what to look at.
+    """
+
+    source: str
+    target: str
+    call: str | None
+    imports: tuple[str, ...]
+    messages: tuple[Message, ...]
+
+    @property
+    def errors(self) -> tuple[Message, ...]:
+        """The reasons why there is no translation."""
+        return self._with(Severity.ERROR)
+
+    @property
+    def warnings(self) -> tuple[Message, ...]:
+        """What will differ, or must be looked at."""
+        return self._with(Severity.WARNING)
+
+    def _with(self, severity: Severity) -> tuple[Message, ...]:
+        return tuple(message for message in self.messages if message.severity is severity)
+
+    def __str__(self) -> str:
+        return self.call or ""
+
+    def to_json(self) -> str:
+        """The translation as a JSON object."""
+        return json.dumps(
+            {
+                "from": self.source,
+                "to": self.target,
+                "call": self.call,
+                "imports": list(self.imports),
+                "messages": [
+                    {"code": item.code, "severity": item.severity.value, "text": item.text} for item in self.messages
+                ],
+            },
+            indent=2,
+        )
+
+
+def dialect_named(name: str) -> Dialect:
+    """A dialect by its short name or by a dotted name of its class.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for dialect in MAPPING.dialects.values():
+        if name in (dialect.name, *dialect.names):
+            return dialect
+    raise ValueError(f"unknown dialect {name!r}; known: {', '.join(MAPPING.dialects)}")
+
+
+def translate(source: str, to: str, *, from_: str | None = None, shim: bool = False) -> Translation:
+    """Translate a call of Adam from one dialect to another.
+
+    Expressions stay as they are written. Defaults that differ are written out, so that the call means
+    what it meant. What has no counterpart is an error, what means something else a warning, with the
+    size of the difference where it can be computed.
+
+    Args:
+        source: Python code with one call of a known Adam, alone or with imports and an assignment.
+        to: the dialect to write: keras3, tf26, tf1 or mindspore, or the dotted name of its class.
+        from_: the dialect that the call is written in, where its name does not tell.
+        shim: write adamcompat's class for that framework instead of the framework's own.
+
+    Raises:
+        TranslationError: the code does not parse, or does not hold one call of an Adam known here.
+        ValueError: an unknown dialect.
+
+    >>> print(translate("tf.keras.optimizers.Adam(0.001, amsgrad=True)", "mindspore"))
+    mindspore.nn.Adam(params, learning_rate=0.001, eps=1e-07, use_amsgrad=True)
+    >>> for message in translate("nn.Adam(net.trainable_params(), use_nesterov=True)", "tf1").errors:
+    ...     print(message.code)
+    no-counterpart
+    >>> print(translate("from tensorflow.keras.optimizers import Adam as A; A(lr=1e-5)", "keras3"))
+    keras.optimizers.Adam(learning_rate=1e-5)
+    """
+    target = dialect_named(to)
+    told = dialect_named(from_) if from_ is not None else None
+    try:
+        tree = ast.parse(source.strip())
+    except (SyntaxError, ValueError) as problem:
+        raise TranslationError(f"not valid Python: {problem}") from None
+    nodes = list(ast.walk(tree))
+    bindings = Bindings.of(nodes, customary=True)
+    call, candidates = _find(nodes, bindings, told)
+    signature = choose(candidates, len(call.args), [keyword.arg for keyword in call.keywords if keyword.arg])
+    given = arguments(call, source.strip())
+    context = Context(source.strip(), bindings, assigned_once(nodes))
+    targets = _shims(signature, target) if shim else [original(target)]
+    if not targets:
+        raise TranslationError(f"adamcompat has no class for {target.target}")
+    chosen, conversion = _best(given, signature, targets, context)
+    messages = list(conversion.messages)
+    if told is None and signature is not candidates[0]:
+        text = f"read as {signature.dialect.title}'s call ({signature.dialect.versions}), the one with these keywords"
+        messages.insert(0, info("read-as", text))
+    if not conversion.ok:
+        return Translation(signature.dialect.name, target.name, None, (), tuple(messages))
+    text = f"{chosen.name}({', '.join(map(str, conversion.arguments))})"
+    imports = tuple(dict.fromkeys([_import_line(chosen), *(_import_root(module) for module in conversion.modules)]))
+    return Translation(signature.dialect.name, target.name, text, imports, tuple(messages))
+
+
+def _find(nodes: Iterable[ast.AST], bindings: Bindings, told: Dialect | None) -> tuple[ast.Call, tuple[Signature, ...]]:
+    """The one call of an Adam, and the classes that it may mean."""
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    if not calls:
+        raise TranslationError("there is no call; expected something like tf.keras.optimizers.Adam(0.001)")
+    found: list[tuple[ast.Call, tuple[Signature, ...]]] = []
+    for call in calls:
+        if bindings.ambiguous(call.func):
+            raise TranslationError(f"{ast.unparse(call.func)} has several meanings in this code; pass a single call")
+        if candidates := CATALOGUE.get(bindings.resolve(call.func) or ""):
+            found.append((call, candidates))
+    if not found:
+        found = [(call, candidates) for call in calls if (candidates := _by_last_name(call, bindings, told))]
+    if not found:
+        names = ", ".join(sorted({ast.unparse(call.func) for call in calls}))
+        known = ", ".join(dialect.target for dialect in MAPPING.dialects.values())
+        raise TranslationError(f"none of the calls ({names}) is of an Adam known here; known: {known}")
+    if len(found) > 1:
+        raise TranslationError(f"there are {len(found)} calls of Adam; pass one (adamcompat migrate takes whole files)")
+    call, candidates = found[0]
+    if told is not None:
+        candidates = tuple(item for item in candidates if item.dialect is told)
+        if not candidates:
+            actual = found[0][1][0].title
+            raise TranslationError(f"{ast.unparse(call.func)} is {actual}'s, not {told.title}'s")
+    return call, candidates
+
+
+def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
+    """The classes that a name without an import may mean; an error where there are several and nobody tells."""
+    root = call.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if not isinstance(root, ast.Name) or root.id in bindings.imported:
+        return ()
+    name = ast.unparse(call.func)
+    last = name.rpartition(".")[2]
+    meant = [dialect for dialect in MAPPING.dialects.values() if dialect.target.rpartition(".")[2] == last]
+    if told is not None:
+        return (original(told),) if meant else ()
+    if len(meant) > 1:
+        names = ", ".join(dialect.name for dialect in meant)
+        raise TranslationError(
+            f"{name}(...) may be any of {names}; say which with --from (from_= in Python), or include its import line"
+        )
+    return tuple(original(dialect) for dialect in meant)
+
+
+def _shims(source: Signature, target: Dialect) -> list[Signature]:
+    """adamcompat's classes for the target's framework; those that keep the source's call come first."""
+    return sorted(shims(target), key=lambda item: (item.dialect is not source.dialect, item.dialect is not target))
+
+
+def _best(
+    given: Sequence[Argument] | None, source: Signature, targets: Sequence[Signature], context: Context
+) -> tuple[Signature, Conversion]:
+    """The class whose call says it with the fewest errors and warnings."""
+    tried = [(target, convert(given, source, target, context)) for target in targets]
+
+    def trouble(item: tuple[Signature, Conversion]) -> tuple[int, int]:
+        severities = [message.severity for message in item[1].messages]
+        return severities.count(Severity.ERROR), severities.count(Severity.WARNING)
+
+    return min(tried, key=trouble)
+
+
+def _import_line(target: Signature) -> str:
+    return _import_root(target.name) if target.adapter is None else f"import {target.adapter.module}"
+
+
+def _import_root(name: str) -> str:
+    """The import line that makes a dotted name work."""
+    first = name.partition(".")[0]
+    module = CUSTOMARY.get(first, first)
+    return f"import {module}" if module == first else f"import {module} as {first}"

@@ -1,0 +1,327 @@
+"""Look at one original from all sides."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from adamcompat.executors import VARIABLE
+from adamcompat.mapping.model import Errors
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.verify import models, probes, signatures
+from adamcompat.verify.observation import REQUIRED, Observation, SlotSeen, Taken
+from adamcompat.verify.original import Array, NoSuchParameterError, Original, refuses
+
+# Numbers on either side of every limit that optimizers set.
+_NUMBERS = (-1.0, -1e-9, 0.0, 1e-9, 0.5, 1 - 1e-9, 1.0, 1 + 1e-9, 2.0, 1e6)
+_INTEGERS = (-2, -1, 0, 1, 2, 3, 5)
+
+
+@contextmanager
+def _without_compiling() -> Iterator[None]:
+    """Predictions are a few numbers each: NumPy has them before Numba has compiled its code."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "numpy"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+
+
+def observe(original: Original) -> Observation:
+    """Measure one original.
+
+    Args:
+        original: how to get at it.
+
+    Returns:
+        What it takes, refuses, does and keeps. What could not be measured is listed with the reason.
+    """
+    with _without_compiling():
+        return _Observer(original).observed()
+
+
+class _Observer:
+    def __init__(self, original: Original) -> None:
+        self.original = original
+        self.seen = Observation(original.dialect.name, original.framework, original.version)
+        self.errors: dict[str, Counter[str]] = {name: Counter() for name in _KINDS}
+
+    def observed(self) -> Observation:
+        try:
+            self.original.trajectory(self.original.native(probes.BASE), *probes.stream())
+        except Exception as error:  # it may take other names by now, or not run here at all
+            self.seen.failure = _reason(error)
+        self._signature()
+        if self.seen.failure:
+            return self.seen
+        self._values()
+        self._rates()
+        self._schedules()
+        self._mistakes()
+        self._stages()
+        for name, probe in probes.SEMANTICS.items():
+            self._measure(f"semantics.{name}", self._semantics, name, probe)
+        self._measure("numerics", self._numerics)
+        self._measure("slots", self._slots)
+        self.seen.errors = {kind: tuple(name for name, _ in found.most_common()) for kind, found in self.errors.items()}
+        return self.seen
+
+    def _measure(self, path: str, action: Callable[..., None], *arguments: Any) -> None:
+        """Run a probe; what stops it is the reason why a fact is not measured."""
+        try:
+            action(*arguments)
+        except NoSuchParameterError as error:
+            self.seen.unmeasured[path] = f"there is no parameter for {error}"
+        except Exception as error:  # a framework may fail in any way
+            self.seen.unmeasured[path] = _reason(error)
+
+    def _semantics(self, name: str, probe: Callable[[Original], tuple[Any, ...]]) -> None:
+        if name == "schedule_start" and "schedule" not in self.seen.rates:
+            raise NoSuchParameterError("a schedule")
+        self.seen.semantics[name] = probe(self.original)
+
+    def _numerics(self) -> None:
+        self.seen.numerics = probes.numerics(self.original)
+
+    def _signature(self) -> None:
+        kind = self.original.kind
+        self.seen.parameters, self.seen.kwargs = signatures.parameters(kind)
+        self.seen.protocol = "apply_gradients" if hasattr(kind, "apply_gradients") else "call"
+        self.seen.keywords = signatures.keywords(kind)
+        if not self.seen.failure:
+            self.seen.keywords = tuple(taken for taken in self.seen.keywords if self._takes(taken))
+        self.seen.groups = self.original.group_keys
+        methods = {method.name for dialect in MAPPING.dialects.values() for method in dialect.methods}
+        for method in sorted(methods):
+            if hasattr(kind, method):
+                taken, _ = signatures.parameters(kind, method)
+                self.seen.methods[method] = tuple(argument.name for argument in taken)
+
+    def _takes(self, keyword: Taken) -> bool:
+        """Whether a keyword is more than accepted with a warning."""
+        weights, gradients = probes.stream()
+        base = self.original.native(probes.BASE)
+        for value in (0.3, True):
+            try:
+                with_it = self.original.trajectory(base | {keyword.name: value}, weights, gradients)
+            except Exception:
+                continue
+            return value is True or not np.array_equal(with_it, self.original.trajectory(base, weights, gradients))
+        return False
+
+    def _options(self) -> Iterator[tuple[Taken, dict[str, Any]]]:
+        """Everything that has a default, with what must be given beside it."""
+        for taken in (*self.seen.parameters, *self.seen.keywords):
+            if taken.default is not REQUIRED:
+                fact = self.original.dialect.find(taken.name)
+                beside = probes.COMPANIONS.get(fact.canonical, {}) if fact else {}
+                own = {key: value for key, value in beside.items() if fact is None or key != fact.canonical}
+                if fact is not None and fact.canonical.startswith("ema_"):
+                    own |= {"use_ema": True}
+                try:
+                    yield taken, self.original.native(own)
+                except NoSuchParameterError:
+                    yield taken, {}
+
+    def _values(self) -> None:
+        """What kinds of values and which numbers pass, and what each parameter means."""
+        for taken, beside in self._options():
+            fact = self.original.dialect.find(taken.name)
+            rate = fact is not None and fact.canonical == "learning_rate"
+            flag = isinstance(taken.default, bool)
+            kinds: dict[str, tuple[Any, ...]] = {"float": (0.3,), "int": (1, 2), "text": ("label",)}
+            if flag:
+                kinds = {"flag": (True,)}
+            elif rate and self.original.growing is not None:
+                kinds["schedule"] = (self.original.growing(0.01),)
+            passed = [
+                kind
+                for kind, values in kinds.items()
+                if any(self._refusal(beside | {taken.name: value}) is None for value in values)
+            ]
+            self.seen.accepts[taken.name] = tuple(passed)
+            if "float" in passed or "int" in passed:
+                numbers: Iterable[float] = _NUMBERS if "float" in passed else _INTEGERS
+                self.seen.refused[taken.name] = self._refused(taken, beside, numbers)
+            number = isinstance(taken.default, (int, float)) and not flag and taken.default != 0
+            if number and probes.zero_is_default(self.original, taken.name, taken.default):
+                self.seen.zero_is_default += (taken.name,)
+            self._wrong_type(taken, beside, rate)
+            self.seen.meanings[taken.name] = probes.meaning(self.original, taken.name, flag)
+
+    def _refused(self, taken: Taken, beside: dict[str, Any], numbers: Iterable[float]) -> dict[float, bool]:
+        found = {}
+        for number in numbers:
+            if number == 0 and taken.default is None:
+                continue  # it may be read as "not given"
+            error = refuses(self.original.start, beside | {taken.name: number}, [np.ones(2, np.float32)])
+            found[number] = error is not None
+            if error is not None:
+                self.errors["out_of_range"][error] += 1
+        return found
+
+    def _wrong_type(self, taken: Taken, beside: dict[str, Any], rate: bool) -> None:
+        # Text is a list of characters to those who take lists.
+        wrong: Any = 3 if isinstance(taken.default, str) else object() if rate else "label"
+        if taken.stands_for is None and not (taken.default is None and self.seen.accepts[taken.name] == ("text",)):
+            error = self._refusal(beside | {taken.name: wrong})
+            if error is not None:
+                self.errors["wrong_type"][error] += 1
+
+    def _refusal(self, native: dict[str, Any]) -> str | None:
+        """What the original raises if it is made with these keywords and makes a step."""
+        return refuses(self.original.once, native)
+
+    def _rates(self) -> None:
+        """What is taken as a learning rate beside a number."""
+        growing = self.original.growing
+        values = {"list": [0.1, 0.2], "schedule": growing(0.01) if growing else None, "callable": lambda: 0.1}
+        self.seen.rates = tuple(
+            kind
+            for kind, value in values.items()
+            if value is not None and self._refusal(self.original.native({"learning_rate": value})) is None
+        )
+
+    def _schedules(self) -> None:
+        """The arguments of what computes learning rates; a name is only a label."""
+        for schedule in MAPPING.schedules.values():
+            for dialect, computed in schedule.classes.items():
+                if dialect == self.seen.dialect:
+                    try:
+                        found = self.original.resolve(computed.target)
+                    except (AttributeError, ImportError):
+                        continue
+                    taken, _ = signatures.parameters(found) if isinstance(found, type) else signatures.function(found)
+                    self.seen.schedules[computed.target] = tuple(one for one in taken if one.name != "name")
+
+    def _mistakes(self) -> None:
+        error = self._refusal({"no_such_keyword": 1})
+        if error is not None:
+            self.errors["unknown_keyword"][error] += 1
+        for kind, ways in self.original.mistakes.items():
+            for way in ways:
+                error = refuses(way)
+                if error is not None:
+                    self.errors[kind][error] += 1
+        self.seen.conflicts, raised = probes.conflicts(self.original, self._switches())
+        self.errors["conflict"].update(raised)
+
+    def _switches(self) -> dict[str, Any]:
+        """Options that can be set beside others, each at a value at which it matters."""
+        found: dict[str, Any] = {}
+        for taken in (*self.seen.parameters, *self.seen.keywords):
+            fact = self.original.dialect.find(taken.name)
+            if isinstance(taken.default, bool):
+                found[taken.name] = True
+            elif fact is not None and fact.canonical in probes.ACTIVE:
+                found[taken.name] = probes.ACTIVE[fact.canonical]
+        return found
+
+    def _stages(self) -> None:
+        meant = {canonical for found in self.seen.meanings.values() if len(found) == 1 for canonical in found}
+        present = [stage for stage, canonical in probes.STAGES.items() if canonical in meant]
+        if self.original.sparse:
+            self._measure(
+                "stages.deduplicate",
+                lambda: present.insert(0, "deduplicate") if probes.deduplicates(self.original) else None,
+            )
+        else:
+            self.seen.unmeasured["stages.deduplicate"] = "gradients of some rows only cannot be given here"
+        if self.original.group_keys:
+            self.seen.unmeasured["stages.centralize"] = "a key of a group, and without an operator on a CPU"
+        self.seen.stages = (*present, "update")
+        self._measure("stages", self._precedence)
+
+    def _precedence(self) -> None:
+        self.seen.precedence = probes.precedence(self.original, self.seen.stages)
+
+    def _slots(self) -> None:
+        """Name, order and contents of the state after a few steps with every option that adds to it."""
+        options = {"amsgrad": True, "accumulation_steps": 2} | probes.COMPANIONS["use_ema"]
+        del options["ema_overwrite_frequency"]
+        # So small a rate leaves the weights where they are: then the average is known however it began.
+        given = (
+            probes.BASE
+            | {"learning_rate": 1e-6}
+            | {name: value for name, value in options.items() if self.original.dialect.named(name) is not None}
+        )
+        weights, gradients = probes.stream()
+        gradients = gradients[:5]
+        names = ("omega1", "omega2")
+        driver = self.original.start(self.original.native(given), weights, names, self.original.state_mode)
+        dialect = self.original.dialect
+        model = models.engine(dialect, MAPPING.numerics[dialect.numerics], given, weights, names)
+        for step in gradients:
+            driver.step(step)
+            model.step(step)
+        expected = self._expected(model, given)
+        found = []
+        for name, value in self.original.state(driver):
+            parameter = next((i for i, label in enumerate(names) if label in name), None)
+            template = name if parameter is None else name.replace(names[parameter], "{parameter}")
+            roles = tuple(role for role, wanted in expected[parameter].items() if _near(value, wanted))
+            found.append(SlotSeen(template, parameter, roles))
+        self.seen.slots = tuple(found)
+        self.seen.slot_names = {
+            name: tuple(role for role, wanted in expected[0].items() if _near(value, wanted))
+            for name, value in self.original.kinds(driver).items()
+        }
+        self._power_start(driver, given)
+
+    def _power_start(self, driver: Any, given: dict[str, Any]) -> None:
+        """Whether the product of the betas is multiplied before it is used or after."""
+        updates = len(probes.stream()[1][:5]) // given.get("accumulation_steps", 1)
+        starts = {"one": given["beta1"] ** updates, "beta": given["beta1"] ** (updates + 1)}
+        held = [slot.name for slot in self.seen.slots if "beta1_power" in slot.roles]
+        values = [value for name, value in self.original.state(driver) if name in held]
+        found = {start for start, wanted in starts.items() for value in values if _near(value, [wanted])}
+        self.seen.semantics["power_start"] = tuple(found) if held else ("none",)
+
+    def _expected(self, model: Any, given: dict[str, Any]) -> dict[int | None, dict[str, list[Any]]]:
+        """For no parameter and for each one: the values that each role can have."""
+        calls = int(model._engine.iterations)
+        updates = calls // given.get("accumulation_steps", 1)
+        expected: dict[int | None, dict[str, list[Any]]] = {
+            None: {
+                "step": [calls],
+                "learning_rate": [given["learning_rate"]],
+                # Before or after this step's multiplication.
+                "beta1_power": [given["beta1"] ** updates, given["beta1"] ** (updates + 1)],
+                "beta2_power": [given["beta2"] ** updates, given["beta2"] ** (updates + 1)],
+            }
+        }
+        for i, slot in enumerate(model._engine.slots):
+            arrays = {
+                "parameter": slot.array,
+                "first_moment": slot.m,
+                "second_moment": slot.v,
+                "maximum_second_moment": slot.vhat,
+                "average": slot.average,
+                "accumulated_gradient": slot.accumulated,
+            }
+            expected[i] = {role: [array] for role, array in arrays.items() if array is not None}
+        return expected
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
+def _near(value: Array, wanted: list[Any]) -> bool:
+    return any(
+        np.size(value) == np.size(one) and np.allclose(np.ravel(value), np.ravel(one), rtol=1e-3, atol=0.0)
+        for one in wanted
+    )
+
+
+_KINDS = tuple(field.name for field in dataclasses.fields(Errors))

@@ -1,0 +1,132 @@
+"""An original and what can be done with it: called by canonical or by its own names, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adamcompat.drive import Driver, Opened, find
+from adamcompat.drive.arguments import original as as_adapter
+from adamcompat.mapping.model import Dialect
+
+Array = NDArray[Any]
+
+
+class NoSuchParameterError(Exception):
+    """The dialect has no parameter of that meaning, so that nothing can be tried."""
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[list[warnings.WarningMessage]]:
+    """Keep warnings and log lines of what is provoked on purpose away from the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield caught
+    finally:
+        logging.disable(before)
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """One class that people write against, as it is installed here.
+
+    Attributes:
+        entry: its name in `adamcompat.drive`.
+        dialect: the facts of this package, for the names to call it with.
+        framework, version: for the heading of its column.
+        kind: the class.
+        growing: makes a schedule of the framework with the value ``factor * (step + 1)``, for what is
+            driven; None where the framework has none.
+        once: makes one with the given keywords and makes a step with it, without a driver.
+        mistakes: for each kind of mistake, ways to make it.
+        state: name and value of all that a driver's optimizer keeps, in its order.
+        resolve: the object of a dotted name; raises AttributeError or ImportError where there is none.
+        kinds: the original's own names of kinds of state, each with its value for the first parameter.
+        sparse: whether gradients may hold some rows only.
+        group_keys: the keys that a parameter group may have.
+        state_mode: the mode of the driver in which names of state are those of a fresh process.
+    """
+
+    entry: str
+    dialect: Dialect
+    framework: str
+    version: str
+    kind: type[Any]
+    growing: Callable[[float], Any] | None
+    once: Callable[[Mapping[str, Any]], Any]
+    mistakes: Mapping[str, Sequence[Callable[[], Any]]]
+    state: Callable[[Driver], list[tuple[str, Array]]]
+    resolve: Callable[[str], Any]
+    kinds: Callable[[Driver], dict[str, Array]]
+    sparse: bool = False
+    group_keys: tuple[str, ...] = ()
+    state_mode: str = ""
+
+    def native(self, hyper: Mapping[str, Any]) -> dict[str, Any]:
+        """Canonical names as this dialect's.
+
+        Raises:
+            NoSuchParameterError: it has no parameter of a meaning.
+        """
+        found: dict[str, Any] = {}
+        for canonical, value in hyper.items():
+            fact = self.dialect.named(canonical)
+            if fact is None:
+                raise NoSuchParameterError(canonical)
+            found[fact.name] = value
+        return found
+
+    def start(
+        self, native: Mapping[str, Any], weights: Sequence[Array], names: Sequence[str] = (), mode: str = ""
+    ) -> Driver:
+        """Open it on copies of `weights`, with keywords as they are: nothing is checked or translated."""
+        entry, mode = find(f"{self.entry}:{mode}" if mode else self.entry)
+        labels = tuple(names) or tuple(f"omega{i + 1}" for i in range(len(weights)))
+        adapter = as_adapter(self.entry, self.dialect)
+        opened = Opened(self.entry, entry, mode, self.dialect, adapter, dict(native), {}, labels)
+        driver: Driver = import_module(entry.module).open_driver(opened, [np.array(weight) for weight in weights])
+        return driver
+
+    def trajectory(
+        self,
+        native: Mapping[str, Any],
+        weights: Sequence[Array],
+        gradients: Sequence[Sequence[Any]],
+        names: Sequence[str] = (),
+    ) -> Array:
+        """All parameters after each step, as one vector."""
+        with hushed():
+            return trajectory(self.start(native, weights, names), gradients)
+
+
+def trajectory(driver: Driver, gradients: Sequence[Sequence[Any]]) -> Array:
+    """All parameters after each step, as one vector."""
+    seen: list[Array] = []
+    for step in gradients:
+        driver.step(step)
+        seen += [array.ravel() for array in driver.parameters()]
+    return np.concatenate(seen)
+
+
+def refuses(attempt: Callable[..., Any], *arguments: Any) -> str | None:
+    """The name of the exception that `attempt` raises, or None.
+
+    A framework's own exception that is no built-in one keeps its own name.
+    """
+    with hushed():
+        try:
+            attempt(*arguments)
+        except Exception as error:
+            return type(error).__name__
+    return None

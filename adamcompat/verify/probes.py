@@ -1,0 +1,424 @@
+"""Small experiments that tell the values of the mapping's grammar apart.
+
+A probe drives an optimizer, stock or ours, on a few numbers and compares its trajectory with the
+predictions of every alternative. It returns all values that fit: none of them is preferred, and
+where nothing fits, nothing is returned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from adamcompat.mapping.model import Dialect, Numerics
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.arrays import RowSparse
+from adamcompat.stages import average
+from adamcompat.verify import models
+from adamcompat.verify.original import Array, NoSuchParameterError, Original, hushed
+
+Key = TypeVar("Key", bound=Hashable)
+
+# The stage that carries out a hyperparameter.
+STAGES = {
+    "unscale": "loss_scale",
+    "accumulate": "accumulation_steps",
+    "l2_decay": "l2_weight_decay",
+    "clip_norm": "clip_norm",
+    "global_clip_norm": "global_clip_norm",
+    "clip_value": "clip_value",
+    "decoupled_decay": "decoupled_weight_decay",
+    "average": "use_ema",
+}
+# What else must be given for a hyperparameter to have an effect.
+COMPANIONS: dict[str, dict[str, Any]] = {
+    name: {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2}
+    for name in ("use_ema", "ema_momentum", "ema_overwrite_frequency")
+}
+# Substrings of names that some framework or other leaves out of weight decay.
+SKIP_CANDIDATES = ("beta", "gamma", "bias", "norm", "bn", "scale", "embedding", "weight", "kernel", "moving_mean")
+
+BASE: dict[str, Any] = {"learning_rate": 0.05, "beta1": 0.9, "beta2": 0.8, "epsilon": 0.01}
+# Values at which each hyperparameter matters on the stream below.
+ACTIVE: dict[str, Any] = {
+    "loss_scale": 3.0,
+    "accumulation_steps": 2,
+    "l2_weight_decay": 0.3,
+    "clip_norm": 0.7,
+    "global_clip_norm": 0.6,
+    "clip_value": 0.5,
+    "decoupled_weight_decay": 0.3,
+    "amsgrad": True,
+    "nesterov": True,
+    "inverse_time_decay": 0.3,
+}
+
+# float32 arithmetic strays this far from float64 in a few steps of the stream.
+NEAR = 2e-5
+
+
+def stream(dtype: Any = np.float32, steps: int = 6, sizes: Sequence[int] = (3, 2)) -> tuple[list[Any], list[list[Any]]]:
+    """Weights and gradients whose size goes up and down, so that limits and maxima take effect."""
+    rng = np.random.default_rng(5)
+    scales = [1.0, 2.0, 0.2, 0.5, 3.0, 0.1]
+    weights = [np.asarray(rng.standard_normal(size), dtype) for size in sizes]
+    gradients = [
+        [np.asarray(scales[step % 6] * rng.standard_normal(size), dtype) for size in sizes] for step in range(steps)
+    ]
+    return weights, gradients
+
+
+def fitting(seen: Array, predictions: Mapping[Key, Array], near: float = NEAR) -> tuple[Key, ...]:
+    """The alternatives that explain what was seen: those with the same bits, else those within `near`.
+
+    >>> one, two = np.array([1.0]), np.array([2.0])
+    >>> fitting(one, {"a": one, "b": two}), fitting(np.array([3.0]), {"a": one, "b": two})
+    (('a',), ())
+    """
+    distances = {}
+    for key, prediction in predictions.items():
+        distance = np.abs(np.asarray(seen, np.float64) - np.asarray(prediction, np.float64))
+        distances[key] = float(distance.max()) if np.isfinite(distance).all() else np.inf
+    same = tuple(key for key, distance in distances.items() if distance == 0)
+    return same or tuple(key for key, distance in distances.items() if distance <= near)
+
+
+def epsilon(original: Original) -> tuple[str, ...]:
+    """hat or algorithm_1: with a gradient as small as epsilon the first steps differ by a factor of 16."""
+    given = {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-5}
+    weights, gradients = [np.zeros(1, np.float32)], [[np.full(1, 1e-5, np.float32)]]
+    seen = original.trajectory(original.native(given), weights, gradients)
+    return fitting(seen, {form: models.formula(given, weights, gradients, epsilon=form) for form in models.EPSILON})
+
+
+def weight_decay(original: Original) -> tuple[str, ...]:
+    """l2, decoupled or none: after 100 steps a weight of 1 is 0.900154, 0.899050 or 0.900000."""
+    base = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    weights, gradients = [np.ones(1, np.float32)], [[np.full(1, 0.1, np.float32)]] * 100
+    name = _decay_name(original)
+    native = original.native(base) | ({} if name is None else {name: 0.01})
+    predictions = {"none": models.formula(base, weights, gradients)}
+    for kind, canonical in (("l2", "l2_weight_decay"), ("decoupled", "decoupled_weight_decay")):
+        predictions[kind] = models.predicted(
+            _FULL, models.CANONICAL, base | {canonical: 0.01}, *models.exact(weights, gradients)
+        )
+    return fitting(original.trajectory(native, weights, gradients), predictions)
+
+
+def _decay_name(original: Original) -> str | None:
+    """What the parameter for weight decay is called, of whatever kind it is."""
+    for canonical in ("decoupled_weight_decay", "l2_weight_decay"):
+        fact = original.dialect.named(canonical)
+        if fact is not None:
+            return fact.name
+    return None
+
+
+def decay_skips(original: Original) -> tuple[tuple[str, ...], ...]:
+    """Which names weight decay leaves alone: a weight without gradient moves by its decay only."""
+    name = _decay_name(original)
+    if name is None:
+        return ((),)
+    known = [part for dialect in MAPPING.dialects.values() for part in dialect.semantics.decay_skips]
+    parts = tuple(dict.fromkeys([*SKIP_CANDIDATES, *known]))
+    weights = [np.ones(1, np.float32) for _ in parts]
+    names = [f"omega{i}_{part}_x" for i, part in enumerate(parts)]
+    gradients = [[np.zeros(1, np.float32) for _ in parts]]
+    seen = original.trajectory(original.native(BASE) | {name: 0.3}, weights, gradients, names)
+    return (tuple(part for part, value in zip(parts, seen, strict=True) if value == 1),)
+
+
+def amsgrad(original: Original) -> tuple[str, ...]:
+    """Whether the maximum is taken of raw or of corrected second moments."""
+    if original.dialect.named("amsgrad") is None:
+        return ("none",)
+    given = BASE | {"epsilon": 1e-4, "beta2": 0.99}
+    weights, _ = stream()
+    gradients = [[np.full(w.shape, size, np.float32) for w in weights] for size in (2.0, 1.0, 0.1, 0.1, 0.5)]
+    seen = original.trajectory(original.native(given | {"amsgrad": True}), weights, gradients)
+    return fitting(seen, {form: models.formula(given, weights, gradients, amsgrad=form) for form in models.AMSGRAD})
+
+
+def nesterov(original: Original) -> tuple[str, ...]:
+    """Which look-ahead, if any."""
+    if original.dialect.named("nesterov") is None:
+        return ("none",)
+    weights, gradients = stream()
+    seen = original.trajectory(original.native(BASE | {"nesterov": True}), weights, gradients)
+    return fitting(seen, {form: models.formula(BASE, weights, gradients, nesterov=form) for form in models.NESTEROV})
+
+
+def schedule_start(original: Original) -> tuple[int, ...]:
+    """The step that a schedule sees first: it is read off the size of the first two steps."""
+    if original.growing is None:
+        raise NoSuchParameterError("a schedule")
+    factor = 0.01
+    given = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    native = original.native(given) | original.native({"learning_rate": original.growing(factor)})
+    ones = [np.ones(1, np.float32)]
+    seen = original.trajectory(native, [np.zeros(1, np.float32)], [ones, ones])
+    predictions = {
+        start: np.array([-factor * (start + 1), -factor * (start + 1) - factor * (start + 2)]) for start in (0, 1, 2, 3)
+    }
+    return fitting(seen, predictions)
+
+
+def average_start(original: Original) -> tuple[str, ...]:
+    """The first value of the moving average: with an overwrite after each step the weights show it."""
+    if original.dialect.named("use_ema") is None:
+        return ("none",)
+    more = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 1}
+    weights, gradients = [np.ones(1, np.float32)], [[np.ones(1, np.float32)]]
+    seen = original.trajectory(original.native(BASE | more), weights, gradients)
+    moved = models.formula(BASE, weights, gradients)
+    predictions = {"first_update": moved, "initial": average(np.ones(1), moved, 0.5, 0.5), "none": np.zeros(1)}
+    return fitting(seen, predictions)
+
+
+SEMANTICS = {
+    "epsilon": epsilon,
+    "weight_decay": weight_decay,
+    "decay_skips": decay_skips,
+    "amsgrad": amsgrad,
+    "nesterov": nesterov,
+    "schedule_start": schedule_start,
+    "average_start": average_start,
+}
+
+# A step with every stage there is, for predictions that depend on no dialect.
+_FULL: Dialect = dataclasses.replace(
+    MAPPING.dialects["keras3"],
+    stages=(
+        "deduplicate",
+        "unscale",
+        "accumulate",
+        "l2_decay",
+        "clip_value",
+        "clip_norm",
+        "global_clip_norm",
+        "decoupled_decay",
+        "update",
+        "average",
+    ),
+)
+
+
+# What a parameter means.
+
+
+def meaning(original: Original, name: str, flag: bool) -> tuple[str, ...]:
+    """The canonical names that have the effect of a parameter.
+
+    Several are returned where no number shows a difference, as between a lock and a label.
+    """
+    own = next((fact.canonical for fact in original.dialect.accepted if fact.name == name), None)
+    contexts = []
+    for companions in ({}, COMPANIONS["use_ema"]):
+        given = {key: value for key, value in {**BASE, **companions}.items() if key != own}
+        with contextlib.suppress(NoSuchParameterError):
+            contexts.append((given, original.native(given)))
+    weights, gradients = stream()
+    for value in (True,) if flag else (0.3, 2, "label"):
+        try:
+            seen = [original.trajectory(native | {name: value}, weights, gradients) for _, native in contexts]
+        except Exception:  # the original may refuse what it likes; another kind of value is tried
+            continue
+        # Without an average its momentum does nothing; a model needs some number.
+        effects = [_effects(tuple((BASE | {"ema_momentum": 0.5} | given).items()), value) for given, _ in contexts]
+        fits = [set(fitting(one, predictions)) for one, predictions in zip(seen, effects, strict=True)]
+        return tuple(sorted(set.intersection(*fits)))
+    return ()
+
+
+@cache
+def _effects(given: tuple[tuple[str, Any], ...], value: Any) -> dict[str, Array]:
+    """What becomes of the stream if any one canonical name of the right kind is given a value."""
+    weights, gradients = models.exact(*stream())
+    predictions = {}
+    for canonical, entry in MAPPING.canonical.items():
+        if entry.scope in ("hyperparameter", "label") and _kind(canonical) == _kind_of(value):
+            full = dict(given) | ({} if entry.scope == "label" else {canonical: value})
+            with contextlib.suppress(Exception), hushed():
+                predictions[canonical] = models.predicted(_FULL, models.CANONICAL, full, weights, gradients)
+    return predictions
+
+
+def _kind_of(value: Any) -> str:
+    return "flag" if value is True else "integer" if isinstance(value, int) else type(value).__name__
+
+
+def _kind(canonical: str) -> str:
+    """The kind of values of a canonical name, in the words of `_kind_of`."""
+    facts = [fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted if fact.canonical == canonical]
+    kind = facts[0].type if facts else ""
+    return {"flag": "flag", "integer": "integer", "text": "str"}.get(kind, "float")
+
+
+def zero_is_default(original: Original, name: str, default: float) -> bool:
+    """Whether 0 is taken for "not given": it does what the default does, and another number does not."""
+    own = next((fact.canonical for fact in original.dialect.accepted if fact.name == name), None)
+    native = original.native({key: value for key, value in BASE.items() if key != own})
+    weights, gradients = stream()
+    # From zero, with gradients of the size of an epsilon, every change shows.
+    zeros, small = [0 * w for w in weights], [[g * np.float32(1e-6) for g in step] for step in gradients]
+    try:
+        given, zero, other = (original.trajectory(native | {name: x}, zeros, small) for x in (default, 0.0, 0.3))
+    except Exception:  # it refuses 0
+        return False
+    return np.array_equal(given, zero) and not np.array_equal(zero, other)
+
+
+# Which options go together.
+
+
+def conflicts(original: Original, switches: Mapping[str, Any]) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """Pairs of options that exclude each other.
+
+    raises: the original refuses the two together. ignores: both have an effect alone, and together
+    there is only that of one of them.
+
+    Args:
+        original: what to ask.
+        switches: options by their own names, each with a value at which it matters.
+
+    Returns:
+        What became of each pair that does not go together, and the exceptions that were raised.
+    """
+    weights, gradients = stream()
+    base = original.native(BASE)
+    plain = original.trajectory(base, weights, gradients)
+    alone: dict[str, Array] = {}
+    for name, value in switches.items():
+        with contextlib.suppress(Exception):
+            alone[name] = original.trajectory(base | {name: value}, weights, gradients)
+    found: dict[tuple[str, str], str] = {}
+    raised: list[str] = []
+    for one, other in itertools.combinations(alone, 2):
+        both = base | {one: switches[one], other: switches[other]}
+        try:
+            seen = original.trajectory(both, weights, gradients)
+        except Exception as error:  # what the original raises is the finding
+            found[one, other] = "raises"
+            raised.append(type(error).__name__)
+            continue
+        works = [name for name in (one, other) if not np.array_equal(alone[name], plain)]
+        if len(works) == 2 and any(np.array_equal(seen, alone[name]) for name in works):
+            found[one, other] = "ignores"
+    return found, raised
+
+
+# What a step does, and in which order.
+
+
+def deduplicates(original: Original) -> bool:
+    """Whether rows that a sparse gradient holds twice are added up before they are squared."""
+    rows = RowSparse(np.array([1, 1, 3]), np.array([[1.0], [2.0], [0.5]], np.float32))
+    weights = [np.ones((4, 1), np.float32)]
+    seen = original.trajectory(original.native(BASE), weights, [[rows], [rows]])
+    summed = rows.dense((4, 1)).astype(np.float64)
+    return bool(fitting(seen, {"summed": models.formula(BASE, weights, [[summed], [summed]])}))
+
+
+def precedence(original: Original, stages: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Pairs of stages of which the first was seen to come before the second.
+
+    Of two stages that commute, or that the original refuses together, neither comes first.
+    """
+    weights, gradients = stream()
+    found = set()
+    # What acts on the parameters commutes with what acts on the gradients; both are set against the update.
+    inner = [stage for stage in stages if stage in STAGES and stage not in ("decoupled_decay", "average")]
+    pairs = [*itertools.combinations(inner, 2), *((stage, "update") for stage in stages if stage in STAGES)]
+    for pair in pairs:
+        given = dict(BASE)
+        for stage in pair:
+            if stage in STAGES:
+                canonical = STAGES[stage]
+                given |= COMPANIONS.get(canonical, {}) or {canonical: ACTIVE[canonical]}
+        try:
+            seen = original.trajectory(original.native(given), weights, gradients)
+        except Exception:  # the two are refused together
+            continue
+        tail = () if "update" in pair else ("update",)
+        numerics = MAPPING.numerics[original.dialect.numerics]
+        orders = {
+            order: models.ordered(original.dialect, numerics, (*order, *tail), given, weights, gradients)
+            for order in (pair, pair[::-1])
+        }
+        fits = fitting(seen, orders)
+        if len(fits) == 1:
+            found.add(fits[0])
+    return frozenset(found)
+
+
+# How it rounds.
+
+ROUNDING: dict[str, tuple[str, ...]] = {
+    "given": ("float64", "float32_rates", "float32"),
+    "scalars": ("float64", "float32", "parameter"),
+    "one_minus_beta": ("float64", "scalar"),
+    "beta_power": ("power", "product"),
+    "multiply_add": ("separate", "fused", "fused_blocks"),
+    "half": ("float16", "float32"),
+    "unscale": ("quotient", "reciprocal"),
+    "surroundings": ("once", "stepwise"),
+}
+
+_ROUNDED: dict[str, Any] = {"learning_rate": 0.3123, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-3}
+# One run each: the dtype, what is given beside the rates, and how far the framework's own power may stray.
+_WORKOUTS: tuple[tuple[Any, dict[str, Any], float], ...] = (
+    (np.float32, {}, 0.0),
+    (np.float32, {"loss_scale": 3.0}, 0.0),
+    (np.float32, {"l2_weight_decay": 0.07}, 0.0),
+    (np.float32, {"decoupled_weight_decay": 0.07}, 0.0),
+    (np.float32, {"inverse_time_decay": 0.07}, 0.0),
+    (np.float16, {"epsilon": 1e-2}, 0.0),
+    (np.float16, {"epsilon": 1e-2, "l2_weight_decay": 0.07}, 0.0),
+    (np.float64, {}, 1e-13),
+    (np.float64, {"amsgrad": True}, 1e-13),
+)
+
+
+def numerics(original: Original) -> dict[str, tuple[str, ...]]:
+    """For each key of the numerics, the values whose bits the original repeats, the others as mapped."""
+    mapped = MAPPING.numerics[original.dialect.numerics]
+    found: dict[str, tuple[str, ...]] = {}
+    for dtype, more, near in _WORKOUTS:
+        given = {**_ROUNDED, **more}
+        weights, gradients = stream(dtype, steps=18, sizes=(13, 3))
+        try:
+            seen = original.trajectory(original.native(given), weights, gradients)
+        except Exception:  # a dtype or an option that the original does not have
+            continue
+        for key, fits in _rounding(original.dialect, mapped, given, weights, gradients, seen, near):
+            # A run that no value of this key explains differs in another key.
+            if fits:
+                before = found.get(key, ROUNDING[key])
+                found[key] = tuple(value for value in before if value in fits)
+    return {key: found.get(key, ()) for key in ROUNDING}
+
+
+def _rounding(
+    dialect: Dialect,
+    mapped: Numerics,
+    given: Mapping[str, Any],
+    weights: Sequence[Array],
+    gradients: Sequence[Sequence[Any]],
+    seen: Array,
+    near: float,
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    known: dict[Numerics, Array] = {}
+    for key, values in ROUNDING.items():
+        predictions = {}
+        for value in values:
+            changed = dataclasses.replace(mapped, **{key: value})
+            if changed not in known:
+                known[changed] = models.predicted(dialect, changed, given, weights, gradients)
+            predictions[value] = known[changed]
+        yield key, fitting(seen, predictions, near)

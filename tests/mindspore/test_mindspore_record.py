@@ -1,0 +1,121 @@
+"""Recording MindSpore's optimizers, ours and the original, without a trace in the training."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from adamcompat import compare, record
+from adamcompat.mindspore import Adam
+from adamcompat.recording import read
+
+pytestmark = pytest.mark.frameworks
+pytest.importorskip("safetensors")
+
+KINDS: dict[str, Any] = {"mindspore": nn.Adam, "adamcompat.mindspore.Adam": Adam}
+RNG = np.random.default_rng(2)
+X, Y = RNG.standard_normal((8, 6)).astype(np.float32), RNG.standard_normal((8, 2)).astype(np.float32)
+W = [RNG.standard_normal(s).astype(np.float32) for s in ((9, 6), (9,), (2, 9), (2,))]
+
+
+def network() -> Any:
+    first = nn.Dense(6, 9, weight_init=Tensor(W[0].copy()), bias_init=Tensor(W[1].copy()), activation="tanh")
+    return nn.SequentialCell(first, nn.Dense(9, 2, weight_init=Tensor(W[2].copy()), bias_init=Tensor(W[3].copy())))
+
+
+def train(kind: Any, path: Path | None, how: str = "cell", **given: Any) -> list[Any]:
+    net = network()
+    optimizer = kind(net.trainable_params(), learning_rate=0.05, **given)
+    recorder = record(optimizer, path) if path is not None else None
+    assert isinstance(optimizer, (kind, nn.Adam))
+    assert type(optimizer).__name__ == "Adam"
+    if how == "cell":
+        step = nn.TrainOneStepCell(nn.WithLossCell(net, nn.MSELoss()), optimizer)
+        step.set_train()
+        for _ in range(10):
+            step(Tensor(X), Tensor(Y))
+    else:
+        loss = nn.MSELoss()
+        gradients = ms.value_and_grad(lambda x, y: loss(net(x), y), None, optimizer.parameters)
+        for _ in range(10):
+            optimizer(gradients(Tensor(X), Tensor(Y))[1])
+    if recorder is not None:
+        recorder.close()
+    assert type(optimizer) is kind
+    return [parameter.asnumpy().copy() for parameter in net.trainable_params()]
+
+
+@pytest.mark.parametrize("how", ["cell", "loop"])
+@pytest.mark.parametrize("given", [{}, {"weight_decay": 0.01, "loss_scale": 2.0, "use_nesterov": True, "eps": 1e-4}])
+@pytest.mark.parametrize("name", KINDS)
+def test_the_training_has_the_same_bits_and_the_replay_too(name: str, given: Any, how: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    recorded, alone = train(KINDS[name], path, how, **given), train(KINDS[name], None, how, **given)
+    assert all(np.array_equal(a, b) for a, b in zip(recorded, alone, strict=True))
+    found = read(path)
+    assert (found.steps, found.start, found.driver) == (10, 0, name)
+    assert all(np.array_equal(kept[-1], weight) for kept, weight in zip(found.parameters, recorded, strict=True))
+    assert found.hyperparameters is not None
+    assert {"learning_rate": 0.05, **given}.items() <= found.hyperparameters.items()
+    assert compare("recorded", name, gradients=path).pairs[0].spacings == 0
+
+
+def test_graph_mode_is_refused(tmp_path: Path) -> None:
+    optimizer = nn.Adam(network().trainable_params())
+    ms.set_context(mode=ms.GRAPH_MODE)
+    try:
+        with pytest.raises(RuntimeError, match="MindSpore is in GRAPH mode, where nothing can be copied"):
+            record(optimizer, tmp_path / "x")
+    finally:
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+    assert type(optimizer) is nn.Adam
+
+
+def test_compiled_steps_train_on_and_are_said_not_to_be_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def trained(path: Path | None) -> Any:
+        net = network()
+        optimizer = Adam(net.trainable_params(), learning_rate=0.05)
+        recorder = record(optimizer, path) if path is not None else None
+        loss = nn.MSELoss()
+
+        def forward(x: Any, y: Any) -> Any:
+            return loss(net(x), y)
+
+        gradients = ms.value_and_grad(forward, None, optimizer.parameters)
+
+        @ms.jit  # type: ignore[untyped-decorator]
+        def step(x: Any, y: Any) -> Any:
+            return optimizer(gradients(x, y)[1])
+
+        for _ in range(3):
+            step(Tensor(X), Tensor(Y))
+        if recorder is not None:
+            recorder.close()
+        return net.trainable_params()[0].asnumpy()
+
+    with caplog.at_level(logging.WARNING, "adamcompat"):
+        recorded = trained(tmp_path / "x")
+    assert np.array_equal(recorded, trained(None))
+    assert "no step was seen" in caplog.text
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_second_recorder_is_refused_and_groups_are_recorded_without_their_facts(tmp_path: Path) -> None:
+    parameters = network().trainable_params()
+    optimizer = nn.Adam([{"params": parameters[:2], "lr": 0.02}, {"params": parameters[2:]}])
+    with record(optimizer, tmp_path / "x"):
+        with pytest.raises(ValueError, match="being recorded already"):
+            record(optimizer, tmp_path / "y")
+        optimizer(tuple(Tensor(np.ones(p.shape, np.float32)) for p in optimizer.parameters))
+    found = read(tmp_path / "x")
+    assert (found.steps, found.hyperparameters) == (1, None)
+    pair = compare("recorded", "mindspore", gradients=tmp_path / "x").pairs[0]
+    assert pair.sentences == [
+        "the recording does not say what its optimizer was asked for, so that nothing can be tried"
+    ]

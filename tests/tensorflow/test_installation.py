@@ -1,0 +1,356 @@
+"""TensorFlow's and Keras's names for Adam, ours while adamcompat is installed."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import inspect
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import adamcompat
+import adamcompat.tensorflow
+from adamcompat.installation.names import _modules
+from tests.tensorflow.tf_helpers import ROOT, run_python
+
+pytestmark = pytest.mark.frameworks
+
+STOCK = keras.optimizers.Adam
+STOCK_V1 = tf.compat.v1.train.AdamOptimizer
+INPUTS = np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32)
+TARGETS = np.random.default_rng(1).standard_normal((16, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def ours() -> Iterator[adamcompat.installation.Installed]:
+    # This module's own names of the stock classes are handed over as well, and back.
+    with adamcompat.installed() as found:
+        yield found
+
+
+def originals() -> tuple[Any, Any]:
+    """The stock classes, whatever their names mean now."""
+    return adamcompat.tensorflow.Adam.__mro__[2], adamcompat.tensorflow.v1.AdamOptimizer.__mro__[2]
+
+
+def trained(optimizer: Any, epochs: int = 3) -> Any:
+    keras.utils.set_random_seed(7)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile(optimizer, keras.losses.MeanSquaredError())
+    model.fit(INPUTS, TARGETS, batch_size=8, epochs=epochs, shuffle=False, verbose=0)
+    return model
+
+
+def weights(model: Any) -> list[Any]:
+    return [*model.get_weights(), *map(np.asarray, model.optimizer.variables)]
+
+
+def equal(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(map(np.array_equal, a, b))
+
+
+def test_every_public_name_is_ours(ours: Any) -> None:
+    drop_in = adamcompat.tensorflow.Adam
+    for found in (
+        keras.optimizers.Adam,
+        tf.keras.optimizers.Adam,
+        tf.optimizers.Adam,
+        STOCK,
+        type(keras.optimizers.get("adam")),
+        type(keras.optimizers.deserialize({"class_name": "Adam", "config": {}})),
+        type(trained("adam", 1).optimizer),
+    ):
+        assert issubclass(found, drop_in)
+        assert found is keras.optimizers.Adam
+    assert issubclass(tf.compat.v1.train.AdamOptimizer, adamcompat.tensorflow.v1.AdamOptimizer)
+    assert inspect.signature(keras.optimizers.Adam) == inspect.signature(drop_in)
+    entries = {entry.original: entry for entry in ours.report.replaced}
+    assert entries["tf.keras.optimizers.Adam"].stepped
+    assert not entries["tf.compat.v1.train.AdamOptimizer"].stepped
+    assert ours.report.in_use
+
+
+def test_uninstalling_leaves_every_namespace_as_it_was() -> None:
+    def snapshot() -> dict[int, tuple[ModuleType, dict[Any, Any]]]:
+        return {
+            id(module): (
+                module,
+                {
+                    name: (id(value), {k: id(v) for k, v in value.items()} if type(value) is dict else None)
+                    for name, value in vars(module).items()
+                },
+            )
+            for module in _modules()
+        }
+
+    _ = tf.optimizers.Adam, tf.compat.v1.train.AdamOptimizer
+    with adamcompat.installed():
+        pass
+    # TensorFlow's caches follow the garbage collection.
+    gc.collect()
+    gc.disable()
+    try:
+        before = snapshot()
+        with adamcompat.installed() as ours:
+            during = snapshot()
+        after = snapshot()
+    finally:
+        gc.enable()
+    assert ours.report.names >= 14
+
+    def changed(old: Any, new: Any) -> list[str]:
+        return [
+            f"{module.__name__}.{name}"
+            for key, (module, names) in old.items()
+            for name in names.keys() | new[key][1].keys()
+            if names.get(name) != new[key][1].get(name)
+            # What this function itself does to its namespace, and pytest to the environment.
+            and not module.__name__.startswith(("_pytest", "pytest", "warnings", "re"))
+        ]
+
+    assert changed(before, after) == []
+    assert len(changed(before, during)) >= 12, "the comparison sees what is replaced"
+
+
+def test_classes_and_instances_from_before() -> None:
+    class Child(STOCK):  # type: ignore[misc, valid-type]
+        pass
+
+    stock, child = STOCK(), Child()
+    original = originals()[0]
+    with adamcompat.installed():
+        name = tf.keras.optimizers.Adam
+        assert isinstance(stock, name)
+        assert isinstance(child, name)
+        assert issubclass(Child, name)
+        assert isinstance(name(), original)
+        assert Child.__mro__[1] is original, "a class that exists keeps its parents"
+        assert not isinstance(keras.optimizers.SGD(), name)
+
+        class Later(keras.optimizers.Adam, ABC):  # type: ignore[misc]
+            @abstractmethod
+            def anything(self) -> None: ...
+
+        class Concrete(Later):
+            def anything(self) -> None: ...
+
+        assert isinstance(Concrete(), adamcompat.tensorflow.Adam)
+        assert not isinstance(stock, Concrete)
+        with pytest.raises(TypeError, match="abstract"):
+            Later()
+        assert equal(weights(trained(stock)), weights(trained("adam")))
+    assert not isinstance(stock, adamcompat.tensorflow.Adam)
+    assert isinstance(Concrete(), keras.optimizers.Adam)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore")
+def test_files_go_both_ways(tmp_path: Path, suffix: str) -> None:
+    of_ours, of_stock = tmp_path / f"ours.{suffix}", tmp_path / f"stock.{suffix}"
+    stock = trained("adam")
+    reference = weights(stock)
+    stock.save(of_stock)
+    # What is read from an .h5 file is not all that was written, with the stock class either.
+    read = weights(keras.models.load_model(of_stock))
+    with adamcompat.installed():
+        model = trained("adam")
+        assert type(model.optimizer) is keras.optimizers.Adam
+        assert equal(weights(model), reference)
+        model.save(of_ours)
+        loaded = keras.models.load_model(of_stock)
+        assert isinstance(loaded.optimizer, adamcompat.tensorflow.Adam)
+        assert equal(weights(loaded), read)
+    loaded = keras.models.load_model(of_ours)
+    assert type(loaded.optimizer) is STOCK
+    assert equal(weights(loaded), read)
+    if suffix == "keras":
+        assert equal(read, reference)
+        configs = []
+        for path in (of_ours, of_stock):
+            config = json.loads(zipfile.ZipFile(path).read("config.json"))["compile_config"]["optimizer"]
+            del config["config"]["name"]
+            configs.append(config)
+        assert configs[0] == configs[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_opens_where_there_is_no_adamcompat(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with adamcompat.installed():
+        model = trained("adam")
+    model.save(path)
+    config = json.loads(zipfile.ZipFile(path).read("config.json"))["compile_config"]["optimizer"]
+    assert (config["module"], config["class_name"]) == ("keras.optimizers", "Adam"), (
+        "the public name, not a private one"
+    )
+    program = (
+        "import sys; sys.modules['adamcompat'] = None\n"
+        f"import keras; optimizer = keras.models.load_model({str(path)!r}).optimizer\n"
+        "print(type(optimizer).__module__, int(optimizer.iterations))"
+    )
+    assert run_python(program, PYTHONPATH="").split() == ["keras.src.optimizers.adam", "6"]
+
+
+def test_checkpoints_go_both_ways(tmp_path: Path) -> None:
+    def fresh(kind: Any) -> tuple[Any, tf.Variable]:
+        variable = tf.Variable([1.0, 2.0])
+        return kind(0.1), variable
+
+    def step(optimizer: Any, variable: tf.Variable) -> None:
+        optimizer.apply_gradients([(tf.constant([0.5, -0.25]), variable)])
+
+    stock = originals()[0]
+    with adamcompat.installed():
+        ours = keras.optimizers.Adam
+    for writer, reader in ((stock, ours), (ours, stock)):
+        optimizer, variable = fresh(writer)
+        step(optimizer, variable)
+        prefix = tf.train.Checkpoint(optimizer=optimizer, variable=variable).save(str(tmp_path / writer.__module__))
+        other, copied = fresh(reader)
+        other.build([copied])
+        tf.train.Checkpoint(optimizer=other, variable=copied).restore(prefix).assert_consumed()
+        step(optimizer, variable)
+        step(other, copied)
+        assert np.array_equal(variable.numpy(), copied.numpy())
+
+
+def test_copies_and_pickles(ours: Any) -> None:
+    optimizer = trained("adam").optimizer
+    read = pickle.loads(pickle.dumps(optimizer))
+    assert type(read) is type(copy.deepcopy(optimizer)) is keras.optimizers.Adam
+    assert pickle.loads(pickle.dumps(keras.optimizers.Adam)) is keras.optimizers.Adam
+    assert pickle.loads(pickle.dumps(Picklable)) is Picklable
+
+
+class Picklable(adamcompat.tensorflow.Adam):
+    """A class of a user at the top level of a module."""
+
+
+def test_v1_in_a_session(ours: Any) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variable = tf.compat.v1.get_variable("w", initializer=[1.0, 2.0])
+        optimizer = tf.compat.v1.train.AdamOptimizer(0.1)
+        assert isinstance(optimizer, adamcompat.tensorflow.v1.AdamOptimizer)
+        train = optimizer.minimize(tf.reduce_sum(variable**2))
+        session.run(tf.compat.v1.global_variables_initializer())
+        session.run(train)
+        assert np.allclose(session.run(variable), [0.9, 1.9])
+    entries = {entry.original: entry for entry in ours.report.replaced}
+    assert entries["tf.compat.v1.train.AdamOptimizer"].stepped
+
+
+# Frameworks that are imported after install, in every order of import that programs use.
+LATE = """
+import adamcompat
+adamcompat.install()
+import sys
+assert not {{"tensorflow", "keras", "tf_keras"}} & set(sys.modules)
+{imports}
+optimizer = {name}(0.1)
+import adamcompat.tensorflow, adamcompat.tensorflow.v1, adamcompat.tensorflow.legacy
+assert isinstance(optimizer, adamcompat.tensorflow.{ours}), type(optimizer).__mro__
+import tensorflow as tf
+variable = tf.Variable([1.0, 2.0])
+assert not adamcompat.installed().report.in_use
+optimizer.apply_gradients([(tf.constant([0.5, -0.25]), variable)])
+assert adamcompat.installed().report.in_use
+adamcompat.uninstall()
+assert not isinstance({name}(0.1), adamcompat.tensorflow.{ours})
+assert isinstance(optimizer, {name})
+print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "name", "ours", "legacy"),
+    [
+        ("import tensorflow as tf", "tf.keras.optimizers.Adam", "Adam", "0"),
+        ("import keras", "keras.optimizers.Adam", "Adam", "0"),
+        ("from tensorflow.keras.optimizers import Adam", "Adam", "Adam", "0"),
+        ("import tensorflow.compat.v1 as tf1", "tf1.train.AdamOptimizer", "v1.AdamOptimizer", "0"),
+        ("import tensorflow as tf", "tf.keras.optimizers.Adam", "Adam", "1"),
+        ("from tensorflow.keras.optimizers.legacy import Adam", "Adam", "legacy.Adam", "1"),
+    ],
+)
+def test_a_framework_that_is_imported_later(imports: str, name: str, ours: str, legacy: str) -> None:
+    program = LATE.format(imports=imports, name=name, ours=ours)
+    assert run_python(program, TF_USE_LEGACY_KERAS=legacy) == "done\n"
+
+
+def test_tf_keras_files_and_strings(tmp_path: Path) -> None:
+    program = f"""
+    import json, zipfile
+    import numpy as np
+    import tensorflow as tf
+    import adamcompat, adamcompat.tensorflow, adamcompat.tensorflow.legacy
+    x, y = np.ones((8, 4), "f"), np.zeros((8, 3), "f")
+    stock = tf.keras.optimizers.Adam
+    legacy = tf.keras.optimizers.legacy.Adam
+    def trained(optimizer):
+        tf.keras.utils.set_random_seed(7)
+        model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(3)])
+        model.compile(optimizer, "mse")
+        model.fit(x, y, epochs=3, verbose=0)
+        return model
+    def same(a, b):
+        pairs = zip([*a.get_weights(), *a.optimizer.variables], [*b.get_weights(), *b.optimizer.variables])
+        return all(np.array_equal(np.asarray(p), np.asarray(q)) for p, q in pairs)
+    reference = trained("adam")
+    reference.save({str(tmp_path)!r} + "/stock.keras")
+    with adamcompat.installed() as ours:
+        model = trained("adam")
+        assert isinstance(model.optimizer, adamcompat.tensorflow.Adam), type(model.optimizer)
+        assert same(model, reference)
+        model.save({str(tmp_path)!r} + "/ours.keras")
+        model.save({str(tmp_path)!r} + "/ours.h5")
+        model.save({str(tmp_path)!r} + "/saved_model")
+        loaded = tf.keras.models.load_model({str(tmp_path)!r} + "/stock.keras")
+        assert isinstance(loaded.optimizer, adamcompat.tensorflow.Adam)
+        assert same(loaded, reference)
+        legacy_model = trained(tf.keras.optimizers.legacy.Adam(0.01))
+        assert isinstance(legacy_model.optimizer, adamcompat.tensorflow.legacy.Adam)
+        legacy_model.save({str(tmp_path)!r} + "/legacy.keras")
+    assert ours.report.in_use
+    for name in ("ours.keras", "ours.h5", "saved_model"):
+        loaded = tf.keras.models.load_model({str(tmp_path)!r} + "/" + name)
+        assert type(loaded.optimizer) is stock, (name, type(loaded.optimizer))
+        # tf_keras leaves the moments out of a SavedModel, with the stock class too.
+        assert name == "saved_model" or same(loaded, reference), name
+    assert type(tf.keras.models.load_model({str(tmp_path)!r} + "/legacy.keras").optimizer) is legacy
+    configs = [
+        json.loads(zipfile.ZipFile({str(tmp_path)!r} + "/" + name).read("config.json"))["compile_config"]["optimizer"]
+        for name in ("ours.keras", "stock.keras")
+    ]
+    assert configs[0] == configs[1], configs
+    print("done")
+    """
+    assert run_python(program, TF_USE_LEGACY_KERAS="1") == "done\n"
+
+
+def test_the_page_runs_unchanged_with_ours() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "adamcompat", "run", "--report", str(ROOT / "tests" / "data" / "page_tensorflow.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_USE_LEGACY_KERAS": "1"},
+        timeout=240,
+    )
+    assert result.stdout == "[[ 5.8998876 11.100113 ]\n [12.299808  24.700195 ]]\n"
+    assert "adamcompat: installed, in use" in result.stderr
+    assert "tf.compat.v1.train.AdamOptimizer is adamcompat.tensorflow.v1.AdamOptimizer" in result.stderr
+    assert "1 made, in use" in result.stderr

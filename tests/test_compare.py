@@ -1,0 +1,328 @@
+"""The same gradients through several optimizers: known values, planted differences, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import adamcompat.cli as cli
+from adamcompat import compare
+from adamcompat.comparison import Comparison, random_stream
+from adamcompat.comparison.measure import Scales, distance
+from tests.test_goldens import MS, MS_META, TF, TF_META, exponential, tf_hyperparameters
+
+OURS = "adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam"
+
+
+def installed(name: str) -> bool:
+    return find_spec({"mindspore": "mindspore"}.get(name, "tf_keras")) is not None
+
+
+def test_l2_against_decoupled_decay() -> None:
+    found = compare(
+        ("adamcompat.TFStyleAdam", {"weight_decay": 0.01}),
+        ("adamcompat.MindSporeStyleAdam", {"weight_decay": 0.01}),
+        hyperparameters={"lr": 1e-3, "epsilon": 1e-8},
+        weights=[np.ones(1)],
+        gradients=[np.full((100, 1), 0.1)],
+    )
+    decoupled, l2 = (float(run.parameters[0][0]) for run in found.runs)
+    assert (round(decoupled, 6), round(l2, 6)) == (0.899050, 0.900154)
+    assert [cause.name for cause in found.pairs[0].causes or []] == ["weight_decay"]
+    assert "weight_decay: decoupled 0.01 against l2 0.01" in found.pairs[0].sentences[0]
+
+
+def test_epsilon_hat_is_not_the_epsilon_of_algorithm_1() -> None:
+    """With g = epsilon, Algorithm 1 would make a first step of half the learning rate."""
+    found = compare(
+        "float64(epsilon=1e-5)",
+        *OURS,
+        hyperparameters={"learning_rate": 1.0, "epsilon": 1e-5},
+        weights=[np.zeros(1)],
+        gradients=[np.full((1, 1), 1e-5)],
+    )
+    for run in found.runs:
+        assert round(-float(run.parameters[0][0]), 4) == 0.0307
+    assert found.agree
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "name", "said"),
+    [
+        ({"epsilon": 1e-7}, {"epsilon": 1e-8}, "epsilon", "epsilon: 1e-07 against 1e-08 explains"),
+        ({"learning_rate": 1e-3}, {"learning_rate": 2e-3}, "learning_rate", "0.001 against 0.002"),
+        ({"beta_1": 0.9}, {"beta_1": 0.8}, "beta1", "beta1: 0.9 against 0.8"),
+        ({"beta_2": 0.999}, {"beta_2": 0.99}, "beta2", "beta2: 0.999 against 0.99"),
+        ({"amsgrad": False}, {"amsgrad": True}, "amsgrad", "amsgrad: False against True"),
+        ({"clipnorm": 0.1}, {}, "clip_norm", "clip_norm: 0.1 against None"),
+        ({"use_ema": True, "ema_overwrite_frequency": 7}, {}, "use_ema", "use_ema: True against False"),
+        ({"gradient_accumulation_steps": 2}, {}, "accumulation_steps", "accumulation_steps: 2 against None"),
+        ({"weight_decay": 0.01}, {}, "weight_decay", "weight_decay: decoupled 0.01 against none"),
+        ({"numerics": "keras3"}, {"numerics": "tf26"}, "numerics.one_minus_beta", "float64 against scalar"),
+    ],
+)
+def test_a_planted_difference_is_found_and_named(here: Any, there: Any, name: str, said: str) -> None:
+    # 0.01 is another learning rate on both sides: what they have in common must not be named.
+    shared = {} if name == "learning_rate" else {"learning_rate": 0.01}
+    found = compare(
+        (OURS[0], {"numerics": "keras3", **shared, **here}),
+        (OURS[0], {"numerics": "keras3", **shared, **there}),
+        steps=200,
+    )
+    pair = found.pairs[0]
+    assert not pair.agree
+    assert pair.causes is not None
+    assert pair.causes[0].name == name
+    assert pair.causes[0].explained >= 0.98
+    assert said in pair.sentences[0]
+    assert pair.unexplained == 0
+
+
+def test_two_differences_are_both_named() -> None:
+    found = compare(
+        "adamcompat.TFStyleAdam(epsilon=1e-6)",
+        "adamcompat.MindSporeStyleAdam(eps=1e-8, learning_rate=0.002)",
+        steps=100,
+    )
+    causes = found.pairs[0].causes
+    assert causes is not None
+    assert {cause.name for cause in causes} == {"epsilon", "learning_rate"}
+    assert causes[0].explained < causes[1].explained == 1
+    assert found.pairs[0].sentences[1].endswith("as well, 100%")
+
+
+def test_what_no_fact_explains_is_said_to_be_unexplained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimizer with a mistake of its own: it forgets every gradient of the second parameter."""
+    from adamcompat.numpy.drive import NumPyDriver
+
+    step = NumPyDriver.step
+
+    def wrong(self: NumPyDriver, gradients: Any) -> None:
+        step(self, [gradients[0], gradients[1] * 0] if self.opened.entry.name == OURS[1] else gradients)
+
+    monkeypatch.setattr(NumPyDriver, "step", wrong)
+    pair = compare(*OURS, hyperparameters={"epsilon": 1e-8}, steps=50).pairs[0]
+    assert pair.causes == []
+    assert pair.sentences == ["100% is explained by no difference that the mapping knows"]
+
+
+def test_equal_optimizers_agree_in_every_bit() -> None:
+    found = compare(*OURS, hyperparameters={"lr": 0.01, "eps": 1e-6}, steps=50)
+    assert found.agree
+    assert (found.pairs[0].spacings, found.pairs[0].first_step, found.pairs[0].sentences) == (0, None, [])
+    assert found.pairs[0].nearer is None
+
+
+def test_the_first_step_that_differs_and_the_nearer_one() -> None:
+    rates = [0.01] * 5 + [0.02] * 5
+    found = compare(
+        (OURS[0], {"learning_rate": 0.01}), (OURS[0], {"learning_rate": rates}), "float64(learning_rate=0.01)", steps=10
+    )
+    assert found.pair(found.runs[0].label, found.runs[1].label).first_step == 6
+    pair = found.pair("float64(learning_rate=0.01)", found.runs[0].label)
+    assert pair.nearer == "float64(learning_rate=0.01)"
+    assert found.runs[2].to_float64 == 0 < found.runs[0].to_float64
+    with pytest.raises(KeyError, match="no pair of 'x' and 'y'"):
+        found.pair("x", "y")
+
+
+def golden(data: Any, name: str, steps: int) -> tuple[list[Any], list[Any], list[Any]]:
+    """Weights, gradients and the recorded result of a case."""
+    if name.startswith("sparse"):
+        dense = np.zeros((steps, *data["sparse/x0"].shape), np.float32)
+        for step in range(steps):
+            np.add.at(dense[step], data["sparse/indices"][step], data["sparse/values"][step])
+        return [data["sparse/x0"]], [dense], [data[f"{name}/{steps}"]]
+    arrays = [[data[f"{kind}/{i}"] for i in range(3)] for kind in ("x0", "grad", f"{name}/{steps}")]
+    return arrays[0], [array[:steps] for array in arrays[1]], arrays[2]
+
+
+def assert_repeats(found: Comparison, recorded: list[NDArray[Any]]) -> None:
+    for run in found.runs:
+        off = distance(run.parameters, recorded, Scales(recorded).units)
+        assert off.spacings <= 2, run.label
+        assert not np.array_equal(run.parameters[0], found.runs[0].parameters[0] * 0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("stock", [pytest.param(True, marks=pytest.mark.frameworks), False], ids=["stock", "ours"])
+@pytest.mark.parametrize("name", TF_META["cases"])
+def test_repeats_tensorflow_2_6(name: str, stock: bool) -> None:
+    numerics = "tf1" if name.startswith("v1") else "tf26"
+    if stock and not installed(numerics):
+        pytest.skip("TensorFlow is not installed")
+    given = tf_hyperparameters(name)
+    ours = (OURS[0], {**given, "numerics": numerics})
+    others: list[Any] = [(numerics, given)] if stock else [(f"float64:{numerics}", given)]
+    for steps in TF_META["keep"] if not stock else (50,):
+        weights, gradients, recorded = golden(TF, name, steps)
+        found = compare(ours, *others, weights=weights, gradients=gradients, tolerance=np.inf)
+        assert_repeats(found if stock else Comparison("", 0, 0, found.runs[:1], []), recorded)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("stock", [pytest.param(True, marks=pytest.mark.frameworks), False], ids=["stock", "ours"])
+@pytest.mark.parametrize("name", MS_META["cases"])
+def test_repeats_mindspore_2_10(name: str, stock: bool) -> None:
+    if name.startswith("groups"):
+        pytest.skip("optimizers are compared without parameter groups")
+    if stock and not installed("mindspore"):
+        pytest.skip("MindSpore is not installed")
+    given = dict(MS_META["cases"][name]["kwargs"])
+    if name == "exponential_decay":
+        given["learning_rate"] = exponential(0.01, 0.5, 5)
+    weights, gradients, recorded = golden(MS, name, 50)
+    second = "mindspore" if stock else "float64:mindspore"
+    found = compare(
+        (OURS[1], {**given, "numerics": "mindspore"}), (second, given),
+        weights=weights, gradients=gradients, names=MS_META["names"], tolerance=np.inf,
+    )  # fmt: skip
+    assert_repeats(found if stock else Comparison("", 0, 0, found.runs[:1], []), recorded)
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+def test_the_originals_defaults() -> None:
+    for name in ("tf26", "mindspore"):
+        if not installed(name):
+            pytest.skip(f"{name} is not installed")
+    found = compare("keras", "tf26", "tf1", "mindspore", "mindspore:graph", steps=60)
+    assert found.pair("keras", "tf26").sentences == [
+        "numerics.one_minus_beta: float64 against scalar explains 100% of it"
+    ]
+    assert found.pair("tf1", "mindspore").agree
+    assert found.pair("mindspore", "mindspore:graph").first_step is None
+    for first, second in (("keras", "mindspore"), ("tf26", "tf1")):
+        assert (found.pair(first, second).causes or [])[0].name == "epsilon"
+
+
+def test_distance_of_what_is_not_finite() -> None:
+    one = [np.array([1.0, np.nan, np.inf], np.float32)]
+    units = Scales(one).units
+    assert units == [np.spacing(np.float32(1))]
+    assert distance(one, [one[0].copy()], units) == (0, 0)
+    assert distance(one, [np.array([1.0, 2.0, np.inf], np.float32)], units).spacings == np.inf
+    assert distance([one[0][:0]], [one[0][:0]], Scales([one[0][:0]]).units) == (0, 0)
+    big = [np.array([2.0**24, 1.0], np.float32)]
+    assert distance(big, [big[0] + np.array([0, 1], np.float32)], Scales(big).units) == (0.5, 1.0)
+
+
+def test_a_tensor_that_comes_by_zero_keeps_its_scale() -> None:
+    gradients = np.repeat(np.array([1.0, -1.0], np.float32), (20, 80)).reshape(100, 1)
+    found = compare(
+        "adamcompat.TFStyleAdam", "adamcompat.TFStyleAdam(numerics='tf1')",
+        hyperparameters={"epsilon": 1e-8, "lr": 0.1}, weights=[np.zeros(1, np.float32)], gradients=[gradients],
+    )  # fmt: skip
+    # The parameter goes to about -2 and back through zero, where its own spacing would be tiny.
+    assert float(found.runs[0].parameters[0][0]) > 0
+    assert 0 < max(point.spacings for point in found.pairs[0].curve[20:]) < 24
+
+
+def test_random_streams_repeat_themselves_and_differ_by_seed() -> None:
+    one, other = random_stream([(3, 2), ()], 5), random_stream([(3, 2), ()], 5, seed=1)
+    for step in range(5):
+        assert all(np.array_equal(a, b) for a, b in zip(one.gradients(step), one.gradients(step), strict=True))
+    assert not np.array_equal(one.gradients(0)[0], one.gradients(1)[0])
+    assert not np.array_equal(one.weights[0], other.weights[0])
+    assert one.gradients(0)[1].shape == ()
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "given", "text"),
+    [
+        (["float64"], {}, "got 1 optimizers; name at least two"),
+        (["float64", "float64"], {}, "'float64' is given twice"),
+        (["float64", "flaot64"], {}, "did you mean 'float64'"),
+        (["float64", "float64(epsilon)"], {}, "not a name with hyperparameters"),
+        (["float64", "float64(epsilon=1e-8"], {}, "not a name with hyperparameters"),
+        (["float64", "recorded"], {}, "'recorded' stands for the parameters of a recording"),
+        (["float64", "tf26"], {"hyperparameters": {"weight_decay": 0.1}}, "tf26 has no counterpart of 'weight_decay'"),
+        (["float64", OURS[0]], {"steps": 0}, "steps must be at least 1"),
+        (["float64", OURS[0]], {"shapes": []}, "no shapes"),
+        (["float64", OURS[0]], {"tolerance": -1.0}, "tolerance must be at least 0"),
+        (["float64", OURS[0]], {"gradients": [np.ones((3, 2))]}, "need the weights"),
+        (["float64", OURS[0]], {"gradients": [np.ones((3, 2))], "weights": [np.ones(3)]}, "expected the steps"),
+        (["float64", OURS[0]], {"gradients": [np.ones((3, 2))], "weights": [np.ones(2)] * 2}, "give one of each"),
+        (["float64", OURS[0]], {"weights": [np.ones(2)]}, "belong to gradients"),
+    ],
+)
+def test_mistakes_are_named(optimizers: list[str], given: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        compare(*optimizers, **given)
+
+
+COMMAND = ["compare", "adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam", "--steps", "30", "--shape", "4x3"]
+
+
+def test_the_command_names_the_difference_and_exits_with_1(capsys: Any) -> None:
+    assert cli.main(COMMAND) == 1
+    out = capsys.readouterr().out
+    assert "epsilon: 1e-07 against 1e-08 explains" in out
+    assert "1 of 1 pairs differ by more than 2 spacings." in out
+    assert "30 steps of random gradients, seed 0, shapes 4x3" in out
+
+
+def test_the_command_exits_with_0_where_all_agree(capsys: Any) -> None:
+    assert cli.main([*COMMAND, "--set", "eps=1e-8"]) == 0
+    assert "All agree within 2 spacings, in every step." in capsys.readouterr().out
+    assert cli.main([*COMMAND, "--tolerance", "1e9"]) == 0
+
+
+def test_the_command_in_json(capsys: Any) -> None:
+    assert cli.main([*COMMAND, "--format", "json", "--seed", "3"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [run["label"] for run in found["optimizers"]] == list(OURS)
+    assert found["pairs"][0]["causes"][0]["name"] == "epsilon"
+    assert len(found["pairs"][0]["curve"]) == 30
+    assert "seed 3" in found["about"]
+
+
+def test_the_command_draws(tmp_path: Path, capsys: Any) -> None:
+    pytest.importorskip("matplotlib")
+    drawing, page = tmp_path / "drift.png", tmp_path / "drift.html"
+    assert cli.main([*COMMAND, "--plot", str(drawing), "--html", str(page)]) == 1
+    assert drawing.read_bytes().startswith(b"\x89PNG")
+    text = page.read_text(encoding="utf-8")
+    assert "<svg" in text
+    assert "epsilon: 1e-07 against 1e-08 explains" in text
+    assert not [word for word in ('src="http', 'href="http', "url(http", "<script") if word in text]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drift.html", "drift.png"]
+    capsys.readouterr()
+    assert cli.main([*COMMAND, "--plot", str(tmp_path / "drift.xyz")]) == 2
+    assert "cannot draw a xyz; use one of" in capsys.readouterr().err
+    assert cli.main([*COMMAND, "--html", str(tmp_path / "no" / "drift.html")]) == 2
+    assert "the folder does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["compare", "float64"], "name at least two"),
+        (["compare", "float64", "kears"], "did you mean 'keras'"),
+        (["compare", "float64", "recorded", "--gradients", "missing.safetensors"], "missing.safetensors is no file"),
+        (["compare", "float64", "recorded", "--gradients", "x", "--seed", "1"], "leave out --gradients"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str], text: str, capsys: Any) -> None:
+    assert cli.main(arguments) == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("--set=epsilon", "is not of the form name=value"),
+        ("--set=epsilon=tiny", "is no number"),
+        ("--shape=3x0", "is no shape"),
+    ],
+)
+def test_arguments_that_cannot_be_read(argument: str, text: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*COMMAND, argument])
+    assert text in capsys.readouterr().err

@@ -1,0 +1,227 @@
+"""One interface to every optimizer: names, hyperparameters in any dialect, the same bits as a direct call."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from adamcompat import MindSporeStyleAdam, Parameter, RowSparse, TFStyleAdam
+from adamcompat.drive import entries, find, open_driver, prepare
+
+Arrays = list[NDArray[Any]]
+NAMES = ("dense.weight", "bn.gamma", "scale")
+SHAPES = ((3, 5), (7,), ())
+
+
+def stream(steps: int = 12) -> tuple[Arrays, list[Arrays]]:
+    rng = np.random.default_rng(4)
+
+    def draw() -> Arrays:
+        return [np.asarray(rng.standard_normal(shape), np.float32) for shape in SHAPES]
+
+    return draw(), [draw() for _ in range(steps)]
+
+
+def end(name: str, hyperparameters: dict[str, Any]) -> Arrays:
+    weights, gradients = stream()
+    driver = open_driver(name, weights, hyperparameters, NAMES)
+    for gradient in gradients:
+        driver.step(gradient)
+    return driver.parameters()
+
+
+def same(one: Arrays, other: Arrays) -> bool:
+    return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(one, other, strict=True))
+
+
+def test_drives_our_classes_as_a_direct_call_does() -> None:
+    weights, gradients = stream()
+    called = [weight.copy() for weight in weights]
+    given: dict[str, Any] = {"learning_rate": 0.1, "weight_decay": 0.2, "numerics": "mindspore"}
+    optimizer = MindSporeStyleAdam([Parameter(a, n) for a, n in zip(called, NAMES, strict=True)], **given)
+    for gradient in gradients:
+        optimizer(tuple(gradient))
+    assert same(end("adamcompat.MindSporeStyleAdam", given), called)
+
+    applied = [weight.copy() for weight in weights]
+    tensorflow = TFStyleAdam(0.1, weight_decay=0.2)
+    for gradient in gradients:
+        tensorflow.apply_gradients(zip(gradient, applied, strict=True))
+    assert same(end("adamcompat.TFStyleAdam", {"learning_rate": 0.1, "weight_decay": 0.2}), applied)
+    assert not same(called, applied)
+
+
+def test_leaves_the_given_weights_alone() -> None:
+    weights, gradients = stream()
+    before = [weight.copy() for weight in weights]
+    driver = open_driver("adamcompat.TFStyleAdam", weights)
+    driver.step(gradients[0])
+    driver.parameters()[0][...] = 7
+    driver.slots()["parameter_0_momentum"][...] = 7
+    assert same(weights, before)
+    assert not (driver.parameters()[0] == 7).any()
+    assert not (driver.slots()["parameter_0_momentum"] == 7).any()
+
+
+@pytest.mark.parametrize("name", ["lr", "learning_rate"])
+@pytest.mark.parametrize("epsilon", ["eps", "epsilon"])
+@pytest.mark.parametrize("beta", ["beta1", "beta_1"])
+def test_names_of_any_dialect(name: str, epsilon: str, beta: str) -> None:
+    for optimizer in ("adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam", "float64"):
+        got = end(optimizer, {name: 0.1, epsilon: 1e-3, beta: 0.5})
+        assert same(got, end(optimizer, {"learning_rate": 0.1, "epsilon": 1e-3, "beta1": 0.5}))
+        assert not same(got, end(optimizer, {}))
+
+
+def test_weight_decay_means_what_it_means_there() -> None:
+    def native(name: str, given: dict[str, Any]) -> dict[str, Any]:
+        return prepare(name, given).native
+
+    assert native("keras", {"decoupled_weight_decay": 0.1}) == native("keras", {"weight_decay": 0.1})
+    assert native("tf26", {"lr": 0.1}) == {"learning_rate": 0.1}
+    assert native("mindspore", {"l2_weight_decay": 0.1}) == native("mindspore", {"weight_decay": 0.1})
+    with pytest.raises(ValueError, match="mindspore has no counterpart of 'decoupled_weight_decay'"):
+        native("mindspore", {"decoupled_weight_decay": 0.1})
+    with pytest.raises(ValueError, match="tf26 has no counterpart of 'weight_decay'"):
+        native("tf26", {"weight_decay": 0.1})
+
+
+def test_what_asks_for_nothing_is_left_out() -> None:
+    given = {"weight_decay": 0, "use_nesterov": False, "clipnorm": None, "use_offload": True, "loss_scale": 1.0}
+    assert prepare("tf1", given).native == {}
+    with pytest.warns(UserWarning, match="no counterpart of 'use_locking'"):
+        assert prepare("keras", {"use_locking": True}).native == {}
+    with pytest.raises(ValueError, match="no counterpart of 'amsgrad'"):
+        prepare("tf1", {"amsgrad": True})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "text"),
+    [
+        ("kears", {}, "unknown optimizer 'kears'; did you mean 'keras'"),
+        ("nothing like it at all", {}, "known: keras3, tf_keras, tf26"),
+        ("mindspore:eager", {}, "has no mode 'eager'; modes of mindspore: pynative, graph"),
+        ("adamcompat.TFStyleAdam:graph", {}, "modes of adamcompat.TFStyleAdam: none"),
+        ("float64", {"epsilom": 1}, "no parameter 'epsilom'; did you mean 'epsilon'"),
+        ("float64", {"lr": 0.1, "learning_rate": 0.1}, "'lr' and 'learning_rate' both mean 'learning_rate'"),
+    ],
+)
+def test_mistakes_are_named(name: str, given: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        open_driver(name, stream()[0], given, NAMES)
+
+
+def test_mistakes_in_weights_and_gradients() -> None:
+    weights, gradients = stream()
+    with pytest.raises(ValueError, match="no weights"):
+        open_driver("float64", [])
+    with pytest.raises(ValueError, match="got 2 names for 3 weights"):
+        open_driver("float64", weights, {}, ["a", "b"])
+    with pytest.raises(ValueError, match="dtype int64; expected float16"):
+        open_driver("float64", [np.arange(3)])
+    for name in ("float64", "adamcompat.TFStyleAdam"):
+        driver = open_driver(name, weights)
+        with pytest.raises(ValueError, match="got 2 gradients for 3 parameters"):
+            driver.step(gradients[0][:2])
+        with pytest.raises(ValueError, match="shape"):
+            driver.step([gradients[0][1], gradients[0][1], gradients[0][2]])
+        assert same(driver.parameters(), [w.astype(driver.parameters()[0].dtype) for w in weights])
+
+
+def test_float64_follows_the_dialect_it_is_told() -> None:
+    given = {"learning_rate": 0.1}
+    assert not same(end("float64:keras3", given), end("float64:mindspore", given)), "their epsilons differ"
+    assert same(end("float64:keras3", {**given, "eps": 1e-4}), end("float64:mindspore", {**given, "eps": 1e-4}))
+    decayed = end("float64:mindspore", {"weight_decay": 0.5})
+    plain = end("float64:mindspore", {})
+    assert [not np.array_equal(a, b) for a, b in zip(decayed, plain, strict=True)] == [True, False, True]
+
+
+def test_every_entry_is_found_by_its_names() -> None:
+    for entry in entries():
+        for name in (entry.name, *entry.aliases):
+            assert find(name)[0] == entry
+
+
+def available(name: str) -> None:
+    runtime = find(name)[0].runtime
+    if runtime.startswith("tensorflow") and find_spec("tf_keras") is None:
+        pytest.skip("TensorFlow is not installed")
+    if runtime == "mindspore" and find_spec("mindspore") is None:
+        pytest.skip("MindSpore is not installed")
+
+
+# An original, how else it can be run, and what must give its bits.
+_EQUAL = [
+    ("keras", "keras:function"),
+    ("keras", "tf_keras"),
+    ("keras", "adamcompat.tensorflow.Adam"),
+    ("tf26", "tf26:function"),
+    ("tf26", "adamcompat.tensorflow.legacy.Adam"),
+    ("tf1", "tf1:graph"),
+    ("tf1", "adamcompat.tensorflow.v1.AdamOptimizer"),
+    ("tf1", "adamcompat.tensorflow.v1.AdamOptimizer:graph"),
+    ("mindspore", "mindspore:graph"),
+    ("mindspore", "adamcompat.mindspore.Adam"),
+    ("mindspore", "adamcompat.mindspore.Adam:graph"),
+]
+_EQUAL += [
+    ("adamcompat.MindSporeStyleAdam", f"adamcompat.tensorflow.MindSporeStyleAdam{mode}") for mode in ("", ":function")
+]
+_RATES: list[Any] = [0.1, [0.1 / (t + 1) for t in range(12)], lambda step: 0.1 / (step + 1)]
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("rate", _RATES, ids=["number", "list", "callable"])
+@pytest.mark.parametrize(("name", "other"), _EQUAL)
+def test_originals(name: str, other: str, rate: Any) -> None:
+    available(name)
+    given = {"lr": rate, "eps": 1e-6}
+    first, second, exact = end(name, given), end(other, given), end("float64", given)
+    assert same(first, second)
+    for got, wanted in zip(first, exact, strict=True):
+        assert got.dtype == np.float32
+        assert np.abs(got - wanted).max() < 2e-5, "twelve steps of 0.1"
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+def test_state_has_the_names_of_the_framework() -> None:
+    wanted = {
+        "keras": {"iteration", "learning_rate", "dense.weight_momentum", "scale_velocity"},
+        "tf26": {"iter", "dense.weight/m", "scale/v"},
+        "tf1:graph": {"beta1_power", "beta2_power", "dense.weight/Adam", "dense.weight/Adam_1"},
+        "mindspore": {"global_step", "learning_rate", "beta1_power", "moment1.dense.weight", "moment2.scale"},
+        "adamcompat.MindSporeStyleAdam": {"global_step", "learning_rate", "moment1.dense.weight", "moment2.scale"},
+    }
+    weights, gradients = stream()
+    for name, slots in wanted.items():
+        available(name)
+        driver = open_driver(name, weights, {}, NAMES)
+        driver.step(gradients[0])
+        found = driver.slots()
+        assert slots <= set(found), name
+        assert not set(NAMES) & set(found), name
+        moments = [array for label, array in found.items() if label in slots and array.shape == SHAPES[0]]
+        assert any(array.any() for array in moments), name
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["keras", "tf26", "tf1", "tf1:graph", "adamcompat.TFStyleAdam", "mindspore"])
+def test_sparse_gradients_and_other_dtypes(name: str) -> None:
+    available(name)
+    table = np.ones((5, 3), np.float32)
+    gradient = RowSparse([3, 1], np.ones((2, 3), np.float64))
+    driver = open_driver(name, [table])
+    if name == "mindspore":
+        with pytest.raises(ValueError, match="dense gradients"):
+            driver.step([gradient])
+        return
+    driver.step([gradient])
+    assert (driver.parameters()[0] != table).any(axis=1).tolist() == [False, True, False, True, False]

@@ -1,0 +1,426 @@
+"""translate: names, defaults, meanings, refusals, and the way back."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import json
+import re
+import subprocess
+import sys
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import adamcompat
+from adamcompat import TranslationError, cli, translate
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.translation.convert import convert
+from adamcompat.translation.messages import Severity
+from adamcompat.translation.names import original
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAIRS = list(permutations(MAPPING.dialects, 2))
+
+
+def codes(result: adamcompat.Translation, severity: Severity | None = None) -> list[str]:
+    return [message.code for message in result.messages if severity in (None, message.severity)]
+
+
+def one(result: adamcompat.Translation, code: str) -> str:
+    (text,) = [message.text for message in result.messages if message.code == code]
+    return text
+
+
+CALLS = [
+    ("tf.keras.optimizers.Adam()", "mindspore", "mindspore.nn.Adam(params, eps=1e-07)"),
+    ("tf.keras.optimizers.Adam(0.001, amsgrad=True)", "mindspore",
+     "mindspore.nn.Adam(params, learning_rate=0.001, eps=1e-07, use_amsgrad=True)"),
+    ("tf.keras.optimizers.Adam(lr=1e-5)", "keras3", "keras.optimizers.Adam(learning_rate=1e-5)"),
+    ("tf.keras.optimizers.Adam(lr=1e-5)", "mindspore", "mindspore.nn.Adam(params, learning_rate=1e-5, eps=1e-07)"),
+    ("tf.compat.v1.train.AdamOptimizer(FLAGS.lr, 0.5)", "keras3",
+     "keras.optimizers.Adam(learning_rate=FLAGS.lr, beta_1=0.5, epsilon=1e-08)"),
+    ("AdamOptimizer()", "mindspore", "mindspore.nn.Adam(params)"),
+    ("nn.Adam(net.trainable_params(), 1, eps=1e-3)", "keras3",
+     "keras.optimizers.Adam(learning_rate=1.0, epsilon=1e-3)"),
+    ("nn.Adam(net.trainable_params(), loss_scale=1024)", "keras3",
+     "keras.optimizers.Adam(epsilon=1e-08, loss_scale_factor=1024)"),
+    ("nn.Adam(params=p, learning_rate = a*b, use_amsgrad=False)", "tf26",
+     "tf.keras.optimizers.legacy.Adam(learning_rate=a*b, epsilon=1e-08, amsgrad=False)"),
+    ("nn.Adam(p, learning_rate=(base := 1e-3))", "tf1",
+     "tf.compat.v1.train.AdamOptimizer(learning_rate=(base := 1e-3))"),
+    ("keras.optimizers.Adam(clipnorm=1.0, name='a')", "tf26",
+     "tf.keras.optimizers.legacy.Adam(name='a', clipnorm=1.0)"),
+    ("keras.optimizers.Adam(loss_scale_factor=None, weight_decay=None)", "mindspore",
+     "mindspore.nn.Adam(params, eps=1e-07)"),
+    ("nn.Adam(p, [0.1, 0.01])", "mindspore", "mindspore.nn.Adam(p, learning_rate=[0.1, 0.01])"),
+    ("keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 1, staircase=True))", "mindspore",
+     "mindspore.nn.Adam(params, learning_rate=mindspore.nn.ExponentialDecayLR(1e-3, decay_rate=1.0, decay_steps=10, "
+     "is_stair=True), eps=1e-07)"),
+    ("keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(0.1, 10, 0.5))", "mindspore",
+     "mindspore.nn.Adam(params, learning_rate=mindspore.nn.InverseDecayLR(0.1, decay_rate=0.5, decay_steps=10), "
+     "eps=1e-07)"),
+    ("nn.Adam(p, nn.InverseDecayLR(0.1, 0.5, 1), eps=1e-7)", "tf26",
+     "tf.keras.optimizers.legacy.Adam(learning_rate=0.1, epsilon=1e-7, decay=0.5)"),
+    ("nn.Adam(p, nn.InverseDecayLR(0.1, 0.5, 1, True), eps=1e-7)", "tf26",
+     "tf.keras.optimizers.legacy.Adam(learning_rate=tf.keras.optimizers.schedules.InverseTimeDecay(0.1, "
+     "decay_steps=1, decay_rate=0.5, staircase=True), epsilon=1e-7)"),
+    ("nn.Adam(p, nn.PolynomialDecayLR(0.1, 0.0, 10, 1.0))", "keras3",
+     "keras.optimizers.Adam(learning_rate=keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=10, "
+     "end_learning_rate=0.0), epsilon=1e-08)"),
+    ("keras.optimizers.Adam(tf.keras.optimizers.schedules.PolynomialDecay(0.1, 10))", "mindspore",
+     "mindspore.nn.Adam(params, learning_rate=mindspore.nn.PolynomialDecayLR(0.1, end_learning_rate=0.0001, "
+     "decay_steps=10, power=1.0), eps=1e-07)"),
+    ("keras.optimizers.Adam(tf.keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5))", "tf26",
+     "tf.keras.optimizers.legacy.Adam(learning_rate=tf.keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5))"),
+    ("keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5))", "tf26",
+     "tf.keras.optimizers.legacy.Adam(learning_rate=tf.keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=9, "
+     "decay_rate=0.5))"),
+    ("tf.keras.optimizers.legacy.Adam(epsilon=0)", "keras3", "keras.optimizers.Adam(epsilon=1e-07)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "to", "call"), CALLS)
+def test_the_call_is_written_in_the_other_dialect(source: str, to: str, call: str) -> None:
+    result = translate(source, to)
+    assert str(result) == call
+    assert not result.warnings
+    ast.parse(call)
+
+
+@pytest.mark.parametrize(
+    ("source", "dialect"),
+    [
+        ("from tensorflow.keras.optimizers import Adam as A; A(1e-3)", "keras3"),
+        ("from tensorflow.keras.optimizers.legacy import Adam\nopt = Adam(1e-3)", "tf26"),
+        ("from tensorflow.keras import optimizers as o; o.Adam(decay=0.5, learning_rate=1e-3)", "tf26"),
+        ("import tensorflow.compat.v1 as tf\ntf.train.AdamOptimizer(1e-3)", "tf1"),
+        ("import tensorflow.keras as k; k.optimizers.Adam()", "keras3"),
+        ("import mindspore.nn as layers; layers.Adam(p)", "mindspore"),
+        ("from mindspore import nn; nn.Adam(p)", "mindspore"),
+        ("from mindspore.nn import *; Adam(p)", "mindspore"),
+        ("try:\n    from keras.optimizers import Adam\nexcept ImportError:\n"
+         "    from tensorflow.keras.optimizers import Adam\nAdam()", "keras3"),
+        ("import adamcompat.mindspore; adamcompat.mindspore.Adam(p)", "mindspore"),
+        ("ms.nn.Adam(p)", "mindspore"),
+        ("tf.train.AdamOptimizer()", "tf1"),
+        ("tf.keras.optimizers.Adam(weight_decay=0.0)", "keras3"),
+    ],
+)  # fmt: skip
+def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str) -> None:
+    assert translate(source, "keras3").source == dialect
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("Adam(0.001)", "may be any of keras3, tf26, mindspore; say which with --from"),
+        ("optimizers.Adam(0.001)", "optimizers.Adam(...) may be any of keras3, tf26, mindspore"),
+        ("float(1)", "none of the calls (float) is of an Adam known here"),
+        ("import torch.nn as nn; nn.Adam(p)", "none of the calls (nn.Adam) is of an Adam known here"),
+        ("from torch.optim import Adam; Adam(p)", "none of the calls (Adam)"),
+        ("tf.keras.optimizers.Adam(", "not valid Python"),
+        ("0.001", "there is no call"),
+        ("[nn.Adam(p), nn.Adam(q)]", "there are 2 calls of Adam; pass one"),
+        ("from keras.optimizers import Adam\nfrom mindspore.nn import Adam\nAdam()", "several meanings"),
+        ("from keras.optimizers import Adam\ndef Adam(x): ...\nAdam()", "several meanings"),
+    ],
+)
+def test_what_cannot_be_read_is_said(source: str, reason: str) -> None:
+    with pytest.raises(TranslationError) as caught:
+        translate(source, "mindspore")
+    assert reason in str(caught.value)
+
+
+def test_from_settles_what_a_name_leaves_open() -> None:
+    assert str(translate("Adam(lr=1e-5)", "keras3", from_="tf26")) == "keras.optimizers.Adam(learning_rate=1e-5)"
+    assert str(translate("optimizers.Adam(float(x))", "tf1", from_="keras3")) == (
+        "tf.compat.v1.train.AdamOptimizer(learning_rate=float(x), epsilon=1e-07)"
+    )
+    with pytest.raises(TranslationError, match=r"none of the calls \(SGD\)"):
+        translate("SGD(0.1)", "tf1", from_="keras3")
+    with pytest.raises(TranslationError, match=r"nn.Adam is MindSpore's, not Keras 3's"):
+        translate("nn.Adam(p)", "tf1", from_="keras3")
+    with pytest.raises(ValueError, match="unknown dialect 'torch'"):
+        translate("nn.Adam(p)", "torch")
+
+
+REFUSED = [
+    ("nn.Adam(p, use_nesterov=True)", "keras3", "no-counterpart", "not the update of Keras's Nadam"),
+    ("nn.Adam(p, use_nesterov=True)", "tf26", "no-counterpart", "not the update of Keras's Nadam"),
+    ("nn.Adam(p, use_nesterov=flag)", "keras3", "no-counterpart", "use_nesterov=flag"),
+    ("nn.Adam(p, use_lazy=True)", "keras3", "no-counterpart", "use_lazy=True"),
+    ("nn.Adam(p, weight_decay=0.01)", "tf26", "no-counterpart", "0.900154 with it and 0.900000 without"),
+    ("keras.optimizers.Adam(clipnorm=1.0)", "mindspore", "no-counterpart", "clipnorm=1.0"),
+    ("keras.optimizers.Adam(use_ema=True)", "tf1", "no-counterpart", "use_ema=True"),
+    ("keras.optimizers.Adam(gradient_accumulation_steps=2)", "tf1", "no-counterpart", "gradient_accumulation_steps=2"),
+    ("keras.optimizers.Adam(amsgrad=True)", "tf1", "no-counterpart", "amsgrad=True"),
+    ("keras.optimizers.Adam(beta_1=0)", "mindspore", "out-of-range", "beta1 must lie in (0, 1), got 0.0"),
+    ("keras.optimizers.Adam(epsilon=0.0)", "mindspore", "out-of-range", "eps must lie in (0, inf), got 0.0"),
+    ("keras.optimizers.Adam(epsilon=0.0)", "tf26", "out-of-range", "takes 0 for not given and uses 1e-07"),
+    ("keras.optimizers.Adam(beta_1=2.0)", "tf1", "invalid-call", "beta_1 must lie in [0, 1), got 2.0"),
+    ("keras.optimizers.Adam(beta_1='a')", "tf1", "invalid-call", "beta_1 must be a number, got 'a'"),
+    ("keras.optimizers.Adam(beta1=0.9)", "tf1", "unknown-parameter", "here it is 'beta_1'"),
+    ("nn.Adam(p, betas=(0.9, 0.99))", "tf1", "unknown-parameter", "did you mean 'beta"),
+    ("keras.optimizers.Adam(1e-3, learning_rate=1e-3)", "tf1", "invalid-call", "'learning_rate' is given twice"),
+    ("tf.train.AdamOptimizer(1, 0.9, 0.9, 4, False, 'a', False, 8)", "keras3", "invalid-call", "takes 7 positional"),
+    ("nn.Adam()", "keras3", "invalid-call", "MindSpore needs 'params'"),
+    ("keras.optimizers.Adam(**options)", "tf1", "unpacked-arguments", "unpacks"),
+    ("keras.optimizers.Adam(*options)", "tf1", "unpacked-arguments", "unpacks"),
+    ("nn.Adam(p, use_amsgrad=True, use_nesterov=True)", "keras3", "conflict", "ignores one of them without a word"),
+    ("tf.keras.optimizers.legacy.Adam(clipnorm=1.0, clipvalue=1.0)", "keras3", "conflict", "clipnorm and clipvalue"),
+    ("nn.Adam([{'params': a, 'lr': 0.1}, {'params': b}])", "keras3", "parameter-groups", "parameter groups"),
+    ("groups = [{'params': a}]; nn.Adam(groups)", "keras3", "parameter-groups", "parameter groups"),
+    ("nn.Adam(p, [0.1, 0.01])", "keras3", "learning-rate-form", "a schedule object or a callable of nothing"),
+    ("rates = [0.1 for _ in range(9)]; nn.Adam(p, rates)", "keras3", "learning-rate-form", "is a list"),
+    ("keras.optimizers.Adam(lambda: 0.1)", "mindspore", "learning-rate-form", "mindspore.nn.InverseDecayLR"),
+    ("keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.1, 9))", "mindspore", "learning-rate-form",
+     "MindSpore takes a number or a list or a schedule object"),
+    ("from keras.optimizers.schedules import CosineDecay\nimport keras\nkeras.optimizers.Adam(CosineDecay(0.1, 9))",
+     "mindspore", "learning-rate-form", "CosineDecay(0.1, 9) is a schedule of Keras 3"),
+    ("nn.Adam(p, weight_decay=lambda step: 0.1)", "keras3", "other-form", "must be a number"),
+    ("tf.keras.optimizers.Adam(lambda: 0.1, decay=0.1)", "keras3", "learning-rate-form", "write one schedule"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "to", "code", "reason"), REFUSED)
+def test_what_has_no_translation_is_an_error(source: str, to: str, code: str, reason: str) -> None:
+    result = translate(source, to)
+    assert result.call is None
+    assert str(result) == ""
+    assert codes(result, Severity.ERROR) == [code]
+    assert reason in result.errors[0].text
+
+
+@pytest.mark.parametrize(
+    ("source", "to", "code", "reason"),
+    [
+        ("tf.train.AdamOptimizer(use_locking=True)", "keras3", "no-counterpart", "it is left out"),
+        ("keras.optimizers.Adam(make_rate())", "mindspore", "kept-expression", "right where the call returns a number"),
+        ("tf.keras.optimizers.Adam(decay=0.1)", "tf1", "step-counter", "apply_gradients() or minimize()"),
+        ("tf.keras.optimizers.legacy.Adam(clipnorm=a, clipvalue=b)", "keras3", "conflict", "exclude each other"),
+    ],
+)
+def test_what_must_be_looked_at_is_a_warning(source: str, to: str, code: str, reason: str) -> None:
+    result = translate(source, to)
+    assert result.call is not None
+    assert codes(result, Severity.WARNING) == [code]
+    assert reason in result.warnings[0].text
+
+
+def test_weight_decay_says_by_how_much_the_meanings_differ() -> None:
+    there = translate("keras.optimizers.Adam(weight_decay=0.01, epsilon=1e-8)", "mindspore")
+    assert "weight_decay=0.01" in str(there)
+    assert "is 0.899050 in Keras 3 and 0.900154 in MindSpore" in one(there, "other-meaning")
+    back = translate("nn.Adam(p, 1e-3, weight_decay=0.01)", "keras3")
+    assert "is 0.900154 in MindSpore and 0.899050 in Keras 3" in one(back, "other-meaning")
+    unknown = one(translate("keras.optimizers.Adam(weight_decay=wd)", "mindspore"), "other-meaning")
+    assert "after 100 steps" not in unknown
+    assert translate("keras.optimizers.Adam(weight_decay=0.0)", "mindspore").messages[0].code == "left-out"
+
+
+@pytest.mark.parametrize("to", ["keras3", "mindspore"])
+def test_decay_becomes_inverse_time_decay(to: str) -> None:
+    result = translate("tf.keras.optimizers.Adam(1e-3, decay=1e-3)", to)
+    assert "Exponential" not in str(result)
+    assert "Inverse" in str(result)
+    assert "decay_steps=1" in str(result)
+    assert "at step 1000 it is 0.0005" in one(result, "schedule")
+
+
+def test_shim_writes_our_class_and_prefers_the_callers_own_style() -> None:
+    result = translate("tf.keras.optimizers.Adam(1e-3)", "mindspore", shim=True)
+    assert result.imports == ("import adamcompat.mindspore",)
+    assert translate("nn.Adam(p)", "mindspore", shim=True).call == "adamcompat.mindspore.Adam(p)"
+    ours = translate("tf.keras.optimizers.Adam(1e-3, weight_decay=0.1)", "keras3", shim=True)
+    assert ours.call == "adamcompat.tensorflow.Adam(learning_rate=1e-3, weight_decay=0.1)"
+    legacy = translate("tf.keras.optimizers.Adam(lr=1e-3, decay=0.1)", "tf26", shim=True)
+    assert legacy.call == "adamcompat.tensorflow.legacy.Adam(learning_rate=1e-3, decay=0.1)"
+    assert translate("tf.train.AdamOptimizer()", "tf1", shim=True).call == "adamcompat.tensorflow.v1.AdamOptimizer()"
+
+
+def test_shim_has_a_class_for_what_the_original_lacks() -> None:
+    source = "nn.Adam([{'params': p}], [0.1, 0.2], use_nesterov=True, weight_decay=0.1)"
+    assert translate(source, "keras3").call is None
+    ours = translate(source, "keras3", shim=True)
+    assert ours.imports == ("import adamcompat.tensorflow",)
+    assert str(ours) == (
+        "adamcompat.tensorflow.MindSporeStyleAdam([{'params': p}], learning_rate=[0.1, 0.2], use_nesterov=True, "
+        "weight_decay=0.1)"
+    )
+    assert not ours.messages
+    schedule = translate("nn.Adam(p, nn.ExponentialDecayLR(0.1, 0.9, 4))", "keras3", shim=True)
+    assert "MindSporeStyleAdam(p, learning_rate=keras.optimizers.schedules.ExponentialDecay(0.1, " in str(schedule)
+
+
+# The way there and back.
+
+
+def hyperparameters(call: str, dialect: Dialect) -> dict[str, Any]:
+    """What a call sets, under canonical names: read independently of the translator."""
+    node = ast.parse(call, mode="eval").body
+    assert isinstance(node, ast.Call)
+    given: dict[str, ast.expr] = dict(
+        zip((fact.name for fact in dialect.parameters), node.args, strict=False),
+        **{keyword.arg or "": keyword.value for keyword in node.keywords},
+    )
+    found: dict[str, Any] = {}
+    for fact in dialect.accepted:
+        entry = MAPPING.canonical[fact.canonical]
+        if entry.scope == "hyperparameter" and not (fact.alias_of and fact.name not in given):
+            value = ast.literal_eval(given[fact.name]) if fact.name in given else fact.default
+            found[fact.canonical] = entry.neutral if value is None else value
+    neutral = {n: entry.neutral for n, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
+    ignored = {
+        fact.canonical for other in MAPPING.dialects.values() for fact in other.accepted if fact.absent != "refuse"
+    }
+    return {name: value for name, value in (neutral | found).items() if name not in ignored}
+
+
+UNIT = st.floats(0.01, 0.9999)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "learning_rate": st.floats(1e-8, 10.0),
+    "beta1": UNIT,
+    "beta2": UNIT,
+    "epsilon": st.floats(1e-12, 1.0),
+    "amsgrad": st.booleans(),
+    "nesterov": st.booleans(),
+    "decoupled_weight_decay": st.floats(0.0, 1.0),
+    "l2_weight_decay": st.floats(0.0, 1.0),
+    "loss_scale": st.floats(1e-3, 1e6),
+    "clip_norm": st.floats(1e-3, 10.0),
+    "inverse_time_decay": st.floats(1e-6, 1.0),
+    "use_locking": st.booleans(),
+    "name": st.sampled_from(["a", "b"]),
+}
+
+
+@st.composite
+def calls(draw: st.DrawFn, name: str) -> str:
+    """A call in one dialect: some parameters, the first few positional, aliases included."""
+    dialect = MAPPING.dialects[name]
+    chosen: dict[str, str] = {}
+    for fact in dialect.accepted:
+        strategy = VALUES.get(fact.canonical)
+        taken = any(fact.alias_of == other for other in chosen)
+        if strategy is not None and not taken and draw(st.integers(0, 2)) == 0:
+            chosen[fact.name] = repr(draw(strategy))
+    parts = ["params"] if dialect.parameters[0].required else []
+    for fact in dialect.parameters[len(parts) :]:
+        if fact.name not in chosen or "lr" in chosen or not draw(st.booleans()):
+            break
+        parts.append(chosen.pop(fact.name))
+    order = draw(st.permutations(sorted(chosen)))
+    return f"{dialect.target}({', '.join([*parts, *(f'{key}={chosen[key]}' for key in order)])})"
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_there_and_back_gives_the_same_hyperparameters(source: str, target: str, data: st.DataObject) -> None:
+    call = data.draw(calls(source))
+    there = translate(call, target, from_=source)
+    before = hyperparameters(call, MAPPING.dialects[source])
+    if there.call is None:
+        # Refused, and rightly: something is set that the other side does not have, or does not take together.
+        lacks = {n for n, v in before.items() if v != MAPPING.canonical[n].neutral} - {
+            fact.canonical for fact in MAPPING.dialects[target].accepted
+        }
+        assert lacks or "conflict" in codes(there)
+        return
+    back = translate(there.call, source, from_=target)
+    assert back.call is not None, (there.call, back.messages)
+    assert hyperparameters(back.call, MAPPING.dialects[source]) == before, there.call
+
+
+def test_most_of_the_space_has_a_translation() -> None:
+    """The test above would pass if everything were refused."""
+    for source, target in PAIRS:
+        plain = {
+            "keras3": "(0.1, 0.5, epsilon=0.1)",
+            "tf26": "(0.1, 0.5, epsilon=0.1)",
+            "tf1": "(0.1, 0.5, epsilon=0.1)",
+        }
+        arguments = plain.get(source, "(params, 0.1, 0.5, eps=0.1)")
+        assert translate(MAPPING.dialects[source].target + arguments, target).call is not None
+
+
+# The command.
+
+
+def test_the_command_prints_code_and_remarks_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["translate", "tf.keras.optimizers.Adam(0.001, amsgrad=True)", "--to", "mindspore"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ("import mindspore\nmindspore.nn.Adam(params, learning_rate=0.001, eps=1e-07, use_amsgrad=True)\n")
+    assert err.startswith("INFO params-placeholder: ")
+
+
+def test_the_command_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["translate", "Adam(lr=1e-5, decay=0.1)", "--from", "tf26", "--to", "keras3", "--format", "json"]
+    assert cli.main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["from"], found["to"]) == ("tf26", "keras3")
+    assert found["imports"] == ["import keras"]
+    assert found["messages"][0]["code"] == "schedule"
+    assert found["call"].startswith(
+        "keras.optimizers.Adam(learning_rate=keras.optimizers.schedules.InverseTimeDecay(1e-5"
+    )
+
+
+def test_the_command_fails_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["translate", "nn.Adam(p, use_nesterov=True)", "--to", "keras3"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "ERROR no-counterpart: use_nesterov=True: Keras 3 has no counterpart" in err
+    assert cli.main(["translate", "Adam(0.1)", "--to", "mindspore"]) == 2
+    assert "say which with --from" in capsys.readouterr().err
+
+
+def test_the_command_reads_standard_input() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "adamcompat", "translate", "-", "--to", "tf1", "--shim"],
+        input="from keras.optimizers import Adam\nopt = Adam(0.1)\n", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout.splitlines()[-1] == (
+        "adamcompat.tensorflow.v1.AdamOptimizer(learning_rate=0.1, epsilon=1e-07)"
+    )
+
+
+def test_the_page_shows_what_happens() -> None:
+    result = doctest.testfile(str(DOCS / "translate.md"), module_relative=False)
+    assert result.attempted >= 8
+    assert result.failed == 0
+
+
+def test_the_page_lists_every_code() -> None:
+    page = dict(
+        re.findall(r"^\| `([\w-]+)` \| ([A-Z, ]+) \|", (DOCS / "translate.md").read_text("utf-8"), re.MULTILINE)
+    )
+    used: dict[str, set[str]] = {}
+    package = Path(adamcompat.__file__).parent / "translation"
+    for path in package.glob("*.py"):
+        for severity, code in re.findall(r"\b(info|warning|error)\(\s*\"([\w-]+)\"", path.read_text("utf-8")):
+            used.setdefault(code, set()).add(severity.upper())
+    assert {code: set(text.split(", ")) for code, text in page.items()} == used
+
+
+def test_every_pair_of_signatures_converts_its_defaults() -> None:
+    """No parameter of any dialect is without a rule."""
+    from adamcompat.translation.arguments import arguments
+    from adamcompat.translation.convert import Context
+    from adamcompat.translation.names import Bindings
+
+    for source, target in PAIRS:
+        dialect = MAPPING.dialects[source]
+        text = ", ".join(fact.name if fact.required else f"{fact.name}={fact.default!r}" for fact in dialect.accepted)
+        call = ast.parse(f"f({text})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        context = Context(f"f({text})", Bindings(), {})
+        given = tuple(item for item in arguments(call, f"f({text})") or () if item.keyword not in ("lr",))
+        result = convert(given, original(dialect), original(MAPPING.dialects[target]), context)
+        assert [message for message in result.messages if message.severity is not Severity.INFO] == []
