@@ -117,6 +117,26 @@ def elementwise(
     return []
 
 
+def norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Value], Value]) -> Value:
+    r"""What scales a gradient with L2 norm `norm` down to `limit`: :math:`c / \max(\|g\|, c)`."""
+    return limit / maximum(norm, limit)
+
+
+def global_norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Value], Value]) -> Value:
+    """The factor for all gradients together; NaN for a norm that is not finite.
+
+    TensorFlow's clip_by_global_norm does so too: the alternative is a silent step along garbage.
+    """
+    return norm_factor(norm, limit, maximum) + norm * 0
+
+
+def stepwise_global_norm_factor(
+    norm: Value, limit: Value, one: Value, minimum: Callable[[Value, Value], Value]
+) -> Value:
+    """The same as TensorFlow computes it, in the dtype of the gradients."""
+    return limit * minimum(one / norm, one / limit) + norm * 0
+
+
 def clip_factors(norm: Any, limit: float, real: Callable[[Any], Any], *, stepwise: bool) -> list[Instruction]:
     r"""Scale a gradient with L2 norm `norm` down to `limit`: :math:`g \cdot c / \max(\|g\|, c)`.
 
@@ -132,23 +152,17 @@ def clip_factors(norm: Any, limit: float, real: Callable[[Any], Any], *, stepwis
         if stepwise:
             divisor = np.maximum(real(norm), real(limit)).astype(np.float64)
             return [Instruction(MULTIPLY, limit), Instruction(DIVIDE, divisor)]
-        return [Instruction(MULTIPLY, np.where(np.less_equal(norm, limit), 1.0, np.divide(limit, norm)))]
+        return [Instruction(MULTIPLY, norm_factor(norm, limit, np.maximum))]
 
 
 def global_clip_factor(norm: float, limit: float, real: Callable[[Any], Any], *, stepwise: bool) -> list[Instruction]:
-    r"""Scale every gradient by :math:`c / \max(\|g\|, c)`, where the norm is that of all together.
-
-    A norm that is not finite makes every gradient NaN, as TensorFlow's clip_by_global_norm does:
-    the alternative is a silent step along garbage.
-    """
-    if not np.isfinite(norm):
-        return [Instruction(MULTIPLY, float("nan"))]
-    if stepwise:
-        with np.errstate(all="ignore"):
-            one, bound, total = real(1), real(limit), real(norm)
-            factor = bound * min(one / total, one / bound)
-        return [Instruction(MULTIPLY, float(factor))]
-    return [Instruction(MULTIPLY, min(1.0, limit / norm) if norm else 1.0)]
+    """Scale every gradient by `global_norm_factor`."""
+    with np.errstate(all="ignore"):
+        if stepwise:
+            factor = stepwise_global_norm_factor(real(norm), real(limit), real(1), np.minimum)
+        else:
+            factor = global_norm_factor(np.float64(norm), limit, np.maximum)
+    return [Instruction(MULTIPLY, float(factor))]
 
 
 def average_weights(momentum: float, numerics: Numerics, dtype: np.dtype[Any]) -> tuple[Any, Any]:

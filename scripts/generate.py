@@ -113,13 +113,26 @@ array([0.999, 2.001])
         path="adamcompat/mindspore/adapters.py",
         about="Adapters for MindSpore: the exact signature of each dialect.",
         arrays="MindSpore's Parameters",
-        bases={"call": ("adamcompat.mindspore.call", "CallAdam")},
+        bases={
+            "call": ("adamcompat.mindspore.call", "CallAdam"),
+            "apply_gradients": ("adamcompat.mindspore.apply_gradients", "ApplyGradientsAdam"),
+        },
         hints=PLAIN_HINTS
-        | {"beta": "float", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
+        | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
         hints_module="adamcompat.mindspore.arguments",
-        imports=("Decay", "LearningRate", "Parameters"),
-        options={},
+        imports=("Beta", "Decay", "LearningRate", "Parameters"),
+        options={"apply_gradients": (NUMERICS,)},
         examples={
+            "apply_gradients": """
+>>> import numpy as np
+>>> from mindspore import Parameter, Tensor
+>>> weight = Parameter(Tensor(np.array([1.0, 2.0], np.float32)), name="weight")
+>>> optimizer = {name}()
+>>> optimizer.apply_gradients([(Tensor(np.array([0.5, -0.5], np.float32)), weight)])
+1
+>>> weight.asnumpy().round(4)
+array([0.999, 2.001], dtype=float32)
+""",
             "call": """
 >>> import numpy as np
 >>> from mindspore import Parameter, Tensor
@@ -132,6 +145,10 @@ array([0.999, 2.001], dtype=float32)
 """,
         },
         remarks={
+            "apply_gradients": """\
+Functions under mindspore.jit and Cells in GRAPH mode may call apply_gradients() too; call build()
+with the Parameters before, and pass all of them in that order. A callable of the step gets it as a
+float64 scalar Tensor, so that it can be compiled; a LearningRateSchedule gets what nn.Adam gives it.""",
             "call": """\
 A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may
 also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run

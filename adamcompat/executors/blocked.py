@@ -159,12 +159,13 @@ def accumulate(
 
 def move_average(old: Array, parameter: Array, momentum: float, numerics: Numerics) -> None:
     """Move the average towards the parameter, in place."""
+    real = stage_dtype(numerics, parameter.dtype)
     weight, complement = average_weights(momentum, numerics, parameter.dtype)
     p, averages = Elements(parameter), Elements(old)
     with np.errstate(all="ignore"):
         for start, stop in blocks(parameter.size):
-            block = average(averages.read(start, stop), p.read(start, stop), weight, complement)
-            averages.write(start, stop, block)
+            before, now = (elements.read(start, stop).astype(real, copy=False) for elements in (averages, p))
+            averages.write(start, stop, average(before, now, weight, complement))
 
 
 def update_one(

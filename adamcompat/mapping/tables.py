@@ -1755,5 +1755,12 @@ MAPPING = Mapping(
             dialect="mindspore",
             borrows=(),
         ),
+        Adapter(
+            name="TFStyleAdam",
+            module="adamcompat.mindspore",
+            runtime="mindspore",
+            dialect="keras3",
+            borrows=(("tf26", ("lr", "decay")),),
+        ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mindspore import Parameter, Tensor, nn
@@ -13,7 +13,8 @@ from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.batch import STORAGE
 
-LearningRate: TypeAlias = float | Sequence[float] | Tensor | LearningRateSchedule
+LearningRate: TypeAlias = float | Sequence[float] | Tensor | LearningRateSchedule | Callable[..., Any]
+Beta: TypeAlias = float | Callable[[], float]
 Decay: TypeAlias = float | nn.Cell
 Parameters: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import is_
 from types import ModuleType
@@ -17,7 +17,7 @@ from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
 from adamcompat.numpy.arrays import Array, bounds
-from adamcompat.stages import Program
+from adamcompat.stages import Instruction, Program
 
 # Gradients up to this many elements are gathered into one buffer: copying them is cheaper than asking
 # NumPy for their addresses one by one.
@@ -89,9 +89,18 @@ class CompiledBatch:
         numerics: how to round.
         tensors: the parameters.
         gradient_dtype: dtype of the gradients that are not gathered.
+        shares: cuts a tensor of so many elements into parts that each have a tail of their own, where
+            numerics have tails; None leaves it whole.
     """
 
-    def __init__(self, fused: ModuleType, numerics: Numerics, tensors: Tensors, gradient_dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        fused: ModuleType,
+        numerics: Numerics,
+        tensors: Tensors,
+        gradient_dtype: np.dtype[Any],
+        shares: Callable[[int], list[int]] | None = None,
+    ) -> None:
         self._fused = fused
         self._tensors = tensors  # keeps the memory behind the addresses alive
         dtype = tensors.parameters[0].dtype
@@ -116,8 +125,17 @@ class CompiledBatch:
         # The addresses of gradients are fixed where they are gathered, and filled in at each step otherwise.
         starts = np.cumsum(sizes[self._small]) - sizes[self._small]
         addresses[self._small, columns.GRADIENT] = _address(self._buffer) + starts * dtype.itemsize
+        kinds = np.array(tensors.kinds, np.int64)
+        # Where tensors are cut, the table has one row for each part: whose it is, and where it starts.
+        self._owner: NDArray[np.intp] | None = None
+        if shares is not None and self._contraction.tail:
+            parts = [shares(int(size)) for size in sizes]
+            self._owner = np.repeat(np.arange(len(parts)), [len(own) for own in parts])
+            self._starts = np.concatenate([np.cumsum([0, *own[:-1]]) for own in parts])
+            addresses = addresses[self._owner] + self._starts[:, None] * dtype.itemsize
+            sizes, kinds = np.concatenate(parts), kinds[self._owner]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._table = fused.Table(addresses, offsets, np.array(tensors.kinds, np.int64), dtype, gradient_dtype)
+        self._table = fused.Table(addresses, offsets, kinds, dtype, gradient_dtype)
         self._programs: tuple[list[Program], Any] | None = None
         self._accumulated = False
 
@@ -128,7 +146,12 @@ class CompiledBatch:
             chosen = gradients if not self._large else [gradients[i] for i in self._small]
             concatenated(chosen, self._buffer, flat=self._flat)
         for i in self._large:
-            self._table.addresses[i, columns.GRADIENT] = _address(gradients[i])
+            if self._owner is None:
+                self._table.addresses[i, columns.GRADIENT] = _address(gradients[i])
+            else:
+                rows = self._owner == i
+                shift = self._starts[rows] * self._table.gradient_dtype.itemsize
+                self._table.addresses[rows, columns.GRADIENT] = _address(gradients[i]) + shift
 
     def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
         """Update the parameters with the loaded gradients; see `Batch.run`."""
@@ -160,7 +183,11 @@ class CompiledBatch:
         found: NDArray[np.float64] = self._fused.squares(
             self._table, self._flattened(programs), accumulated=self._accumulated
         )
-        return found
+        if self._owner is None:
+            return found
+        totals = np.zeros(len(self._tensors.parameters))
+        np.add.at(totals, self._owner, found)
+        return totals
 
     def move_averages(self, momentum: Any, complement: Any) -> None:
         """Move the averages towards the parameters."""
@@ -168,9 +195,18 @@ class CompiledBatch:
 
     def _flattened(self, programs: Sequence[Program]) -> Any:
         if self._programs is None or not _all_the_same(self._programs[0], programs):
-            flat = self._fused.Programs.of(programs, self._table.dtype, len(self._table.kinds))
+            rows = programs if self._owner is None else _for_rows(programs, self._owner)
+            flat = self._fused.Programs.of(rows, self._table.dtype, len(self._table.kinds))
             self._programs = (list(programs), flat)
         return self._programs[1]
+
+
+def _for_rows(programs: Sequence[Program], owner: NDArray[np.intp]) -> list[Program]:
+    """Programs with their scalars for each tensor repeated for each row of a table."""
+    return [
+        [Instruction(step.code, step.a[owner], step.b) if np.ndim(step.a) else step for step in program]
+        for program in programs
+    ]
 
 
 def _all_the_same(one: Sequence[object], other: Sequence[object]) -> bool:

@@ -103,6 +103,8 @@ class Engine:
         self.iterations = iterations
         self.rate = np.zeros((), np.float64)
         self.powers = np.ones(2, kernel.POWER_DTYPE) if numerics.beta_power == "product" else None
+        # How the original shares a tensor among threads, where that shows in its bits.
+        self.shares: Callable[[int], list[int]] | None = None
         self._current = hyper
         self._wrong_gradients = wrong_gradients
         self._memory: Memory | None = None
@@ -111,6 +113,10 @@ class Engine:
     def __getstate__(self) -> dict[str, Any]:
         # Tables of addresses mean nothing in a copy.
         return self.__dict__ | {"_memory": None, "_layout": None}
+
+    def forget_memory(self) -> None:
+        """Take note that arrays of the slots were exchanged for others of the same shape."""
+        self._memory = self._layout = None
 
     def hyper(self) -> Hyperparameters:
         """The current hyperparameters."""
@@ -283,7 +289,7 @@ class Engine:
         )
         compiled = executors.compiled()
         if compiled is not None and slots[0].array.dtype in compiled.SUPPORTED:
-            return CompiledBatch(compiled, self.numerics, tensors, gradient_dtype)
+            return CompiledBatch(compiled, self.numerics, tensors, gradient_dtype, self.shares)
         return BlockedBatch(self.numerics, tensors)
 
     def _accepts(self, layout: _Layout, gradients: Sequence[Any]) -> bool:

@@ -32,6 +32,8 @@ class NumPyAdam:
     _adapter: ClassVar[str]
     _step_shape: ClassVar[tuple[int, ...]] = ()
     _step_dtype: ClassVar[type[np.integer[Any]]] = np.int64
+    # How far away the user's call is, for warnings.
+    _depth: ClassVar[int] = 4
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
         if numerics not in MAPPING.numerics:
@@ -55,7 +57,7 @@ class NumPyAdam:
                     f"{fact.name!r} is a keyword of {dialect.title}, honoured here: "
                     f"{MAPPING.canonical[fact.canonical].about} {fact.note}",
                     UserWarning,
-                    stacklevel=4,
+                    stacklevel=self._depth,
                 )
 
     @classmethod

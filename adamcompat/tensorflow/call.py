@@ -17,7 +17,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import refuse_session
-from adamcompat.tensorflow.rounding import Rounding
+from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 from adamcompat.tensorflow.step import Member, Numbers, Step
 
 if TYPE_CHECKING:
@@ -187,9 +187,7 @@ class CallAdam:
             for slot in block:
                 found[slot.role] = self._created(slot, arranged, raws)
         if private.numerics.beta_power == "product":
-            scalars = list(dict.fromkeys(rounding.scalar for rounding in private.roundings.values()))
-            pairs = zip(found["beta1_power"], found["beta2_power"], strict=True)
-            private.powers = dict(zip(scalars, pairs, strict=True))
+            private.powers = {POWER_DTYPE: (found["beta1_power"][0], found["beta2_power"][0])}
         nothing = [None] * len(raws)
         maxima = found["maximum_second_moment"] or nothing
         private.members = [
@@ -218,11 +216,9 @@ class CallAdam:
                 for variable, own in zip(arranged.variables, raws, strict=True)
             ]
         if slot.role in ("beta1_power", "beta2_power") and private.numerics.beta_power == "product":
-            scalars = dict.fromkeys(rounding.scalar for rounding in private.roundings.values())
-            made = [self._new_variable(None, scalar.name, slot.template) for scalar in scalars]
-            for power in made:
-                power.assign(1.0)
-            return made
+            power = self._new_variable(None, POWER_DTYPE.name, slot.template)
+            power.assign(1.0)
+            return [power]
         return []
 
     def _describe(self, variables: Sequence[Any]) -> Arranged:

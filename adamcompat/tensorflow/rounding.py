@@ -15,6 +15,9 @@ from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients, Operations, make_update
 from adamcompat.mapping.model import Numerics
 
+# Of running products, whatever the variables are.
+POWER_DTYPE = tf.as_dtype(kernel.POWER_DTYPE)
+
 
 def _once(a: Any, b: Any, c: Any) -> Any:
     """``a*b + c`` of float32 rounded once: a float32 product is exact in float64."""
@@ -63,7 +66,7 @@ class Rounding:
         self.scalar = tf.as_dtype(kernel.scalar_dtype(numerics, own))
         given = np.float64 if numerics.given == "float64" else np.float32
         real, rates = self.scalar.as_numpy_dtype, (hyper["beta1"], hyper["beta2"])
-        self._betas = tuple(real(beta) for beta in rates)
+        self._betas = tuple(POWER_DTYPE.as_numpy_dtype(beta) for beta in rates)
         self._bases = tuple(real(given(beta)) for beta in rates)
         # Everything but the step size is the same in every step.
         self._fixed = kernel.coefficients(
@@ -85,7 +88,7 @@ class Rounding:
     def advanced(self, powers: Sequence[Any], hide: Callable[[Any], Any]) -> tuple[Any, Any]:
         """Running products of the betas, multiplied once more."""
         pairs = zip(powers, self._betas, strict=True)
-        one, other = (hide(power * tf.constant(beta, self.scalar)) for power, beta in pairs)
+        one, other = (hide(power * tf.constant(beta, POWER_DTYPE)) for power, beta in pairs)
         return one, other
 
     def coefficients(self, rate: Any, powers: tuple[Any, Any], hide: Callable[[Any], Any]) -> Coefficients:
@@ -93,12 +96,13 @@ class Rounding:
 
         Args:
             rate: the learning rate, a float64 scalar.
-            powers: of the betas, of dtype `scalar`.
+            powers: of the betas.
             hide: keeps a scalar from compilers.
         """
         if self._numerics.given != "float64":
             rate = tf.cast(rate, tf.float32)
-        alpha = kernel.step_size(tf.cast(rate, self.scalar), *powers, 1, tf.sqrt)
+        power1, power2 = (tf.cast(power, self.scalar) for power in powers)
+        alpha = kernel.step_size(tf.cast(rate, self.scalar), power1, power2, 1, tf.sqrt)
         fixed = {
             name: hide(tf.constant(getattr(self._fixed, name), self.arithmetic)) for name in ("c1", "c2", "epsilon")
         }

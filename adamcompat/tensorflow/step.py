@@ -12,7 +12,7 @@ from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.stages import SUBTRACT, elementwise, make_stages
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.rounding import Rounding, separate
+from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding, separate
 
 
 class Member(NamedTuple):
@@ -78,8 +78,8 @@ class Step:
         self._barrier = self._hide if self._xla else _same
         self._stages = make_stages(separate(self._barrier), tf.minimum)
         self._coefficients: dict[Any, Coefficients] = {}
-        by_scalar = {rounding.scalar: rounding for rounding in roundings.values()}
-        self.products = {dtype: by_scalar[dtype].advanced(pair, self._hide) for dtype, pair in products.items()}
+        rounding = next(iter(roundings.values()))
+        self.products = {dtype: rounding.advanced(pair, self._hide) for dtype, pair in products.items()}
         self._powers = dict(self.products)
 
     def apply(self, member: Member, gradient: Any) -> None:
@@ -165,8 +165,9 @@ class Step:
     def _coefficients_of(self, member: Member, rounding: Rounding) -> Coefficients:
         key = (member.group, member.variable.dtype)
         if key not in self._coefficients:
-            if rounding.scalar not in self._powers:
-                self._powers[rounding.scalar] = rounding.powers(tf.cast(self._iterations, tf.int64) + 1)
+            kept = POWER_DTYPE if self.products else rounding.scalar
+            if kept not in self._powers:
+                self._powers[kept] = rounding.powers(tf.cast(self._iterations, tf.int64) + 1)
             rate = self._numbers[member.group].rate
-            self._coefficients[key] = rounding.coefficients(rate, self._powers[rounding.scalar], self._hide)
+            self._coefficients[key] = rounding.coefficients(rate, self._powers[kept], self._hide)
         return self._coefficients[key]

@@ -1,0 +1,627 @@
+"""TensorFlow's calling convention on MindSpore's Parameters: ``apply_gradients(zip(gradients, parameters))``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import mindspore
+import numpy as np
+from mindspore import Parameter, ParameterTuple, Tensor, context, nn, ops
+from numpy.typing import NDArray
+
+import adamcompat.numpy.apply_gradients as on_numpy
+from adamcompat.hyperparameters import exception
+from adamcompat.interrupts import Uninterrupted
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.batch import STORAGE, narrow, widen
+from adamcompat.mindspore.gradients import rows_of
+from adamcompat.mindspore.memory import addresses, settle, view
+from adamcompat.mindspore.splitting import shares
+from adamcompat.mindspore.tf_graph import GraphStep, State, own_dtype
+from adamcompat.numpy.arrays import Parameter as Named
+from adamcompat.numpy.arrays import RowSparse
+from adamcompat.schedules import takes_step
+
+
+def _raw(tensor: Any) -> Any:
+    """The memory of a Tensor as an array; integers for bfloat16."""
+    dtype = STORAGE[tensor.dtype].raw if tensor.dtype in STORAGE else np.dtype(np.int64)
+    return view(tensor.data_ptr(), tensor.size, dtype).reshape(tensor.shape)
+
+
+def _number(value: Any) -> Any:
+    return value.asnumpy() if isinstance(value, Tensor) else value
+
+
+def _plain(value: Any) -> Any:
+    """A learning rate as the NumPy runtime takes it; callables of the step get a Tensor, as in a graph."""
+    if isinstance(value, nn.Cell):
+        return lambda step: _number(value(Tensor(np.array([step], np.int32))))
+    if callable(value) and not isinstance(value, Tensor):
+        if takes_step(value):
+            return lambda step: _number(value(Tensor(float(step), mindspore.float64)))
+        return lambda: _number(value())
+    return _number(value)
+
+
+def _of_step(value: Callable[..., Any]) -> Callable[..., Any]:
+    """A callable that may be given the step."""
+    if isinstance(value, nn.Cell) or takes_step(value):
+        return value
+
+    def ignoring(step: Any) -> Any:
+        return value()
+
+    return ignoring
+
+
+def _key(parameter: Any) -> str:
+    """Under what a Cell keeps a Parameter; dots are not allowed."""
+    return str(parameter.name).replace(".", "_")
+
+
+def _in_graphs(graph: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """MindSpore compiles the source of `graph` where Python runs the decorated method."""
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        # The compiler reads source as inspect.getsource does, which looks behind wrappers.
+        method.__wrapped__ = graph  # type: ignore[attr-defined]
+        return method
+
+    return decorate
+
+
+class _Engine(on_numpy.ApplyGradientsAdam):
+    """The optimizer over the memory of Parameters, seen as NumPy arrays."""
+
+    _adapter = "TFStyleAdam"
+    _depth = 6
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
+        super().__init__(given, extra, numerics)
+        self._engine.shares = shares
+
+    def adopt(self, arrays: Sequence[dict[str, Any]]) -> None:
+        """Work on other memory of the same shapes from here on."""
+        for slot, variable, kept in zip(self._engine.slots, self._variables, arrays, strict=True):
+            for name, array in kept.items():
+                setattr(slot, name, array)
+            assert isinstance(variable, Named)
+            variable.data = slot.array
+        self._engine.forget_memory()
+        self._index = {self._key(variable): i for i, variable in enumerate(self._variables)}
+        self._last = None
+
+    def count_in(self, iterations: NDArray[Any], rate: NDArray[Any], powers: Sequence[NDArray[Any]]) -> None:
+        """Keep the scalars of the state in the given memory."""
+        self._engine.iterations, self._engine.rate = iterations, rate
+        if powers:
+            self._engine.powers = powers[0]
+
+    @property
+    def slots(self) -> list[Any]:
+        """State by variable."""
+        return self._engine.slots
+
+    @property
+    def powers(self) -> NDArray[Any] | None:
+        """The running products of the betas, where they are kept."""
+        return self._engine.powers
+
+    @property
+    def hyper(self) -> Any:
+        """The hyperparameters."""
+        return self._hyper
+
+
+class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
+    """Base of the adapters that are called as TensorFlow's optimizers are.
+
+    In PYNATIVE mode on a CPU a step runs the compiled update of this package on the Parameters' own
+    memory. Functions under ``mindspore.jit``, Cells in GRAPH mode and other devices compile it.
+    """
+
+    _adapter: ClassVar[str]
+    # Names of a slot's arrays by the role that the mapping gives them.
+    _ROLES: ClassVar[dict[str, str]] = {
+        "first_moment": "m",
+        "second_moment": "v",
+        "maximum_second_moment": "vhat",
+        "average": "average",
+        "accumulated_gradient": "accumulated",
+    }
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, numerics: str) -> None:
+        super().__init__(auto_prefix=False)
+        adapter = MAPPING.adapter("mindspore", self._adapter)
+        self._dialect: Dialect = MAPPING.dialects[adapter.dialect]
+        rates = {fact.name for fact in self._dialect.parameters if fact.type == "learning_rate"}
+        rates |= {fact.name for _, fact in MAPPING.borrowed(adapter) if fact.type == "learning_rate"}
+        asked = {name: value for name, value in {**given, **extra}.items() if name in rates and value is not None}
+        # An old name that was given wins.
+        self._asked: Any = list(asked.values())[-1]
+        self._engine = _Engine(
+            {name: _plain(value) if name in rates else value for name, value in given.items()},
+            {name: _plain(value) if name in rates else value for name, value in extra.items()},
+            numerics,
+        )
+        self._numerics = MAPPING.numerics[numerics]
+        self._variables: list[Any] = []
+        self._named: dict[int, Named] = {}
+        self._wide: dict[int, NDArray[np.float32]] = {}
+        self._state: State | None = None
+        self._found: list[int] | None = None
+        self._graph: Any = None
+        self._compiled: Any = None
+        self._parameters_of_graph: tuple[Any, ...] = ()
+        self._lock = threading.RLock()
+        self._is_built = False
+        schedule = self._engine.hyper.schedules["learning_rate"]
+        singles = {"step": Tensor(0, mindspore.int64)}
+        if schedule.constant:
+            singles["learning_rate"] = Tensor(schedule.at(0), mindspore.float64)
+        names = {slot.role: slot.template for block in self._dialect.slots for slot in block}
+        made = {role: Parameter(value, name=names[role], requires_grad=False) for role, value in singles.items()}
+        self._iterations = made["step"]
+        self._rate = made.get("learning_rate")
+        self._starting = True
+
+    def __getattr__(self, name: str) -> Any:
+        engine = self.__dict__.get("_engine")
+        if engine is not None and not name.startswith("_") and name in engine.hyper.native:
+            return engine.hyper.native[name]
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_") or not self.__dict__.get("_starting"):
+            super().__setattr__(name, value)
+        elif isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+        elif name in self._engine.hyper.native:
+            raise AttributeError(
+                f"{name!r} is part of compiled graphs and cannot change, as learning_rate can; make a new optimizer"
+            )
+        else:
+            if any(dialect.find(name) for dialect in MAPPING.dialects.values()):
+                setattr(self._engine, name, value)  # says what the name is here
+            super().__setattr__(name, value)
+
+    # State.
+
+    @property
+    def built(self) -> bool:
+        """Whether the optimizer has state, and so knows its variables."""
+        return self._is_built
+
+    @property
+    def iterations(self) -> int:
+        """Number of updates so far; with gradient accumulation, of completed ones."""
+        return int(self._iterations.asnumpy()) // (self._engine.hyper["accumulation_steps"] or 1)
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        self._locate()
+        self._engine.iterations = value
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate: a float64 Parameter where it is a number, else what was given.
+
+        Assigning a number replaces it from the next step on, in compiled functions too.
+        """
+        return self._asked if self._rate is None else self._rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if self._rate is None or callable(value) or np.ndim(value):
+            raise TypeError(
+                "learning_rate was made a schedule, or is to become one, which compiled graphs would not see; make a "
+                "new optimizer"
+            )
+        self._locate()
+        self._engine.learning_rate = value
+
+    @property
+    def variables(self) -> list[Parameter]:
+        """The state in Keras's order: iteration, learning rate (if constant), then the slots."""
+        found = [self._iterations] + ([] if self._rate is None else [self._rate])
+        state = self._state
+        if state is None:
+            return found
+        found += state.powers
+        for block in self._dialect.slots:
+            columns = [getattr(state, self._ROLES[slot.role]) for slot in block if slot.role in self._ROLES]
+            for entries in zip(*[column for column in columns if column], strict=True):
+                found += entries
+        return found
+
+    @property
+    def trainable_parameters(self) -> ParameterTuple:
+        """The Parameters that are updated, for value_and_grad."""
+        return ParameterTuple(self._variables)
+
+    def build(self, variables: Iterable[Any]) -> None:
+        """Create the state for `variables`; the first `apply_gradients` in PYNATIVE mode does it by itself.
+
+        Args:
+            variables: float16, bfloat16, float32 or float64 Parameters.
+
+        Raises:
+            TypeError, ValueError: a variable cannot be updated, or is given twice.
+        """
+        if self._is_built:
+            return
+        chosen = list(variables)
+        for position, variable in enumerate(chosen):
+            if not isinstance(variable, Parameter):
+                raise self._error("wrong_type")(
+                    f"variable {position} must be a mindspore.Parameter, got {type(variable).__name__}; wrap a Tensor "
+                    f"as Parameter(tensor, name='...')"
+                )
+            if variable.dtype not in STORAGE:
+                raise self._error("wrong_type")(
+                    f"{variable.name!r} is {variable.dtype}, but only {', '.join(map(str, STORAGE))} can be updated"
+                )
+            if variable.has_init:
+                variable.init_data()
+        if len({id(variable) for variable in chosen}) < len(chosen):
+            raise self._error("repeated_parameter")("a Parameter is given twice; add its gradients up first")
+        settle()
+        named = [Named(self._array(variable), name=variable.name) for variable in chosen]
+        excluded, names = self._excluded
+        wanted = {id(variable) for variable in excluded}
+        self._engine.exclude_from_weight_decay(
+            [array for array, variable in zip(named, chosen, strict=True) if id(variable) in wanted], names
+        )
+        self._engine.build(named)
+        self._variables = chosen
+        self._named = {id(variable): array for variable, array in zip(chosen, named, strict=True)}
+        self._create(chosen)
+        self._is_built = True
+
+    _excluded: tuple[list[Any], list[str]] = ([], [])
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Name variables that weight decay leaves alone; to be called before the first step.
+
+        Args:
+            var_list: the Parameters themselves.
+            var_names: regular expressions that are searched for in the names of Parameters.
+
+        Raises:
+            ValueError: the optimizer is already built.
+        """
+        if self._is_built:
+            raise ValueError("exclude_from_weight_decay() must be called before the first step, or before build()")
+        object.__setattr__(self, "_excluded", (list(var_list or ()), list(var_names or ())))
+
+    def _error(self, kind: str) -> type[Exception]:
+        return exception(getattr(self._dialect.errors, kind))
+
+    def _array(self, tensor: Any) -> Any:
+        """The memory of a Tensor as an array; bfloat16 as a copy in float32."""
+        if not tensor.is_contiguous():
+            tensor.set_data(tensor.contiguous())
+        array = _raw(tensor)
+        if tensor.dtype == mindspore.bfloat16:
+            return self._wide.setdefault(id(tensor), widen(array.reshape(-1)).reshape(tensor.shape))
+        return array
+
+    def _create(self, variables: Sequence[Any]) -> None:
+        """Make the Parameters of the state, and let the engine work in their memory."""
+        roles = {slot.role: slot for block in self._dialect.slots for slot in block}
+        columns: dict[str, tuple[Parameter, ...]] = {}
+        for role, name in self._ROLES.items():
+            arrays = [getattr(slot, name) for slot in self._engine.slots]
+            columns[name] = tuple(
+                Parameter(Tensor(array), name=roles[role].name_for(variable.name), requires_grad=False)
+                for array, variable in zip(arrays, variables, strict=True)
+                if array is not None
+            )
+        kept = self._engine.powers
+        powers = () if kept is None else (Parameter(Tensor(kept), name="beta_powers", requires_grad=False),)
+        rate = self._rate if self._rate is not None else Parameter(Tensor(0.0, mindspore.float64), name="unused")
+        state = State(self._iterations, rate, powers, **columns)
+        object.__setattr__(self, "_state", state)
+        for column in (powers, *columns.values()):
+            for parameter in column:
+                self.insert_param_to_cell(_key(parameter), parameter)
+        schedule = self._engine.hyper.schedules["learning_rate"]
+        given: Any = None
+        if schedule.listed is not None:
+            given = Tensor(np.array(schedule.listed))
+        elif not schedule.constant:
+            given = _of_step(self._asked)
+        graph = GraphStep(
+            self._dialect,
+            self._numerics,
+            self._engine.hyper,
+            given,
+            variables,
+            [slot.decays for slot in self._engine.slots],
+            state,
+        )
+        # Neither a child nor a list of own Parameters: what is trained belongs to the network.
+        parameters = tuple(variables)
+        object.__setattr__(self, "_graph", graph)
+        object.__setattr__(self, "_parameters_of_graph", parameters)
+
+        # One by one: a tuple of Tensors would be a constant, and every step compiled anew.
+        def run(*gradients: Any) -> Any:
+            return graph(gradients, parameters)
+
+        self._compiled = mindspore.jit(run)
+
+    def _forget(self) -> None:
+        """Undo build(): what failed must not decide which variables there are."""
+        assert self._state is not None
+        for parameter in self.variables[1 if self._rate is None else 2 :]:
+            self._params.pop(_key(parameter))
+        self._engine._forget()
+        self._variables, self._named, self._found, self._shapes, self._is_built = [], {}, None, None, False
+        object.__setattr__(self, "_state", None)
+
+    def _locate(self) -> None:
+        """Look up where everything lies now: loading a value may move it."""
+        settle()
+        singles = [self._iterations] + ([] if self._rate is None else [self._rate])
+        state = self._state
+        columns = [] if state is None else [getattr(state, name) for name in self._ROLES.values()]
+        powers = () if state is None else state.powers
+        tensors = [*singles, *powers, *self._variables, *(item for column in columns for item in column)]
+        found = list(addresses(tensors))
+        if found != self._found:
+            self._check_state(tensors)
+            iterations = self._array(self._iterations).reshape(())
+            rate = np.zeros(()) if self._rate is None else self._array(self._rate).reshape(())
+            self._engine.count_in(iterations, rate, [self._array(pair) for pair in powers])
+            kept = []
+            for i, variable in enumerate(self._variables):
+                arrays = {
+                    name: self._array(column[i])
+                    for name, column in zip(self._ROLES.values(), columns, strict=True)
+                    if column
+                }
+                kept.append({"array": self._array(variable), **arrays})
+            self._engine.adopt(kept)
+            self._found = list(addresses(tensors))
+
+    def _check_state(self, tensors: Sequence[Any]) -> None:
+        """Refuse state that does not fit: memory is written wherever an address says.
+
+        Raises:
+            ValueError: something has another shape or dtype than it had.
+        """
+        now = [(tensor.shape, tensor.dtype) for tensor in tensors]
+        if self._state is None:
+            return
+        if self._shapes is None or len(self._shapes) != len(now):
+            object.__setattr__(self, "_shapes", now)
+        for tensor, one, other in zip(tensors, now, self._shapes or now, strict=True):
+            if one != other:
+                raise ValueError(
+                    f"{tensor.name!r} now has shape {one[0]} and dtype {one[1]}, but had {other[0]} and {other[1]} "
+                    f"when the optimizer was built; load state of the same network, or make a new optimizer"
+                )
+
+    _shapes: list[Any] | None = None
+
+    # Steps.
+
+    def _apply_gradients_in_graph(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
+        if not self._is_built:
+            raise ValueError("TFStyleAdam cannot create its state in a graph: call build(parameters) before")
+        gradients: Any = ()
+        variables: Any = ()
+        for pair in grads_and_vars:
+            gradients += (pair[0],)
+            variables += (pair[1],)
+        if len(gradients) != self._graph.count:
+            raise ValueError("in a graph, pass one gradient for each Parameter of build(), in its order")
+        for i in range(self._graph.count):
+            if variables[i].shape != self._graph.shapes[i]:
+                raise ValueError("in a graph, pass the Parameters in the order of build()")
+            if gradients[i] is None:
+                raise ValueError("in a graph, pass zeros where a Parameter has no gradient")
+        self._graph(gradients, variables)
+        return self._iterations
+
+    @_in_graphs(_apply_gradients_in_graph)
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> int:
+        """Make one step.
+
+        Args:
+            grads_and_vars: pairs of a gradient (Tensor, RowTensor, or None for "has none") and the
+                Parameter that it belongs to, which is updated in place. In a compiled function: all
+                Parameters, in the order of `build`.
+
+        Returns:
+            How often the optimizer has been called.
+
+        Raises:
+            ValueError: no gradient at all, an unknown Parameter, or a gradient of the wrong shape. Then
+                nothing has changed.
+        """
+        pairs = list(grads_and_vars)
+        if not pairs:
+            raise self._error("wrong_gradients")("No gradients provided for any variable: the list of pairs is empty.")
+        try:
+            gradients, variables = zip(*pairs, strict=True)
+        except (TypeError, ValueError):
+            raise self._error("wrong_gradients")(
+                "apply_gradients takes pairs (gradient, variable), as in zip(gradients, variables)"
+            ) from None
+        self.apply(gradients, variables)
+        return int(self._iterations.asnumpy())
+
+    def _apply_in_graph(self, grads: Any, trainable_variables: Any = None) -> Any:
+        if not self._is_built:
+            raise ValueError("TFStyleAdam cannot create its state in a graph: call build(parameters) before")
+        variables = trainable_variables
+        if trainable_variables is None:
+            variables = self._parameters_of_graph
+        if len(grads) != len(variables):
+            raise ValueError("in a graph, pass one gradient for each Parameter of build(), in its order")
+        return self._apply_gradients_in_graph(zip(grads, variables))  # noqa: B905 - MindSpore's zip has no strict
+
+    @_in_graphs(_apply_in_graph)
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
+        """Make one step; `trainable_variables` default to those the optimizer was built with.
+
+        Args:
+            grads: one gradient for each variable.
+            trainable_variables: the Parameters, in the same order.
+
+        Raises:
+            ValueError: as `apply_gradients`; or the numbers of gradients and variables differ.
+        """
+        gradients = list(grads)
+        if not gradients:
+            return
+        if trainable_variables is None and not self._is_built:
+            raise self._error("wrong_gradients")(
+                "apply() needs the variables until the optimizer is built; pass them, or call build(variables) first"
+            )
+        variables = self._variables if trainable_variables is None else list(trainable_variables)
+        fresh = not self._is_built
+        with self._lock:
+            self.build(variables)
+            try:
+                if self._in_memory():
+                    self._in_place(gradients, variables)
+                else:
+                    self._by_graph(gradients, variables)
+            except BaseException:
+                if fresh:
+                    self._forget()
+                raise
+
+    def construct(self, grads: Any) -> Any:
+        """Make one step with a gradient for each Parameter of `build`; what calling the optimizer runs in a graph."""
+        return self._graph(grads, self._parameters_of_graph)
+
+    def __call__(self, grads: Any) -> None:
+        """Make one step; the same as `apply`."""
+        self.apply(grads)
+
+    def _in_memory(self) -> bool:
+        modes = context.get_context("device_target"), context.get_context("mode")
+        return bool(modes == ("CPU", context.PYNATIVE_MODE))
+
+    def _in_place(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+        """One step in the memory of the Parameters."""
+        self._locate()
+        found = [self._gradient(gradient, i, variables) for i, gradient in enumerate(gradients)]
+        settle()
+        arrays = [self._seen(gradient) for gradient in found]
+        named = [self._named.get(id(variable)) or self._stranger(variable) for variable in variables]
+        wide = [variable for variable in self._variables if variable.dtype == mindspore.bfloat16]
+        with Uninterrupted():
+            for variable in wide:
+                self._wide[id(variable)].reshape(-1)[:] = widen(_raw(variable).reshape(-1))
+            self._engine.apply(arrays, named)
+            for variable in wide:
+                _raw(variable).reshape(-1)[:] = narrow(self._wide[id(variable)].reshape(-1), np.dtype(np.uint16))
+
+    def _by_graph(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+        """One step as a compiled graph."""
+        places = {id(variable): i for i, variable in enumerate(self._variables)}
+        ordered: list[Any] = [None] * len(places)
+        if len(gradients) != len(variables):
+            raise self._error("wrong_gradients")(
+                f"got {len(gradients)} gradients for {len(variables)} variables; pass one for each"
+            )
+        for position, (gradient, variable) in enumerate(zip(gradients, variables, strict=True)):
+            place = places.get(id(variable))
+            if place is None:
+                raise self._error("unknown_parameter")(
+                    f"Unknown variable: {self._stranger(variable).name}. The optimizer keeps state for the "
+                    f"{len(places)} variables of its first step; make a new optimizer for others"
+                )
+            fitting = self._gradient(gradient, position, variables)
+            if isinstance(fitting, RowSparse):
+                raise self._error("wrong_type")("in GRAPH mode rows are passed inside a compiled function only")
+            if fitting is not None and fitting.shape != variable.shape:
+                raise self._error("wrong_gradients")(
+                    f"the gradient of {variable.name} has shape {fitting.shape}, but the parameter has shape "
+                    f"{variable.shape}"
+                )
+            ordered[place] = fitting
+        if any(gradient is None for gradient in ordered):
+            missing = [v.name for v, gradient in zip(self._variables, ordered, strict=True) if gradient is None]
+            raise self._error("wrong_gradients")(f"a graph needs a gradient for every variable; {missing} have none")
+        schedule = self._engine.hyper.schedules["learning_rate"]
+        if schedule.listed is not None:
+            schedule.at(int(self._iterations.asnumpy()) + self._dialect.semantics.schedule_start)
+        self._compiled(*ordered)
+
+    def _stranger(self, variable: Any) -> Named:
+        """What the engine says of a Parameter that it does not know."""
+        if not isinstance(variable, Parameter):
+            raise self._error("wrong_type")(f"a variable must be a mindspore.Parameter, got {type(variable).__name__}")
+        return Named(np.zeros(variable.shape, own_dtype(variable.dtype)), name=variable.name)
+
+    def _gradient(self, gradient: Any, position: int, variables: Sequence[Any]) -> Any:
+        """A gradient as a Tensor whose elements lie one after the other, or as RowSparse."""
+        if gradient is None:
+            return None
+        name = variables[position].name if position < len(variables) else f"number {position}"
+        rows = rows_of(gradient)
+        if rows is not None:
+            values = self._gradient(rows.values, position, variables)
+            settle()
+            return RowSparse(rows.indices.asnumpy(), self._seen(values).copy())
+        if not isinstance(gradient, Tensor):
+            raise self._error("wrong_type")(
+                f"the gradient of {name!r} must be a Tensor, got {type(gradient).__name__}: wrap it in Tensor(...)"
+            )
+        if gradient.dtype not in STORAGE:
+            if not str(gradient.dtype).startswith(("Int", "UInt")):
+                raise self._error("wrong_type")(
+                    f"the gradient of {name!r} must hold real numbers, got {gradient.dtype}"
+                )
+            gradient = gradient.astype(mindspore.float64)
+        elif gradient.dtype == mindspore.bfloat16:
+            gradient = gradient.astype(mindspore.float32)
+        return gradient if gradient.is_contiguous() else gradient.contiguous()
+
+    @staticmethod
+    def _seen(gradient: Any) -> Any:
+        """A Tensor as an array over its own memory."""
+        return _raw(gradient) if isinstance(gradient, Tensor) else gradient
+
+    def get_config(self) -> dict[str, Any]:
+        """The hyperparameters under their native names; `from_config` takes them back."""
+        fact = self._dialect.named("learning_rate")
+        assert fact is not None
+        rate = self._asked if self._rate is None else float(self._rate.asnumpy())
+        return {**self._engine.get_config(), fact.name: rate}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Make an optimizer from `get_config`'s dictionary; it starts without state."""
+        return cls(**config)
+
+    def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
+        """With an average, overwrite the variables by it, as after training.
+
+        Raises:
+            ValueError: a variable is unknown.
+        """
+        chosen = list(var_list)
+        averages = {id(v): a for v, a in zip(self._variables, self._state.average if self._state else (), strict=False)}
+        for variable in chosen:
+            if id(variable) not in self._named:
+                raise self._error("unknown_parameter")(f"Unknown variable: {self._stranger(variable).name}")
+        for variable in chosen if averages else ():
+            ops.assign(variable, averages[id(variable)].astype(variable.dtype))
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times the loss scale that gradients are divided by."""
+        scale = self._engine.hyper["loss_scale"]
+        return loss if scale == 1 else loss * scale
