@@ -10,13 +10,11 @@ from mindspore import Tensor, ops
 from mindspore.common.sparse_tensor import RowTensorInner
 
 from adamcompat.hyperparameters import exception
-from adamcompat.kernel import Operations
 from adamcompat.mapping.model import Dialect
+from adamcompat.mindspore.operations import SEPARATE
 from adamcompat.stages import make_stages
 
-# The stages as functions of Tensors; `fma` and what follows belong to the update and stay unused.
-_OPERATIONS = Operations(lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, ops.sqrt, ops.maximum, Tensor)
-_multiply, _, add_decay, _, _subtract, _ = make_stages(_OPERATIONS, ops.minimum)
+_multiply, _, add_decay, _, _subtract, _ = make_stages(SEPARATE, ops.minimum)
 
 _RANK = {mindspore.float16: 1, mindspore.bfloat16: 1, mindspore.float32: 2, mindspore.float64: 3}
 

@@ -11,27 +11,16 @@ import mindspore
 from mindspore import Tensor, nn, ops
 from mindspore.common.sparse_tensor import RowTensorInner
 
-from adamcompat.kernel import Operations, make_update, step_size
+from adamcompat.kernel import make_update, step_size
 from adamcompat.mindspore.gradients import add_decay, centralized, densified
+from adamcompat.mindspore.operations import SEPARATE
 
 # The dtypes of Parameters that nn.Adam's operators take.
 _OF_ADAM = (mindspore.float16, mindspore.float32)
 _OF_AMSGRAD = (mindspore.float32, mindspore.float64)
 
 
-def _fma(a: Any, b: Any, c: Any) -> Any:
-    return a * b + c
-
-
-def _blend(a: Any, x: Any, b: Any, y: Any) -> Any:
-    return a * x + b * y
-
-
-def _same(a: Any) -> Any:
-    return a
-
-
-_update = make_update(Operations(_fma, _blend, ops.sqrt, ops.maximum, _same))
+_update = make_update(SEPARATE)
 
 
 # Dispatched by type: a loop over the gradients would cost a tenth of a step of many small Parameters.

@@ -21,6 +21,7 @@ from adamcompat.kernel import Operations, make_update, step_size
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mindspore.batch import STORAGE
 from adamcompat.mindspore.gradients import densified
+from adamcompat.mindspore.operations import SEPARATE, same
 from adamcompat.stages import (
     average,
     average_weights,
@@ -36,18 +37,6 @@ _DTYPES = {
     np.dtype(np.float32): mindspore.float32,
     np.dtype(np.float64): _DOUBLE,
 }
-
-
-def _fma(a: Any, b: Any, c: Any) -> Any:
-    return a * b + c
-
-
-def _blend(a: Any, x: Any, b: Any, y: Any) -> Any:
-    return a * x + b * y
-
-
-def _same(a: Any) -> Any:
-    return a
 
 
 def _cast(a: Any, dtype: Any) -> Any:
@@ -74,11 +63,10 @@ def _tail_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
     return _once(b, y, a * x)
 
 
-_SEPARATE = Operations(_fma, _blend, ops.sqrt, ops.maximum, _same)
-_update_separate = make_update(_SEPARATE)
-_update_fused = make_update(Operations(_once, _once_blend, ops.sqrt, ops.maximum, _same))
+_update_separate = make_update(SEPARATE)
+_update_fused = make_update(Operations(_once, _once_blend, ops.sqrt, ops.maximum, same))
 _update_tail = make_update(Operations(_once, _tail_blend, ops.sqrt, ops.maximum, _double))
-_multiply, _divide, _, _clip_value, _, _decoupled_decay = make_stages(_SEPARATE, ops.minimum)
+_multiply, _divide, _, _clip_value, _, _decoupled_decay = make_stages(SEPARATE, ops.minimum)
 
 
 @dataclass(slots=True)

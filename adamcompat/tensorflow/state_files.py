@@ -113,8 +113,9 @@ def _one(where: str, keys: list[str], what: str) -> str:
 
 def _of_slots(where: str, tensors: Mapping[str, Tensor]) -> AdamState:
     """The legacy optimizer's: a slot lies beside its variable."""
-    counter = _one(where, [key for key in tensors if key.endswith(f"/iter{_VALUE}")], "counter of an optimizer")
-    found: dict[str, Tensor] = {"iter": tensors[counter]}
+    step = next(slot.template for block in MAPPING.dialects["tf26"].slots for slot in block if slot.role == "step")
+    counter = _one(where, [key for key in tensors if key.endswith(f"/{step}{_VALUE}")], "counter of an optimizer")
+    found: dict[str, Tensor] = {step: tensors[counter]}
     for key, tensor in tensors.items():
         variable, mark, slot = key.removesuffix(_VALUE).partition(_SLOT)
         if mark:
@@ -158,27 +159,29 @@ def _numbered(tensors: Mapping[str, Tensor], before: str) -> list[Tensor]:
 
 def _of_saver(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, float]) -> AdamState:
     """TensorFlow 1's, by names of variables."""
-    second = {key.removesuffix("/Adam_1") for key in tensors if key.endswith("/Adam_1")}
-    if not second:
+    dialect = MAPPING.dialects["tf1"]
+    slots = {slot.role: slot for block in dialect.slots for slot in block}
+    suffix = slots["second_moment"].name_for("")
+    names = sorted(key.removesuffix(suffix) for key in tensors if key.endswith(suffix))
+    if not names:
         raise StateError(f"{where}: holds no state of Adam")
-    found = {f"{name}/{slot}": tensors[f"{name}/{slot}"] for name in sorted(second) for slot in ("Adam", "Adam_1")}
-    missing = [name for name in ("beta1_power", "beta2_power") if name not in tensors]
+    kept = [slots[role].name_for(name) for name in names for role in ("first_moment", "second_moment")]
+    products = [slot.template for slot in slots.values() if not slot.per_parameter]
+    missing = [name for name in (*kept, *products) if name not in tensors]
     if missing:
         raise StateError(f"{where}: {' and '.join(missing)} missing; save all variables of the optimizer")
-    found |= {name: tensors[name] for name in ("beta1_power", "beta2_power")}
-    dialect = MAPPING.dialects["tf1"]
+    found = {name: tensors[name] for name in (*kept, *products)}
     defaults: dict[str, Any] = {
         fact.canonical: fact.default for fact in dialect.parameters if fact.canonical in ("beta1", "beta2")
     }
     known = {**defaults, **betas}
     state = gathered(found, "tf1", hyperparameters=known, convention="tensorflow")
     for name, beta in known.items():
-        product = np.asarray(found[f"{name}_power"]).reshape(())[()]
+        power = slots[f"{name}_power"].template
+        product = np.asarray(found[power]).reshape(())[()]
         # Near zero the products of many betas meet.
         if product > np.finfo(product.dtype).tiny and running_product(beta, state.step + 1, product.dtype) != product:
-            raise StateError(
-                f"{where}: {name}_power is {product!r}, which no step has with {known}; pass the right betas"
-            )
+            raise StateError(f"{where}: {power} is {product!r}, which no step has with {known}; pass the right betas")
     return _with_parameters(state, {name: tensors.get(name) for name in state.names})
 
 
