@@ -261,6 +261,8 @@ moments = {f"w{i}": np.full(200_000, float(sys.argv[2]), np.float32) for i in ra
 state = AdamState(step=int(sys.argv[2]), first_moment=moments, second_moment=moments,
                   hyperparameters={"beta1": 0.9, "beta2": 0.999})
 print("ready", flush=True)
+write(sys.argv[1], state)
+print("written", flush=True)
 while True:
     write(sys.argv[1], state)
 """
@@ -272,12 +274,19 @@ while True:
 def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path, name: str) -> None:
     path, seen = tmp_path / name, set()
     rng = random.Random(0)
-    for attempt in range(1, 26):
+    takes = 0.0
+    for attempt in range(26):
         command = [sys.executable, "-c", KILLED, str(path), str(attempt)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(rng.uniform(0.0, 0.12))
+        if attempt:
+            time.sleep(rng.uniform(0.0, 1.5 * takes))
+        else:
+            # The first may finish; it tells how long that takes on this machine.
+            start = time.perf_counter()
+            process.stdout.readline()
+            takes = time.perf_counter() - start
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
