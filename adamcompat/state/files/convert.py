@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,12 @@ class Conversion:
 
     def norms(self) -> Iterator[tuple[str, dict[str, float]]]:
         """For each parameter the norm of what is kept for it, by role; reads everything once."""
-        for pair in self.matching.pairs:
-            yield pair.target, {role: norm(found[pair.source]) for role, found in self.source.state.tensors.items()}
+        kept = self.source.state.tensors
+        # Checksums take longer than reading, so two tensors at a time; of each only a block is held.
+        with ThreadPoolExecutor(2) as pool:
+            for pair in self.matching.pairs:
+                tensors = [found[pair.source] for found in kept.values()]
+                yield pair.target, dict(zip(kept, pool.map(norm, tensors), strict=True))
 
     @property
     def bytes(self) -> int:

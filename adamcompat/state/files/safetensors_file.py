@@ -6,12 +6,13 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adamcompat.files import replacing
 from adamcompat.state.errors import StateError
@@ -97,6 +98,19 @@ class Sums:
     all: int = 0
 
 
+class _Summed:
+    """Blocks and the checksum of those that were taken: summed up where the next is made while one is written."""
+
+    def __init__(self, blocks: Iterable[NDArray[Any]], total: int) -> None:
+        self._blocks = blocks
+        self.total = total
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for block in self._blocks:
+            self.total = zlib.crc32(bytes_of(block), self.total)
+            yield block
+
+
 def write(
     path: Path,
     tensors: Mapping[str, Tensor],
@@ -136,16 +150,15 @@ def write(
         before = encoded()
         file.write(before)
         for name, tensor in tensors.items():
-            total = zlib.crc32(name.encode(), sums.all) if cumulative else 0
-            for block in ahead(blocks_of(tensor)):
+            summed = _Summed(blocks_of(tensor), zlib.crc32(name.encode(), sums.all) if cumulative else 0)
+            for block in ahead(summed):
                 data = bytes_of(block)
-                total = zlib.crc32(data, total)
                 file.write(data)
                 progress(len(data))
             if cumulative:
-                sums.all = total
+                sums.all = summed.total
             else:
-                sums.each[name] = total
+                sums.each[name] = summed.total
         after = encoded()
         assert len(after) == len(before)
         file.seek(0)
