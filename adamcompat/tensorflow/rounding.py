@@ -14,6 +14,7 @@ from adamcompat.executors.contraction import BLOCK, Contraction
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients, Operations, make_update
 from adamcompat.mapping.model import Numerics
+from adamcompat.tensorflow.update import separate
 
 # Of running products, whatever the variables are.
 POWER_DTYPE = tf.as_dtype(kernel.POWER_DTYPE)
@@ -26,17 +27,6 @@ def _once(a: Any, b: Any, c: Any) -> Any:
 
 def _double(x: Any) -> Any:
     return tf.cast(x, tf.float64)
-
-
-def separate(barrier: Callable[[Any], Any]) -> Operations:
-    """Operations that round products and sums one by one."""
-    return Operations(
-        fma=lambda a, b, c: barrier(a * b) + c,
-        blend=lambda a, x, b, y: barrier(a * x) + barrier(b * y),
-        sqrt=tf.sqrt,
-        maximum=tf.maximum,
-        widen=lambda x: x,
-    )
 
 
 _FUSED = Operations(_once, lambda a, x, b, y: _once(a, x, b * y), tf.sqrt, tf.maximum, lambda x: x)

@@ -12,7 +12,7 @@ from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.stages import SUBTRACT, elementwise, make_stages
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding, separate
+from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 
 
 class Member(NamedTuple):
@@ -76,7 +76,7 @@ class Step:
             _same if tf.executing_eagerly() else lambda x: x + update.negative_zero(iterations, x.dtype)
         )
         self._barrier = self._hide if self._xla else _same
-        self._stages = make_stages(separate(self._barrier), tf.minimum)
+        self._stages = make_stages(update.separate(self._barrier), tf.minimum)
         self._coefficients: dict[Any, Coefficients] = {}
         rounding = next(iter(roundings.values()))
         self.products = {dtype: rounding.advanced(pair, self._hide) for dtype, pair in products.items()}

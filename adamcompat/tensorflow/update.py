@@ -128,7 +128,8 @@ def powers(hyper: Hyper, step: Any, dtype: Any) -> tuple[Any, Any]:
     return tf.pow(_beta(hyper.beta1, dtype), step), tf.pow(_beta(hyper.beta2, dtype), step)
 
 
-def _operations(barrier: Callable[[Any], Any]) -> Operations:
+def separate(barrier: Callable[[Any], Any]) -> Operations:
+    """Operations that round products and sums one by one; products pass through `barrier`."""
     return Operations(
         fma=lambda a, b, c: barrier(a * b) + c,
         blend=lambda a, x, b, y: barrier(a * x) + barrier(b * y),
@@ -138,7 +139,7 @@ def _operations(barrier: Callable[[Any], Any]) -> Operations:
     )
 
 
-_PLAIN = _operations(lambda product: product)
+_PLAIN = separate(lambda product: product)
 _plain = make_update(_PLAIN)
 
 
@@ -152,7 +153,7 @@ def _barred(zero: Any) -> Operations:
 
     Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own.
     """
-    return _operations(lambda product: product + zero)
+    return separate(lambda product: product + zero)
 
 
 decoupled_decay = make_stages(_PLAIN, tf.minimum)[DECOUPLED_DECAY]
