@@ -23,6 +23,7 @@ from adamcompat.mindspore.splitting import shares
 from adamcompat.mindspore.tf_graph import GraphStep, State, own_dtype
 from adamcompat.numpy.arrays import Parameter as Named
 from adamcompat.numpy.arrays import RowSparse
+from adamcompat.pairs import split
 from adamcompat.schedules import takes_step
 
 
@@ -447,15 +448,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             ValueError: no gradient at all, an unknown Parameter, or a gradient of the wrong shape. Then
                 nothing has changed.
         """
-        pairs = list(grads_and_vars)
-        if not pairs:
-            raise self._error("wrong_gradients")("No gradients provided for any variable: the list of pairs is empty.")
-        try:
-            gradients, variables = zip(*pairs, strict=True)
-        except (TypeError, ValueError):
-            raise self._error("wrong_gradients")(
-                "apply_gradients takes pairs (gradient, variable), as in zip(gradients, variables)"
-            ) from None
+        gradients, variables = split(grads_and_vars, self._error("wrong_gradients"))
         self.apply(gradients, variables)
         return int(self._iterations.asnumpy())
 

@@ -13,6 +13,7 @@ import numpy as np
 from adamcompat.groups import Group
 from adamcompat.numpy.arrays import Array, Parameter, identity
 from adamcompat.numpy.optimizer import NumPyAdam, Variable
+from adamcompat.pairs import split
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -121,15 +122,7 @@ class ApplyGradientsAdam(NumPyAdam):
             ValueError: no gradient at all, an unknown variable, or a gradient of the wrong shape. Then
                 nothing has changed.
         """
-        pairs = list(grads_and_vars)
-        if not pairs:
-            raise self._error("wrong_gradients")("No gradients provided for any variable: the list of pairs is empty.")
-        try:
-            gradients, variables = zip(*pairs, strict=True)
-        except (TypeError, ValueError):
-            raise self._error("wrong_gradients")(
-                "apply_gradients takes pairs (gradient, variable), as in zip(gradients, variables)"
-            ) from None
+        gradients, variables = split(grads_and_vars, self._error("wrong_gradients"))
         self.apply(gradients, variables)
         return int(self._engine.iterations)
 

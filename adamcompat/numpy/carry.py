@@ -44,14 +44,10 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         raise StateError("session: only graphs of TensorFlow have one")
     slots = _slots(optimizer, parameters, build)
     engine, hyper = optimizer._engine, optimizer._hyper
-    roles: dict[str, list[Array | None]] = {
-        "parameter": [slot.array for slot in slots.values()],
-        "first_moment": [slot.m for slot in slots.values()],
-        "second_moment": [slot.v for slot in slots.values()],
-        "maximum_second_moment": [slot.vhat for slot in slots.values()],
-        "average": [slot.average for slot in slots.values()],
-        "accumulated_gradient": [slot.accumulated for slot in slots.values()],
-    }
+    places: dict[str, dict[str, _Place]] = {}
+    for name, slot in slots.items():
+        for role, array in slot.kept.items():
+            places.setdefault(role, {})[name] = _Place(array)
     values = {name: _number(value) for name, value in hyper.values.items()}
     return Live(
         title=type(optimizer).__name__,
@@ -59,11 +55,7 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         numerics=optimizer._numerics,
         convention=None,
         shapes={name: slot.array.shape for name, slot in slots.items()},
-        places={
-            role: {name: _Place(array) for name, array in zip(slots, arrays, strict=True) if array is not None}
-            for role, arrays in roles.items()
-            if any(array is not None for array in arrays)
-        },
+        places=places,
         step=_Place(engine.iterations),
         powers=tuple(
             (role, _Place(engine.powers[place : place + 1]))

@@ -124,18 +124,11 @@ class EngineDriver:
 
     def slots(self) -> dict[str, Array]:
         """Copies of the moments."""
-        kept: dict[str, Array] = {}
-        for block in self._model.dialect.slots:
-            for entry in self._engine.slots:
-                arrays = {
-                    "first_moment": entry.m,
-                    "second_moment": entry.v,
-                    "maximum_second_moment": entry.vhat,
-                    "average": entry.average,
-                    "accumulated_gradient": entry.accumulated,
-                }
-                for slot in block:
-                    array = arrays.get(slot.role)
-                    if array is not None:
-                        kept[slot.name_for(entry.name)] = array.copy()
-        return kept
+        return {
+            slot.name_for(entry.name): kept[slot.role].copy()
+            for block in self._model.dialect.slots
+            for entry in self._engine.slots
+            for kept in [entry.kept]
+            for slot in block
+            if slot.role in kept and slot.role != "parameter"
+        }

@@ -366,14 +366,7 @@ class Engine:
     def memory(self) -> Memory:
         """Where parameters and state lie."""
         if self._memory is None:
-            self._memory = Memory(
-                [
-                    array
-                    for slot in self.slots
-                    for array in (slot.array, slot.m, slot.v, slot.vhat, slot.average, slot.accumulated)
-                    if array is not None
-                ]
-            )
+            self._memory = Memory([array for slot in self.slots for array in slot.kept.values()])
         return self._memory
 
     # The general case.

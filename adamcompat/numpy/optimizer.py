@@ -185,16 +185,10 @@ class NumPyAdam:
                     assert array is not None
                     found.append((slot.role, slot.template, array))
             for entry in engine.slots:
-                kept = {
-                    "parameter": entry.array,
-                    "first_moment": entry.m,
-                    "second_moment": entry.v,
-                    "maximum_second_moment": entry.vhat,
-                    "average": entry.average,
-                    "accumulated_gradient": entry.accumulated,
-                }
-                for slot in block:
-                    array = kept.get(slot.role)
-                    if slot.per_parameter and array is not None:
-                        found.append((slot.role, slot.name_for(entry.name), array))
+                kept = entry.kept
+                found += [
+                    (slot.role, slot.name_for(entry.name), kept[slot.role])
+                    for slot in block
+                    if slot.per_parameter and slot.role in kept
+                ]
         return found

@@ -30,6 +30,19 @@ class Slot:
         """Whether the array's elements lie one after the other."""
         return bool(self.array.flags.c_contiguous and self.array.flags.aligned)
 
+    @property
+    def kept(self) -> dict[str, Array]:
+        """The live arrays by their roles in the mapping: the parameter, and the state that there is."""
+        arrays = {
+            "parameter": self.array,
+            "first_moment": self.m,
+            "second_moment": self.v,
+            "maximum_second_moment": self.vhat,
+            "average": self.average,
+            "accumulated_gradient": self.accumulated,
+        }
+        return {role: array for role, array in arrays.items() if array is not None}
+
 
 @dataclass(slots=True)
 class Kind:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 import tf_keras
 
+from adamcompat.pairs import split
 from adamcompat.tensorflow.arguments import refuse_no_gradients
 from adamcompat.tensorflow.call import CallAdam
 
@@ -66,10 +67,7 @@ class Keras2CallAdam(CallAdam, tf_keras.optimizers.Optimizer):  # type: ignore[m
         Raises:
             TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
         """
-        pairs = list(grads_and_vars)
-        if not pairs:
-            raise self._error("wrong_gradients")("No gradients provided for any variable: the list of pairs is empty.")
-        gradients, variables = zip(*pairs, strict=True)
+        gradients, variables = split(grads_and_vars, self._error("wrong_gradients"))
         refuse_no_gradients(gradients)
         fitting = self._ordered(gradients, variables)
         step = super().apply_gradients

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from adamcompat.pairs import split
 from adamcompat.tensorflow.arguments import refuse_no_gradients
 from adamcompat.tensorflow.call import CallAdam, raw
 
@@ -67,10 +68,7 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
         Raises:
             TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
         """
-        pairs = list(grads_and_vars)
-        if not pairs:
-            raise self._error("wrong_gradients")("No gradients provided for any variable: the list of pairs is empty.")
-        gradients, variables = zip(*pairs, strict=True)
+        gradients, variables = split(grads_and_vars, self._error("wrong_gradients"))
         self.apply(gradients, variables)
         return self._iterations
 

@@ -301,15 +301,7 @@ class _Observer:
             }
         }
         for i, slot in enumerate(model._engine.slots):
-            arrays = {
-                "parameter": slot.array,
-                "first_moment": slot.m,
-                "second_moment": slot.v,
-                "maximum_second_moment": slot.vhat,
-                "average": slot.average,
-                "accumulated_gradient": slot.accumulated,
-            }
-            expected[i] = {role: [array] for role, array in arrays.items() if array is not None}
+            expected[i] = {role: [array] for role, array in slot.kept.items()}
         return expected
 
 

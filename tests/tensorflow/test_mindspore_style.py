@@ -358,6 +358,7 @@ _INT = tf.Variable([1, 2], name="i")
         (lambda: MindSporeStyleAdam([_W])((tf.constant([1j, 1]),)), TypeError, "real numbers, got complex"),
         (lambda: MindSporeStyleAdam([_W])((tf.IndexedSlices([1.0], [2]),)), ValueError, "names row 2"),
         (lambda: MindSporeStyleAdam([_W]).apply_gradients([]), ValueError, "list of pairs is empty"),
+        (lambda: MindSporeStyleAdam([_W]).apply_gradients([3]), ValueError, "takes pairs \\(gradient, variable\\)"),
         (lambda: MindSporeStyleAdam([_W]).apply_gradients([(None, _W)]), ValueError, "every gradient is None"),
         (lambda: MindSporeStyleAdam([_W]).apply([tf.ones(2)], [tf.Variable([1.0, 1.0], name="x")]), ValueError, "'x'"),
         (lambda: MindSporeStyleAdam([_W]).apply([tf.ones(2)] * 2, [_W, _W]), ValueError, "given twice"),
