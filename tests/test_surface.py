@@ -10,6 +10,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -19,17 +20,37 @@ from adamcompat.mapping.tables import MAPPING
 
 LIST = Path(__file__).parent / "data" / "surface.txt"
 # Modules whose names can be looked at without a framework.
-MODULES = ("adamcompat", "adamcompat.state", "adamcompat.state.files", "adamcompat.migrate")
+MODULES = (
+    "adamcompat",
+    "adamcompat.comparison",
+    "adamcompat.drive",
+    "adamcompat.recording",
+    "adamcompat.state",
+    "adamcompat.state.files",
+    "adamcompat.migrate",
+)
 
 
-def described(module: str, name: str) -> str:
+def described(module: str, name: str) -> list[str]:
+    """A name with its signature, and for a class its own public members."""
     found = getattr(import_module(module), name)
     if not callable(found) or (isinstance(found, type) and issubclass(found, Exception)):
-        return f"{module}.{name}"
-    # Annotations are spelled differently by different versions of Python.
-    parameters = [p.replace(annotation=p.empty) for p in inspect.signature(found).parameters.values()]
-    signature = re.sub(r"<function .* at 0x\w+>", "...", str(inspect.Signature(parameters)))
-    return f"{module}.{name}{signature}"
+        return [f"{module}.{name}"]
+    if not isinstance(found, type):
+        return [f"{module}.{name}{signature(found)}"]
+    lines = [f"{module}.{name}{'' if getattr(found, '_is_protocol', False) else signature(found)}"]
+    for member, value in sorted(vars(found).items()):
+        function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
+        if not member.startswith("_") and (inspect.isfunction(function) or isinstance(function, property)):
+            lines.append(f"{module}.{name}.{member}{signature(function) if inspect.isfunction(function) else ''}")
+    return lines
+
+
+def signature(function: Any) -> str:
+    """Names and defaults; annotations are spelled differently by different versions of Python."""
+    parameters = inspect.signature(function).parameters.values()
+    shown = [parameter.replace(annotation=parameter.empty) for parameter in parameters if parameter.name[0] != "_"]
+    return re.sub(r"<function .* at 0x\w+>", "...", str(inspect.Signature(shown)))
 
 
 def surface() -> list[str]:
@@ -39,7 +60,7 @@ def surface() -> list[str]:
         names = (
             home.__all__ if module != "adamcompat" else [*home._ELSEWHERE, *import_module("adamcompat.numpy").__all__]
         )
-        lines += [described(module, name) for name in sorted(names)]
+        lines += [line for name in sorted(names) for line in described(module, name)]
     # The signatures of generated classes are facts of the mapping, and tested as such.
     lines += [f"{adapter.module}.{adapter.name}" for adapter in MAPPING.adapters if adapter.runtime != "numpy"]
     return lines
