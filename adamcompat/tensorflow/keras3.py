@@ -232,7 +232,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             not tf.distribute.has_strategy()
             and not self._replaced()
             and len({id(raw) for raw in raws}) == len(raws)
-            and all(isinstance(raw, tf.Variable) and update.supported(raw.dtype) for raw in raws)
+            and all(isinstance(raw, tf.Variable) for raw in raws)
+            and update.supported(raws)
         )
 
     def _clips(self) -> bool:
