@@ -11,10 +11,12 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.drive.catalogue import find
+from adamcompat.groups import Group
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
+from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.drive import own_keywords
 from adamcompat.tensorflow.update import dense, in_session_graph, inside_xla
 
@@ -41,10 +43,13 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     if dialect is None:
         return None, None
     config = optimizer.get_config() if hasattr(optimizer, "get_config") else {}
-    # Where there are groups, a single set of hyperparameters does not say what was done.
-    inputs = [config.get(fact.name) for fact in dialect.accepted if fact.canonical == "parameters"]
-    if any(isinstance(entry, dict) for given in inputs for entry in given or ()):
-        return name, None
+    groups: list[tuple[str, Group]] = []
+    if isinstance(optimizer, CallAdam):
+        arranged = optimizer._private.arranged
+        if arranged is None:
+            return name, None
+        if arranged.grouped:
+            groups = list(zip(_names(arranged.variables), arranged.groups, strict=True))
     native: dict[str, Any] = {}
     for fact in dialect.accepted:
         if MAPPING.canonical[fact.canonical].scope != "hyperparameter" or fact.alias_of is not None:
@@ -57,7 +62,7 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
         native |= {
             own: value for own in own_keywords(entry) if (value := config.get(own) or _attribute(optimizer, own))
         }
-    return name, plain_values(native)
+    return name, plain_values(native, dialect, groups)
 
 
 def _attribute(optimizer: Any, name: str) -> Any:
