@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 _BASE: Any = Tensor.__base__
 _data_ptr = getattr(_BASE, "_data_ptr", Tensor.data_ptr)
 _is_contiguous = getattr(_BASE, "is_contiguous", Tensor.is_contiguous)
-_shape = operator.attrgetter("_shape" if hasattr(_BASE, "_shape") else "shape")
-_dtype = operator.attrgetter("_dtype" if hasattr(_BASE, "_dtype") else "dtype")
+_shape = getattr(_BASE, "_shape", Tensor.shape).__get__
+_dtype = getattr(_BASE, "_dtype", Tensor.dtype).__get__
 
 
 def settle() -> None:
