@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -169,20 +170,22 @@ class Scalars:
     0.000316228
     """
 
-    __slots__ = ("_bases", "_fixed", "_narrow", "_one", "_out", "_real", "_sqrt")
+    __slots__ = ("_bases", "_fixed", "_narrow", "_one", "_out", "_real", "_sqrt", "_wide")
 
     def __init__(
         self, numerics: Numerics, dtype: DTypeLike, *, beta1: float, beta2: float, epsilon: float, nesterov: bool
     ) -> None:
         kind = scalar_dtype(numerics, dtype)
         out = self._out = arithmetic_dtype(numerics, dtype).type
+        self._wide = np.float16 not in (out, kind)
         # Python's own float64 is several times faster than NumPy's scalars, and the same numbers.
         exact = kind == np.float64
         real: Any = float if exact else kind.type
         self._real, self._one = real, real(1)
         self._sqrt: Any = math.sqrt if exact else np.sqrt
-        self._narrow = numerics.given != "float64"
-        decay1, decay2 = (float(np.float32(value)) if self._narrow else value for value in (beta1, beta2))
+        narrow = numerics.given != "float64"
+        self._narrow = narrow and real is not np.float32
+        decay1, decay2 = (float(np.float32(value)) if narrow else value for value in (beta1, beta2))
         epsilon = float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
         self._bases = float(real(decay1)), float(real(decay2))
         with np.errstate(all="ignore"):
@@ -192,6 +195,9 @@ class Scalars:
                 c1, c2 = self._one - real(decay1), self._one - real(decay2)
             self._fixed = out(c1), out(c2), out(epsilon), out(decay1) if nesterov else None
 
+    def _root(self, x: Any) -> Any:
+        return self._real(math.sqrt(x))
+
     def at(self, learning_rate: float, *, step: int = 1, powers: tuple[Any, Any] | None = None) -> Coefficients:
         """Those of one step.
 
@@ -200,14 +206,18 @@ class Scalars:
             step: 1 at the first step.
             powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
         """
-        real = self._real
-        rate = float(np.float32(learning_rate)) if self._narrow else learning_rate
-        with np.errstate(all="ignore"):
-            # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
-            one, other = (base**step for base in self._bases) if powers is None else powers
-            return Coefficients(
-                self._out(step_size(real(rate), real(one), real(other), self._one, self._sqrt)), *self._fixed
-            )
+        real, out = self._real, self._out
+        # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
+        one, other = (base**step for base in self._bases) if powers is None else powers
+        # NumPy's errstate, ufuncs and conversions each take longer than the arithmetic. Within these bounds
+        # there is nothing to ignore, and float64 rounds a root as float32 itself would.
+        tame = self._wide and one < 1 and other <= 1 and (learning_rate == 0 or 1e-18 < abs(learning_rate) < 1e18)
+        with nullcontext() if tame else np.errstate(all="ignore"):
+            rate = real(float(np.float32(learning_rate)) if self._narrow else learning_rate)
+            one, other = (power if type(power) is real else real(power) for power in (one, other))
+            alpha = step_size(rate, one, other, self._one, self._root if tame else self._sqrt)
+            alpha = alpha if type(alpha) is out else out(alpha)
+        return Coefficients(alpha, *self._fixed)
 
 
 def coefficients(

@@ -203,6 +203,6 @@ class Batch:
     def _views(self, column: int) -> list[NDArray[Any]]:
         raw = self._storage.raw
         return [
-            view(int(address), int(size), raw)
+            view(int(address), (int(size),), raw)
             for address, size in zip(self._table[:, column], self._sizes, strict=True)
         ]
