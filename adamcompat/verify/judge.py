@@ -61,7 +61,8 @@ def _list(values: Iterable[Any]) -> str:
     return ", ".join(map(str, values)) or "none"
 
 
-def _version(text: str) -> tuple[int, ...]:
+def release(text: str) -> tuple[int, ...]:
+    """A version's numbers, which compare as versions do."""
     return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
@@ -111,7 +112,7 @@ class _Judge:
 
     def applies(self, older: Older) -> bool:
         """Whether the framework that was observed is older than a fact."""
-        return older.framework == self.seen.framework and _version(self.seen.version) < _version(older.below)
+        return older.framework == self.seen.framework and release(self.seen.version) < release(older.below)
 
     def equal(self, path: str, mapping: str, observed: str) -> None:
         self.add(path, mapping, observed, AGREES if mapping == observed else DIFFERS)
