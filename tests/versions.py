@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import metadata
 
+from adamcompat.mapping.model import release
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.verify.judge import release
 
 
 def before(package: str, version: str) -> bool:

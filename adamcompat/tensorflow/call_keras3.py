@@ -7,9 +7,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from adamcompat.mapping.model import release
 from adamcompat.tensorflow.arguments import raw, refuse_no_gradients
 from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.keras3 import BEFORE_35
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # From Keras 3.10 on, `apply` counts the step.
-_COUNTED_HERE = np.lib.NumpyVersion(keras.__version__) < "3.10.0"
+_COUNTED_HERE = release(keras.__version__) < (3, 10)
 
 
 class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc]

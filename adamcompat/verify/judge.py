@@ -7,7 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adamcompat.mapping.model import Dialect, Errors, Interval, Mapping, Numerics, Older, ParameterFact, Semantics
+from adamcompat.mapping.model import (
+    Dialect,
+    Errors,
+    Interval,
+    Mapping,
+    Numerics,
+    Older,
+    ParameterFact,
+    Semantics,
+    release,
+)
 from adamcompat.verify.observation import REQUIRED, Observation, Taken
 
 AGREES = "agrees"
@@ -59,11 +69,6 @@ def _text(value: Any) -> str:
 
 def _list(values: Iterable[Any]) -> str:
     return ", ".join(map(str, values)) or "none"
-
-
-def release(text: str) -> tuple[int, ...]:
-    """A version's numbers, which compare as versions do."""
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
 class _Judge:
