@@ -3,7 +3,7 @@
 
 python scripts/scale.py                   measure everything (five minutes, 18 GB of memory), then draw
 python scripts/scale.py numpy bandwidth   measure these parts, keep the others as they were measured before
-python scripts/scale.py --draw            draw docs/figures/scale.svg, fill in docs/scale.md, from what was measured before
+python scripts/scale.py --draw            draw docs/figures/scale.svg, fill in docs/scale.md, from earlier figures
 
 The parts are bandwidth, numpy, textbook, tensorflow and mindspore; each takes at most 100 seconds.
 """
@@ -216,7 +216,7 @@ def describe(found: dict[str, Any]) -> None:
     """Write the figures into the page."""
     rates = ", ".join(f"{name} {rate / 1e9:.1f}" for name, rate in found["bandwidth"].items())
     lines = ["Milliseconds a step, medians:", "", *table(found, "elements"), "", *table(found, "tensors"), ""]
-    figures.insert(PAGE, "scale", [*lines, f"Memory, GB/s on all cores: {rates}."])
+    figures.insert(PAGE, "scale.py", [*lines, f"Memory, GB/s on all cores: {rates}."])
 
 
 def main() -> int:
