@@ -14,6 +14,7 @@ from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import check, dialect_of, is_tensor, refuse_no_gradients, refuse_session
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
+from adamcompat.tensorflow.whole import whole_step
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Methods of Keras that the fast path runs inside one traced function. Where a subclass has its own,
@@ -145,7 +146,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
                 unique = update.deduplicate(gradient)
                 grads[position] = update.dense(unique, _raw(variables[position]).shape) if densify else unique
-        return super().apply(grads, trainable_variables)
+        with whole_step():
+            return super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable."""
