@@ -2,14 +2,15 @@
 """Time of adamcompat.mindspore's classes relative to mindspore.nn.Adam: paired in one process, medians.
 
 python scripts/bench_mindspore.py
+python scripts/bench_mindspore.py --json docs/figures/speed-mindspore.json     for scripts/plots.py speed
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import itertools
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import mindspore as ms
 import numpy as np
 from bench_shapes import resnet50
+from figures import Ratio, add_json, quartiles, save_ratios
 from mindspore import Parameter, Tensor, nn
 
 from adamcompat.mindspore import Adam, TFStyleAdam
@@ -78,11 +80,10 @@ def training_step(kind: Any) -> Callable[[], None]:
     return step
 
 
-def ratio(make: Callable[[Any], Callable[[], None]], kind: Any, pairs: int, rounds: int = 4) -> float:
-    """Median over all pairs of the time of our `kind` by nn.Adam's."""
+def ratio(make: Callable[[Any], Callable[[], None]], kind: Any, pairs: int, rounds: int) -> tuple[float, float, float]:
+    """Quartiles over all pairs of the time of our `kind` by nn.Adam's."""
     # Whoever is made first lies elsewhere in memory, which is worth up to 3 %, so they take turns.
-    found = (paired(make, kind, pairs, i % 2 == 0) for i in range(rounds))
-    return statistics.median(itertools.chain.from_iterable(found))
+    return quartiles(itertools.chain.from_iterable(paired(make, kind, pairs, i % 2 == 0) for i in range(rounds)))
 
 
 def paired(make: Callable[[Any], Callable[[], None]], kind: Any, pairs: int, ours_first: bool) -> list[float]:
@@ -108,8 +109,8 @@ def paired(make: Callable[[Any], Callable[[], None]], kind: Any, pairs: int, our
     return found
 
 
-def rows() -> Iterator[tuple[str, float, float | None]]:
-    """What was timed, the median ratio, and what it should be at most."""
+def rows(rounds: int = 4) -> Iterator[Ratio]:
+    """Paired ratios to nn.Adam."""
     cases: list[tuple[str, Callable[[Any], Callable[[], None]], int]] = [
         ("161 tensors of 10", lambda kind: optimizer_step([(10,)] * 161, kind), 51),
         ("ResNet-50's list", lambda kind: optimizer_step(resnet50(output_first=True), kind), 9),
@@ -119,19 +120,24 @@ def rows() -> Iterator[tuple[str, float, float | None]]:
     for mode, value in MODES.items():
         ms.set_context(mode=value)
         for (what, make, pairs), target in zip(cases, TARGETS[mode], strict=True):
-            yield f"{mode}: {what}", ratio(make, Adam, pairs), target
+            yield Ratio(what, mode, ratio(make, Adam, pairs, rounds), target)
             if make is not training_step:
-                yield f"{mode}: {what}, TFStyleAdam", ratio(make, TFStyleAdam, pairs), None
+                yield Ratio(f"{what}, TFStyleAdam", mode, ratio(make, TFStyleAdam, pairs, rounds))
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
 def main() -> int:
     """Print the table."""
-    missed = False
-    for what, found, target in rows():
-        missed = missed or (target is not None and found > target)
-        print(f"{what:45} {found:6.3f}" + (f"   at most {target}" if target is not None else ""), flush=True)
-    return int(missed)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    add_json(parser, "mindspore")
+    options = parser.parse_args()
+    found = []
+    for row in rows(1 if options.quick else 4):
+        print(row.line(), flush=True)
+        found.append(row)
+    save_ratios(options.json, found)
+    return 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import check, dialect_of, is_tensor, raw, refuse_no_gradients, refuse_session
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
+from adamcompat.tensorflow.whole import whole_step
 
 # Before Keras 3.5 `iterations` counts calls, and clipping and decay come in `apply`, before accumulation.
 BEFORE_35 = not hasattr(keras.optimizers.Optimizer, "iterations")
@@ -146,7 +147,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
                 unique = update.deduplicate(gradient)
                 grads[position] = update.dense(unique, raw(variables[position]).shape) if densify else unique
-        return super().apply(grads, trainable_variables)
+        with whole_step():
+            return super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -13,6 +13,7 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import check, dialect_of, moments_of
+from adamcompat.tensorflow.whole import whole_step
 
 _DIALECT = MAPPING.dialects["tf1"]
 _SLOTS = moments_of(_DIALECT)
@@ -57,6 +58,13 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         super().__init__(**_known_here(arguments, dialect_of(adapter), super().__init__))
         self._amsgrad = amsgrad
         self._nesterov = use_nesterov
+
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[Any, Any]], global_step: Any = None, name: str | None = None
+    ) -> Any:
+        """Update variables with their gradients, as tf.compat.v1.train.AdamOptimizer does."""
+        with whole_step():
+            return super().apply_gradients(grads_and_vars, global_step, name)
 
     def _create_slots(self, var_list: Any) -> None:
         super()._create_slots(var_list)
