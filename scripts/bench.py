@@ -1,6 +1,6 @@
 """Speed, as paired ratios in one process: both sides are measured in turn, and the median ratio counts.
 
-Run it as `scripts/bench`; `--quick` for fewer repetitions.
+Run it as `scripts/bench`; `--quick` for fewer repetitions, `--json docs/figures/speed-numpy.json` for plots.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from figures import Ratio, add_json, quartiles, save_ratios
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -33,18 +34,20 @@ SMALL = [(64,)] * 200
 
 @dataclass(frozen=True)
 class Row:
-    what: str
     ours_ms: float
     other_ms: float
-    ratio: float
-    target: float
-
-    @property
-    def met(self) -> bool:
-        return self.ratio <= self.target
+    ratio: Ratio
 
 
-def paired(what: str, ours: Work, other: Work, target: float, repeat: int, between: Work = lambda: None) -> Row:
+def paired(
+    what: str,
+    ours: Work,
+    other: Work,
+    target: float,
+    repeat: int,
+    between: Work = lambda: None,
+    mode: str = "with Numba",
+) -> Row:
     """Time two pieces of work in turn, with something else in between, which leaves both the same caches.
 
     OpenMP's threads spin on for a while after their work, and would spin on our time.
@@ -59,9 +62,9 @@ def paired(what: str, ours: Work, other: Work, target: float, repeat: int, betwe
             start = time.perf_counter()
             work()
             found.append(time.perf_counter() - start)
-    ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
-    mine, theirs = (statistics.median(found) * 1e3 for found in times)
-    return Row(what, mine, theirs, ratio, target)
+    ratio = Ratio(what, mode, quartiles(a / b for a, b in zip(*times, strict=True)), target)
+    mine, theirs = (statistics.median(each) * 1e3 for each in times)
+    return Row(mine, theirs, ratio)
 
 
 def arrays(shapes: Shapes, seed: int) -> list[Array]:
@@ -145,10 +148,10 @@ def compiled_rows(repeat: int) -> list[Row]:
 
 def plain_rows(repeat: int) -> list[Row]:
     os.environ["ADAMCOMPAT_EXECUTOR"] = "numpy"
-    few = max(repeat // 3, 3)
+    few, plain = max(repeat // 3, 3), "without Numba"
     rows = [
-        paired("10M without Numba / textbook NumPy", tf_style(LARGE), textbook(LARGE), 0.6, few),
-        paired("200 x 64 without Numba / textbook NumPy", tf_style(SMALL), textbook(SMALL), 1.0, 10 * repeat),
+        paired("10M / textbook NumPy", tf_style(LARGE), textbook(LARGE), 0.6, few, mode=plain),
+        paired("200 x 64, TF style / textbook NumPy", tf_style(SMALL), textbook(SMALL), 1.0, 10 * repeat, mode=plain),
     ]
     del os.environ["ADAMCOMPAT_EXECUTOR"]
     return rows
@@ -206,7 +209,9 @@ def import_time(statement: str) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
-    repeat = 5 if parser.parse_args().quick else 21
+    add_json(parser, "numpy")
+    options = parser.parse_args()
+    repeat = 5 if options.quick else 21
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     rows = compiled_rows(repeat) + plain_rows(repeat)
 
@@ -214,9 +219,11 @@ def main() -> int:
     for title in ("work", "ours, ms", "other, ms", "ratio", "target", ""):
         table.add_column(title, justify="left" if title == "work" else "right")
     for row in rows:
-        cells = (f"{row.ours_ms:.3f}", f"{row.other_ms:.3f}", f"{row.ratio:.3f}", f"{row.target:.2f}")
-        table.add_row(row.what, *cells, "" if row.met else "missed")
+        ratio = row.ratio
+        cells = (f"{row.ours_ms:.3f}", f"{row.other_ms:.3f}", f"{ratio.median:.3f}", f"{ratio.target:.2f}")
+        table.add_row(f"{ratio.work}, {ratio.mode}", *cells, "" if ratio.met else "missed")
     console.print(table)
+    save_ratios(options.json, (row.ratio for row in rows))
 
     table = Table(title="Cost by size, all threads", title_justify="left")
     for title in ("elements", "ns an element"):
@@ -232,7 +239,7 @@ def main() -> int:
     imports = {name: import_time(name) for name in ("import adamcompat", "from adamcompat import TFStyleAdam")}
     for name, cost in imports.items():
         console.print(f"`{name}` takes {cost:.1f} ms after `import numpy` (target 40).")
-    return 0 if all(row.met for row in rows) and max(imports.values()) <= 40 else 1
+    return 0 if all(row.ratio.met for row in rows) and max(imports.values()) <= 40 else 1
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 python scripts/bench_tensorflow.py            medians of paired ratios, with their targets
 python scripts/bench_tensorflow.py --fit      also one real model, first and later epochs of fit
+python scripts/bench_tensorflow.py --json docs/figures/speed-tensorflow.json      for scripts/plots.py speed
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench_shapes import Shape, resnet50
+from figures import Ratio, add_json, quartiles, save_ratios
 
 MODES = ("eager", "tf.function", "jit_compile")
 TARGETS = {
@@ -60,18 +62,21 @@ def _time(step: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _paired(ours: Callable[[], Any], stock: Callable[[], Any], pairs: int) -> tuple[float, float, float]:
-    """The ratio of the first steps, that of the first three together, and the median ratio of later ones."""
+Quartiles = tuple[float, float, float]
+
+
+def _paired(ours: Callable[[], Any], stock: Callable[[], Any], pairs: int) -> tuple[Quartiles, Quartiles, Quartiles]:
+    """The ratio of the first steps, that of the first three together, and the quartiles of later ones."""
     mine, theirs = [_time(ours) for _ in range(3)], [_time(stock) for _ in range(3)]
     return (
-        mine[0] / theirs[0],
-        sum(mine) / sum(theirs),
-        statistics.median(_time(ours) / _time(stock) for _ in range(pairs)),
+        quartiles([mine[0] / theirs[0]]),
+        quartiles([sum(mine) / sum(theirs)]),
+        quartiles(_time(ours) / _time(stock) for _ in range(pairs)),
     )
 
 
-def rows(pairs: int = 11) -> list[tuple[str, float, float]]:
-    """What was measured, the median of paired ratios to keras.optimizers.Adam, and its target."""
+def rows(pairs: int = 11) -> list[Ratio]:
+    """Paired ratios to keras.optimizers.Adam."""
     import keras
 
     from adamcompat.tensorflow import Adam
@@ -84,15 +89,15 @@ def rows(pairs: int = 11) -> list[tuple[str, float, float]]:
         for (workload, shapes), target in zip(WORKLOADS.items(), targets, strict=True):
             ours, stock = _step(Adam(fused=fused), shapes, mode), _step(keras.optimizers.Adam(), shapes, mode)
             first, three, later = _paired(ours, stock, pairs)
-            what = f"TensorFlow {mode}, {workload}" + (", fused=True" if fused else "")
-            found.append((what, later, target))
+            how = f"{mode}, fused=True" if fused else mode
+            found.append(Ratio(workload, how, later, target))
             if fused is None and mode != "jit_compile":
-                found.append((f"{what}, first step", first, FIRST_STEP_TARGET))
-                found.append((f"{what}, first three steps", three, FIRST_STEP_TARGET))
+                found.append(Ratio(workload, f"{how}, first step", first, FIRST_STEP_TARGET))
+                found.append(Ratio(workload, f"{how}, first three steps", three, FIRST_STEP_TARGET))
     return found
 
 
-def fit_rows(epochs: int = 3) -> list[tuple[str, float]]:
+def fit_rows(epochs: int = 3) -> list[Ratio]:
     """Ratios of whole epochs of fit of MobileNetV2, first and later."""
     import keras
     import numpy as np
@@ -110,21 +115,22 @@ def fit_rows(epochs: int = 3) -> list[tuple[str, float]]:
         seconds[name] = [_time(train) for _ in range(epochs)]
     later = [statistics.median(seconds[name][1:]) for name in ("ours", "stock")]
     return [
-        ("TensorFlow fit, MobileNetV2, first epoch", seconds["ours"][0] / seconds["stock"][0]),
-        ("TensorFlow fit, MobileNetV2, later epochs", later[0] / later[1]),
+        Ratio("MobileNetV2, first epoch", "fit", quartiles([seconds["ours"][0] / seconds["stock"][0]])),
+        Ratio("MobileNetV2, later epochs", "fit", quartiles([later[0] / later[1]])),
     ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--fit", action="store_true", help="also measure fit")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    add_json(parser, "tensorflow")
     options = parser.parse_args()
-    print(f"{'time relative to keras.optimizers.Adam':70} ratio  target")
-    for what, ratio, target in rows():
-        print(f"{what:70} {ratio:5.3f}  {target:5.3f}{'' if ratio <= target else '  above'}")
-    if options.fit:
-        for what, ratio in fit_rows():
-            print(f"{what:70} {ratio:5.3f}")
+    found = rows(3 if options.quick else 11) + (fit_rows() if options.fit else [])
+    print("time relative to keras.optimizers.Adam")
+    for row in found:
+        print(row.line())
+    save_ratios(options.json, found)
     return 0
 
 

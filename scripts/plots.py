@@ -1,17 +1,24 @@
-"""Draw docs/drift.png: how far four Adams drift apart on the gradients of one real training.
+"""Draw the plots of the README.
 
-    python scripts/plots.py
+    python scripts/plots.py drift     docs/drift.png: how far four Adams drift apart on one training's gradients
+    python scripts/plots.py speed     docs/figures/speed.svg: our time by the originals', as the benchmarks kept it
 
-A small network is trained in TensorFlow and recorded; the recorded gradients go through the
+drift: a small network is trained in TensorFlow and recorded; the recorded gradients go through the
 originals, once with one set of hyperparameters and once with each one's defaults.
+
+speed: reads what `scripts/bench RUNTIME --json docs/figures/speed-RUNTIME.json` wrote for each runtime.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import figures
 import numpy as np
 
 from adamcompat import compare, record
@@ -83,7 +90,72 @@ def draw(panels: dict[str, Comparison], path: Path) -> None:
         figure.savefig(partial, format="png", dpi=160)
 
 
-def main() -> None:
+class Panel(NamedTuple):
+    """A runtime in the plot of speed: what it is compared with, and which ways of running it are shown."""
+
+    title: str
+    modes: tuple[str, ...]
+    leaves_out: str | None = None
+
+
+PANELS = {
+    "tensorflow": Panel("TensorFlow, relative to keras.optimizers.Adam", ("eager", "tf.function", "jit_compile")),
+    "mindspore": Panel("MindSpore, relative to nn.Adam", ("PYNATIVE", "GRAPH")),
+    # A copy is no optimizer.
+    "numpy": Panel("NumPy arrays, relative to what is named", ("with Numba", "without Numba"), leaves_out="copying"),
+}
+LOOKS = ((figures.BLUE, "o"), (figures.ORANGE, "s"), (figures.GREEN, "^"))
+
+
+def draw_speed(path: Path) -> None:
+    """Medians and quartiles of paired ratios, one panel above the other."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
+
+    rows = {
+        name: [
+            row
+            for row in figures.read_ratios(figures.FOLDER / f"speed-{name}.json")
+            if row.mode in panel.modes and not (panel.leaves_out and panel.leaves_out in row.work)
+        ]
+        for name, panel in PANELS.items()
+    }
+    works = {name: list(dict.fromkeys(row.work for row in found)) for name, found in rows.items()}
+    figure = Figure(figsize=(9, 1.5 + 0.42 * sum(map(len, works.values()))), layout="constrained")
+    heights = [len(found) for found in works.values()]
+    for axes, (name, panel) in zip(
+        figure.subplots(len(PANELS), 1, sharex=True, height_ratios=heights), PANELS.items(), strict=True
+    ):
+        for number, mode in enumerate(panel.modes):
+            colour, marker = LOOKS[number]
+            shown = [row for row in rows[name] if row.mode == mode]
+            low, middle, high = zip(*(row.quartiles for row in shown), strict=True)
+            axes.errorbar(
+                middle,
+                [works[name].index(row.work) + 0.2 * (number - (len(panel.modes) - 1) / 2) for row in shown],
+                xerr=[np.subtract(middle, low), np.subtract(high, middle)],
+                fmt=marker,
+                color=colour,
+                markersize=5,
+                capsize=3,
+                label=mode,
+            )
+        axes.axvline(1, color="black", linewidth=1.2, linestyle="--")
+        axes.set(xscale="log", ylim=(len(works[name]) - 0.5, -0.5))
+        axes.set_title(panel.title, fontsize=11, loc="left")
+        axes.set_yticks(range(len(works[name])), works[name])
+        axes.grid(color="0.9", linewidth=0.8, axis="x")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.set_xlabel("relative time of a step: dashed is equal, left of it adamcompat is faster")
+    axes.xaxis.set_major_locator(FixedLocator([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    figures.save_plot(path, figure)
+
+
+def draw_drift() -> None:
+    """Train, replay and draw."""
     with tempfile.TemporaryDirectory() as folder:
         train(Path(folder) / "run.safetensors")
         recording = read(Path(folder) / "run.safetensors")
@@ -98,6 +170,16 @@ def main() -> None:
             figures = f"{pair.spacings:.3g} spacings, {pair.absolute:.3g}"
             print(f"{title}: {pair.first} | {pair.second}: {figures}; {'; '.join(pair.sentences)}")
     draw(panels, ROOT / "docs" / "drift.png")
+
+
+def main() -> None:
+    plots: dict[str, Callable[[], None]] = {
+        "drift": draw_drift,
+        "speed": partial(draw_speed, figures.FOLDER / "speed.svg"),
+    }
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("plot", choices=plots)
+    plots[parser.parse_args().plot]()
 
 
 if __name__ == "__main__":

@@ -237,6 +237,19 @@ def test_a_view_made_anew_is_the_same_parameter() -> None:
     np.testing.assert_allclose(memory, 0.8, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True, "weight_decay": 0.1, "clipvalue": 1.0, "use_ema": True}])
+def test_workers_may_hold_the_state_of_a_slice_each(options: dict[str, Any], executor: str) -> None:
+    rng = np.random.default_rng(0)
+    whole = rng.standard_normal(1003).astype(np.float32)
+    memory = whole.copy()
+    gradients = [rng.standard_normal(whole.size).astype(np.float32) for _ in range(5)]
+    train([whole], [[gradient] for gradient in gradients], **options)
+    cut = [np.array_split(gradient, 7) for gradient in gradients]
+    for worker, mine in enumerate(np.array_split(memory, 7)):
+        train([mine], [[parts[worker]] for parts in cut], **options)
+    np.testing.assert_array_equal(memory, whole)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), lazy=st.booleans())
 def test_rows_add_up_and_other_rows_are_zero(data: st.DataObject, lazy: bool, executor: str) -> None:

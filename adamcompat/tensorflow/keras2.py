@@ -15,6 +15,7 @@ from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import check, dialect_of, moments_of, refuse_no_gradients, refuse_session
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
+from adamcompat.tensorflow.whole import whole_step
 
 _SIGNATURE = {
     name: parameter
@@ -109,7 +110,8 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         refuse_session("tf_keras")
         pairs = list(grads_and_vars)
         refuse_no_gradients(gradient for gradient, _ in pairs)
-        return super().apply_gradients(pairs, *args, **kwargs)
+        with whole_step():
+            return super().apply_gradients(pairs, *args, **kwargs)
 
     def update_step(self, gradient: Any, variable: Any) -> None:
         """Update one variable."""

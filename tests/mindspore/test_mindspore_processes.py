@@ -66,6 +66,18 @@ except ModuleNotFoundError as error:
     assert f"{text}: pip install 'adamcompat[mindspore]'" in run(code, tmp_path)[0]
 
 
+def test_a_version_that_is_too_old_is_named(tmp_path: Path) -> None:
+    code = """
+import mindspore
+mindspore.__version__ = "2.7.0"
+try:
+    import adamcompat.mindspore
+except ImportError as error:
+    print(error)
+"""
+    assert run(code, tmp_path)[0].startswith("adamcompat.mindspore needs MindSpore 2.7.1 or newer, and this is 2.7.0:")
+
+
 WORKER = """
 import sys
 import numpy as np

@@ -253,18 +253,24 @@ def test_damage_is_seen(tmp_path: Path, whole: dict[str, bytes], data: st.DataOb
         assert unharmed, "a damaged file was read as another state"
 
 
-KILLED = """
-import sys, numpy as np
+WRITERS = """
+import os, sys, numpy as np
 from adamcompat.state import AdamState
 from adamcompat.state.files import write
-moments = {f"w{i}": np.full(200_000, float(sys.argv[2]), np.float32) for i in range(20)}
-state = AdamState(step=int(sys.argv[2]), first_moment=moments, second_moment=moments,
-                  hyperparameters={"beta1": 0.9, "beta2": 0.999})
-print("ready", flush=True)
-write(sys.argv[1], state)
-print("written", flush=True)
-while True:
+for line in sys.stdin:
+    step = int(line)
+    if child := os.fork():
+        os.waitpid(child, 0)
+        print("over", flush=True)
+        continue
+    moments = {f"w{i}": np.full(200_000, float(step), np.float32) for i in range(20)}
+    state = AdamState(step=step, first_moment=moments, second_moment=moments,
+                      hyperparameters={"beta1": 0.9, "beta2": 0.999})
+    print(os.getpid(), flush=True)
     write(sys.argv[1], state)
+    print("written", flush=True)
+    while True:
+        write(sys.argv[1], state)
 """
 
 
@@ -275,23 +281,26 @@ def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path, name: str) ->
     path, seen = tmp_path / name, set()
     rng = random.Random(0)
     takes = 0.0
-    for attempt in range(26):
-        command = [sys.executable, "-c", KILLED, str(path), str(attempt)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
-        assert process.stdout is not None
-        process.stdout.readline()
-        # Every other one has written its state once, which also tells how long that takes here.
-        if attempt % 2 == 0:
-            start = time.perf_counter()
-            process.stdout.readline()
-            takes = time.perf_counter() - start
-        time.sleep(rng.uniform(0.0, 1.5 * takes))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        if path.exists():
-            state = read(path)
-            seen.add(state.step)
-            assert attempt % 2 or state.step == attempt
-            assert all((np.asarray(tensor) == state.step).all() for tensor in state.first_moment.values())
+    command = [sys.executable, "-W", "ignore", "-c", WRITERS, str(path)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, env=os.environ | {"PYTHONPATH": str(ROOT)}) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        for attempt in range(26):
+            print(attempt, file=parent.stdin, flush=True)
+            writer = int(parent.stdout.readline())
+            # Every other one has written its state once, which also tells how long that takes here.
+            if attempt % 2 == 0:
+                start = time.perf_counter()
+                assert parent.stdout.readline() == "written\n"
+                takes = time.perf_counter() - start
+            time.sleep(rng.uniform(0.0, 1.5 * takes))
+            os.kill(writer, signal.SIGKILL)
+            while parent.stdout.readline() != "over\n":
+                pass
+            if path.exists():
+                state = read(path)
+                seen.add(state.step)
+                assert attempt % 2 or state.step == attempt
+                assert all((np.asarray(tensor) == state.step).all() for tensor in state.first_moment.values())
+        parent.stdin.close()
     assert len(seen) > 1

@@ -11,6 +11,7 @@ import tf_keras
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import check, is_tensor, moments_of, refuse_no_gradients
+from adamcompat.tensorflow.whole import whole_step
 
 _DIALECT = MAPPING.dialects["tf26"]
 _SLOTS = moments_of(_DIALECT)
@@ -83,7 +84,8 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
                     f"the gradient of {variable.name} is {tf.as_dtype(kind).name}, but the variable is "
                     f"{variable.dtype.name}; pass tf.cast(gradient, tf.{variable.dtype.base_dtype.name})",
                 )
-        return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
+        with whole_step():
+            return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
 
     def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
         if var.dtype == tf.bfloat16:

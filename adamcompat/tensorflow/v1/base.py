@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -12,14 +13,15 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import check, dialect_of, moments_of
+from adamcompat.tensorflow.whole import whole_step
 
 _DIALECT = MAPPING.dialects["tf1"]
 _SLOTS = moments_of(_DIALECT)
 
 
-def _known_here(arguments: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+def _known_here(arguments: dict[str, Any], dialect: Dialect, original: Callable[..., None]) -> dict[str, Any]:
     """The arguments that the installed TensorFlow takes; what an older one lacks must be at its default."""
-    known = inspect.signature(tf.compat.v1.train.AdamOptimizer.__init__).parameters
+    known = inspect.signature(original).parameters
     for name in [name for name in arguments if name not in known]:
         fact = dialect.find(name)
         if fact is None or arguments[name] != fact.default:
@@ -52,9 +54,17 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
             raise exception(errors.conflict)(
                 "amsgrad and use_nesterov exclude each other: TensorFlow has no such update; set only one"
             )
-        super().__init__(**_known_here(check(adapter, given, extra), dialect_of(adapter)))
+        arguments = check(adapter, given, extra)
+        super().__init__(**_known_here(arguments, dialect_of(adapter), super().__init__))
         self._amsgrad = amsgrad
         self._nesterov = use_nesterov
+
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[Any, Any]], global_step: Any = None, name: str | None = None
+    ) -> Any:
+        """Update variables with their gradients, as tf.compat.v1.train.AdamOptimizer does."""
+        with whole_step():
+            return super().apply_gradients(grads_and_vars, global_step, name)
 
     def _create_slots(self, var_list: Any) -> None:
         super()._create_slots(var_list)
