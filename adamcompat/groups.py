@@ -141,3 +141,29 @@ class Arrangement:
             raise self._error("out_of_range")(f"parameter {missing[0]} of the order is in no group")
         positions = [where[self._key(variable)] for variable in order]
         return [variables[i] for i in positions], [groups[i] for i in positions]
+
+
+def stated(dialect: Dialect, names: Sequence[str], groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Groups as a call states them, with names in place of parameters; those that say the same are one.
+
+    Args:
+        dialect: whose keys.
+        names: of the parameters.
+        groups: the group of each.
+    """
+    keys = {fact.canonical: fact.name for fact in dialect.groups}
+    found: list[tuple[dict[str, Any], list[str]]] = []
+    for name, group in zip(names, groups, strict=True):
+        said: dict[str, Any] = {}
+        if group.learning_rate is not None:
+            said[keys["group_learning_rate"]] = group.learning_rate.given
+        if group.weight_decay is not None:
+            said[keys["group_weight_decay"]] = group.weight_decay.given
+        if group.centralize:
+            said[keys["group_centralization"]] = True
+        members = next((members for known, members in found if known == said), None)
+        if members is None:
+            found.append((said, [name]))
+        else:
+            members.append(name)
+    return [{keys["group_parameters"]: members, **said} for said, members in found]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -142,14 +143,81 @@ POWER_DTYPE = np.dtype(np.float32)
 def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple[Any, Any]:
     """Multiply running products of the betas once more."""
     real = POWER_DTYPE.type
-    # They underflow in the end, which is no error even under a user's numpy.seterr(all="raise").
-    with np.errstate(all="ignore"):
-        return real(powers[0]) * real(beta1), real(powers[1]) * real(beta2)
+    # float64 holds the product of two float32 exactly, so that it is rounded once; and its underflow is no
+    # error even under a user's numpy.seterr(all="raise").
+    return real(float(powers[0]) * float(real(beta1))), real(float(powers[1]) * float(real(beta2)))
 
 
 def step_size(learning_rate: Value, power1: Value, power2: Value, one: Value, sqrt: Callable[[Value], Value]) -> Value:
     """The learning rate with the bias corrections of both moments; the powers are those of this step."""
     return learning_rate * sqrt(one - power2) / (one - power1)
+
+
+class Scalars:
+    """The scalars of all steps; those that are the same in every step are rounded once.
+
+    Args:
+        numerics: how to round.
+        dtype: dtype of the parameters.
+        beta1, beta2: decay rates of the moments, in [0, 1).
+        epsilon: epsilon hat, not negative.
+        nesterov: whether the numerator looks ahead.
+
+    >>> from adamcompat.mapping.tables import MAPPING
+    >>> scalars = Scalars(MAPPING.numerics["canonical"], np.float64, beta1=0.9, beta2=0.999, epsilon=1e-8,
+    ...                   nesterov=False)
+    >>> round(float(scalars.at(0.001, step=1).alpha), 9)
+    0.000316228
+    """
+
+    __slots__ = ("_bases", "_fixed", "_narrow", "_one", "_out", "_real", "_sqrt", "_wide")
+
+    def __init__(
+        self, numerics: Numerics, dtype: DTypeLike, *, beta1: float, beta2: float, epsilon: float, nesterov: bool
+    ) -> None:
+        kind = scalar_dtype(numerics, dtype)
+        out = self._out = arithmetic_dtype(numerics, dtype).type
+        self._wide = np.float16 not in (out, kind)
+        # Python's own float64 is several times faster than NumPy's scalars, and the same numbers.
+        exact = kind == np.float64
+        real: Any = float if exact else kind.type
+        self._real, self._one = real, real(1)
+        self._sqrt: Any = math.sqrt if exact else np.sqrt
+        narrow = numerics.given != "float64"
+        self._narrow = narrow and real is not np.float32
+        decay1, decay2 = (float(np.float32(value)) if narrow else value for value in (beta1, beta2))
+        epsilon = float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
+        self._bases = float(real(decay1)), float(real(decay2))
+        with np.errstate(all="ignore"):
+            if numerics.one_minus_beta == "float64":
+                c1, c2 = 1 - beta1, 1 - beta2
+            else:
+                c1, c2 = self._one - real(decay1), self._one - real(decay2)
+            self._fixed = out(c1), out(c2), out(epsilon), out(decay1) if nesterov else None
+
+    def _root(self, x: Any) -> Any:
+        return self._real(math.sqrt(x))
+
+    def at(self, learning_rate: float, *, step: int = 1, powers: tuple[Any, Any] | None = None) -> Coefficients:
+        """Those of one step.
+
+        Args:
+            learning_rate: of this step.
+            step: 1 at the first step.
+            powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
+        """
+        real, out = self._real, self._out
+        # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
+        one, other = (base**step for base in self._bases) if powers is None else powers
+        # NumPy's errstate, ufuncs and conversions each take longer than the arithmetic. Within these bounds
+        # there is nothing to ignore, and float64 rounds a root as float32 itself would.
+        tame = self._wide and one < 1 and other <= 1 and (learning_rate == 0 or 1e-18 < abs(learning_rate) < 1e18)
+        with nullcontext() if tame else np.errstate(all="ignore"):
+            rate = real(float(np.float32(learning_rate)) if self._narrow else learning_rate)
+            one, other = (power if type(power) is real else real(power) for power in (one, other))
+            alpha = step_size(rate, one, other, self._one, self._root if tame else self._sqrt)
+            alpha = alpha if type(alpha) is out else out(alpha)
+        return Coefficients(alpha, *self._fixed)
 
 
 def coefficients(
@@ -182,27 +250,5 @@ def coefficients(
     >>> round(float(step.alpha), 9)
     0.000316228
     """
-    kind = scalar_dtype(numerics, dtype)
-    out = arithmetic_dtype(numerics, dtype).type
-    # Python's own float64 is several times faster than NumPy's scalars, and the same numbers.
-    exact = kind == np.float64
-    real: Any = float if exact else kind.type
-    rate, decay1, decay2 = (
-        value if numerics.given == "float64" else float(np.float32(value)) for value in (learning_rate, beta1, beta2)
-    )
-    epsilon = float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
-    with np.errstate(all="ignore"):
-        if powers is not None:
-            power1, power2 = real(powers[0]), real(powers[1])
-        else:
-            # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
-            power1, power2 = real(float(real(decay1)) ** step), real(float(real(decay2)) ** step)
-        sqrt: Any = math.sqrt if exact else np.sqrt
-        alpha = step_size(real(rate), power1, power2, real(1), sqrt)
-        if numerics.one_minus_beta == "float64":
-            c1, c2 = 1 - beta1, 1 - beta2
-        else:
-            c1, c2 = real(1) - real(decay1), real(1) - real(decay2)
-        return Coefficients(
-            alpha=out(alpha), c1=out(c1), c2=out(c2), epsilon=out(epsilon), beta1=out(decay1) if nesterov else None
-        )
+    scalars = Scalars(numerics, dtype, beta1=beta1, beta2=beta2, epsilon=epsilon, nesterov=nesterov)
+    return scalars.at(learning_rate, step=step, powers=powers)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time of adamcompat.mindspore.Adam relative to mindspore.nn.Adam: paired in one process, medians.
+"""Time of adamcompat.mindspore's classes relative to mindspore.nn.Adam: paired in one process, medians.
 
 python scripts/bench_mindspore.py
 python scripts/bench_mindspore.py --json docs/figures/speed-mindspore.json     for scripts/plots.py speed
@@ -13,7 +13,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ from bench_shapes import resnet50
 from figures import Ratio, add_json, quartiles, save_ratios
 from mindspore import Parameter, Tensor, nn
 
-from adamcompat.mindspore import Adam
+from adamcompat.mindspore import Adam, TFStyleAdam
 
 MODES = {"PYNATIVE": ms.PYNATIVE_MODE, "GRAPH": ms.GRAPH_MODE}
-# Of the whole step of the small network no ratio is asked for: it is reported as it is.
-TARGETS = {"PYNATIVE": (0.13, 0.70, 1.0, None), "GRAPH": (1.0, 1.0, 1.0, None)}
+# Of the whole step of the small network, and of the other call, no ratio is asked for: they are reported as they are.
+TARGETS: dict[str, tuple[float | None, ...]] = {"PYNATIVE": (0.13, 0.70, 1.0, None), "GRAPH": (1.0, 1.0, 1.0, None)}
 
 
 def optimizer_step(shapes: list[tuple[int, ...]], kind: Any) -> Callable[[], None]:
@@ -40,10 +40,15 @@ def optimizer_step(shapes: list[tuple[int, ...]], kind: Any) -> Callable[[], Non
         Parameter(Tensor(rng.standard_normal(shape, dtype=np.float32)), name=f"p{i}") for i, shape in enumerate(shapes)
     ]
     gradients = tuple(Tensor(rng.standard_normal(shape, dtype=np.float32)) for shape in shapes)
-    optimizer = kind(parameters, 1e-3)
+    optimizer = kind(1e-3) if kind is TFStyleAdam else kind(parameters, 1e-3)
+    if kind is TFStyleAdam:
+        optimizer.build(parameters)
 
     def step() -> None:
-        optimizer(gradients)
+        if kind is TFStyleAdam:
+            optimizer.apply_gradients(zip(gradients, parameters, strict=True))
+        else:
+            optimizer(gradients)
         parameters[-1].asnumpy()
 
     return step
@@ -75,16 +80,16 @@ def training_step(kind: Any) -> Callable[[], None]:
     return step
 
 
-def ratio(make: Callable[[Any], Callable[[], None]], pairs: int, rounds: int) -> tuple[float, float, float]:
-    """Quartiles over all pairs of our time by nn.Adam's."""
+def ratio(make: Callable[[Any], Callable[[], None]], kind: Any, pairs: int, rounds: int) -> tuple[float, float, float]:
+    """Quartiles over all pairs of the time of our `kind` by nn.Adam's."""
     # Whoever is made first lies elsewhere in memory, which is worth up to 3 %, so they take turns.
-    return quartiles(itertools.chain.from_iterable(paired(make, pairs, i % 2 == 0) for i in range(rounds)))
+    return quartiles(itertools.chain.from_iterable(paired(make, kind, pairs, i % 2 == 0) for i in range(rounds)))
 
 
-def paired(make: Callable[[Any], Callable[[], None]], pairs: int, ours_first: bool) -> list[float]:
+def paired(make: Callable[[Any], Callable[[], None]], kind: Any, pairs: int, ours_first: bool) -> list[float]:
     """Our time by nn.Adam's, of fresh optimizers."""
-    made = {kind: make(kind) for kind in ((Adam, nn.Adam) if ours_first else (nn.Adam, Adam))}
-    ours, theirs = made[Adam], made[nn.Adam]
+    made = {own: make(own) for own in ((kind, nn.Adam) if ours_first else (nn.Adam, kind))}
+    ours, theirs = made[kind], made[nn.Adam]
 
     def seconds(step: Callable[[], None]) -> float:
         start = time.perf_counter()
@@ -104,7 +109,7 @@ def paired(make: Callable[[Any], Callable[[], None]], pairs: int, ours_first: bo
     return found
 
 
-def rows(rounds: int = 4) -> list[Ratio]:
+def rows(rounds: int = 4) -> Iterator[Ratio]:
     """Paired ratios to nn.Adam."""
     cases: list[tuple[str, Callable[[Any], Callable[[], None]], int]] = [
         ("161 tensors of 10", lambda kind: optimizer_step([(10,)] * 161, kind), 51),
@@ -112,13 +117,13 @@ def rows(rounds: int = 4) -> list[Ratio]:
         ("one of 10M", lambda kind: optimizer_step([(10_000_000,)], kind), 11),
         ("whole step of a small CNN", training_step, 15),
     ]
-    table = []
     for mode, value in MODES.items():
         ms.set_context(mode=value)
         for (what, make, pairs), target in zip(cases, TARGETS[mode], strict=True):
-            table.append(Ratio(what, mode, ratio(make, pairs, rounds), target))
+            yield Ratio(what, mode, ratio(make, Adam, pairs, rounds), target)
+            if make is not training_step:
+                yield Ratio(f"{what}, TFStyleAdam", mode, ratio(make, TFStyleAdam, pairs, rounds))
     ms.set_context(mode=ms.PYNATIVE_MODE)
-    return table
 
 
 def main() -> int:
@@ -127,9 +132,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     add_json(parser, "mindspore")
     options = parser.parse_args()
-    found = rows(1 if options.quick else 4)
-    for row in found:
-        print(row.line())
+    found = []
+    for row in rows(1 if options.quick else 4):
+        print(row.line(), flush=True)
+        found.append(row)
     save_ratios(options.json, found)
     return 0
 

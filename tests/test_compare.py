@@ -15,7 +15,9 @@ import adamcompat.cli as cli
 from adamcompat import compare
 from adamcompat.comparison import Comparison, random_stream
 from adamcompat.comparison.measure import Scales, distance
-from tests.test_goldens import MS, MS_META, TF, TF_META, exponential, tf_hyperparameters
+from adamcompat.comparison.models import differences, model_of, spread
+from adamcompat.drive import prepare
+from tests.test_goldens import MS, MS_GROUPS, MS_META, TF, TF_META, exponential, tf_hyperparameters
 
 OURS = "adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam"
 
@@ -97,6 +99,93 @@ def test_two_differences_are_both_named() -> None:
     assert found.pairs[0].sentences[1].endswith("as well, 100%")
 
 
+def of_groups(first: dict[str, Any], second: dict[str, Any], **shared: Any) -> tuple[str, dict[str, Any]]:
+    """Ours in MindSpore's style, with one group of the first random parameter and one of the others."""
+    return OURS[1], {"params": [{"params": [0], **first}, {"params": ["parameter_1", 2], **second}], **shared}
+
+
+GROUPED: dict[str, Any] = {"shapes": [(6, 4), (5,), (3,)], "steps": 100}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "name", "weights", "said"),
+    [
+        (({"lr": 0.02}, {}), ({"lr": 0.01}, {}), "learning_rate", 1, "learning_rate of parameter_0: 0.02 against 0.01"),
+        (({}, {"lr": 0.02}), ({}, {}), "learning_rate", 2, "of parameter_1, parameter_2: 0.02 against 0.001"),
+        (
+            ({"lr": 0.01}, {"lr": 0.02}),
+            ({"lr": 0.02}, {"lr": 0.01}),
+            "learning_rate",
+            0,
+            "learning_rate: 0.01 (parameter_0) and 0.02 (parameter_1, parameter_2) against 0.02 (parameter_0) and 0.01",
+        ),
+        (({}, {"weight_decay": 0.3}), ({}, {"weight_decay": 0.1}), "weight_decay", 2, ": l2 0.3 against l2 0.1"),
+        (({}, {"weight_decay": 0.3}), ({}, {}), "weight_decay", 2, "parameter_1, parameter_2: l2 0.3 against none"),
+        (({"grad_centralization": True}, {}), ({}, {}), "group_centralization", 1, "parameter_0: True against False"),
+    ],
+)
+def test_a_planted_difference_in_a_group_is_named(here: Any, there: Any, name: str, weights: int, said: str) -> None:
+    for optimizers in ((of_groups(*here), of_groups(*there)), (of_groups(*there), of_groups(*here))):
+        pair = compare(*optimizers, **GROUPED).pairs[0]
+        assert pair.causes is not None
+        assert [cause.name for cause in pair.causes] == [name], pair.sentences
+        assert len(pair.causes[0].weights) == weights
+        assert pair.causes[0].explained >= 0.999
+        if optimizers[0] == of_groups(*here):
+            assert said in pair.sentences[0]
+
+
+def test_differences_that_are_equally_large_in_two_groups_are_found() -> None:
+    weights, gradients = [np.zeros(3), np.zeros(3)], [np.ones((20, 3)), np.ones((20, 3))]
+    first, second = [{"params": [0], "lr": 0.1}, {"params": [1], "lr": 0.2}], {"params": [0, 1], "lr": 0.15}
+    found = compare((OURS[1], {"params": first}), (OURS[1], {"params": [second]}), weights=weights, gradients=gradients)
+    assert found.pairs[0].sentences == [
+        "learning_rate: 0.1 (parameter_0) and 0.2 (parameter_1) against 0.15 explains 100% of it"
+    ]
+
+
+def test_groups_against_none() -> None:
+    """Decay by names, decay of everything, decoupled decay, and what the groups replace."""
+    names, shapes = ["dense.weight", "bn.gamma"], [(4, 3), (5,)]
+    drawn = random_stream(shapes, 50)
+    arrays = [np.stack([drawn.gradients(step)[i] for step in range(50)]) for i in range(2)]
+    given: dict[str, Any] = {"weights": drawn.weights, "gradients": arrays, "names": names}
+    everyone = [{"params": names}]
+    plain, grouped = (OURS[1], {"weight_decay": 0.1}), (OURS[1], {"weight_decay": 0.1, "params": everyone})
+    pair = compare(plain, grouped, **given).pairs[0]
+    assert pair.sentences == ["weight_decay of bn.gamma: none against l2 0.1 explains 100% of it"]
+    explicit = (OURS[1], {"learning_rate": 7.0, "params": [{"params": names, "lr": 1e-3, "weight_decay": 0.1}]})
+    assert compare(grouped, explicit, **given).agree
+    # Where every group has a rate of its own, that of the optimizer is no difference, and is not named.
+    other = (OURS[1], {"learning_rate": 7.0, "params": [{"params": names, "lr": 2e-3, "weight_decay": 0.1}]})
+    found = compare(grouped, other, **given)
+    assert found.pairs[0].sentences == ["learning_rate: 0.001 against 0.002 explains 100% of it"]
+    assert found.runs[1].hyperparameters["learning_rate"] == "0.002"
+    models = [spread(model_of(prepare(*asked, names)), names) for asked in (grouped, other)]
+    assert [difference.name for difference in differences(models[0], models[1], names)] == ["learning_rate"]
+    decoupled = (OURS[0], {"weight_decay": 0.1, "epsilon": 1e-8})
+    found = compare(decoupled, (OURS[1], {"params": [{"params": [0], "weight_decay": 0.1}, {"params": [1]}]}), **given)
+    assert found.pairs[0].sentences == [
+        "weight_decay: decoupled 0.1 against l2 0.1 (dense.weight) and none (bn.gamma) explains 100% of it"
+    ]
+    centralized = (OURS[1], {"params": [{"params": names, "grad_centralization": True}]})
+    found = compare((OURS[0], {"epsilon": 1e-8}), centralized, **given)
+    assert found.pairs[0].sentences == ["group_centralization: False against True explains 100% of it"]
+
+
+def test_what_no_fact_of_groups_explains_is_said_to_be_unexplained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimizer that takes the gradients of its groups in the wrong order."""
+    from adamcompat.drive.driver import Opened
+
+    monkeypatch.setattr(Opened, "ordered", lambda self, gradients: tuple(gradients)[::-1])
+    groups = [{"params": [0], "lr": 0.01}, {"params": [1], "lr": 0.02}]
+    found = compare(
+        (OURS[1], {"params": groups}), ("float64:mindspore", {"params": groups}), shapes=[(3,), (3,)], steps=50
+    )
+    assert found.pairs[0].causes == []
+    assert found.pairs[0].sentences == ["100% is explained by no difference that the mapping knows"]
+
+
 def test_what_no_fact_explains_is_said_to_be_unexplained(monkeypatch: pytest.MonkeyPatch) -> None:
     """An optimizer with a mistake of its own: it forgets every gradient of the second parameter."""
     from adamcompat.numpy.drive import NumPyDriver
@@ -170,13 +259,13 @@ def test_repeats_tensorflow_2_6(name: str, stock: bool) -> None:
 @pytest.mark.parametrize("stock", [pytest.param(True, marks=pytest.mark.frameworks), False], ids=["stock", "ours"])
 @pytest.mark.parametrize("name", MS_META["cases"])
 def test_repeats_mindspore_2_10(name: str, stock: bool) -> None:
-    if name.startswith("groups"):
-        pytest.skip("optimizers are compared without parameter groups")
     if stock and not installed("mindspore"):
         pytest.skip("MindSpore is not installed")
     given = dict(MS_META["cases"][name]["kwargs"])
     if name == "exponential_decay":
         given["learning_rate"] = exponential(0.01, 0.5, 5)
+    if name in MS_GROUPS:
+        given["params"] = MS_GROUPS[name]
     weights, gradients, recorded = golden(MS, name, 50)
     second = "mindspore" if stock else "float64:mindspore"
     found = compare(
@@ -243,6 +332,12 @@ def test_random_streams_repeat_themselves_and_differ_by_seed() -> None:
         (["float64", "float64(epsilon=1e-8"], {}, "not a name with hyperparameters"),
         (["float64", "recorded"], {}, "'recorded' stands for the parameters of a recording"),
         (["float64", "tf26"], {"hyperparameters": {"weight_decay": 0.1}}, "tf26 has no counterpart of 'weight_decay'"),
+        (
+            ["float64", "mindspore"],
+            {"hyperparameters": {"params": [{"params": [0, 1]}]}},
+            "float64 takes no parameter groups: Keras 3 has one set of hyperparameters for all weights. Leave 'params'",
+        ),
+        ([f"{OURS[1]}(params=[{{'params': [0]}}])", OURS[0]], {}, "weight 'parameter_1' is in no group; put each in"),
         (["float64", OURS[0]], {"steps": 0}, "steps must be at least 1"),
         (["float64", OURS[0]], {"shapes": []}, "no shapes"),
         (["float64", OURS[0]], {"tolerance": -1.0}, "tolerance must be at least 0"),
@@ -272,6 +367,21 @@ def test_the_command_exits_with_0_where_all_agree(capsys: Any) -> None:
     assert cli.main([*COMMAND, "--set", "eps=1e-8"]) == 0
     assert "All agree within 2 spacings, in every step." in capsys.readouterr().out
     assert cli.main([*COMMAND, "--tolerance", "1e9"]) == 0
+
+
+def test_the_command_with_groups(capsys: Any) -> None:
+    """For all with --set, for one in parentheses; names of weights, and what two groups are called."""
+    base = ["compare", "--steps", "20", "--shape", "4x3", "--shape", "5"]
+    both = [OURS[1], f"{OURS[1]}(params=[{{'params': ['parameter_0'], 'lr': 0.01}}, {{'params': [1]}}])"]
+    assert cli.main([*base, *both]) == 1
+    assert "learning_rate of parameter_0: 0.001 against 0.01 explains 100% of it" in capsys.readouterr().out
+    everyone = ["--set", "params=[{'params': [0, 1], 'lr': 0.01}]"]
+    assert cli.main([*base, *everyone, OURS[1], "float64:mindspore"]) == 0
+    capsys.readouterr()
+    assert cli.main([*base, *everyone, *OURS]) == 2
+    assert "TFStyleAdam takes no parameter groups" in capsys.readouterr().err
+    assert cli.main([*base, "--set", "params=[{'params': [0, 1], 'rate': 0.01}]", OURS[1], "float64:mindspore"]) == 2
+    assert "group 0 has the key 'rate'; known keys:" in capsys.readouterr().err
 
 
 def test_the_command_in_json(capsys: Any) -> None:
@@ -319,6 +429,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], text: str, capsys: Any) 
     [
         ("--set=epsilon", "is not of the form name=value"),
         ("--set=epsilon=tiny", "is no number"),
+        ("--set=params=[{params: [0]}]", "in quotes, as in Python"),
         ("--shape=3x0", "is no shape"),
     ],
 )

@@ -19,6 +19,20 @@ TF = np.load(DATA / "tf26_shared.npz")
 MS = np.load(DATA / "ms210_shared.npz")
 TF_META = json.loads(bytes(TF["meta"]))
 MS_META = json.loads(bytes(MS["meta"]))
+# The groups of the recorded cases that have some, by the names of their parameters.
+_DENSE, _GAMMA, _CONV = MS_META["names"]
+MS_GROUPS: dict[str, list[dict[str, Any]]] = {
+    "groups": [
+        {"params": [_DENSE, _GAMMA], "lr": 0.02},
+        {"params": [_CONV], "weight_decay": 0.05},
+        {"order_params": MS_META["names"]},
+    ],
+    "groups_decay_gamma": [
+        {"params": [_DENSE, _GAMMA], "lr": 0.02},
+        {"params": [_CONV]},
+        {"order_params": MS_META["names"]},
+    ],
+}
 f32 = np.float32
 
 Step = Callable[[list[Any]], Any]
@@ -130,11 +144,12 @@ def ms_case(name: str, style: str) -> Iterator[bool] | None:
             return None
         tf = TFStyleAdam(**translated, numerics="mindspore")
         return replay(MS, MS_META, name, arrays, lambda gs: tf.apply_gradients(zip(gs, ps, strict=True)))
-    layouts: dict[str, Any] = {
-        "groups": [{"params": ps[:2], "lr": 0.02}, {"params": ps[2:], "weight_decay": 0.05}, {"order_params": ps}],
-        "groups_decay_gamma": [{"params": ps[:2], "lr": 0.02}, {"params": ps[2:]}, {"order_params": ps}],
-    }
-    ms = MindSporeStyleAdam(layouts.get(name, ps), **given, numerics="mindspore")
+    named = {parameter.name: parameter for parameter in ps}
+    groups = [
+        {key: [named[entry] for entry in value] if isinstance(value, list) else value for key, value in group.items()}
+        for group in MS_GROUPS.get(name, ())
+    ]
+    ms = MindSporeStyleAdam(groups or ps, **given, numerics="mindspore")
     return replay(MS, MS_META, name, arrays, lambda gs: ms(tuple(gs)))
 
 

@@ -75,11 +75,25 @@ class Modern(Base):
     def __init__(self):
         super().__init__()
 """
+    decorated = """
+def decorator(function):
+    return lambda self: function(self)
+
+class Base:
+    @decorator
+    def __init__(self):
+        super(Base, self).__init__()
+"""
     found = module_of_a_user(monkeypatch)
     exec(program.replace("Base", "Named"), found)
     named = found["Named"]
     assert names.replace({named: type("New", (named,), {})}) == {named: 0}
     assert found["Named"] is named
+
+    found = module_of_a_user(monkeypatch)
+    exec(decorated.replace("Base", "Decorated"), found)
+    named = found["Decorated"]
+    assert names.replace({named: type("New", (named,), {})}) == {named: 0}
 
     found = module_of_a_user(monkeypatch)
     exec(program.replace("Base.__init__(self)", "pass").replace("Base", "Modern_"), found)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from adamcompat import MindSporeStyleAdam, Parameter, TFStyleAdam
 from adamcompat.mapping.tables import MAPPING
+from tests.versions import before, older
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["GLOG_v"] = "4"  # noqa: SIM112 - its name
@@ -46,8 +47,15 @@ def signature(function: Any) -> list[tuple[str, Any]]:
 
 
 def mapped(dialect: str) -> list[tuple[str, Any]]:
-    facts = MAPPING.dialects[dialect].parameters
-    return [(fact.name, inspect.Parameter.empty if fact.required else fact.default) for fact in facts]
+    were = older(dialect)
+    found = []
+    for fact in MAPPING.dialects[dialect].parameters:
+        default = inspect.Parameter.empty if fact.required else fact.default
+        if (was := were.get(f"parameters.{fact.name}.default")) is not None:
+            default = ast.literal_eval(was)
+        if were.get(f"parameters.{fact.name}") != "missing":
+            found.append((fact.name, default))
+    return found
 
 
 @needs_tensorflow
@@ -117,6 +125,8 @@ def test_keras3_numerics_repeat_keras(hyper: dict[str, Any], exact: bool, dtype:
     import keras
     import tensorflow as tf
 
+    if "gradient_accumulation_steps" in hyper and before("keras", "3.5"):
+        pytest.skip("before 3.5 Keras counted calls that made no update as steps")
     start, gradients = stream(dtype)
     mine, theirs = [a.copy() for a in start], [tf.Variable(a) for a in start]
     ours, original = TFStyleAdam(**hyper, numerics="keras3"), keras.optimizers.Adam(**hyper)

@@ -92,6 +92,36 @@ def test_every(tmp_path: Path) -> None:
     assert pair.agree
 
 
+def test_groups_are_recorded_and_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    names = ["bn.gamma", "a", "b"]
+    weights = [Parameter(np.full(3, 0.5, np.float32), name) for name in names]
+    groups: list[Any] = [{"params": weights[:1]}, {"params": weights[1:2], "lr": 0.3}, {"params": weights[2:]}]
+    optimizer = MindSporeStyleAdam([*groups, {"order_params": weights[::-1]}], 0.1, weight_decay=0.2)
+    with record(optimizer, path):
+        for _ in range(5):
+            optimizer(tuple(weight.data * np.float32(0.3) for weight in weights[::-1]))
+    found = read(path)
+    assert found.hyperparameters is not None
+    assert found.hyperparameters["params"] == [{"params": ["b", "bn.gamma"]}, {"params": ["a"], "lr": 0.3}]
+    # The groups are the default of those that take some; that gamma decays is a part of it.
+    comparison = compare("recorded", "adamcompat.MindSporeStyleAdam", "adamcompat.TFStyleAdam", gradients=path)
+    assert comparison.pairs[0].spacings == 0
+    assert any("learning_rate of a: 0.3 against 0.1" in sentence for sentence in comparison.pairs[1].sentences)
+    plain = ("float64:mindspore", {"params": [{"params": names}]})
+    assert [cause.name for cause in compare("recorded", plain, gradients=path).pairs[0].causes or []] == [
+        "learning_rate"
+    ]
+
+
+def test_rates_of_groups_that_change_are_not_recorded(tmp_path: Path) -> None:
+    weight = np.ones(3, np.float32)
+    optimizer = MindSporeStyleAdam([{"params": [weight], "lr": lambda step: 0.1}])
+    with record(optimizer, tmp_path / "x"):
+        optimizer((weight * 2,))
+    assert read(tmp_path / "x").hyperparameters is None
+
+
 def test_max_bytes_ends_the_recording_and_not_the_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "run.safetensors"
     one = sum(4 * int(np.prod(shape)) for shape in SHAPES)

@@ -21,6 +21,7 @@ EXAMPLES = """\
   adamcompat compare keras tf26 tf1 mindspore        how far apart are their defaults?
   adamcompat compare keras mindspore --set epsilon=1e-8 --plot drift.png
   adamcompat compare recorded mindspore --gradients run.safetensors
+  adamcompat compare mindspore "mindspore(params=[{'params': [0], 'lr': 0.01}, {'params': [1]}])"
 """
 
 _MORE = """\
@@ -30,7 +31,8 @@ optimizers:
   float64                                 a reference in float64; float64:mindspore follows MindSpore
   recorded                                the parameters in the file that --gradients names
   A mode may follow: keras:function, keras:jit, tf1:graph, mindspore:graph. Hyperparameters of one
-  optimizer stand in parentheses: 'keras(epsilon=1e-8, amsgrad=True)'.
+  optimizer stand in parentheses: 'keras(epsilon=1e-8, amsgrad=True)'. In MindSpore's style params is a
+  list of parameter groups, which hold weights by name or position.
 
 A difference is counted in spacings: units in the last place of the tensor's largest value.
 exit status: 0 all agree within the tolerance, 1 some do not, 2 wrong usage or unusable input
@@ -85,7 +87,9 @@ def _assignment(text: str) -> tuple[str, Any]:
     try:
         return name, ast.literal_eval(value.strip())
     except (SyntaxError, ValueError):
-        raise argparse.ArgumentTypeError(f"{value!r} is no number, True, False, None or list of numbers") from None
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is no number, True, False, None or list; text stands in quotes, as in Python"
+        ) from None
 
 
 def _shape(text: str) -> tuple[int, ...]:

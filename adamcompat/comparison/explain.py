@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.comparison.measure import distance
-from adamcompat.comparison.models import differences
+from adamcompat.comparison.models import Difference, differences, spread
 from adamcompat.comparison.result import Cause
 from adamcompat.comparison.streams import Stream
 from adamcompat.drive.driver import Opened
@@ -50,7 +50,9 @@ def explain(
         whole: the distance of the two at those steps, in spacings.
         tolerance: the search ends when the distance is within it.
     """
-    left = differences(here, there)
+    if here.groups or there.groups:
+        here, there = spread(here, opened.names), spread(there, opened.names)
+    left = differences(here, there, opened.names)
     causes: list[Cause] = []
     model, nearest = here, whole
     while left and nearest > tolerance and nearest > _SMALLEST_SHARE * whole:
@@ -60,8 +62,12 @@ def explain(
             break
         model, nearest = chosen.apply(model), best
         left = [difference for difference in left if difference is not chosen]
-        causes.append(Cause(chosen.name, chosen.here, chosen.there, 1 - nearest / whole if whole < np.inf else 1.0))
+        causes.append(_cause(chosen, 1 - nearest / whole if whole < np.inf else 1.0))
     return causes
+
+
+def _cause(difference: Difference, explained: float) -> Cause:
+    return Cause(difference.name, difference.here, difference.there, explained, list(difference.weights))
 
 
 def _distance(model: Model, opened: Opened, start: Sequence[Array], stream: Stream, kept: dict[int, Kept]) -> float:

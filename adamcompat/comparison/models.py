@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any
 
+from adamcompat.comparison.result import listed
 from adamcompat.drive.arguments import canonical
 from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.drive.driver import Opened
+from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
@@ -35,7 +38,8 @@ def model_of(opened: Opened) -> Model:
     facts = {fact.name: fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted}
     for name, value in own.items():
         values[facts[name].canonical] = value
-    return Model(opened.dialect, replace(hyper, values=values), MAPPING.numerics[numerics])
+    groups = opened.groups.groups if opened.groups is not None else ()
+    return Model(opened.dialect, replace(hyper, values=values), MAPPING.numerics[numerics], groups)
 
 
 def own_numerics(opened: Opened) -> str:
@@ -56,36 +60,104 @@ class Difference:
         name: the canonical parameter, ``weight_decay``, ``stages``, or ``numerics.`` and a field.
         here, there: what it is on either side.
         apply: gives a model the other side's fact.
+        weights: the names of those that it concerns; empty where it concerns all of them.
     """
 
     name: str
     here: str
     there: str
     apply: Callable[[Model], Model]
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.here} against {self.there}"
+    weights: tuple[str, ...] = ()
 
 
-def differences(here: Model, there: Model) -> list[Difference]:
-    """All facts in which two models differ, and that have an effect."""
-    return [*_hyperparameters(here, there), *_decay(here, there), *_stages(here, there), *_numerics(here, there)]
+def differences(here: Model, there: Model, names: Sequence[str]) -> list[Difference]:
+    """All facts in which two models differ, and that have an effect.
+
+    Args:
+        here, there: the models; either both are grouped or none, see `spread`.
+        names: of the weights.
+    """
+    weights = _of_groups(here, there, names) if here.groups else _decay(here, there)
+    return [*_hyperparameters(here, there), *weights, *_stages(here, there), *_numerics(here, there)]
+
+
+def spread(model: Model, names: Sequence[str]) -> Model:
+    """The same model with a group for each weight that says everything: nothing is left to names and shared values.
+
+    What has groups can be compared with what has others, or none.
+    """
+    skips = () if model.groups else model.dialect.semantics.decay_skips
+    nothing = Schedule(0.0, "weight_decay")
+    shared = model.hyper.schedules
+    groups = model.groups or (Group(),) * len(names)
+    return replace(
+        model,
+        groups=tuple(
+            Group(
+                group.learning_rate or shared["learning_rate"],
+                nothing
+                if any(part in name for part in skips)
+                else group.weight_decay or shared.get("l2_weight_decay", nothing),
+                group.centralize,
+            )
+            for group, name in zip(groups, names, strict=True)
+        ),
+    )
+
+
+def told(values: Sequence[Any], names: Sequence[str]) -> str:
+    """One value for each weight, for people.
+
+    >>> told([0.1, 0.1, 0.2], ["a", "b", "c"])
+    '0.1 (a, b) and 0.2 (c)'
+    """
+    which: dict[str, list[str]] = {}
+    for value, name in zip(values, names, strict=True):
+        which.setdefault(shown(value), []).append(name)
+    if len(which) == 1:
+        return next(iter(which))
+    return " and ".join(f"{value} ({listed(names)})" for value, names in which.items())
+
+
+def effective(model: Model | None, names: Sequence[str]) -> dict[str, str]:
+    """The hyperparameters that have an effect, by canonical names, for people; none where they are unknown."""
+    if model is None:
+        return {}
+    neutral = {name: entry.neutral for name, entry in MAPPING.canonical.items()}
+    idle = set() if model.hyper["use_ema"] else set(_NEEDS)
+    values = dict(model.hyper.values)
+    if model.groups:
+        groups = spread(model, names).groups
+        values["learning_rate"] = told([group.learning_rate for group in groups], names)
+        values["l2_weight_decay"] = told([group.weight_decay for group in groups], names)
+        values["group_centralization"] = told([group.centralize for group in groups], names)
+    return {
+        name: text
+        for name, value in values.items()
+        if name not in idle and (text := shown(value)) not in (shown(neutral[name]), "0")
+    }
 
 
 def shown(value: Any) -> str:
     """A value as a reader wants it."""
     if isinstance(value, Schedule):
         value = value.given
+    if isinstance(value, AbstractMapping):
+        # A group; its lists are short, and tell it from another.
+        own = (
+            f"{key!r}: {entry if isinstance(entry, (list, tuple)) else shown(entry)}" for key, entry in value.items()
+        )
+        return f"{{{', '.join(own)}}}"
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
+    if isinstance(value, (list, tuple)):
+        grouped = bool(value) and all(isinstance(entry, AbstractMapping) for entry in value)
+        return f"[{', '.join(map(shown, value))}]" if grouped else f"a list of {len(value)}"
     return "a callable" if callable(value) else str(value)
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Schedule) and isinstance(other, Schedule):
-        one, other = one.given, other.given
+    one, other = (value.given if isinstance(value, Schedule) else value for value in (one, other))
     return one is other or bool(one == other)
 
 
@@ -105,7 +177,8 @@ def _hyperparameters(here: Model, there: Model) -> list[Difference]:
         theirs = there.hyper.values[name]
         needs = _NEEDS.get(name)
         idle = needs is not None and not (here.hyper[needs] or there.hyper[needs])
-        if idle or name in _DECAYS or name in _WITHOUT_EFFECT or _same(mine, theirs):
+        grouped = here.groups and name == "learning_rate"
+        if idle or grouped or name in _DECAYS or name in _WITHOUT_EFFECT or _same(mine, theirs):
             continue
         together = (name, *(other for other, needed in _NEEDS.items() if needed == name))
 
@@ -116,40 +189,86 @@ def _hyperparameters(here: Model, there: Model) -> list[Difference]:
     return found
 
 
-def _decay_of(model: Model) -> list[str]:
-    found = [
-        f"{name.removesuffix('_weight_decay')} {shown(model.hyper[name])}" for name in _DECAYS if _set(model, name)
+def _of_groups(here: Model, there: Model, names: Sequence[str]) -> list[Difference]:
+    """What may differ from weight to weight: for each fact the weights that differ in it."""
+
+    def regrouped(model: Model, field: str) -> Model:
+        pairs = zip(model.groups, there.groups, strict=True)
+        return replace(model, groups=tuple(replace(mine, **{field: getattr(other, field)}) for mine, other in pairs))
+
+    def rates(model: Model) -> Model:
+        return regrouped(model, "learning_rate")
+
+    def decays(model: Model) -> Model:
+        return regrouped(_with_decay(model, there), "weight_decay")
+
+    def centralization(model: Model) -> Model:
+        return regrouped(_with_all_stages(model), "centralize")
+
+    def decay_of(model: Model, group: Group) -> str:
+        return _decay_text(model.hyper[_DECAYS[0]], group.weight_decay)
+
+    found = []
+    facts: list[tuple[str, Callable[[Model], Model], Callable[[Model, Group], Any]]] = [
+        ("learning_rate", rates, lambda model, group: group.learning_rate),
+        ("weight_decay", decays, decay_of),
+        ("group_centralization", centralization, lambda model, group: group.centralize),
     ]
-    if found and model.dialect.semantics.decay_skips:
-        found[-1] += f" (not of names with {' or '.join(model.dialect.semantics.decay_skips)})"
+    for name, apply, fact in facts:
+        both = [
+            (fact(here, mine), fact(there, other), label)
+            for mine, other, label in zip(here.groups, there.groups, names, strict=True)
+        ]
+        differing = [(mine, other, label) for mine, other, label in both if not _same(mine, other)]
+        if differing:
+            mine, theirs, which = (list(side) for side in zip(*differing, strict=True))
+            weights = tuple(which) if len(differing) < len(both) else ()
+            found.append(Difference(name, told(mine, which), told(theirs, which), apply, weights))
     return found
 
 
-def _set(model: Model, name: str) -> bool:
-    """Whether a decay is asked for."""
-    value = model.hyper[name]
+def _decay_text(*values: Any) -> str:
+    """Both kinds of decay, in the order of `_DECAYS`."""
+    pairs = zip(_DECAYS, values, strict=True)
+    found = [f"{name.removesuffix('_weight_decay')} {shown(value)}" for name, value in pairs if _asked_for(value)]
+    return " and ".join(found) or "none"
+
+
+def _asked_for(value: Any) -> bool:
+    """Whether a decay is more than nothing."""
     return bool(value.given if isinstance(value, Schedule) else value)
+
+
+def _decay_of(model: Model) -> str:
+    text = _decay_text(*(model.hyper[name] for name in _DECAYS))
+    skips = model.dialect.semantics.decay_skips
+    return f"{text} (not of names with {' or '.join(skips)})" if skips and text != "none" else text
+
+
+def _with_decay(model: Model, other: Model) -> Model:
+    changed = _with_all_stages(_with(model, other, _DECAYS))
+    semantics = replace(changed.dialect.semantics, decay_skips=other.dialect.semantics.decay_skips)
+    return replace(changed, dialect=replace(changed.dialect, semantics=semantics))
 
 
 def _decay(here: Model, there: Model) -> list[Difference]:
     mine, theirs = _decay_of(here), _decay_of(there)
     if mine == theirs:
         return []
-
-    def apply(model: Model) -> Model:
-        changed = _with(model, there, _DECAYS)
-        semantics = replace(changed.dialect.semantics, decay_skips=there.dialect.semantics.decay_skips)
-        stages = with_decay_stages(changed.dialect)
-        return replace(changed, dialect=replace(changed.dialect, semantics=semantics, stages=stages))
-
-    return [Difference("weight_decay", " and ".join(mine) or "none", " and ".join(theirs) or "none", apply)]
+    return [Difference("weight_decay", mine, theirs, lambda model: _with_decay(model, there))]
 
 
-def with_decay_stages(dialect: Dialect) -> tuple[str, ...]:
-    """A dialect's stages with both kinds of decay, where they stand in the dialects that have them."""
+def _with_all_stages(model: Model) -> Model:
+    return replace(model, dialect=replace(model.dialect, stages=completed_stages(model.dialect)))
+
+
+def completed_stages(dialect: Dialect) -> tuple[str, ...]:
+    """A dialect's stages with decay and centralization, where they stand in the dialects that have them."""
     stages = list(dialect.stages)
     if "l2_decay" not in stages:
         stages.insert(stages.index("deduplicate") + 1 if "deduplicate" in stages else 0, "l2_decay")
+    if "centralize" not in stages:
+        stages.insert(stages.index("l2_decay") + 1, "centralize")
     if "decoupled_decay" not in stages:
         stages.insert(stages.index("update"), "decoupled_decay")
     return tuple(stages)
@@ -174,7 +293,7 @@ def _active(model: Model) -> list[str]:
     def works(stage: str) -> bool:
         name = _ACTIVE.get(stage)
         if name is None or name in _DECAYS:
-            return name is not None and _set(model, name)
+            return name is not None and _asked_for(model.hyper[name])
         return not _same(model.hyper[name], MAPPING.canonical[name].neutral)
 
     return [stage for stage in model.dialect.stages if works(stage)]
@@ -186,7 +305,7 @@ def _stages(here: Model, there: Model) -> list[Difference]:
     if mine != theirs and sorted(mine) == sorted(theirs):
 
         def reorder(model: Model) -> Model:
-            return replace(model, dialect=replace(model.dialect, stages=with_decay_stages(there.dialect)))
+            return replace(model, dialect=replace(model.dialect, stages=completed_stages(there.dialect)))
 
         found.append(Difference("stages", ", ".join(mine), ", ".join(theirs), reorder))
     one, other = here.dialect.semantics.average_start, there.dialect.semantics.average_start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +21,14 @@ class Cause:
         here, there: what it is on either side.
         explained: the share of the difference, from 0 to 1, that is gone when the first optimizer is given this
             fact, and those before it in the list, from the second.
+        weights: the names of those that it concerns; empty where it concerns all of them.
     """
 
     name: str
     here: str
     there: str
     explained: float
+    weights: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ class Pair:
             return ["the recording does not say what its optimizer was asked for, so that nothing can be tried"]
         found = []
         for number, cause in enumerate(self.causes):
-            what = f"{cause.name}: {cause.here} against {cause.there}"
+            where = f" of {listed(cause.weights)}" if cause.weights else ""
+            what = f"{cause.name}{where}: {cause.here} against {cause.there}"
             share = percent(cause.explained)
             found.append(f"with {what} as well, {share}" if number else f"{what} explains {share} of it")
         if self.unexplained > UNEXPLAINED:
@@ -118,6 +122,20 @@ def percent(share: float) -> str:
         if float(text[:-1]) < 100 and (digits == 2 or share < 0.99 or digits == 1):
             return text
     return "99.99%"
+
+
+# So many names are listed.
+_MOST = 3
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for people; of many the first.
+
+    >>> listed(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = len(names) - _MOST
+    return ", ".join(names[:_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from adamcompat.comparison.explain import Kept, explain
 from adamcompat.comparison.measure import Distance, Scales, distance
-from adamcompat.comparison.models import model_of, shown
+from adamcompat.comparison.models import effective, model_of, shown
 from adamcompat.comparison.result import Cause, Comparison, Pair, Point, Run
 from adamcompat.comparison.streams import Stream, given_stream, load_stream, random_stream
-from adamcompat.drive import Driver, Opened, open_driver, prepare
+from adamcompat.drive import Driver, Opened, prepare, start
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.drive import EngineDriver, Model
 
@@ -100,7 +100,8 @@ def compare(
         raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
     curves = _run(runners, stream, advance or (lambda done, total: None))
     runs = [
-        Run(runner.label, _effective(runner.model), runner.to_float64, runner.parameters or []) for runner in runners
+        Run(runner.label, effective(runner.model, stream.names), runner.to_float64, runner.parameters or [])
+        for runner in runners
     ]
     pairs = [_pair(first, second, curves, stream, tolerance) for first, second in combinations(runners, 2)]
     return Comparison(stream.about, stream.steps, tolerance, runs, pairs)
@@ -152,7 +153,7 @@ def _parsed(optimizer: Optimizer) -> tuple[str, str, dict[str, Any]]:
 
 
 def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any], stream: Stream) -> _Runner:
-    start = [weight.copy() for weight in stream.weights]
+    weights = [weight.copy() for weight in stream.weights]
     if name == RECORDED:
         if stream.recording is None:
             raise ValueError(f"{RECORDED!r} stands for the parameters of a recording; give one as gradients")
@@ -160,16 +161,20 @@ def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any],
             raise ValueError(f"{RECORDED!r} takes no hyperparameters: it has been run already")
         opened, model = _recorded(stream)
         reference = _reference(opened, model, stream) if opened is not None and model is not None else None
-        return _Runner(label, opened, model, None, reference, start, {})
+        return _Runner(label, opened, model, None, reference, weights, {})
     # Each is translated by itself, so that its own hyperparameters win over those for all, and these over the
     # recorded ones, whatever they are called.
     opened = prepare(name, {}, stream.names)
     for given in (_recorded_for(opened, stream), shared, own):
         part = prepare(name, given, stream.names)
-        opened = replace(part, native={**opened.native, **part.native}, own={**opened.own, **part.own})
+        opened = replace(
+            part,
+            native={**opened.native, **part.native},
+            own={**opened.own, **part.own},
+            groups=part.groups or opened.groups,
+        )
     model = model_of(opened)
-    driver = open_driver(name, start, {**opened.native, **opened.own}, stream.names)
-    return _Runner(label, opened, model, driver, _reference(opened, model, stream), start, {})
+    return _Runner(label, opened, model, start(opened, weights), _reference(opened, model, stream), weights, {})
 
 
 def _recorded(stream: Stream) -> tuple[Opened, Model] | tuple[None, None]:
@@ -192,25 +197,15 @@ def _recorded_for(opened: Opened, stream: Stream) -> dict[str, Any]:
         here = opened.dialect.named(fact.canonical)
         if fact.name in recorded.native and here is not None and recorded.native[fact.name] is not None:
             found[here.name] = recorded.native[fact.name]
+    groups = opened.dialect.named("parameters")
+    if recorded.groups is not None and groups is not None:
+        found[groups.name] = list(recorded.groups.entries)
     return found
 
 
 def _reference(opened: Opened, model: Model, stream: Stream) -> EngineDriver:
     exact = replace(model, numerics=MAPPING.numerics["canonical"])
     return EngineDriver(opened, exact, [weight.astype(np.float64) for weight in stream.weights])
-
-
-def _effective(model: Model | None) -> dict[str, str]:
-    """The hyperparameters that have an effect, by canonical names."""
-    if model is None:
-        return {}
-    neutral = {name: entry.neutral for name, entry in MAPPING.canonical.items()}
-    idle = set() if model.hyper["use_ema"] else {"ema_momentum", "ema_overwrite_frequency"}
-    return {
-        name: shown(value)
-        for name, value in model.hyper.values.items()
-        if name not in idle and shown(value) not in (shown(neutral[name]), "0")
-    }
 
 
 class _Curves(NamedTuple):
@@ -303,5 +298,5 @@ def _causes(first: _Runner, second: _Runner, curves: _Curves, stream: Stream, to
         return None
     whole = max(curve[step].spacings for step in kept)
     own = next(iter(first.kept.values()))
-    start = [weight.astype(array.dtype) for weight, array in zip(stream.weights, own, strict=True)]
-    return explain(first.model, second.model, first.opened, start, stream, kept, whole, tolerance)
+    weights = [weight.astype(array.dtype) for weight, array in zip(stream.weights, own, strict=True)]
+    return explain(first.model, second.model, first.opened, weights, stream, kept, whole, tolerance)

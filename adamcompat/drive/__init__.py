@@ -8,6 +8,6 @@ A framework is imported when one of its optimizers is opened, and not before.
 """
 
 from adamcompat.drive.catalogue import Entry, entries, find
-from adamcompat.drive.driver import Driver, Opened, open_driver, prepare
+from adamcompat.drive.driver import Driver, Opened, open_driver, prepare, start
 
-__all__ = ["Driver", "Entry", "Opened", "entries", "find", "open_driver", "prepare"]
+__all__ = ["Driver", "Entry", "Opened", "entries", "find", "open_driver", "prepare", "start"]

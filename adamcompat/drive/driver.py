@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from adamcompat.drive.arguments import keywords, original
 from adamcompat.drive.catalogue import Entry, find
+from adamcompat.drive.groups import Grouping, parameter_names, read_groups
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import DTYPES, RowSparse
@@ -34,6 +35,7 @@ class Opened:
         native: the keywords it was given, by its own names; the rest are its own defaults.
         own: those of them that belong to no dialect, such as ``numerics``.
         names: names of the parameters.
+        groups: how they are grouped, or None where they are not.
     """
 
     label: str
@@ -44,6 +46,21 @@ class Opened:
     native: dict[str, Any]
     own: dict[str, Any]
     names: tuple[str, ...]
+    groups: Grouping | None = None
+
+    def grouped(self, tensors: Sequence[Any]) -> list[Any]:
+        """What an optimizer that is opened with its parameters is given: `tensors`, in groups where there are any."""
+        if self.groups is None:
+            return list(tensors)
+        weights = {fact.name for fact in self.dialect.groups if fact.type == "parameters"}
+        return [
+            {key: [tensors[i] for i in value] if key in weights else value for key, value in entry.items()}
+            for entry in self.groups.entries
+        ]
+
+    def ordered(self, gradients: Sequence[Any]) -> tuple[Any, ...]:
+        """Gradients, one for each parameter, in the order in which such an optimizer takes them."""
+        return tuple(gradients) if self.groups is None else tuple(gradients[i] for i in self.groups.order)
 
 
 class Driver(Protocol):
@@ -76,10 +93,10 @@ def prepare(
     Args:
         name: see `open_driver`.
         hyperparameters: see `open_driver`.
-        names: names of the parameters.
+        names: names of the parameters, each its own.
 
     Raises:
-        ValueError: the optimizer, its mode or a hyperparameter is unknown.
+        ValueError: the optimizer, its mode or a hyperparameter is unknown, or groups do not fit.
         ModuleNotFoundError: its framework is not installed.
 
     >>> prepare("mindspore", {"beta_1": 0.8, "epsilon": 1e-7}).native
@@ -88,10 +105,18 @@ def prepare(
     entry, mode = find(name)
     dialect = MAPPING.dialects[mode if mode in MAPPING.dialects else entry.dialect]
     adapter = entry.adapter or original(entry.name, dialect)
+    if len(set(names)) != len(names):
+        raise ValueError(f"two of the weights have the same name; give each its own: {', '.join(names)}")
     own = import_module(entry.module).own_keywords(entry) if entry.adapter is not None else {}
-    found = keywords(adapter, hyperparameters or {}, own)
+    rest = dict(hyperparameters or {})
+    grouped = {key: rest.pop(key) for key in parameter_names() if key in rest}
+    if len(grouped) > 1:
+        raise ValueError(f"{' and '.join(map(repr, grouped))} mean the same; give one")
+    given = next(iter(grouped.values()), None)
+    groups = None if given is None else read_groups(given, dialect, names, entry.name)
+    found = keywords(adapter, rest, own)
     mine = {key: found.pop(key) for key in own if key in found}
-    return Opened(name, entry, mode, dialect, adapter, found, mine, tuple(names))
+    return Opened(name, entry, mode, dialect, adapter, found, mine, tuple(names), groups)
 
 
 def open_driver(
@@ -112,7 +137,8 @@ def open_driver(
         hyperparameters: by their names in any dialect. What is not given is the optimizer's own
             default. Learning rates may be numbers, lists with one value a step, callables of the step
             (0 at the first) or of nothing, or a schedule of the optimizer's own framework. Keywords of our
-            classes (``numerics``, ``fused``) are taken too.
+            classes (``numerics``, ``fused``) are taken too. For an optimizer in MindSpore's style ``params`` is a
+            list of parameter groups, with the names or positions of weights in place of Parameters.
         names: of the parameters, for filters such as MindSpore's and for the names of slots.
 
     Raises:
@@ -124,16 +150,25 @@ def open_driver(
     >>> driver.parameters()[0].round(3)
     array([0.9, 1.1], dtype=float32)
     """
+    labels = tuple(names) if names is not None else tuple(f"parameter_{i}" for i in range(len(weights)))
+    return start(prepare(name, hyperparameters, labels), weights)
+
+
+def start(opened: Opened, weights: Sequence[Any]) -> Driver:
+    """Open what was prepared on copies of `weights`.
+
+    Raises:
+        ValueError: the weights are no arrays of real numbers, or their number is not that of the names.
+        ModuleNotFoundError: the framework is not installed.
+    """
     arrays = [np.array(weight) for weight in weights]
-    labels = tuple(names) if names is not None else tuple(f"parameter_{i}" for i in range(len(arrays)))
     if not arrays:
         raise ValueError("no weights: give at least one array to update")
-    if len(labels) != len(arrays) or len(set(labels)) != len(labels):
-        raise ValueError(f"got {len(labels)} names for {len(arrays)} weights; give each its own, or none")
-    for label, array in zip(labels, arrays, strict=True):
+    if len(opened.names) != len(arrays):
+        raise ValueError(f"got {len(opened.names)} names for {len(arrays)} weights; give each its own, or none")
+    for label, array in zip(opened.names, arrays, strict=True):
         if array.dtype not in DTYPES:
             raise ValueError(f"{label} has dtype {array.dtype}; expected float16, float32 or float64")
-    opened = prepare(name, hyperparameters, labels)
     driver: Driver = import_module(opened.entry.module).open_driver(opened, arrays)
     return driver
 

@@ -402,13 +402,17 @@ def row(coefficients: Coefficients) -> tuple[Any, ...]:
     return coefficients.alpha, coefficients.c1, coefficients.c2, coefficients.epsilon, beta1
 
 
-def thread_count() -> int:
-    """Threads for one step: the processors that this process may use, or ADAMCOMPAT_NUM_THREADS."""
+def _threads_asked() -> int | None:
     asked = os.environ.get("ADAMCOMPAT_NUM_THREADS")
-    if asked is not None:
-        if not asked.isdigit() or int(asked) < 1:
-            raise ValueError(f"ADAMCOMPAT_NUM_THREADS must be a whole number of at least 1, got {asked!r}")
-        return int(asked)
+    if asked is None:
+        return None
+    if not asked.isdigit() or int(asked) < 1:
+        raise ValueError(f"ADAMCOMPAT_NUM_THREADS must be a whole number of at least 1, got {asked!r}")
+    return int(asked)
+
+
+def _processors() -> int:
+    """The processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -451,7 +455,10 @@ def _in_parts(total: int, part: Callable[[int, int], None], threads: int) -> Non
 
 
 def _threads_for(elements: int) -> int:
-    return min(thread_count(), elements // THREADS_ABOVE + 1)
+    """Threads for one step: ADAMCOMPAT_NUM_THREADS or one for each processor, as far as they pay."""
+    asked, paying = _threads_asked(), elements // THREADS_ABOVE + 1
+    # Asking for the processors is a system call, which shows in the step of a small network.
+    return 1 if paying == 1 else min(asked or _processors(), paying)
 
 
 @dataclass(frozen=True, slots=True)

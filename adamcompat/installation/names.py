@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -96,13 +97,22 @@ def _needed(module: ModuleType, name: str, cls: type) -> bool:
 def _names_in(cls: type) -> set[str]:
     """The global names and attributes that the methods of a class use."""
     found: set[str] = set()
-    pending: list[Any] = []
-    for member in vars(cls).values():
-        function = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else member
-        if isinstance(function, FunctionType):
-            pending.append(function.__code__)
+    seen: set[int] = set()
+    pending: list[Any] = [getattr(member, "__func__", member) for member in vars(cls).values()]
     while pending:
-        code = pending.pop()
-        found.update(code.co_names)
-        pending += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        item = pending.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, CodeType):
+            found.update(item.co_names)
+            pending += [constant for constant in item.co_consts if isinstance(constant, CodeType)]
+        elif callable(item) and (inner := inspect.unwrap(item)) is not item:
+            pending.append(inner)
+        elif isinstance(item, FunctionType):
+            pending.append(item.__code__)
+            # A decorator that does not say what it wraps holds it in its closure.
+            for cell in item.__closure__ or ():
+                with suppress(ValueError):  # still empty
+                    pending += [cell.cell_contents] if isinstance(cell.cell_contents, FunctionType) else []
     return found

@@ -157,6 +157,11 @@ class Slot:
         return self.template.replace("{parameter}", parameter)
 
 
+def release(text: str) -> tuple[int, ...]:
+    """A version's numbers, which compare as versions do."""
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
 @dataclass(frozen=True, slots=True)
 class Older:
     """A fact that older versions of the original's framework do not share."""

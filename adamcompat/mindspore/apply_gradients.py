@@ -18,18 +18,21 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.batch import STORAGE, narrow, widen
 from adamcompat.mindspore.gradients import rows_of
-from adamcompat.mindspore.memory import addresses, settle, view
+from adamcompat.mindspore.memory import Views, addresses, settle, view
 from adamcompat.mindspore.splitting import shares
 from adamcompat.mindspore.tf_graph import GraphStep, State, own_dtype
 from adamcompat.numpy.arrays import Parameter as Named
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import takes_step
 
+# The dtypes of gradients that NumPy has too.
+_SEEN = {dtype: storage.raw for dtype, storage in STORAGE.items() if storage.raw == storage.own}
+
 
 def _raw(tensor: Any) -> Any:
     """The memory of a Tensor as an array; integers for bfloat16."""
     dtype = STORAGE[tensor.dtype].raw if tensor.dtype in STORAGE else np.dtype(np.int64)
-    return view(tensor.data_ptr(), tensor.size, dtype).reshape(tensor.shape)
+    return view(tensor.data_ptr(), tensor.shape, dtype)
 
 
 def _number(value: Any) -> Any:
@@ -153,7 +156,8 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         self._named: dict[int, Named] = {}
         self._wide: dict[int, NDArray[np.float32]] = {}
         self._state: State | None = None
-        self._found: list[int] | None = None
+        self._found: bytes | None = None
+        self._views = Views(_SEEN)
         self._graph: Any = None
         self._compiled: Any = None
         self._parameters_of_graph: tuple[Any, ...] = ()
@@ -374,7 +378,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         columns = [] if state is None else [getattr(state, name) for name in self._ROLES.values()]
         powers = () if state is None else state.powers
         tensors = [*singles, *powers, *self._variables, *(item for column in columns for item in column)]
-        found = list(addresses(tensors))
+        found = addresses(tensors).tobytes()
         if found != self._found:
             self._check_state(tensors)
             iterations = self._array(self._iterations).reshape(())
@@ -389,7 +393,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
                 }
                 kept.append({"array": self._array(variable), **arrays})
             self._engine.adopt(kept)
-            self._found = list(addresses(tensors))
+            self._found = addresses(tensors).tobytes()
 
     def _check_state(self, tensors: Sequence[Any]) -> None:
         """Refuse state that does not fit: memory is written wherever an address says.
@@ -516,11 +520,13 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
     def _in_place(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """One step in the memory of the Parameters."""
         self._locate()
-        found = [self._gradient(gradient, i, variables) for i, gradient in enumerate(gradients)]
-        settle()
-        arrays = [self._seen(gradient) for gradient in found]
+        arrays = self._views.of(gradients)
+        if arrays is None:
+            gradients = [self._gradient(gradient, i, variables) for i, gradient in enumerate(gradients)]
+            settle()
+            arrays = [self._seen(gradient) for gradient in gradients]
         named = [self._named.get(id(variable)) or self._stranger(variable) for variable in variables]
-        wide = [variable for variable in self._variables if variable.dtype == mindspore.bfloat16]
+        wide = [variable for variable in self._variables if id(variable) in self._wide] if self._wide else []
         with Uninterrupted():
             for variable in wide:
                 self._wide[id(variable)].reshape(-1)[:] = widen(_raw(variable).reshape(-1))
@@ -588,6 +594,8 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             gradient = gradient.astype(mindspore.float64)
         elif gradient.dtype == mindspore.bfloat16:
             gradient = gradient.astype(mindspore.float32)
+        if gradient.has_init:
+            gradient = gradient.init_data()
         return gradient if gradient.is_contiguous() else gradient.contiguous()
 
     @staticmethod

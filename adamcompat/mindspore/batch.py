@@ -97,6 +97,8 @@ class Batch:
         self._used = [PARAMETER, GRADIENT, *self._written[1:]]
         self._bytes = self._sizes * self._storage.raw.itemsize
         self._regions = Regions(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        self._known = b""
+        self._rows: Any = None
         self._programs: tuple[list[Program], Any] | None = None
         self._wide: NDArray[np.float32] | None = None
 
@@ -108,12 +110,19 @@ class Batch:
                 AMSGrad, of its maximum.
         """
         self._table[:, self._written] = written
+        self._known, self._rows = b"", None
         self._regions = Regions(written.ravel(), np.repeat(self._bytes, len(self._written)))
+
+    def reads_from(self, gradients: NDArray[np.int64]) -> bool:
+        """Whether these are the addresses of the gradients that were noted last, and overlap nothing."""
+        return gradients.tobytes() == self._known
 
     def read_from(self, gradients: NDArray[np.int64]) -> NDArray[np.intp]:
         """Take note of the addresses of the gradients; returns which overlap memory that is written."""
         self._table[:, GRADIENT] = gradients
-        return self._regions.touch(gradients, self._bytes)
+        overlapping = self._regions.touch(gradients, self._bytes)
+        self._known, self._rows = b"" if overlapping.size else gradients.tobytes(), None
+        return overlapping
 
     def run(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
         """Update every Parameter in place.
@@ -140,14 +149,11 @@ class Batch:
         wanted = list(programs)
         if self._programs is None or self._programs[0] != wanted:
             self._programs = (wanted, compiled.Programs.of(wanted, dtype, len(self._owner)))
+        if self._rows is None:
+            rows = table[self._owner] + self._shift if self._cut else table
+            self._rows = compiled.Table(rows, self._offsets, self._kinds_of_rows, dtype, dtype)
         compiled.update_all(
-            compiled.Table(
-                table[self._owner] + self._shift if self._cut else table,
-                self._offsets,
-                self._kinds_of_rows,
-                dtype,
-                dtype,
-            ),
+            self._rows,
             np.array([compiled.row(item) for item in coefficients], dtype),
             self._programs[1],
             amsgrad=self._amsgrad,
@@ -197,6 +203,6 @@ class Batch:
     def _views(self, column: int) -> list[NDArray[Any]]:
         raw = self._storage.raw
         return [
-            view(int(address), int(size), raw)
+            view(int(address), (int(size),), raw)
             for address, size in zip(self._table[:, column], self._sizes, strict=True)
         ]

@@ -16,6 +16,8 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from adamcompat.drive.catalogue import Entry
 from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only
+from adamcompat.mapping.model import ParameterFact
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule
 
@@ -48,6 +50,24 @@ def _mode(name: str) -> Iterator[None]:
         ms.set_context(mode=before)
 
 
+def _refuse_centralization(opened: Opened) -> None:
+    """Refuse what nn.Adam would not do, or only in part.
+
+    Raises:
+        ValueError: a group asks for it.
+    """
+    assert opened.groups is not None
+    if any(group.centralize for group in opened.groups.groups):
+        fact = next(fact for fact in opened.dialect.groups if fact.canonical == "group_centralization")
+        ours = next(
+            a for a in MAPPING.adapters if (a.runtime, a.dialect) == (opened.entry.runtime, opened.dialect.name)
+        )
+        raise ValueError(
+            f"{opened.dialect.target} leaves most gradients as they are when {fact.name!r} is set, and has no operator "
+            f"for the others on a CPU; leave the key out, or drive {ours.module}.{ours.name}"
+        )
+
+
 class MindSporeDriver:
     """Drives an optimizer that is called with gradients alone, or with pairs."""
 
@@ -60,21 +80,51 @@ class MindSporeDriver:
         kind = _class_of(opened.entry)
         arguments: dict[str, Any] = {**opened.native, **opened.own}
         self._calls = opened.dialect.protocol == "call"
-        self._schedule = self._scheduled(arguments)
+        if opened.entry.adapter is None and opened.groups is not None:
+            _refuse_centralization(opened)
         with _mode(opened.mode):
-            self._optimizer: Any = kind(self._parameters, **arguments) if self._calls else kind(**arguments)
+            if self._calls:
+                groups = opened.grouped(self._parameters)
+                places = self._schedules(groups, arguments)
+                self._optimizer: Any = kind(groups, **arguments)
+                # Each step sets the Parameters that hold these rates.
+                self._rates = [(self._optimizer.get_lr_parameter(place), schedule) for place, schedule in places]
+            else:
+                self._optimizer = kind(**arguments)
+                self._rates = []
 
-    def _scheduled(self, arguments: dict[str, Any]) -> Schedule | None:
-        """A Python callable as learning rate: MindSpore cannot compile it, so that each step sets its value."""
+    def _schedules(self, groups: list[Any], arguments: dict[str, Any]) -> list[tuple[Parameter, Schedule]]:
+        """Replace Python callables, which MindSpore cannot compile, by numbers.
+
+        Returns:
+            The callables, each with one of the Parameters that it is for.
+        """
+        found: list[tuple[Parameter, Schedule]] = []
+        start = self.opened.dialect.semantics.schedule_start
+
+        def replace(holder: dict[str, Any], fact: ParameterFact, parameters: list[Parameter]) -> None:
+            value = holder.get(fact.name)
+            if callable(value) and not isinstance(value, (nn.Cell, Tensor)):
+                schedule = Schedule(value, fact.name, fact.range)
+                holder[fact.name] = schedule.at(start)
+                found.extend((parameter, schedule) for parameter in parameters[:1])
+
+        left = list(self._parameters)
+        if self.opened.groups is not None:
+            own = {fact.canonical: fact for fact in self.opened.dialect.groups}
+            rate, weights = own["group_learning_rate"], own["group_parameters"]
+            for group in groups:
+                if rate.name in group:
+                    replace(group, rate, group[weights.name])
+            left = [
+                parameter
+                for parameter, group in zip(self._parameters, self.opened.groups.groups, strict=True)
+                if group.learning_rate is None
+            ]
         fact = self.opened.dialect.named("learning_rate")
         assert fact is not None
-        value = arguments.get(fact.name)
-        if not self._calls or not callable(value) or isinstance(value, (nn.Cell, Tensor)):
-            return None
-        schedule = Schedule(value, fact.name, fact.range)
-        start = self.opened.dialect.semantics.schedule_start
-        arguments[fact.name] = schedule.at(start)
-        return schedule
+        replace(arguments, fact, left)
+        return found
 
     def step(self, gradients: Sequence[Any]) -> None:
         """Make one step."""
@@ -84,11 +134,11 @@ class MindSporeDriver:
         arrays = self.parameters()
         tensors = tuple(Tensor(as_dense(g, like)) for g, like in zip(gradients, arrays, strict=True))
         with _mode(self.opened.mode):
-            if self._schedule is not None:
-                rate = self._schedule.at(self._steps + self.opened.dialect.semantics.schedule_start)
-                ops.assign(self._optimizer.learning_rate, Tensor(rate, ms.float32))
+            for place, schedule in self._rates:
+                rate = schedule.at(self._steps + self.opened.dialect.semantics.schedule_start)
+                ops.assign(place, Tensor(rate, ms.float32))
             if self._calls:
-                self._optimizer(tensors)
+                self._optimizer(self.opened.ordered(tensors))
             else:
                 self._optimizer.apply_gradients(zip(tensors, self._parameters, strict=True))
         self._steps += 1

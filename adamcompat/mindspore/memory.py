@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,13 +56,48 @@ def contiguous(tensors: Sequence[Any]) -> bool:
     return all(map(_is_contiguous, tensors))
 
 
-def view(address: int, count: int, dtype: Any) -> NDArray[Any]:
-    """A writable array over `count` elements; the Tensor that owns them must outlive it."""
+def view(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A writable array over elements one after the other; the Tensor that owns them must outlive it."""
+    count = math.prod(shape)
     if not count:
-        return np.empty(0, dtype)
-    size = count * np.dtype(dtype).itemsize
-    memory: Any = (ctypes.c_char * size).from_address(address)
-    return np.frombuffer(memory, np.dtype(dtype))
+        return np.empty(shape, dtype)
+    memory: Any = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+    return np.ndarray(shape, dtype, memory)
+
+
+class Views:
+    """Arrays over the memory of Tensors, made anew only for those that lie elsewhere than when last asked.
+
+    Args:
+        dtypes: NumPy's dtypes by those of MindSpore.
+    """
+
+    def __init__(self, dtypes: Mapping[Any, np.dtype[Any]]) -> None:
+        self._dtypes = dtypes
+        self._forms = Forms([], [])
+        self._found = np.zeros(0, np.int64)
+        self._arrays: list[NDArray[Any]] = []
+
+    def of(self, tensors: Sequence[Any]) -> list[NDArray[Any]] | None:
+        """One array for each Tensor, which must outlive it; None where one has no memory in NumPy's form."""
+        try:
+            if not contiguous(tensors):
+                return None
+        except (AttributeError, TypeError):  # not a Tensor
+            return None
+        found = addresses(tensors)
+        if not found.all() and any(tensor.size and not address for tensor, address in zip(tensors, found, strict=True)):
+            return None
+        if not self._forms.fit(tensors):
+            forms = Forms.of(tensors)
+            if not set(forms.dtypes) <= set(self._dtypes):
+                return None
+            self._forms, self._found = forms, np.zeros(len(tensors), np.int64)
+            self._arrays = [np.empty(shape, self._dtypes[dtype]) for shape, dtype in zip(*forms, strict=True)]
+        for i in (found != self._found).nonzero()[0]:
+            self._arrays[i] = view(int(found[i]), self._arrays[i].shape, self._arrays[i].dtype)
+        self._found = found
+        return list(self._arrays)
 
 
 class Regions:

@@ -7,6 +7,7 @@ everything lies.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 import operator
@@ -16,7 +17,7 @@ from typing import Any
 
 import mindspore
 import numpy as np
-from mindspore import Parameter, Tensor, context, ops
+from mindspore import Tensor, context, ops
 from numpy.typing import NDArray
 
 from adamcompat import kernel
@@ -26,14 +27,14 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.batch import STORAGE, Batch
 from adamcompat.mindspore.gradients import Rows
-from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle, view
+from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.schedules import Sources
 from adamcompat.stages import ADD_DECAY, MULTIPLY, Instruction, Program
 
-_PLAIN = {Tensor, Parameter}
-
-# What advances with each step, and its dtype.
-_COUNTERS = {"global_step": np.int32, "beta1_power": np.float32, "beta2_power": np.float32}
+# What advances with each step, and how it lies in memory.
+_COUNTERS = {"global_step": ctypes.c_int32, "beta1_power": ctypes.c_float, "beta2_power": ctypes.c_float}
+# Attributes of an optimizer that the numbers of a step come from.
+_NUMBERS = ("learning_rate", "weight_decay", "decay_flags", "beta1", "beta2", "eps", "reciprocal_scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class _Part:
 
     positions: list[int]
     kinds: list[_Kind]
+    scalars: kernel.Scalars
     batch: Batch
 
 
@@ -67,11 +69,10 @@ class _Layout:
     sources: Sources
     parts: list[_Part]
     betas: tuple[float, float]
-    epsilon: float
     reciprocal: float
     found: bytes = b""
     addresses: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    counters: list[NDArray[Any]] = field(default_factory=list)
+    counters: list[Any] = field(default_factory=list)
 
 
 class PyNativeStep:
@@ -88,6 +89,8 @@ class PyNativeStep:
         self._numerics: Numerics = MAPPING.numerics[dialect.numerics]
         # nn.Adam rounds every scalar to float32; its operator for float64 goes on in float64 from there.
         self._numerics_of_float64 = replace(self._numerics, scalars="float64")
+        maximum = ("vhat",) if optimizer.use_amsgrad else ()
+        self._origin = operator.attrgetter(*_COUNTERS, *_NUMBERS, "parameters", "moment1", "moment2", *maximum)
         self._layout: _Layout | None = None
 
     def ready(self) -> bool:
@@ -112,9 +115,9 @@ class PyNativeStep:
         plain = self._is_plain(layout, gradients)
         if not plain:
             dense.check(gradients, parameters, self._dialect)
-        step, *powers = layout.counters
-        numbers = layout.sources.at(int(step[0]) + self._dialect.semantics.schedule_start)
-        advanced = kernel.advance_powers(*layout.betas, (powers[0][0], powers[1][0]))
+        step, power1, power2 = layout.counters
+        numbers = layout.sources.at(step.value + self._dialect.semantics.schedule_start)
+        advanced = kernel.advance_powers(*layout.betas, (power1.value, power2.value))
         parts, by_operator = layout.parts, []
         prepared = not (plain and layout.simple)
         if prepared:
@@ -130,24 +133,21 @@ class PyNativeStep:
         with Uninterrupted():
             for part in parts:
                 part.batch.run(
-                    [self._coefficients(layout, kind, numbers, part, advanced) for kind in part.kinds],
+                    [part.scalars.at(numbers[kind.rate], powers=advanced) for kind in part.kinds],
                     [[] if prepared else self._program(layout, kind, numbers) for kind in part.kinds],
                 )
             for i in by_operator:
                 self._run_operator(i, parameters[i], gradients[i], numbers[layout.kinds[i].rate], advanced)
-            powers[0][0], powers[1][0] = advanced
-            step[0] += 1
+            power1.value, power2.value = advanced
+            step.value += 1
         del copies
         return (True,) * len(parameters)
 
     def _current(self) -> _Layout:
         """What was laid out, unless the optimizer's attributes are others since."""
-        o, layout = self._optimizer, self._layout
-        state = (o.parameters, o.moment1, o.moment2, *((o.vhat,) if o.use_amsgrad else ()))
-        scalars = (o.beta1, o.beta2, o.eps, o.reciprocal_scale)
-        counters = [getattr(o, name) for name in _COUNTERS]
-        origin = (o.learning_rate, o.weight_decay, o.decay_flags, *scalars, *counters, *state)
-        if layout is None or len(layout.origin) != len(origin) or any(map(operator.is_not, layout.origin, origin)):
+        layout, origin = self._layout, self._origin(self._optimizer)
+        if layout is None or any(map(operator.is_not, layout.origin, origin)):
+            counters, state = origin[: len(_COUNTERS)], origin[len(_COUNTERS) + len(_NUMBERS) :]
             layout = self._layout = self._laid_out(origin, (*itertools.chain(*state), *counters))
         return layout
 
@@ -178,8 +178,8 @@ class PyNativeStep:
         layout.found = found.tobytes()
         layout.addresses = found[: -len(_COUNTERS)].reshape(-1, len(layout.forms.shapes)).T
         layout.counters = [
-            view(address, 1, dtype)
-            for address, dtype in zip(found[-len(_COUNTERS) :].tolist(), _COUNTERS.values(), strict=True)
+            kind.from_address(address)
+            for address, kind in zip(found[-len(_COUNTERS) :].tolist(), _COUNTERS.values(), strict=True)
         ]
         for part in layout.parts:
             part.batch.place(layout.addresses[part.positions])
@@ -210,10 +210,20 @@ class PyNativeStep:
         dtypes = forms.dtypes
         known = set(dtypes) <= set(STORAGE)
         parts = []
+        betas = float(o.beta1.asnumpy()), float(o.beta2.asnumpy())
         for dtype in STORAGE:
             positions = [i for i, own in enumerate(dtypes) if own == dtype]
             if positions:
-                parts.append(self._part(forms, kinds, positions, list(dict.fromkeys(kinds[i] for i in positions))))
+                own = list(dict.fromkeys(kinds[i] for i in positions))
+                scalars = kernel.Scalars(
+                    self._numerics_of_float64 if dtype == mindspore.float64 else self._numerics,
+                    STORAGE[dtype].own,
+                    beta1=betas[0],
+                    beta2=betas[1],
+                    epsilon=float(o.eps.asnumpy()),
+                    nesterov=o.use_nesterov,
+                )
+                parts.append(_Part(positions, own, scalars, self._batch(forms, kinds, positions, own)))
         return _Layout(
             origin=origin,
             local=context.get_context("device_target") == "CPU" and known,
@@ -227,20 +237,17 @@ class PyNativeStep:
             and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
             sources=Sources(sources),
             parts=parts,
-            betas=(float(o.beta1.asnumpy()), float(o.beta2.asnumpy())),
-            epsilon=float(o.eps.asnumpy()),
+            betas=betas,
             reciprocal=float(o.reciprocal_scale.asnumpy()),
         )
 
     @staticmethod
     def _is_plain(layout: _Layout, gradients: Any) -> bool:
         """Whether the gradients need no conversion; compares whole lists, which is fast."""
-        return (
-            isinstance(gradients, (tuple, list))
-            and _PLAIN.issuperset(map(type, gradients))
-            and layout.forms.fit(gradients)
-            and contiguous(gradients)
-        )
+        try:
+            return isinstance(gradients, (tuple, list)) and layout.forms.fit(gradients) and contiguous(gradients)
+        except (AttributeError, TypeError):  # what is no Tensor has none of this
+            return False
 
     def _prepared(self, layout: _Layout, i: int, parameter: Any, gradient: Any, numbers: Sequence[float]) -> Any:
         """A gradient after all stages before the update: a Tensor of the Parameter's dtype, or Rows."""
@@ -278,6 +285,8 @@ class PyNativeStep:
         for part in parts:
             chosen = gradients if len(part.positions) == len(gradients) else [gradients[i] for i in part.positions]
             found = addresses(chosen)
+            if part.batch.reads_from(found):
+                continue
             if not found.all():
                 found = addresses([gradient.init_data() if gradient.has_init else gradient for gradient in chosen])
             overlapping = part.batch.read_from(found)
@@ -294,44 +303,18 @@ class PyNativeStep:
         for part in layout.parts:
             positions = [i for i in part.positions if i not in left_out]
             if positions:
-                parts.append(self._part(layout.forms, layout.kinds, positions, part.kinds))
-                parts[-1].batch.place(layout.addresses[positions])
+                batch = self._batch(layout.forms, layout.kinds, positions, part.kinds)
+                batch.place(layout.addresses[positions])
+                parts.append(replace(part, positions=positions, batch=batch))
         return parts
 
-    def _part(
-        self,
-        forms: Forms,
-        kinds: Sequence[_Kind],
-        positions: list[int],
-        own: list[_Kind],
-    ) -> _Part:
-        return _Part(
-            positions,
-            own,
-            Batch(
-                self._numerics,
-                forms.dtypes[positions[0]],
-                [math.prod(forms.shapes[i]) for i in positions],
-                [own.index(kinds[i]) for i in positions],
-                amsgrad=self._optimizer.use_amsgrad,
-            ),
-        )
-
-    def _coefficients(
-        self, layout: _Layout, kind: _Kind, numbers: Sequence[float], part: _Part, powers: tuple[Any, Any]
-    ) -> kernel.Coefficients:
-        o = self._optimizer
-        dtype = STORAGE[layout.forms.dtypes[part.positions[0]]].own
-        return kernel.coefficients(
-            self._numerics_of_float64 if dtype == np.float64 else self._numerics,
-            dtype,
-            learning_rate=numbers[kind.rate],
-            beta1=layout.betas[0],
-            beta2=layout.betas[1],
-            epsilon=layout.epsilon,
-            step=1,
-            nesterov=o.use_nesterov,
-            powers=powers,
+    def _batch(self, forms: Forms, kinds: Sequence[_Kind], positions: Sequence[int], own: list[_Kind]) -> Batch:
+        return Batch(
+            self._numerics,
+            forms.dtypes[positions[0]],
+            [math.prod(forms.shapes[i]) for i in positions],
+            [own.index(kinds[i]) for i in positions],
+            amsgrad=self._optimizer.use_amsgrad,
         )
 
     def _program(self, layout: _Layout, kind: _Kind, numbers: Sequence[float]) -> Program:

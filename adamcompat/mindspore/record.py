@@ -9,10 +9,12 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
+from adamcompat.groups import Group
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
+from adamcompat.schedules import Schedule
 
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
@@ -24,10 +26,35 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     name = f"{adapters[0].module}.{adapters[0].name}" if adapters else "mindspore"
     dialect = MAPPING.dialects[adapters[0].dialect if adapters else "mindspore"]
     if dialect.protocol == "call":
-        return name, None if optimizer.is_group or optimizer.dynamic_lr else plain_values(_of_call(optimizer, dialect))
+        groups = _groups(optimizer)
+        return name, None if groups is None else plain_values(_of_call(optimizer, dialect), dialect, groups)
     labels = {fact.name for fact in dialect.accepted if MAPPING.canonical[fact.canonical].scope == "label"}
     config = {key: value for key, value in optimizer.get_config().items() if key not in labels and value is not None}
-    return name, plain_values(config)
+    return name, plain_values(config, dialect)
+
+
+def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
+    """Each Parameter's name and group; empty where they are not grouped, None where that cannot be replayed."""
+    # What nn.Adam itself makes of centralization depends on shapes and device.
+    if optimizer.dynamic_lr or (
+        optimizer.is_group and type(optimizer) is nn.Adam and any(optimizer.grad_centralization_flags)
+    ):
+        return None
+    if not optimizer.is_group:
+        return []
+    found = []
+    for i, parameter in enumerate(optimizer.parameters):
+        rate, decay = optimizer.learning_rate[i] if optimizer.is_group_lr else None, optimizer.group_weight_decay[i]
+        if isinstance(decay, nn.Cell):
+            return None
+        group = Group(
+            None if rate is None else Schedule(_plain(rate), "lr"),
+            # nn.Adam keeps it times the loss scale.
+            Schedule(decay / optimizer.loss_scale, "weight_decay"),
+            optimizer.grad_centralization_flags[i],
+        )
+        found.append((parameter.name, group))
+    return found
 
 
 def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
@@ -35,6 +62,9 @@ def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
     native: dict[str, Any] = {}
     for fact in dialect.accepted:
         value = getattr(optimizer, fact.name, None)
+        if isinstance(value, tuple):
+            # One for each Parameter, and said by its group.
+            continue
         if MAPPING.canonical[fact.canonical].scope == "hyperparameter" and value is not None:
             native[fact.name] = _plain(value)
     decay, scale = dialect.named("l2_weight_decay"), dialect.named("loss_scale")

@@ -29,6 +29,7 @@ class CallAdam(NumPyAdam):
         assert fact is not None
         arranged = arrange(given[fact.name])
         self._check_unique(arranged.variables)
+        self._grouped = arranged.grouped
         skips = () if arranged.grouped else self._dialect().semantics.decay_skips
         self._add(arranged.variables, arranged.groups, lambda _, name: not any(part in name for part in skips))
         self._all = tuple(range(len(self._engine.slots)))

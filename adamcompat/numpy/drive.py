@@ -36,7 +36,8 @@ def open_driver(opened: Opened, weights: list[Array]) -> NumPyDriver | EngineDri
     """Open one of our classes, or the reference."""
     if opened.entry.name == FLOAT64:
         hyper = canonical(opened.adapter, opened.native)
-        model = Model(opened.dialect, hyper, MAPPING.numerics["canonical"])
+        groups = opened.groups.groups if opened.groups is not None else ()
+        model = Model(opened.dialect, hyper, MAPPING.numerics["canonical"], groups)
         return EngineDriver(opened, model, [weight.astype(np.float64) for weight in weights])
     return NumPyDriver(opened, weights)
 
@@ -50,7 +51,7 @@ class NumPyDriver:
         self._calls = opened.dialect.protocol == "call"
         arguments: dict[str, Any] = {**opened.native, **opened.own}
         kind: Any = _class_of(opened.entry)
-        self._optimizer: Any = kind(self._parameters, **arguments) if self._calls else kind(**arguments)
+        self._optimizer: Any = kind(opened.grouped(self._parameters), **arguments) if self._calls else kind(**arguments)
 
     def step(self, gradients: Sequence[Any]) -> None:
         """Make one step."""
@@ -60,7 +61,7 @@ class NumPyDriver:
             for gradient, parameter in zip(gradients, self._parameters, strict=True)
         ]
         if self._calls:
-            self._optimizer(tuple(prepared))
+            self._optimizer(self.opened.ordered(prepared))
         else:
             self._optimizer.apply_gradients(zip(prepared, self._parameters, strict=True))
 
@@ -81,11 +82,13 @@ class Model:
         dialect: whose order of stages and semantics.
         hyper: canonical hyperparameters.
         numerics: how it rounds.
+        groups: the group of each weight; empty where they are not grouped.
     """
 
     dialect: Dialect
     hyper: Hyperparameters
     numerics: Numerics
+    groups: tuple[Group, ...] = ()
 
 
 class EngineDriver:
@@ -97,16 +100,17 @@ class EngineDriver:
     def __init__(self, opened: Opened, model: Model, weights: list[Array]) -> None:
         self.opened = opened
         self._model = model
-        skips = model.dialect.semantics.decay_skips
+        # Names are looked at where parameters are not grouped.
+        skips = () if model.groups else model.dialect.semantics.decay_skips
         self._engine = Engine(
             model.dialect, model.numerics, lambda: model.hyper, np.zeros((), np.int64), wrong_gradients=ValueError
         )
         rate = model.hyper.schedules["learning_rate"]
         if rate.constant:
             self._engine.rate[...] = rate.at(0)
-        shared = Group()
-        for weight, name in zip(weights, opened.names, strict=True):
-            self._engine.add(weight, name, shared, decays=not any(part in name for part in skips))
+        groups = model.groups or [Group()] * len(weights)
+        for weight, name, group in zip(weights, opened.names, groups, strict=True):
+            self._engine.add(weight, name, group, decays=not any(part in name for part in skips))
         self._all = tuple(range(len(weights)))
 
     def step(self, gradients: Sequence[Any]) -> None:

@@ -34,6 +34,8 @@ class NumPyAdam:
     _step_dtype: ClassVar[type[np.integer[Any]]] = np.int64
     # How far away the user's call is, for warnings.
     _depth: ClassVar[int] = 4
+    # Whether the call had parameter groups.
+    _grouped: bool = False
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
         if numerics not in MAPPING.numerics:

@@ -14,12 +14,13 @@ from adamcompat.recording.recorder import Recorder
 
 def facts(optimizer: NumPyAdam) -> tuple[str | None, dict[str, Any] | None]:
     """The name to compare it by, and its hyperparameters."""
-    adapter = optimizer._own_adapter()
-    if any(slot.group.learning_rate or slot.group.weight_decay for slot in optimizer._engine.slots):
-        return None, None
-    scopes = {fact.name: MAPPING.canonical[fact.canonical].scope for fact in optimizer._dialect().accepted}
+    adapter, dialect = optimizer._own_adapter(), optimizer._dialect()
+    groups = [(slot.name, slot.group) for slot in optimizer._engine.slots] if optimizer._grouped else []
+    scopes = {fact.name: MAPPING.canonical[fact.canonical].scope for fact in dialect.accepted}
     native = {name: value for name, value in optimizer._hyper.native.items() if scopes.get(name) == "hyperparameter"}
-    return f"{adapter.module}.{adapter.name}", plain_values({**native, "numerics": optimizer._numerics})
+    return f"{adapter.module}.{adapter.name}", plain_values(
+        {**native, "numerics": optimizer._numerics}, dialect, groups
+    )
 
 
 def instrument(optimizer: NumPyAdam, recorder: Recorder) -> Callable[[], None]:

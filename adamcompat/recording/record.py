@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from adamcompat.groups import Group, stated
+from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.file import safetensors_numpy
 from adamcompat.recording.recorder import Recorder
@@ -106,7 +109,20 @@ def refuse_twice(marked: bool) -> None:
         raise ValueError("this optimizer is being recorded already; close that recorder first")
 
 
-def plain_values(native: dict[str, Any]) -> dict[str, Any] | None:
-    """Hyperparameters that a file can hold; None if one is a schedule or changes from step to step."""
+def plain_values(
+    native: dict[str, Any], dialect: Dialect, groups: Sequence[tuple[str, Group]] = ()
+) -> dict[str, Any] | None:
+    """Hyperparameters that a file can hold; None if one is a schedule or changes from step to step.
+
+    Args:
+        native: by their own names.
+        dialect: whose names.
+        groups: each parameter's name and group; empty where they are not grouped.
+    """
     simple = (bool, int, float, str, type(None))
-    return native if all(isinstance(value, simple) for value in native.values()) else None
+    entries = stated(dialect, [name for name, _ in groups], [group for _, group in groups])
+    fact, weights = dialect.named("parameters"), {fact.name for fact in dialect.groups if fact.type == "parameters"}
+    values = [value for entry in entries for key, value in entry.items() if key not in weights]
+    if not all(isinstance(value, simple) for value in (*native.values(), *values)):
+        return None
+    return {**native, fact.name: entries} if fact is not None and entries else native

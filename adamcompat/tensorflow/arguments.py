@@ -37,6 +37,11 @@ def is_tensor(value: Any) -> bool:
     return tf.is_tensor(value) or isinstance(value, tf.Variable) or hasattr(value, "_value")
 
 
+def raw(variable: Any) -> Any:
+    """The tf.Variable of a variable of Keras; anything else as it is."""
+    return variable.value if hasattr(variable, "path") else variable
+
+
 def check(adapter: Adapter, given: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     """Validate a call; what only the original can judge passes.
 

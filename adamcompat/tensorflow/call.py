@@ -16,7 +16,7 @@ from adamcompat.mapping.model import Adapter, Dialect, Slot
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import refuse_session
+from adamcompat.tensorflow.arguments import raw, refuse_session
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 from adamcompat.tensorflow.step import Member, Numbers, Step
 
@@ -54,11 +54,6 @@ class _Private:
         self.roundings: dict[Any, Rounding] = {}
         self.powers: dict[Any, tuple[Any, Any]] = {}
         self.traced: dict[Any, Any] = {}
-
-
-def raw(variable: Any) -> Any:
-    """The tf.Variable of a variable of Keras or TensorFlow."""
-    return variable if isinstance(variable, tf.Variable) else getattr(variable, "value", variable)
 
 
 def _is_variable(value: Any) -> bool:
@@ -158,7 +153,7 @@ class CallAdam:
                 raise cls._error("wrong_type")(
                     f"parameter {position} must be a tf.Variable or a Keras variable, got {type(variable).__name__}"
                 )
-            if not update.supported(raw(variable).dtype):
+            if not update.supported([raw(variable)]):
                 raise cls._error("wrong_type")(
                     f"parameter {label(variable)!r} is {raw(variable).dtype.name}; only float16, bfloat16, float32 "
                     f"and float64 can be updated"

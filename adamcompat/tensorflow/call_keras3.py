@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
-from adamcompat.tensorflow.arguments import refuse_no_gradients
-from adamcompat.tensorflow.call import CallAdam, raw
+from adamcompat.mapping.model import release
+from adamcompat.tensorflow.arguments import raw, refuse_no_gradients
+from adamcompat.tensorflow.call import CallAdam
+from adamcompat.tensorflow.keras3 import BEFORE_35
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+# From Keras 3.10 on, `apply` counts the step.
+_COUNTED_HERE = release(keras.__version__) < (3, 10)
+
 
 class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc]
     """Base of the adapter on Keras 3; use `adamcompat.tensorflow.MindSporeStyleAdam`."""
+
+    if BEFORE_35:
+        _iterations = property(attrgetter("iterations"))
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, numerics: str) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -91,11 +100,13 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
-        if not tf.distribute.has_strategy():
+        if tf.distribute.has_strategy():
+            self._refuse_products()
+            self._backend_update_step(grads, trainable_variables, None)
+        else:
             self._advance(grads, trainable_variables)
-            return
-        self._refuse_products()
-        self._backend_update_step(grads, trainable_variables, None)
+        if _COUNTED_HERE:
+            self._iterations.assign_add(1)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable, on one replica."""

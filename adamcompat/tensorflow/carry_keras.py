@@ -102,7 +102,9 @@ def _described(
     }
     if any(slot is None for slots in lists.values() for slot in slots):
         raise StateError(f"this {title} has variables that their gradients overwrite (float8), without moments")
-    _check_known(variables, [optimizer._iterations, rate, *(slot for slots in lists.values() for slot in slots)], title)
+    # Before Keras 3.5 the counter of calls has no other name.
+    counter = optimizer._iterations if hasattr(optimizer, "_iterations") else optimizer.iterations
+    _check_known(variables, [counter, rate, *(slot for slots in lists.values() for slot in slots)], title)
     if known is None:
         names = naming.unique(_of_moment(slot.name) for slot in lists["first_moment"])
     else:
@@ -122,7 +124,7 @@ def _described(
         places={
             role: {name: Place(slot) for name, slot in zip(names, slots, strict=True)} for role, slots in lists.items()
         },
-        step=Place(optimizer._iterations),
+        step=Place(counter),
         accumulation_steps=every,
         hyperparameters=hyperparameters(_DIALECT, values),
     )

@@ -123,13 +123,13 @@ class TensorFlowDriver:
         if schedule is not None:
             arguments[schedule.name] = self._rate(schedule)
         calls = opened.dialect.protocol == "call"
-        self._optimizer: Any = kind(self._variables, **arguments) if calls else kind(**arguments)
+        self._optimizer: Any = kind(opened.grouped(self._variables), **arguments) if calls else kind(**arguments)
         if not calls and hasattr(self._optimizer, "build"):
             self._optimizer.build(self._variables)
 
         def apply(gradients: Any) -> None:
             if calls:
-                self._optimizer(gradients)
+                self._optimizer(opened.ordered(gradients))
             else:
                 self._optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
 

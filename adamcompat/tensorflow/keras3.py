@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import keras
@@ -11,11 +12,13 @@ import tensorflow as tf
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, dialect_of, is_tensor, refuse_no_gradients, refuse_session
+from adamcompat.tensorflow.arguments import check, dialect_of, is_tensor, raw, refuse_no_gradients, refuse_session
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
 from adamcompat.tensorflow.whole import whole_step
 
+# Before Keras 3.5 `iterations` counts calls, and clipping and decay come in `apply`, before accumulation.
+BEFORE_35 = not hasattr(keras.optimizers.Optimizer, "iterations")
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Methods of Keras that the fast path runs inside one traced function. Where a subclass has its own,
 # it must be called as Keras calls it.
@@ -39,10 +42,6 @@ _TRACED_ATTRIBUTES = tuple(
 )
 
 
-def _raw(variable: Any) -> Any:
-    return variable.value if isinstance(variable, keras.Variable) else variable
-
-
 class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     """Base of the drop-in on Keras 3; use `adamcompat.tensorflow.Adam`."""
 
@@ -51,6 +50,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     # The first parent stays the original, for those who look for it, and has methods of its own for these.
     __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
     built: bool
+    if BEFORE_35:
+        _iterations = property(attrgetter("iterations"))
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)
@@ -145,7 +146,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             if isinstance(gradient, tf.IndexedSlices):
                 variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
                 unique = update.deduplicate(gradient)
-                grads[position] = update.dense(unique, _raw(variables[position]).shape) if densify else unique
+                grads[position] = update.dense(unique, raw(variables[position]).shape) if densify else unique
         with whole_step():
             return super().apply(grads, trainable_variables)
 
@@ -154,7 +155,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if not _ON_TENSORFLOW:
             super().update_step(gradient, variable, learning_rate)
             return
-        self._update([gradient], [_raw(variable)], learning_rate, whole=False)
+        self._update([gradient], [raw(variable)], learning_rate, whole=False)
 
     def _hyper(self, learning_rate: Any) -> update.Hyper:
         """The hyperparameters of this step; betas may be callables."""
@@ -176,11 +177,11 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     def _decay(self, variables: Iterable[Any], learning_rate: Any) -> None:
         """Decoupled weight decay, eagerly; clipping, which Keras does before it, is independent of it."""
         factors: dict[Any, tuple[Any, Any]] = {}
-        for variable in map(_raw, variables):
+        for variable in map(raw, variables):
             if self._use_weight_decay(variable):
                 kind = variable.dtype
                 if kind not in factors:
-                    factors[kind] = tf.cast(self.weight_decay, kind), tf.cast(_raw(learning_rate), kind)
+                    factors[kind] = tf.cast(self.weight_decay, kind), tf.cast(raw(learning_rate), kind)
                 variable.assign(update.decoupled_decay(variable, *factors[kind]))
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
@@ -188,12 +189,12 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if not (_ON_TENSORFLOW and self.use_ema and update.inside_xla()) or tf.distribute.has_strategy():
             super()._update_model_variables_moving_average(trainable_variables)
             return
-        later = _raw(self.iterations) != 0
+        later = raw(self.iterations) != 0
         for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
             if average is not None:
-                raw, old = _raw(variable), _raw(average)
-                momentum = tf.cast(later, raw.dtype) * self.ema_momentum
-                old.assign(update.moving_average(old, raw, momentum, _raw(self._iterations)))
+                own, old = raw(variable), raw(average)
+                momentum = tf.cast(later, own.dtype) * self.ema_momentum
+                old.assign(update.moving_average(old, own, momentum, raw(self._iterations)))
 
     def _rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
         rows = []
@@ -211,8 +212,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         return rows
 
     def _update(self, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any, whole: bool) -> None:
-        hyper = self._hyper(_raw(learning_rate))
-        iterations, step = _raw(self._iterations), _raw(self.iterations) + 1
+        hyper = self._hyper(raw(learning_rate))
+        iterations, step = raw(self._iterations), raw(self.iterations) + 1
         rows = self._rows(gradients, variables)
         compiled = update.inside_xla()
         if self.fused:
@@ -229,12 +230,13 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         return any(getattr(type(self), name) is not _OWN[name] for name in _TRACED)
 
     def _whole(self, variables: Sequence[Any]) -> bool:
-        raws = [_raw(variable) for variable in variables]
+        raws = [raw(variable) for variable in variables]
         return (
             not tf.distribute.has_strategy()
             and not self._replaced()
-            and len({id(raw) for raw in raws}) == len(raws)
-            and all(isinstance(raw, tf.Variable) and update.supported(raw.dtype) for raw in raws)
+            and len({id(one) for one in raws}) == len(raws)
+            and all(isinstance(one, tf.Variable) for one in raws)
+            and update.supported(raws)
         )
 
     def _clips(self) -> bool:
@@ -259,7 +261,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if run is None:
             plain(grads, trainable_variables)
             return
-        if self.weight_decay is not None:
+        if self.weight_decay is not None and not BEFORE_35:
             self._decay(trainable_variables, rate)
         run()
 
@@ -270,7 +272,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if not _ON_TENSORFLOW or not self._whole(trainable_variables):
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
-        raws = [_raw(variable) for variable in trainable_variables]
+        raws = [raw(variable) for variable in trainable_variables]
         if not tf.executing_eagerly():
             self._update(grads, raws, learning_rate, whole=True)
             return
@@ -293,9 +295,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         learning_rate: Any,
     ) -> Callable[[], Any] | None:
         """`function` as one traced function; None when it is asked for the first time."""
-        rate = _raw(learning_rate) if is_tensor(learning_rate) else tf.constant(learning_rate, keras.config.floatx())
+        rate = raw(learning_rate) if is_tensor(learning_rate) else tf.constant(learning_rate, keras.config.floatx())
         constants = tuple([getattr(self, name) for name in _TRACED_ATTRIBUTES])
-        raws = [_raw(variable) for variable in variables]
+        raws = [raw(variable) for variable in variables]
         key = (what, self.fused, constants)
         return self._traced.function(key, function, gradients, variables, raws, self._hyper(rate))
 

@@ -14,6 +14,7 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.state import naming
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import plain_numbers
+from adamcompat.tensorflow.arguments import raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,8 @@ def listed(parameters: Any) -> list[Any] | None:
 
 def check_same(given: Sequence[Any] | None, known: Sequence[Any], title: str) -> None:
     """Refuse variables that are not those of the optimizer, in its order."""
-    if given is not None and [id(_raw(variable)) for variable in given] != [id(_raw(variable)) for variable in known]:
+    if given is not None and [id(raw(variable)) for variable in given] != [id(raw(variable)) for variable in known]:
         raise StateError(f"parameters: not the {len(known)} variables that this {title} updates, in its order")
-
-
-def _raw(variable: Any) -> Any:
-    return getattr(variable, "value", variable) if hasattr(variable, "path") else variable
 
 
 def hyperparameters(dialect: Dialect, values: Mapping[str, Any], session: Any = None) -> dict[str, Any]:

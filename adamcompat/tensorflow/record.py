@@ -11,10 +11,13 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.drive.catalogue import find
+from adamcompat.groups import Group
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
+from adamcompat.tensorflow.arguments import raw
+from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.drive import own_keywords
 from adamcompat.tensorflow.update import dense, in_session_graph, inside_xla
 
@@ -41,10 +44,13 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     if dialect is None:
         return None, None
     config = optimizer.get_config() if hasattr(optimizer, "get_config") else {}
-    # Where there are groups, a single set of hyperparameters does not say what was done.
-    inputs = [config.get(fact.name) for fact in dialect.accepted if fact.canonical == "parameters"]
-    if any(isinstance(entry, dict) for given in inputs for entry in given or ()):
-        return name, None
+    groups: list[tuple[str, Group]] = []
+    if isinstance(optimizer, CallAdam):
+        arranged = optimizer._private.arranged
+        if arranged is None:
+            return name, None
+        if arranged.grouped:
+            groups = list(zip(_names(arranged.variables), arranged.groups, strict=True))
     native: dict[str, Any] = {}
     for fact in dialect.accepted:
         if MAPPING.canonical[fact.canonical].scope != "hyperparameter" or fact.alias_of is not None:
@@ -57,7 +63,7 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
         native |= {
             own: value for own in own_keywords(entry) if (value := config.get(own) or _attribute(optimizer, own))
         }
-    return name, plain_values(native)
+    return name, plain_values(native, dialect, groups)
 
 
 def _attribute(optimizer: Any, name: str) -> Any:
@@ -127,13 +133,13 @@ def _recorded(optimizer: Any, recorder: Recorder, pairs: Sequence[tuple[Any, Any
         return step()
     found = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
     names = _names([variable for _, variable in found])
-    values = [_value(variable) for _, variable in found]
+    values = [raw(variable) for _, variable in found]
     if tf.executing_eagerly():
         if not recorder.begun:
             recorder.before(names, [value.numpy() for value in values], _steps(optimizer))
         result = step()
         arrays = [_dense(gradient, variable).numpy() for gradient, variable in found]
-        recorder.after(names, arrays, lambda: [_value(variable).numpy() for _, variable in found])
+        recorder.after(names, arrays, lambda: [raw(variable).numpy() for _, variable in found])
         return result
     return _traced(optimizer, recorder, names, found, step)
 
@@ -158,7 +164,7 @@ def _traced(
         return tf.numpy_function(run, inputs, tf.int32)
 
     steps = getattr(optimizer, "iterations", None)
-    start = tf.constant(0, tf.int64) if steps is None else tf.cast(_value(steps), tf.int64)
+    start = tf.constant(0, tf.int64) if steps is None else tf.cast(raw(steps), tf.int64)
     ready = call(before, [*(_read(variable) for _, variable in found), start])
     with tf.control_dependencies([ready]):
         result = step()
@@ -171,17 +177,13 @@ def _traced(
     return result
 
 
-def _value(variable: Any) -> Any:
-    return variable.value if isinstance(variable, keras.Variable) else variable
-
-
 def _read(variable: Any) -> Any:
-    return _value(variable).read_value()
+    return raw(variable).read_value()
 
 
 def _dense(gradient: Any, variable: Any) -> Any:
     if isinstance(gradient, tf.IndexedSlices):
-        return dense(gradient, _value(variable).shape)
+        return dense(gradient, raw(variable).shape)
     return tf.convert_to_tensor(gradient)
 
 

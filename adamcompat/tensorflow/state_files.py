@@ -126,9 +126,11 @@ def _of_slots(where: str, tensors: Mapping[str, Tensor]) -> AdamState:
 
 def _of_positions(where: str, tensors: Mapping[str, Tensor]) -> AdamState:
     """Keras 3's: numbered, moments in turn and then the maxima."""
-    counter = _one(where, [key for key in tensors if key.endswith(f"/_iterations{_VALUE}")], "counter of an optimizer")
-    own = counter.removesuffix(f"_iterations{_VALUE}")
-    states, parameters = (_numbered(tensors, f"{own}{kind}/") for kind in ("_variables", "_trainable_variables"))
+    # Without the underscore before Keras 3.5.
+    keys = [key for key in tensors if key.endswith((f"/_iterations{_VALUE}", f"/iterations{_VALUE}"))]
+    counter = _one(where, keys, "counter of an optimizer")
+    own = counter.removesuffix(_VALUE).rpartition("/")[0]
+    states, parameters = (_numbered(tensors, f"{own}/{kind}/") for kind in ("_variables", "_trainable_variables"))
     count = len(parameters)
     if not count or len(states) not in (2 * count, 3 * count):
         raise StateError(

@@ -1,7 +1,7 @@
 """The update of a whole list of variables, traced with TensorFlow's operations.
 
 Three forms give the same bits: TensorFlow's own operations; small variables concatenated and
-updated as one; and, where it pays, one XLA function for each distinct shape. XLA's code generator
+updated as one; and, where it pays, XLA functions of many variables each. XLA's code generator
 contracts a product and a sum into one rounding; a barrier between the two keeps it from that.
 """
 
@@ -20,12 +20,15 @@ from adamcompat.stages import DECOUPLED_DECAY, make_stages
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
 SMALL = 16_384
-# From this many elements on, a list is worth compiling: XLA costs about 0.1 s for each distinct
-# shape, and saves about 3 ms a step for each million elements.
+# From this many elements on, a list is worth compiling: XLA costs about 0.1 s for a program and
+# 0.03 s for each variable in it, and saves about 3 ms a step for each million elements.
 WORTH_COMPILING = 4_000_000
+# Variables of one shape in a program. XLA's programs wait for each other: few large ones are faster
+# than one for each variable, and those of a deep model are the same for many of its layers.
+TOGETHER = 4
 
 _COMPILED = (tf.float32, tf.float64)
-_FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
+_FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
 
 
 class Row(NamedTuple):
@@ -68,9 +71,9 @@ def in_float32(create: Any, **arguments: Any) -> Any:
     return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
 
 
-def supported(dtype: Any) -> bool:
-    """Whether variables of `dtype` can be updated here."""
-    return dtype in _FLOATS
+def supported(variables: Iterable[Any]) -> bool:
+    """Whether variables of these dtypes can be updated here."""
+    return {variable.dtype for variable in variables} <= _FLOATS
 
 
 def deduplicate(gradient: Any) -> Any:
@@ -188,14 +191,25 @@ def update_one(
 
 
 @cache
-def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool) -> Any:
-    """One XLA function for each shape, shared by all variables of that shape in the process."""
+def _compiled(shapes: tuple[tuple[int, ...], ...], dtype: Any, amsgrad: bool) -> Any:
+    """One XLA function for each list of shapes, shared by all variables of these shapes in the process."""
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def adam(variable: Any, gradient: Any, m: Any, v: Any, vhat: Any, values: Scalars, zero: Any) -> None:
-        update_one(Row(variable, gradient, m, v, vhat), values, update=make_update(_barred(zero)))
+    def adam(rows: Sequence[Row], values: Scalars, zero: Any) -> None:
+        update = make_update(_barred(zero))
+        for row in rows:
+            update_one(row, values, update=update)
 
     return adam
+
+
+def _programs(rows: Iterable[Row]) -> Iterable[list[Row]]:
+    """Rows that are compiled together: of each shape a few, so that deep models repeat their programs."""
+    shapes: dict[tuple[int, ...], list[Row]] = {}
+    for row in rows:
+        shapes.setdefault(tuple(row.variable.shape), []).append(row)
+    for start in range(0, max(map(len, shapes.values()), default=0), TOGETHER):
+        yield [row for group in shapes.values() for row in group[start : start + TOGETHER]]
 
 
 def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
@@ -267,13 +281,16 @@ def update_list(
         if len(small) > 1:
             _update_concatenated(small, values)
         elements = sum(row.variable.shape.num_elements() for row in large)
-        compiles = whole and not tf.executing_eagerly() and elements >= WORTH_COMPILING
-        zero = negative_zero(iterations, kind) if compiles else None
+        compiled: list[Row] = []
+        if whole and not tf.executing_eagerly() and elements >= WORTH_COMPILING:
+            compiled = [row for row in large if _compilable(row, kind)]
+            large = [row for row in large if not _compilable(row, kind)]
+            zero = negative_zero(iterations, kind)
+        for program in _programs(compiled):
+            shapes = tuple([tuple(row.variable.shape) for row in program])
+            _compiled(shapes, kind, program[0].vhat is not None)(program, values, zero)
         for row in large:
-            if compiles and _compilable(row, kind):
-                _compiled(tuple(row.variable.shape), kind, row.vhat is not None)(*row, values, zero)
-            else:
-                update_one(row, values, assign=assign)
+            update_one(row, values, assign=assign)
 
 
 def update_fused(

@@ -7,7 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adamcompat.mapping.model import Dialect, Errors, Interval, Mapping, Numerics, Older, ParameterFact, Semantics
+from adamcompat.mapping.model import (
+    Dialect,
+    Errors,
+    Interval,
+    Mapping,
+    Numerics,
+    Older,
+    ParameterFact,
+    Semantics,
+    release,
+)
 from adamcompat.verify.observation import REQUIRED, Observation, Taken
 
 AGREES = "agrees"
@@ -61,10 +71,6 @@ def _list(values: Iterable[Any]) -> str:
     return ", ".join(map(str, values)) or "none"
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
-
-
 class _Judge:
     def __init__(self, mapping: Mapping, dialect: Dialect, seen: Observation) -> None:
         self.mapping = mapping
@@ -111,7 +117,7 @@ class _Judge:
 
     def applies(self, older: Older) -> bool:
         """Whether the framework that was observed is older than a fact."""
-        return older.framework == self.seen.framework and _version(self.seen.version) < _version(older.below)
+        return older.framework == self.seen.framework and release(self.seen.version) < release(older.below)
 
     def equal(self, path: str, mapping: str, observed: str) -> None:
         self.add(path, mapping, observed, AGREES if mapping == observed else DIFFERS)

@@ -7,13 +7,12 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.drive import Driver, Opened, find
+from adamcompat.drive import Driver, Opened, find, start
 from adamcompat.drive.arguments import original as as_adapter
 from adamcompat.mapping.model import Dialect
 
@@ -95,8 +94,7 @@ class Original:
         labels = tuple(names) or tuple(f"omega{i + 1}" for i in range(len(weights)))
         adapter = as_adapter(self.entry, self.dialect)
         opened = Opened(self.entry, entry, mode, self.dialect, adapter, dict(native), {}, labels)
-        driver: Driver = import_module(entry.module).open_driver(opened, [np.array(weight) for weight in weights])
-        return driver
+        return start(opened, weights)
 
     def trajectory(
         self,

@@ -19,7 +19,8 @@ from mindspore import Parameter, Tensor, nn  # noqa: E402
 from mindspore.common.initializer import One  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam  # noqa: E402
-from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat import TFStyleAdam as NumPyTFStyleAdam  # noqa: E402
+from adamcompat.mindspore import Adam, TFStyleAdam  # noqa: E402
 from adamcompat.mindspore.memory import Regions  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same, needs_products_of_bfloat16  # noqa: E402
 
@@ -364,14 +365,41 @@ def test_gradients_that_are_parameters() -> None:
     np.testing.assert_array_equal(second.asnumpy(), expected[1])
 
 
+@pytest.mark.parametrize("style", [Adam, TFStyleAdam])
+def test_gradients_that_lie_elsewhere_in_the_next_step(style: Any) -> None:
+    """Addresses are remembered from step to step: moved, overlapping, of another dtype, and as they were."""
+    parameters = [weight(np.arange(1.0, 12.0), name="first"), weight(np.arange(2.0, 13.0), name="second")]
+    one, other = parameters
+    arrays = [parameter.asnumpy().copy() for parameter in parameters]
+    same, moved = ones(11), ones(11)
+    if style is Adam:
+        ours, reference = Adam(parameters, 0.1), MindSporeStyleAdam(arrays, 0.1, numerics="mindspore")
+    else:
+        ours, plain = TFStyleAdam(0.1, numerics="mindspore"), NumPyTFStyleAdam(0.1, numerics="mindspore")
+        plain.build(arrays)
+        ours.build(parameters)
+        reference = plain.apply
+    wide = Tensor(np.linspace(-3, 3, 11), ms.float64 if style is TFStyleAdam else ms.float16)
+    steps = [(same, moved), (same, moved), (other, one), (other, one), (same, moved), (same, wide), (same, moved)]
+    for turn, gradients in enumerate(steps):
+        if turn in (1, 4):
+            moved.assign_value(Tensor(np.full(11, 2.0 + turn, np.float32)))
+        reference([gradient.asnumpy().copy() for gradient in gradients])
+        ours(gradients)
+        for parameter, array in zip(parameters, arrays, strict=True):
+            np.testing.assert_array_equal(parameter.asnumpy(), array)
+
+
 def test_a_gradient_that_has_no_memory_yet() -> None:
     """nn.Adam fails inside of the runtime."""
     gradient = Tensor(shape=(3,), dtype=ms.float32, init=One())
     assert gradient.data_ptr() == 0
     parameters = [weight(np.ones(3)), weight(np.ones(3), name="other")]
     Adam(parameters, 0.1)((gradient, ones(3)))
+    late = Tensor(shape=(3,), dtype=ms.float32, init=One())
+    TFStyleAdam(0.1).apply_gradients([(late, parameters[0]), (ones(3), parameters[1])])
     for parameter in parameters:
-        np.testing.assert_allclose(parameter.asnumpy(), 0.9, atol=1e-6)
+        np.testing.assert_allclose(parameter.asnumpy(), 0.8, atol=1e-6)
 
 
 def test_views_as_gradients_and_parameters() -> None:

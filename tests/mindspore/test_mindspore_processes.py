@@ -168,6 +168,18 @@ def test_one_thread_at_a_time_asks_how_tensors_are_shared(monkeypatch: pytest.Mo
     assert all(shares == found[0] and sum(shares) == 20_000 for shares in found)
 
 
+def test_a_version_that_is_too_old_is_named(tmp_path: Path) -> None:
+    code = """
+import mindspore
+mindspore.__version__ = "2.7.0"
+try:
+    import adamcompat.mindspore
+except ImportError as error:
+    print(error)
+"""
+    assert run(code, tmp_path)[0].startswith("adamcompat.mindspore needs MindSpore 2.7.1 or newer, and this is 2.7.0:")
+
+
 WORKER = """
 import sys
 import numpy as np

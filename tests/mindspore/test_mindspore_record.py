@@ -106,15 +106,45 @@ def test_compiled_steps_train_on_and_are_said_not_to_be_seen(tmp_path: Path, cap
     assert not (tmp_path / "x").exists()
 
 
-def test_a_second_recorder_is_refused_and_groups_are_recorded_without_their_facts(tmp_path: Path) -> None:
-    parameters = network().trainable_params()
-    optimizer = nn.Adam([{"params": parameters[:2], "lr": 0.02}, {"params": parameters[2:]}])
+def test_a_second_recorder_is_refused(tmp_path: Path) -> None:
+    optimizer = nn.Adam(network().trainable_params())
     with record(optimizer, tmp_path / "x"):
         with pytest.raises(ValueError, match="being recorded already"):
             record(optimizer, tmp_path / "y")
         optimizer(tuple(Tensor(np.ones(p.shape, np.float32)) for p in optimizer.parameters))
+
+
+def steps_of(path: Path, kind: type[Any], groups: Any, **given: Any) -> None:
+    optimizer = kind(groups, **given)
+    with record(optimizer, path):
+        for _ in range(5):
+            optimizer(tuple(Tensor(p.asnumpy() * np.float32(0.3)) for p in optimizer.parameters))
+
+
+@pytest.mark.parametrize("kind", [nn.Adam, Adam])
+@pytest.mark.parametrize("own", [{"lr": 0.02}, {"weight_decay": 0.3}, {}])
+def test_groups_are_recorded_and_replayed(kind: type[Any], own: dict[str, Any], tmp_path: Path) -> None:
+    parameters = network().trainable_params()
+    groups = [{"params": parameters[2:]}, {"params": parameters[:2], **own}]
+    steps_of(tmp_path / "x", kind, groups, learning_rate=0.01, weight_decay=0.1, loss_scale=4.0)
     found = read(tmp_path / "x")
-    assert (found.steps, found.hyperparameters) == (1, None)
+    assert found.hyperparameters is not None
+    assert found.hyperparameters["params"][-1]["params"][-1] == parameters[1].name
+    for name in ("mindspore", "adamcompat.mindspore.Adam", "adamcompat.MindSporeStyleAdam(numerics='mindspore')"):
+        compared = compare("recorded", name, gradients=tmp_path / "x")
+        assert compared.agree, (name, compared.pairs[0].sentences)
+    other = [{"params": list(found.names), "lr": 0.05, "weight_decay": 0.0}]
+    assert not compare("recorded", ("mindspore", {"params": other}), gradients=tmp_path / "x").agree
+
+
+def test_what_of_groups_cannot_be_replayed_is_not_recorded(tmp_path: Path) -> None:
+    parameters = network().trainable_params()
+    centralized = [{"params": parameters, "grad_centralization": True}]
+    steps_of(tmp_path / "ours", Adam, centralized)
+    assert compare("recorded", "adamcompat.mindspore.Adam", gradients=tmp_path / "ours").pairs[0].spacings == 0
+    listed = [{"params": parameters[:2], "lr": [0.1] * 5}, {"params": parameters[2:]}]
+    steps_of(tmp_path / "x", nn.Adam, listed)
+    assert read(tmp_path / "x").hyperparameters is None
     pair = compare("recorded", "mindspore", gradients=tmp_path / "x").pairs[0]
     assert pair.sentences == [
         "the recording does not say what its optimizer was asked for, so that nothing can be tried"

@@ -41,7 +41,7 @@ def variables(kind: str = "", seed: int = 0, dtype: str = "float32") -> list[Any
     rng = np.random.default_rng(seed)
     make = keras.Variable if kind.startswith("keras3") else tf.Variable
     return [
-        make(tf.constant(rng.standard_normal(shape), dtype), name=name)
+        make(tf.constant(rng.standard_normal(shape), dtype), dtype=dtype, name=name)
         for name, shape in zip(NAMES, SHAPES, strict=True)
     ]
 

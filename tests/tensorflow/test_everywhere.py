@@ -16,6 +16,7 @@ import tensorflow as tf
 import adamcompat.tensorflow
 from adamcompat.tensorflow import Adam, update
 from tests.tensorflow.tf_helpers import run_python
+from tests.versions import older
 
 pytestmark = pytest.mark.frameworks
 STOCK = keras.optimizers.Adam
@@ -141,7 +142,9 @@ def test_it_is_a_keras_optimizer_with_its_signature() -> None:
     stock = inspect.signature(STOCK.__init__).parameters
     assert [name for name in ours if name != "fused"] == list(stock)
     for name, parameter in stock.items():
-        assert ours[name].default == parameter.default and ours[name].kind == parameter.kind
+        fact = f"parameters.{name}.default"
+        assert fact in older("keras3") or ours[name].default == parameter.default
+        assert ours[name].kind == parameter.kind
     assert ours["fused"].kind is inspect.Parameter.KEYWORD_ONLY
     assert "Adam" in adamcompat.tensorflow.__all__
 

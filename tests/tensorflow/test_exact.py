@@ -71,8 +71,9 @@ def test_jit_compile(case: str) -> None:
 def test_large_lists_go_through_xla_with_the_same_bits(
     mode: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shapes = [(70, 70), (12_000,), (64,), (64,)]
+    shapes = [(70, 70), (12_000,), (64,), (64,), (70, 70), (70, 70)]
     monkeypatch.setattr(update, "WORTH_COMPILING", 10_000)
+    monkeypatch.setattr(update, "TOGETHER", 2)
     monkeypatch.setattr(update, "SMALL", 1_000)
     calls: list[Any] = []
     real = update._compiled
@@ -83,7 +84,7 @@ def test_large_lists_go_through_xla_with_the_same_bits(
 
     monkeypatch.setattr(update, "_compiled", recorded)
     ours = trajectory(Adam, options, mode=mode, shapes=shapes)
-    assert {key[0] for key in calls} == {(70, 70), (12_000,)}
+    assert {key[0] for key in calls} == {((70, 70), (70, 70), (12_000,)), ((70, 70),)}
     assert differing(ours, trajectory(keras.optimizers.Adam, options, mode=mode, shapes=shapes)) == 0
 
 

@@ -184,10 +184,18 @@ def test_files_go_both_ways(tmp_path: Path, suffix: str) -> None:
         assert equal(read, reference)
         configs = []
         for path in (of_ours, of_stock):
-            config = json.loads(zipfile.ZipFile(path).read("config.json"))["compile_config"]["optimizer"]
-            del config["config"]["name"]
+            config = compiled(path)
+            # Older versions of Keras keep what `compile` was given: a name.
+            if not isinstance(config, str):
+                del config["config"]["name"]
             configs.append(config)
         assert configs[0] == configs[1]
+
+
+def compiled(path: Path) -> Any:
+    """What a file says about its optimizer."""
+    with zipfile.ZipFile(path) as file:
+        return json.loads(file.read("config.json"))["compile_config"]["optimizer"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -196,14 +204,14 @@ def test_a_file_opens_where_there_is_no_adamcompat(tmp_path: Path) -> None:
     with adamcompat.installed():
         model = trained("adam")
     model.save(path)
-    config = json.loads(zipfile.ZipFile(path).read("config.json"))["compile_config"]["optimizer"]
-    assert (config["module"], config["class_name"]) == ("keras.optimizers", "Adam"), (
+    config = compiled(path)
+    assert config == "adam" or (config["module"], config["class_name"]) == ("keras.optimizers", "Adam"), (
         "the public name, not a private one"
     )
     program = (
         "import sys; sys.modules['adamcompat'] = None\n"
         f"import keras; optimizer = keras.models.load_model({str(path)!r}).optimizer\n"
-        "print(type(optimizer).__module__, int(optimizer.iterations))"
+        "print(type(optimizer).__module__, optimizer.iterations.numpy())"
     )
     assert run_python(program, PYTHONPATH="").split() == ["keras.src.optimizers.adam", "6"]
 

@@ -97,6 +97,24 @@ def test_mindspores_call(tmp_path: Path) -> None:
         assert found.agree, name
 
 
+def test_groups_are_recorded_and_replayed(tmp_path: Path) -> None:
+    variables = [tf.Variable(X[:3], name="a"), tf.Variable(X[3], name="gamma")]
+    groups = [{"params": variables[1:], "lr": 0.1}, {"params": variables[:1], "grad_centralization": True}]
+    optimizer = MindSporeStyleAdam(groups, 0.05, weight_decay=0.1)
+    with record(optimizer, tmp_path / "x"):
+        for _ in range(5):
+            optimizer(tuple(tf.convert_to_tensor(variable) for variable in variables[::-1]))
+    found = read(tmp_path / "x")
+    assert found.hyperparameters is not None
+    assert found.hyperparameters["params"] == [
+        {"params": ["gamma"], "lr": 0.1},
+        {"params": ["a"], "grad_centralization": True},
+    ]
+    names = "adamcompat.tensorflow.MindSporeStyleAdam", "adamcompat.MindSporeStyleAdam"
+    compared = compare("recorded", *names, gradients=tmp_path / "x")
+    assert [pair.spacings for pair in compared.pairs] == [0, 0, 0]
+
+
 def fitted(optimizer: Any, path: Path | None, library: Any, **compiled: Any) -> list[Any]:
     library.utils.set_random_seed(3)
     layers = library.layers

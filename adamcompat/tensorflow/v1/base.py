@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -19,9 +19,9 @@ _DIALECT = MAPPING.dialects["tf1"]
 _SLOTS = moments_of(_DIALECT)
 
 
-def _known_here(arguments: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+def _known_here(arguments: dict[str, Any], dialect: Dialect, original: Callable[..., None]) -> dict[str, Any]:
     """The arguments that the installed TensorFlow takes; what an older one lacks must be at its default."""
-    known = inspect.signature(tf.compat.v1.train.AdamOptimizer.__init__).parameters
+    known = inspect.signature(original).parameters
     for name in [name for name in arguments if name not in known]:
         fact = dialect.find(name)
         if fact is None or arguments[name] != fact.default:
@@ -54,7 +54,8 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
             raise exception(errors.conflict)(
                 "amsgrad and use_nesterov exclude each other: TensorFlow has no such update; set only one"
             )
-        super().__init__(**_known_here(check(adapter, given, extra), dialect_of(adapter)))
+        arguments = check(adapter, given, extra)
+        super().__init__(**_known_here(arguments, dialect_of(adapter), super().__init__))
         self._amsgrad = amsgrad
         self._nesterov = use_nesterov
 

@@ -1,0 +1,93 @@
+"""What is built from the checkout works without it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("hatchling", reason="needs hatchling: pip install 'adamcompat[dev]'")
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = """
+import numpy as np, adamcompat
+from adamcompat import TFStyleAdam
+weight = np.ones(3, np.float32)
+TFStyleAdam(learning_rate=0.1).apply_gradients([(np.ones(3, np.float32), weight)])
+print(adamcompat.__file__, np.allclose(weight, 0.9))
+"""
+
+
+def python(*arguments: str | Path, path: Path | None = None, folder: Path) -> str:
+    """Run Python outside the checkout; what it prints."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sdist and wheel, and in it one with the wheel that is built from the sdist."""
+    folder = tmp_path_factory.mktemp("built")
+    python("-m", "hatchling", "build", "-d", folder, folder=ROOT)
+    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
+        archive.extractall(folder / "source", filter="data")
+    source = next((folder / "source").iterdir())
+    python("-m", "hatchling", "build", "-t", "wheel", "-d", folder / "again", folder=source)
+    return folder
+
+
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as file:
+        return set(file.namelist())
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
+    found = names(next(built.glob("*.whl")))
+    package = {name for name in found if ".dist-info/" not in name}
+    files = {path for path in (ROOT / "adamcompat").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert package == {
+        path.relative_to(ROOT).as_posix() for path in files if path.suffix == ".py" or path.name == "py.typed"
+    }
+    assert {"adamcompat/py.typed", "adamcompat/mapping/tables.py"} <= package
+    assert any(name.endswith("LICENSE") for name in found - package)
+
+
+def test_the_sdist_holds_what_the_tests_and_the_wheel_need(built: Path) -> None:
+    source = next((built / "source").iterdir())
+    for name in ("mapping.yaml", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "conftest.py"):
+        assert (source / name).read_bytes() == (ROOT / name).read_bytes()
+    for name in (
+        "tests/data/tf26_shared.npz",
+        "scripts/test",
+        "scripts/demo",
+        "scripts/test-matrix",
+        "docs/mapping.md",
+    ):
+        assert (source / name).exists()
+    assert names(next((built / "again").glob("*.whl"))) == names(next(built.glob("*.whl")))
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_works(built: Path, tmp_path: Path) -> None:
+    wheel = next((built / "again").glob("*.whl"))
+    target, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    python("-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel, folder=elsewhere)
+    where, _, right = python("-c", PROGRAM, path=target, folder=elsewhere).partition(" ")
+    assert (Path(where), right) == (target / "adamcompat" / "__init__.py", "True\n")
+    assert "use_amsgrad" in python(
+        "-m", "adamcompat", "table", "--from", "tf26", "--to", "mindspore", path=target, folder=elsewhere
+    )
+    assert "loss" in python("-m", "adamcompat", "demo", path=target, folder=elsewhere)
+    assert list(elsewhere.iterdir()) == []
