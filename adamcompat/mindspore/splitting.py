@@ -6,6 +6,7 @@ does so at the end of its share. To repeat its bits, the shares must be known.
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 
 import mindspore
@@ -21,12 +22,16 @@ _SHARE = 1000
 # With these two values and the moments zero, a step of 0.05 in float32 and in float64 differ.
 _VALUE, _GRADIENT = 0.13, -0.13
 
+# MindSpore fails when two threads run an operator for the first time at once.
+_FIRST = threading.Lock()
+
 
 def shares(size: int) -> list[int]:
     """The sizes of the parts into which the operator cuts a tensor of `size` elements."""
     if size <= _SHARE:
         return [size]
-    threads = min(threads_of_kernel(), -(-size // _SHARE))
+    with _FIRST:
+        threads = min(threads_of_kernel(), -(-size // _SHARE))
     each = -(-size // threads)
     return [min(each, size - start) for start in range(0, size, each)]
 

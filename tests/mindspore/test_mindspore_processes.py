@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +67,60 @@ except ModuleNotFoundError as error:
     print(error)
 """
     assert f"{text}: pip install 'adamcompat[mindspore]'" in run(code, tmp_path)[0]
+
+
+THREADS = """
+import threading
+import numpy as np
+from mindspore import Parameter, Tensor
+from adamcompat.mindspore import Adam
+
+barrier, found = threading.Barrier(32), []
+gradient = Tensor(np.full(20_000, 0.5, np.float32))
+weights = [Parameter(Tensor(np.ones(20_000, np.float32)), name=f"w{i}") for i in range(33)]
+optimizers = [Adam([weight], 0.1) for weight in weights]
+
+def train(optimizer):
+    barrier.wait()
+    for _ in range(3):
+        optimizer((gradient,))
+
+threads = [threading.Thread(target=train, args=(optimizer,)) for optimizer in optimizers[1:]]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+for _ in range(3):
+    optimizers[0]((gradient,))
+print(all((weight.asnumpy() == weights[0].asnumpy()).all() for weight in weights), weights[0].asnumpy()[0].round(3))
+"""
+
+
+def test_32_threads_make_their_first_step_at_once(tmp_path: Path) -> None:
+    assert run(THREADS, tmp_path)[0] == "True 0.7\n"
+
+
+def test_one_thread_at_a_time_asks_how_tensors_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    from adamcompat.mindspore import splitting
+
+    inside, most, measure = 0, 0, splitting._one_step
+
+    def watched(size: int) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.05)
+        try:
+            return measure(size)
+        finally:
+            inside -= 1
+
+    monkeypatch.setattr(splitting, "_one_step", watched)
+    splitting.threads_of_kernel.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(splitting.shares, [20_000] * 8))
+    assert most == 1
+    assert all(shares == found[0] and sum(shares) == 20_000 for shares in found)
 
 
 def test_a_version_that_is_too_old_is_named(tmp_path: Path) -> None:
