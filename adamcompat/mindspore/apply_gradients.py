@@ -368,6 +368,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         for parameter in self.variables[1 if self._rate is None else 2 :]:
             self._params.pop(_key(parameter))
         self._engine._forget()
+        self._wide.clear()
         self._variables, self._named, self._found, self._shapes, self._is_built = [], {}, None, None, False
         object.__setattr__(self, "_state", None)
 
@@ -519,7 +520,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             settle()
             arrays = [self._seen(gradient) for gradient in gradients]
         named = [self._named.get(id(variable)) or self._stranger(variable) for variable in variables]
-        wide = [variable for variable in self._variables if id(variable) in self._wide] if self._wide else []
+        wide = [variable for variable in self._variables if variable.dtype == mindspore.bfloat16] if self._wide else []
         with Uninterrupted():
             for variable in wide:
                 self._wide[id(variable)].reshape(-1)[:] = widen(_raw(variable).reshape(-1))

@@ -109,8 +109,9 @@ class Batch:
             written: one row a Parameter: addresses of itself, of its first and second moment and, for
                 AMSGrad, of its maximum.
         """
-        self._table[:, self._written] = written
+        # First, so that an interrupt leaves nothing that looks up to date.
         self._known, self._rows = b"", None
+        self._table[:, self._written] = written
         self._regions = Regions(written.ravel(), np.repeat(self._bytes, len(self._written)))
 
     def reads_from(self, gradients: NDArray[np.int64]) -> bool:
@@ -119,9 +120,11 @@ class Batch:
 
     def read_from(self, gradients: NDArray[np.int64]) -> NDArray[np.intp]:
         """Take note of the addresses of the gradients; returns which overlap memory that is written."""
+        self._known, self._rows = b"", None
         self._table[:, GRADIENT] = gradients
         overlapping = self._regions.touch(gradients, self._bytes)
-        self._known, self._rows = b"" if overlapping.size else gradients.tobytes(), None
+        if not overlapping.size:
+            self._known = gradients.tobytes()
         return overlapping
 
     def run(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:

@@ -74,9 +74,8 @@ class Views:
 
     def __init__(self, dtypes: Mapping[Any, np.dtype[Any]]) -> None:
         self._dtypes = dtypes
-        self._forms = Forms([], [])
-        self._found = np.zeros(0, np.int64)
-        self._arrays: list[NDArray[Any]] = []
+        # In one piece, so that an interrupt cannot part an address from its array.
+        self._kept: tuple[Forms, NDArray[np.int64], list[NDArray[Any]]] = (Forms([], []), np.zeros(0, np.int64), [])
 
     def of(self, tensors: Sequence[Any]) -> list[NDArray[Any]] | None:
         """One array for each Tensor, which must outlive it; None where one has no memory in NumPy's form."""
@@ -85,19 +84,20 @@ class Views:
                 return None
         except (AttributeError, TypeError):  # not a Tensor
             return None
-        found = addresses(tensors)
-        if not found.all() and any(tensor.size and not address for tensor, address in zip(tensors, found, strict=True)):
+        now = addresses(tensors)
+        if not now.all() and any(tensor.size and not address for tensor, address in zip(tensors, now, strict=True)):
             return None
-        if not self._forms.fit(tensors):
-            forms = Forms.of(tensors)
+        forms, before, arrays = self._kept
+        if not forms.fit(tensors):
+            forms, before = Forms.of(tensors), np.zeros(len(tensors), np.int64)
             if not set(forms.dtypes) <= set(self._dtypes):
                 return None
-            self._forms, self._found = forms, np.zeros(len(tensors), np.int64)
-            self._arrays = [np.empty(shape, self._dtypes[dtype]) for shape, dtype in zip(*forms, strict=True)]
-        for i in (found != self._found).nonzero()[0]:
-            self._arrays[i] = view(int(found[i]), self._arrays[i].shape, self._arrays[i].dtype)
-        self._found = found
-        return list(self._arrays)
+            arrays = [np.empty(shape, self._dtypes[dtype]) for shape, dtype in zip(*forms, strict=True)]
+        arrays = list(arrays)
+        for i in (now != before).nonzero()[0]:
+            arrays[i] = view(int(now[i]), arrays[i].shape, arrays[i].dtype)
+        self._kept = forms, now, arrays
+        return arrays
 
 
 class Regions:

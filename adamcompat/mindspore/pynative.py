@@ -175,7 +175,6 @@ class PyNativeStep:
         if not contiguous(layout.written):
             _straighten(layout.written)
             found = addresses(layout.written)
-        layout.found = found.tobytes()
         layout.addresses = found[: -len(_COUNTERS)].reshape(-1, len(layout.forms.shapes)).T
         layout.counters = [
             kind.from_address(address)
@@ -183,6 +182,7 @@ class PyNativeStep:
         ]
         for part in layout.parts:
             part.batch.place(layout.addresses[part.positions])
+        layout.found = found.tobytes()
         return layout
 
     def _laid_out(self, origin: tuple[Any, ...], written: tuple[Any, ...]) -> _Layout:
