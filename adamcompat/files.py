@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from typing import BinaryIO
+
+# Seconds between two times at which a large file is sent to the disk while it is written.
+_FLUSHED_EVERY = 0.05
 
 
 @contextmanager
@@ -33,6 +39,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def flushing(file: BinaryIO) -> Iterator[None]:
+    """Send what the block writes to the disk meanwhile, so that little is left for the fsync at the end.
+
+    Raises:
+        OSError: the disk did not take it; a later fsync would not say so again.
+    """
+    done = Event()
+
+    def flush() -> None:
+        while not done.wait(_FLUSHED_EVERY):
+            os.fsync(file.fileno())
+
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(flush)
+        try:
+            yield
+        finally:
+            done.set()
+    flushed.result()
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adamcompat.state import AdamState, StateError
-from adamcompat.state.files import convert, open_document, read, write
+from adamcompat.state.files import convert, open_document, read, stored, write
 from adamcompat.state.powers import running_product
 
 pytest.importorskip("safetensors", reason="needs safetensors: pip install 'adamcompat[files]'")
@@ -104,6 +107,49 @@ def test_dtypes_and_layouts_in_memory(tmp_path: Path, dtype: str, name: str) -> 
     state = AdamState(step=3, first_moment=moments, second_moment=moments, hyperparameters={"beta1": 0.5, "beta2": 0.9})
     write(tmp_path / name, state, form=FORMS[name])
     assert same(read(tmp_path / name), state, order=False)
+
+
+@pytest.mark.parametrize(
+    ("shape", "permutation"),
+    [((40, 300), (1, 0)), ((3, 3, 20, 40), (3, 2, 0, 1)), ((20, 40, 3, 3), (2, 3, 1, 0)), ((900, 2), (1, 0))],
+)
+def test_a_transposed_tensor_in_blocks(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], permutation: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(stored, "BLOCK", 256)
+    monkeypatch.setattr(stored, "_ROWS", 8)
+    monkeypatch.setattr(stored, "_TILE", 100)
+    array = np.arange(math.prod(shape), dtype=np.float32).reshape(shape).transpose(permutation)
+    blocks = [*stored.blocks_of(array)]
+    assert np.array_equal(np.concatenate(blocks), array.reshape(-1))
+    assert len(blocks) > 1
+    assert max(block.nbytes for block in blocks) <= 8 * 256
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_disk_that_refuses_while_the_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Linux tells once that data were lost: to the fsync in between, not to the one at the end."""
+    write(tmp_path / name, made(1), form=FORMS[name])
+    genuine, failed = os.fsync, threading.Event()
+
+    def fsync(handle: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            failed.set()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        genuine(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("adamcompat.files._FLUSHED_EVERY", 0.0)
+    with pytest.raises(StateError, match=f"{name}: cannot be written: {os.strerror(errno.EIO)}"):
+        write(tmp_path / name, made(2), form=FORMS[name], progress=lambda count: assert_soon(failed))
+    assert same(read(tmp_path / name), made(1), order=False)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def assert_soon(event: threading.Event) -> None:
+    assert event.wait(10)
 
 
 def test_betas_are_told_by_the_products_only_where_they_are_met(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from adamcompat.files import replacing
+from adamcompat.files import flushing, replacing
 from adamcompat.state.errors import StateError
 from adamcompat.state.files.safetensors_file import Progress, dtype_of
 from adamcompat.state.files.stored import BLOCK, Stored, ahead, blocks_of, bytes_of
@@ -185,7 +185,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], progress: Progress = lambda
     total = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors.values())
     if total > _LIMIT - (1 << 20):
         raise StateError(f"MindSpore reads no .ckpt of 2 GiB or more, and this has {total} bytes; write .safetensors")
-    with replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file, flushing(file):
         found = 0
 
         def put(data: bytes | memoryview) -> None:

@@ -47,9 +47,9 @@ class Conversion:
         kept = self.source.state.tensors
         # Checksums take longer than reading, so two tensors at a time; of each only a block is held.
         with ThreadPoolExecutor(2) as pool:
+            norms = pool.map(norm, [found[pair.source] for pair in self.matching.pairs for found in kept.values()])
             for pair in self.matching.pairs:
-                tensors = [found[pair.source] for found in kept.values()]
-                yield pair.target, dict(zip(kept, pool.map(norm, tensors), strict=True))
+                yield pair.target, dict(zip(kept, norms, strict=False))
 
     @property
     def bytes(self) -> int:

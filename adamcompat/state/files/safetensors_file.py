@@ -6,15 +6,14 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adamcompat.files import replacing
+from adamcompat.files import flushing, replacing
 from adamcompat.state.errors import StateError
 from adamcompat.state.files.stored import Stored, ahead, blocks_of, bytes_of
 from adamcompat.state.model import Tensor
@@ -98,19 +97,6 @@ class Sums:
     all: int = 0
 
 
-class _Summed:
-    """Blocks and the checksum of those that were taken: summed up where the next is made while one is written."""
-
-    def __init__(self, blocks: Iterable[NDArray[Any]], total: int) -> None:
-        self._blocks = blocks
-        self.total = total
-
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        for block in self._blocks:
-            self.total = zlib.crc32(bytes_of(block), self.total)
-            yield block
-
-
 def write(
     path: Path,
     tensors: Mapping[str, Tensor],
@@ -146,19 +132,20 @@ def write(
         text += b" " * (-len(text) % 8)
         return struct.pack("<Q", len(text)) + text
 
-    with replacing(path) as partial, partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file, flushing(file):
         before = encoded()
         file.write(before)
         for name, tensor in tensors.items():
-            summed = _Summed(blocks_of(tensor), zlib.crc32(name.encode(), sums.all) if cumulative else 0)
-            for block in ahead(summed):
+            total = zlib.crc32(name.encode(), sums.all) if cumulative else 0
+            for block in ahead(blocks_of(tensor)):
                 data = bytes_of(block)
+                total = zlib.crc32(data, total)
                 file.write(data)
                 progress(len(data))
             if cumulative:
-                sums.all = summed.total
+                sums.all = total
             else:
-                sums.each[name] = summed.total
+                sums.each[name] = total
         after = encoded()
         assert len(after) == len(before)
         file.seek(0)

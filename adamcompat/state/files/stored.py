@@ -20,8 +20,8 @@ from adamcompat.state.model import Tensor
 
 # What is held of a tensor when it goes from one file to another.
 BLOCK = 1 << 20
-# A tile of a transpose: what of it lies side by side in the source, and in the copy.
-_TILE_ROWS, _TILE = 64, 256
+# A transposed tensor is copied so many rows at a time, in tiles of so many elements.
+_ROWS, _TILE = 64, 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +117,24 @@ def blocks_of(tensor: Tensor) -> Iterator[NDArray[Any]]:
         flat = array.reshape(-1)
         yield from (flat[at : at + size] for at in range(0, flat.size, size))
         return
-    rows = max(_TILE_ROWS, size // max(1, math.prod(array.shape[1:])))
+    width = math.prod(array.shape[1:])
+    if width > _ROWS * size:
+        for row in array:
+            yield from blocks_of(row)
+        return
+    rows = max(size // width, min(_ROWS, _ROWS * size // width))
     for at in range(0, len(array), rows):
-        flat = _copied(array[at : at + rows]).reshape(-1)
-        yield from (flat[start : start + size] for start in range(0, flat.size, size))
+        yield _copied(array[at : at + rows]).reshape(-1)
 
 
 def _copied(array: NDArray[Any]) -> NDArray[Any]:
     """A copy in the order of C, made in tiles: whole rows of a transpose would miss the cache at every element."""
     result = np.empty(array.shape, array.dtype)
-    for at in range(0, array.shape[-1], _TILE):
-        result[..., at : at + _TILE] = array[..., at : at + _TILE]
+    axis = int(np.argmax(array.shape))
+    step = max(1, _TILE * array.shape[axis] // array.size)
+    for at in range(0, array.shape[axis], step):
+        tile = (slice(None),) * axis + (slice(at, at + step),)
+        result[tile] = array[tile]
     return result
 
 
@@ -150,7 +157,7 @@ def norm(tensor: Tensor) -> float:
     """The square root of the sum of squares, in float64; NaN and infinity show."""
     total = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        for block in ahead(blocks_of(tensor)):
+        for block in blocks_of(tensor):
             if block.dtype.itemsize < 4 or block.dtype.kind not in "f":
                 block = block.astype(np.float32)
             part = float(np.dot(block, block))
