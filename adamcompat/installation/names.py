@@ -6,6 +6,7 @@ Keras looks up optimizers in such dictionaries, and so do many programs.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
@@ -95,7 +96,7 @@ def _needed(module: ModuleType, name: str, cls: type) -> bool:
 
 
 def _names_in(cls: type) -> set[str]:
-    """The global names and attributes that the methods of a class use."""
+    """The global names that the methods of a class use."""
     found: set[str] = set()
     seen: set[int] = set()
     pending: list[Any] = [getattr(member, "__func__", member) for member in vars(cls).values()]
@@ -105,7 +106,8 @@ def _names_in(cls: type) -> set[str]:
             continue
         seen.add(id(item))
         if isinstance(item, CodeType):
-            found.update(item.co_names)
+            loads = (step for step in dis.get_instructions(item) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+            found.update(step.argval for step in loads)
             pending += [constant for constant in item.co_consts if isinstance(constant, CodeType)]
         elif callable(item) and (inner := inspect.unwrap(item)) is not item:
             pending.append(inner)
