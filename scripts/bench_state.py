@@ -61,7 +61,8 @@ def made(parameters: int, *, mindspore: bool, step: int) -> AdamState:
 
 
 def measured(source: Path, like: Path | None, target: Path) -> tuple[float, float]:
-    """Seconds of a conversion, and the peak memory of its process in MB."""
+    """Seconds of a conversion to a new file, and the peak memory of its process in MB."""
+    target.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--one", str(source), str(like or ""), str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, peak = done.stdout.split()
@@ -83,7 +84,8 @@ def one(source: str, like: str, target: str) -> None:
 
 
 def copied(source: Path, target: Path) -> float:
-    """Seconds of a copy that is as durable as a conversion."""
+    """Seconds of a copy to a new file that is as durable as a conversion."""
+    target.unlink(missing_ok=True)
     start = time.perf_counter()
     shutil.copyfile(source, target)
     with target.open("rb+") as file:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from adamcompat.files import flushing, replacing
 from adamcompat.state.errors import StateError
 from adamcompat.state.files.safetensors_file import Progress, dtype_of
-from adamcompat.state.files.stored import BLOCK, Stored, ahead, blocks_of, bytes_of
+from adamcompat.state.files.stored import BLOCK, Stored, blocks_of_all, bytes_of
 from adamcompat.state.model import Tensor
 
 _DTYPES = {
@@ -185,6 +185,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], progress: Progress = lambda
     total = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors.values())
     if total > _LIMIT - (1 << 20):
         raise StateError(f"MindSpore reads no .ckpt of 2 GiB or more, and this has {total} bytes; write .safetensors")
+    for name, tensor in tensors.items():
+        if tensor.dtype.name not in _NAMES:
+            raise StateError(f"{name!r} has dtype {tensor.dtype}, which MindSpore's checkpoints do not know")
     with replacing(path) as partial, partial.open("wb") as file, flushing(file):
         found = 0
 
@@ -193,23 +196,21 @@ def write(path: Path, tensors: Mapping[str, Tensor], progress: Progress = lambda
             found = zlib.crc32(data, found)
             file.write(data)
 
-        for name, tensor in tensors.items():
-            if tensor.dtype.name not in _NAMES:
-                raise StateError(f"{name!r} has dtype {tensor.dtype}, which MindSpore's checkpoints do not know")
-            left = math.prod(tensor.shape) * tensor.dtype.itemsize
-            room = 0
-            if not left:
-                put(_head(name, tensor, 0))
-            for block in ahead(blocks_of(tensor)):
-                data = bytes_of(block)
-                while data:
-                    if not room:
-                        room = min(left, _PIECE)
-                        put(_head(name, tensor, room))
-                    part = data[:room]
-                    put(part)
-                    progress(len(part))
-                    data, room, left = data[len(part) :], room - len(part), left - len(part)
+        begun, left, room = None, 0, 0
+        for name, block in blocks_of_all(tensors):
+            tensor, data = tensors[name], bytes_of(block)
+            if name != begun:
+                begun, left, room = name, math.prod(tensor.shape) * tensor.dtype.itemsize, 0
+                if not left:
+                    put(_head(name, tensor, 0))
+            while data:
+                if not room:
+                    room = min(left, _PIECE)
+                    put(_head(name, tensor, room))
+                part = data[:room]
+                put(part)
+                progress(len(part))
+                data, room, left = data[len(part) :], room - len(part), left - len(part)
         file.write(_SUM + found.to_bytes(_SUM_BYTES, "big"))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from adamcompat.files import flushing, replacing
 from adamcompat.state.errors import StateError
-from adamcompat.state.files.stored import Stored, ahead, blocks_of, bytes_of
+from adamcompat.state.files.stored import Stored, blocks_of_all, bytes_of
 from adamcompat.state.model import Tensor
 
 _DTYPES = {
@@ -135,17 +135,16 @@ def write(
     with replacing(path) as partial, partial.open("wb") as file, flushing(file):
         before = encoded()
         file.write(before)
-        for name, tensor in tensors.items():
-            total = zlib.crc32(name.encode(), sums.all) if cumulative else 0
-            for block in ahead(blocks_of(tensor)):
-                data = bytes_of(block)
-                total = zlib.crc32(data, total)
-                file.write(data)
-                progress(len(data))
+        begun: str | None = None
+        for name, block in blocks_of_all(tensors):
+            data = bytes_of(block)
             if cumulative:
-                sums.all = total
+                sums.all = zlib.crc32(data, sums.all if name == begun else zlib.crc32(name.encode(), sums.all))
+                begun = name
             else:
-                sums.each[name] = total
+                sums.each[name] = zlib.crc32(data, sums.each[name])
+            file.write(data)
+            progress(len(data))
         after = encoded()
         assert len(after) == len(before)
         file.seek(0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,10 @@ from adamcompat.state.model import Tensor
 
 # What is held of a tensor when it goes from one file to another.
 BLOCK = 1 << 20
+# How many blocks are made before they are needed: a whole tensor is read before the first block of its transpose.
+_AHEAD = 16
 # A transposed tensor is copied so many rows at a time, in tiles of so many elements.
-_ROWS, _TILE = 64, 1 << 14
+_ROWS, _TILE = 16, 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +141,25 @@ def _copied(array: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-def ahead(blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-    """The same blocks, of which the next is made while one is used."""
-    iterator = iter(blocks)
+def blocks_of_all(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The blocks of one tensor after the other, each with its name; an empty tensor has an empty one.
+
+    They are made in a thread of its own, some ahead of the one that is used.
+    """
+
+    def blocks() -> Iterator[tuple[str, NDArray[Any]]]:
+        for name, tensor in tensors.items():
+            if not math.prod(tensor.shape):
+                yield name, np.empty(0, tensor.dtype)
+            for block in blocks_of(tensor):
+                yield name, block
+
+    iterator = blocks()
     with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, iterator, None)
-        while (block := following.result()) is not None:
-            following = pool.submit(next, iterator, None)
-            yield block
+        following = deque(pool.submit(next, iterator, None) for _ in range(_AHEAD))
+        while (found := following.popleft().result()) is not None:
+            following.append(pool.submit(next, iterator, None))
+            yield found
 
 
 def bytes_of(block: NDArray[Any]) -> memoryview:
