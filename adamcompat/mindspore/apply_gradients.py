@@ -422,20 +422,25 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
     def _apply_gradients_in_graph(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
         if not self._is_built:
             raise ValueError("TFStyleAdam cannot create its state in a graph: call build(parameters) before")
-        gradients: Any = ()
-        variables: Any = ()
-        for pair in grads_and_vars:
-            gradients += (pair[0],)
-            variables += (pair[1],)
-        if len(gradients) != self._graph.count:
+        pairs = tuple(grads_and_vars)
+        if len(pairs) != self._graph.count:
             raise ValueError("in a graph, pass one gradient for each Parameter of build(), in its order")
-        for i in range(self._graph.count):
-            if variables[i].shape != self._graph.shapes[i]:
-                raise ValueError("in a graph, pass the Parameters in the order of build()")
-            if gradients[i] is None:
-                raise ValueError("in a graph, pass zeros where a Parameter has no gradient")
+        gradients, variables = self._graph.over(self._split_in_graph, pairs)
         self._graph(gradients, variables)
         return self._iterations
+
+    def _split_in_graph(self, part: Any, pairs: Any) -> Any:
+        """Gradients and Parameters of some pairs."""
+        gradients: Any = ()
+        variables: Any = ()
+        for i in part:
+            if pairs[i][1].shape != self._graph.shapes[i]:
+                raise ValueError("in a graph, pass the Parameters in the order of build()")
+            if pairs[i][0] is None:
+                raise ValueError("in a graph, pass zeros where a Parameter has no gradient")
+            gradients += (pairs[i][0],)
+            variables += (pairs[i][1],)
+        return gradients, variables
 
     @_in_graphs(_apply_gradients_in_graph)
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> int:

@@ -31,6 +31,8 @@ from adamcompat.stages import (
     stepwise_global_norm_factor,
 )
 
+# A loop's turns are calls within calls to MindSpore's compiler, of which it allows 1,000: so many in a function.
+_TURNS = 32
 _DOUBLE = mindspore.float64
 _DTYPES = {
     np.dtype(np.float16): mindspore.float16,
@@ -137,6 +139,8 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         ]
         self.stages = dialect.stages
         self.count = len(parameters)
+        places = tuple(range(self.count))
+        self.parts = tuple(places[start : start + _TURNS] for start in places[::_TURNS])
         self.shapes = tuple(parameter.shape for parameter in parameters)
         self.kind = tuple(kinds.index(own) for own in owns)
         self.arithmetic = tuple(_DTYPES[kernel.arithmetic_dtype(numerics, own)] for own in kinds)
@@ -208,42 +212,64 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             completes = ops.floor((calls + 1.0) / self.every) > done
         rate = self.rate_of(calls + self.start)
         alphas, products = self.alphas_of(rate, done + 1.0)
+        gs, ps = self.over(self.taken, gradients, parameters)
+        written: Any = ()
+        for stage in self.stages:
+            if stage == "unscale" and self.unscales:
+                gs, _ = self.over(self.unscaled, gs, ps)
+            elif stage == "accumulate" and self.every > 0:
+                gs, more = self.over(self.gathered, gs, completes)
+                written += more
+            elif stage == "clip_norm" and len(self.clip_norm) > 0:
+                gs, _ = self.over(self.clipped_by_norm, gs, ps)
+            elif stage == "global_clip_norm" and len(self.global_clip_norm) > 0:
+                gs, _ = self.over(self.clipped_by_global_norm, gs, ps, self.global_norm(gs))
+            elif stage == "clip_value" and len(self.clip_value) > 0:
+                gs, _ = self.over(self.clipped_by_value, gs, ps)
+            elif stage == "decoupled_decay" and self.has_decay:
+                ps, _ = self.over(self.decayed, ps, rate)
+            elif stage == "update":
+                ps, more = self.over(self.updated, gs, ps, parameters, alphas, completes)
+                written += more
+        if self.use_ema:
+            ps, more = self.over(self.averaged, ps, parameters, done)
+            written += more
+        _, more = self.over(self.stored, ps, parameters)
+        written += more
+        for i in range(len(products)):
+            written += (self.powers[i].copy_(self.chosen(completes, products[i], self.powers[i])),)
+        written += (ops.assign_add(self.iterations, Tensor(1, mindspore.int64)),)
+        return ops.depend(True, written)
+
+    def over(self, function: Any, *given: Any) -> Any:
+        """Both results of `function` for all parameters, some at a time: see `_TURNS`."""
+        first: Any = ()
+        second: Any = ()
+        for part in self.parts:
+            one, other = function(part, *given)
+            first += one
+            second += other
+        return first, second
+
+    def taken(self, part: Any, gradients: Any, parameters: Any) -> Any:
+        """Gradients and parameters in the dtype of the stages."""
         gs: Any = ()
         ps: Any = ()
-        for i in range(self.count):
+        for i in part:
             around = self.around[self.kind[i]]
             g = gradients[i]
             if isinstance(g, RowTensorInner):
                 g = densified(g, self.shapes[i])
             gs += (_cast(g, around),)
             ps += (_cast(parameters[i], around),)
+        return gs, ps
+
+    def stored(self, part: Any, ps: Any, parameters: Any) -> Any:
+        """Nothing, and what was written into the parameters."""
         written: Any = ()
-        for stage in self.stages:
-            if stage == "unscale" and self.unscales:
-                gs = self.unscaled(gs, ps)
-            elif stage == "accumulate" and self.every > 0:
-                gs, more = self.gathered(gs, completes)
-                written += more
-            elif stage == "clip_norm" and len(self.clip_norm) > 0:
-                gs = self.clipped_by_norm(gs, ps)
-            elif stage == "global_clip_norm" and len(self.global_clip_norm) > 0:
-                gs = self.clipped_by_global_norm(gs, ps)
-            elif stage == "clip_value" and len(self.clip_value) > 0:
-                gs = self.clipped_by_value(gs, ps)
-            elif stage == "decoupled_decay" and self.has_decay:
-                ps = self.decayed(ps, rate)
-            elif stage == "update":
-                ps, more = self.updated(gs, ps, parameters, alphas, completes)
-                written += more
-        if self.use_ema:
-            ps, more = self.averaged(ps, parameters, done)
-            written += more
-        for i in range(self.count):
+        for i in part:
             written += (parameters[i].copy_(_cast(ps[i], parameters[i].dtype)),)
-        for i in range(len(products)):
-            written += (self.powers[i].copy_(self.chosen(completes, products[i], self.powers[i])),)
-        written += (ops.assign_add(self.iterations, Tensor(1, mindspore.int64)),)
-        return ops.depend(True, written)
+        return (), written
 
     def chosen(self, completes: Any, new: Any, old: Any) -> Any:
         """`new` where this call makes an update."""
@@ -295,21 +321,21 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             alphas += (_cast(step_size(_cast(rate, scalar), power1, power2, 1.0, ops.sqrt), self.arithmetic[k]),)
         return alphas, products
 
-    def unscaled(self, gs: Any, ps: Any) -> Any:
+    def unscaled(self, part: Any, gs: Any, ps: Any) -> Any:
         """Gradients without the loss scale."""
         found: Any = ()
-        for i in range(self.count):
+        for i in part:
             if self.unscale_by_product:
                 found += (_multiply(gs[i], ps[i], self.scale[self.kind[i]]),)
             else:
                 found += (_divide(gs[i], ps[i], self.scale[self.kind[i]]),)
-        return found
+        return found, ()
 
-    def gathered(self, gs: Any, completes: Any) -> Any:
+    def gathered(self, part: Any, gs: Any, completes: Any) -> Any:
         """The mean of the gradients so far, and what was written."""
         found: Any = ()
         written: Any = ()
-        for i in range(self.count):
+        for i in part:
             around, kept = self.around[self.kind[i]], self.accumulated[i]
             total = gs[i] + _cast(kept, around)
             mean = total / Tensor(self.every, around)
@@ -322,10 +348,10 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         wide = _cast(g, _DOUBLE)
         return (wide * wide).sum()
 
-    def clipped_by_norm(self, gs: Any, ps: Any) -> Any:
+    def clipped_by_norm(self, part: Any, gs: Any, ps: Any) -> Any:
         """Each gradient with at most the norm allowed."""
         found: Any = ()
-        for i in range(self.count):
+        for i in part:
             around, limit = self.around[self.kind[i]], self.clip_norm[self.kind[i]]
             norm = ops.sqrt(self.squares(gs[i]))
             if self.stepwise:
@@ -334,16 +360,25 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             else:
                 factor = norm_factor(norm, Tensor(self.exact_clip_norm, _DOUBLE), ops.maximum)
                 found += (_multiply(gs[i], ps[i], _cast(factor, around)),)
-        return found
+        return found, ()
 
-    def clipped_by_global_norm(self, gs: Any, ps: Any) -> Any:
-        """The gradients with at most the norm allowed together."""
+    def global_norm(self, gs: Any) -> Any:
+        """The norm of all gradients together, in float64."""
         total = Tensor(0.0, _DOUBLE)
-        for i in range(self.count):
+        for part in self.parts:
+            total = self.squares_of(part, gs, total)
+        return ops.sqrt(total)
+
+    def squares_of(self, part: Any, gs: Any, total: Any) -> Any:
+        """`total` and the squares of these gradients."""
+        for i in part:
             total = total + self.squares(gs[i])
-        norm = ops.sqrt(total)
+        return total
+
+    def clipped_by_global_norm(self, part: Any, gs: Any, ps: Any, norm: Any) -> Any:
+        """The gradients with at most the norm allowed together."""
         found: Any = ()
-        for i in range(self.count):
+        for i in part:
             around, limit = self.around[self.kind[i]], self.global_clip_norm[self.kind[i]]
             if self.stepwise:
                 one = Tensor(1.0, around)
@@ -351,19 +386,19 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             else:
                 factor = global_norm_factor(norm, Tensor(self.exact_global_clip_norm, _DOUBLE), ops.maximum)
             found += (_multiply(gs[i], ps[i], _cast(factor, around)),)
-        return found
+        return found, ()
 
-    def clipped_by_value(self, gs: Any, ps: Any) -> Any:
+    def clipped_by_value(self, part: Any, gs: Any, ps: Any) -> Any:
         """The gradients with each element clipped."""
         found: Any = ()
-        for i in range(self.count):
+        for i in part:
             found += (_clip_value(gs[i], ps[i], self.clip_value[self.kind[i]]),)
-        return found
+        return found, ()
 
-    def decayed(self, ps: Any, rate: Any) -> Any:
+    def decayed(self, part: Any, ps: Any, rate: Any) -> Any:
         """The parameters after decoupled weight decay."""
         found: Any = ()
-        for i in range(self.count):
+        for i in part:
             around, p = self.around[self.kind[i]], ps[i]
             if self.decays[i]:
                 if self.stepwise:
@@ -371,13 +406,13 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
                 else:
                     p = _decoupled_decay(p, _cast(rate * self.decay, around), Tensor(1.0, around))
             found += (p,)
-        return found
+        return found, ()
 
-    def updated(self, gs: Any, ps: Any, parameters: Any, alphas: Any, completes: Any) -> Any:
+    def updated(self, part: Any, gs: Any, ps: Any, parameters: Any, alphas: Any, completes: Any) -> Any:
         """The parameters after the update, and what was written."""
         found: Any = ()
         written: Any = ()
-        for i in range(self.count):
+        for i in part:
             kind = self.arithmetic[self.kind[i]]
             old_vhat = None
             if self.amsgrad:
@@ -423,11 +458,11 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             v1 = ops.concat((body[2], v1))
         return p1.reshape(shape), m1.reshape(shape), v1.reshape(shape), None
 
-    def averaged(self, ps: Any, parameters: Any, done: Any) -> Any:
+    def averaged(self, part: Any, ps: Any, parameters: Any, done: Any) -> Any:
         """The parameters, overwritten by their averages where it is time to, and what was written."""
         found: Any = ()
         written: Any = ()
-        for i in range(self.count):
+        for i in part:
             around, kept = self.around[self.kind[i]], self.average[i]
             weight, complement = self.momentum[self.kind[i]], self.complement[self.kind[i]]
             if self.starts_with_first_update:

@@ -518,3 +518,16 @@ def test_loaded_state_of_another_shape_is_refused() -> None:
     parameter.set_data(Tensor(np.ones(3, np.float32)), slice_shape=True)
     with pytest.raises(ValueError, match=r"'w' now has shape \(3,\)"):
         optimizer.apply_gradients([(Tensor(np.ones(3, np.float32)), parameter)])
+
+
+def test_graphs_of_many_parameters_compile() -> None:
+    """MindSpore's compiler nests the turns of a loop, and allows 1,000 calls within calls."""
+    parameters = [Parameter(Tensor(np.ones(2, np.float32)), name=f"p{i}") for i in range(70)]
+    optimizer = TFStyleAdam(0.1)
+    step = compiled(optimizer, parameters, "jit")
+    ms.set_recursion_limit(350)
+    try:
+        step([Tensor(np.ones(2, np.float32))] * len(parameters))
+    finally:
+        ms.set_recursion_limit(1000)
+    assert all(np.allclose(parameter.asnumpy(), 0.9) for parameter in parameters)
