@@ -70,7 +70,10 @@ def test_weights_of_keras_3(tmp_path: Path, amsgrad: bool) -> None:
     assert found.step == expected.step
     for role, tensors in found.tensors.items():
         assert all(map(np.array_equal, tensors.values(), expected.tensors[role].values()))
-    convert(open_document(run), out, like=open_document(fresh), rename="order").carry_out()
+    conversion = convert(open_document(run), out, like=open_document(fresh), rename="order")
+    written: list[int] = []
+    conversion.carry_out(written.append)
+    assert sum(written) == conversion.bytes
     again = trained(1, amsgrad=amsgrad)
     again.load_weights(out)
     assert all(map(np.array_equal, map(np.asarray, again.get_weights()), other.get_weights()))
@@ -78,6 +81,10 @@ def test_weights_of_keras_3(tmp_path: Path, amsgrad: bool) -> None:
     for role, tensors in found.tensors.items():
         assert all(map(np.array_equal, tensors.values(), loaded.tensors[role].values()))
     assert loaded.step == 4
+    whole = AdamState.of(model.optimizer)
+    write(tmp_path / "whole.safetensors", whole)
+    with pytest.raises(StateError, match=r"parameters cannot be written.*--state-only"):
+        convert(open_document(tmp_path / "whole.safetensors"), out, like=open_document(fresh), rename="order")
     content = run.read_bytes()
     for broken in (b"", content[: len(content) // 2], b"no hdf5"):
         run.write_bytes(broken)

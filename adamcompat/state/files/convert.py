@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from adamcompat.state.errors import StateError
-from adamcompat.state.files.formats import MINDSPORE_CKPT, MINDSPORE_SAFETENSORS, Document, form_for, write
+from adamcompat.state.files import h5_file
+from adamcompat.state.files.formats import MINDSPORE_CKPT, MINDSPORE_SAFETENSORS, WEIGHTS, Document, form_for, write
 from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.files.stored import Moved, norm
 from adamcompat.state.layout import unchanged
@@ -91,6 +92,8 @@ def convert(
     state = source.state
     if state_only:
         state = dataclasses.replace(state, parameters=None)
+    if chosen == WEIGHTS:
+        h5_file.refuse_parameters(Path(path), state)
     if like is None:
         if rename is not None or layout is not None:
             raise StateError("names and layouts are matched with those of a file of the target; pass it as like")

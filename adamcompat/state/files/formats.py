@@ -152,7 +152,7 @@ def _write(path: Path, state: AdamState, form: str, like: Document | None, progr
         if form == KERAS:
             _tensorflow().write_keras(path, state, like.path)
         else:
-            h5_file.write(path, state, like.path)
+            h5_file.write(path, state, like.path, progress)
     else:
         own = like.tensors if like is not None and like.form in (MINDSPORE_SAFETENSORS, MINDSPORE_CKPT) else None
         tensors = mindspore.tensors_of(state, own)

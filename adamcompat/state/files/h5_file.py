@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from adamcompat.files import replacing
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.errors import StateError
+from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.layout import Shape
 from adamcompat.state.model import AdamState, Tensor
 
@@ -113,15 +114,32 @@ def read(path: Path) -> AdamState:
     )
 
 
-def write(path: Path, state: AdamState, like: Path) -> None:
-    """Write the file `like` with this state; the parameters, which have no names there, stay as they are."""
+def refuse_parameters(path: Path, state: AdamState) -> None:
+    """Raise StateError where a state has parameters: a file has no names for them, so that they would be lost."""
+    if state.parameters is not None:
+        raise StateError(
+            f"{path}: parameters cannot be written into a .weights.h5 file, which does not name them; leave them as they "
+            f"are there with --state-only (state_only=True), or write .keras"
+        )
+
+
+def write(path: Path, state: AdamState, like: Path, progress: Progress = lambda count: None) -> None:
+    """Write the file `like` with this state; the parameters there stay as they are.
+
+    Raises:
+        StateError: the state has parameters.
+    """
+    refuse_parameters(path, state)
     variables = _variables(like)
-    places: dict[str, Tensor] = {variables[0].key: np.full((), state.step, variables[0].dtype)}
+    places: dict[str, Tensor] = {}
     for role, found in _slots(like, variables).items():
         kept = state.tensors[role]
         places |= {variable.key: tensor for variable, tensor in zip(found, kept.values(), strict=True)}
     with replacing(path) as partial:
         shutil.copyfile(like, partial)
         with _opened(partial, "r+") as file:
+            file[variables[0].key][...] = state.step
             for key, tensor in places.items():
-                file[key][...] = np.asarray(tensor)
+                array = np.asarray(tensor)
+                file[key][...] = array
+                progress(array.nbytes)
