@@ -118,8 +118,8 @@ def refuse_parameters(path: Path, state: AdamState) -> None:
     """Raise StateError where a state has parameters: a file has no names for them, so that they would be lost."""
     if state.parameters is not None:
         raise StateError(
-            f"{path}: parameters cannot be written into a .weights.h5 file, which does not name them; leave them as they "
-            f"are there with --state-only (state_only=True), or write .keras"
+            f"{path}: parameters cannot be written into a .weights.h5 file, which does not name them; leave them as "
+            f"they are there with --state-only (state_only=True), or write .keras"
         )
 
 
