@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -220,6 +221,10 @@ class Scalars:
         return Coefficients(alpha, *self._fixed)
 
 
+# Steps of one optimizer differ in learning rate and number only.
+_scalars = lru_cache(maxsize=64, typed=True)(Scalars)
+
+
 def coefficients(
     numerics: Numerics,
     dtype: DTypeLike,
@@ -250,5 +255,5 @@ def coefficients(
     >>> round(float(step.alpha), 9)
     0.000316228
     """
-    scalars = Scalars(numerics, dtype, beta1=beta1, beta2=beta2, epsilon=epsilon, nesterov=nesterov)
+    scalars = _scalars(numerics, np.dtype(dtype), beta1=beta1, beta2=beta2, epsilon=epsilon, nesterov=nesterov)
     return scalars.at(learning_rate, step=step, powers=powers)
