@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import robustness_checks as checks
 from robustness_checks import Seen, resident
 
 from adamcompat import MindSporeStyleAdam, TFStyleAdam
+from adamcompat.state import AdamState
 
 
 def long_run(quick: bool) -> Seen:
@@ -129,37 +130,29 @@ def forks(quick: bool) -> Seen:
     )
 
 
+class Training:
+    """Steps of tensors that begin equal, with a moving average."""
+
+    def __init__(self, tensors: int, size: int) -> None:
+        self._weights = [np.ones(size, np.float32) for _ in range(tensors)]
+        self._gradient = np.ones(size, np.float32)
+        self._optimizer = TFStyleAdam(0.001, use_ema=True)
+
+    def step(self) -> None:
+        self._optimizer.apply_gradients([(self._gradient, weight) for weight in self._weights])
+
+    def tensors(self) -> list[Any]:
+        state = AdamState.of(self._optimizer)
+        pairs = zip(state.first_moment.values(), state.second_moment.values(), strict=True)
+        return [*self._weights, *(moment for pair in pairs for moment in pair)]
+
+    def count(self) -> int:
+        return int(self._optimizer.iterations)
+
+
 def interrupts(quick: bool) -> Seen:
     """Ctrl-C at arbitrary moments: a step has happened or it has not."""
-    count, size = (20 if quick else 500), 20_000
-    weights = [np.ones(size, np.float32) for _ in range(8)]
-    gradient = np.ones(size, np.float32)
-    optimizer = TFStyleAdam(0.001, use_ema=True)
-    optimizer.apply_gradients([(gradient, weight) for weight in weights])
-    previous = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    hit, whole = 0, True
-    try:
-        for attempt in range(count):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 1e-3 + 2e-5 * attempt)
-                while True:
-                    optimizer.apply_gradients([(gradient, weight) for weight in weights])
-            except KeyboardInterrupt:
-                hit += 1
-            whole = whole and all(np.array_equal(weight, weights[0]) for weight in weights)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    steps = int(optimizer.iterations)
-    plain, single = np.ones(size, np.float32), TFStyleAdam(0.001, use_ema=True)
-    for _ in range(steps):
-        single.apply_gradients([(gradient, plain)])
-    whole = whole and np.array_equal(plain, weights[0])
-    return Seen(
-        f"{hit} interrupts (Ctrl-C) in {steps:,} steps of eight tensors",
-        "all tensors and the step count agree after each" if whole else "a step was half-applied",
-        whole and hit == count,
-    )
+    return checks.interrupts(Training, 20 if quick else 500)
 
 
 TRAINING = """
