@@ -1,12 +1,13 @@
 """The update of a whole list of variables, traced with TensorFlow's operations.
 
 Three forms give the same bits: TensorFlow's own operations; small variables concatenated and
-updated as one; and, where it pays, XLA functions of many variables each. XLA's code generator
+updated as one; and, where it pays, an XLA function for each variable. XLA's code generator
 contracts a product and a sum into one rounding; a barrier between the two keeps it from that.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -20,12 +21,13 @@ from adamcompat.stages import DECOUPLED_DECAY, make_stages
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
 SMALL = 16_384
-# From this many elements on, a list is worth compiling: XLA costs about 0.1 s for a program and
-# 0.03 s for each variable in it, and saves about 3 ms a step for each million elements.
+# From this many elements on, a list is worth compiling: XLA costs about 0.1 s for each distinct shape
+# and saves about 3 ms a step for each million elements.
 WORTH_COMPILING = 4_000_000
-# Variables of one shape in a program. XLA's programs wait for each other: few large ones are faster
-# than one for each variable, and those of a deep model are the same for many of its layers.
-TOGETHER = 4
+# Elements of a block: what belongs to it stays in a core's cache.
+BLOCK = 4_096
+# Threads that a machine's memory can feed.
+FED_THREADS = 8
 
 _COMPILED = (tf.float32, tf.float64)
 _FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
@@ -190,26 +192,62 @@ def update_one(
     ]
 
 
+def _update_in_blocks(row: Row, values: Scalars, update: Callable[..., Any], never: Any) -> None:
+    """Update one row inside XLA in one thread, and pass over memory once.
+
+    XLA makes a loop for each result. Over whole arrays, each of these loops fetches its operands from memory anew; a
+    block is in the cache after the first. Each result overwrites what only it and those before it are computed from.
+    XLA copies whole arrays for each block unless it sees that order, so the position of a result depends on the one
+    before: by `never`, which is False and which XLA cannot know.
+    """
+    from tensorflow.compiler.tf2xla.python import xla
+
+    gradient = tf.reshape(row.gradient, [-1])
+    targets = [x for x in (row.variable, row.m, row.v, row.vhat) if x is not None]
+    order = ((0,), (1, 2)) if row.vhat is None else ((0,), (3,), (1, 2))
+
+    def step(state: Sequence[Any], start: Any, size: int) -> list[Any]:
+        position, state = start, list(state)
+        for results in order:
+            g, p, m, v, *vhat = [xla.dynamic_slice(x, position, [size]) for x in (gradient, *state)]
+            new = update(p, g, m, v, *(vhat or [None]), *values, None)
+            for result in results:
+                state[result] = xla.dynamic_update_slice(state[result], new[result], position)
+            written = xla.dynamic_slice(state[results[0]], position, [1])
+            position = start + tf.cast(tf.logical_and(never, written > 0), start.dtype)
+        return state
+
+    def body(index: Any, *state: Any) -> tuple[Any, ...]:
+        return index + 1, *step(state, tf.reshape(index * BLOCK, [1]), BLOCK)
+
+    blocks, rest = divmod(row.variable.shape.num_elements(), BLOCK)
+    state = [tf.reshape(target, [-1]) for target in targets]
+    if blocks:
+        _, *state = tf.while_loop(lambda index, *_: index < blocks, body, (tf.constant(0, tf.int64), *state))
+    if rest:
+        state = step(state, tf.constant([blocks * BLOCK], tf.int64), rest)
+    for target, value in zip(targets, state, strict=True):
+        _assign(target, tf.reshape(value, target.shape))
+
+
 @cache
-def _compiled(shapes: tuple[tuple[int, ...], ...], dtype: Any, amsgrad: bool) -> Any:
-    """One XLA function for each list of shapes, shared by all variables of these shapes in the process."""
+def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool, in_blocks: bool) -> Any:
+    """An XLA function, shared by all variables of this shape in the process."""
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def adam(rows: Sequence[Row], values: Scalars, zero: Any) -> None:
+    def adam(row: Row, values: Scalars, zero: Any, never: Any) -> None:
         update = make_update(_barred(zero))
-        for row in rows:
+        if in_blocks:
+            _update_in_blocks(row, values, update, never)
+        else:
             update_one(row, values, update=update)
 
     return adam
 
 
-def _programs(rows: Iterable[Row]) -> Iterable[list[Row]]:
-    """Rows that are compiled together: of each shape a few, so that deep models repeat their programs."""
-    shapes: dict[tuple[int, ...], list[Row]] = {}
-    for row in rows:
-        shapes.setdefault(tuple(row.variable.shape), []).append(row)
-    for start in range(0, max(map(len, shapes.values()), default=0), TOGETHER):
-        yield [row for group in shapes.values() for row in group[start : start + TOGETHER]]
+def _threads() -> int:
+    """How many XLA functions can run at once."""
+    return min(tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1, FED_THREADS)
 
 
 def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
@@ -285,10 +323,13 @@ def update_list(
         if whole and not tf.executing_eagerly() and elements >= WORTH_COMPILING:
             compiled = [row for row in large if _compilable(row, kind)]
             large = [row for row in large if not _compilable(row, kind)]
-            zero = negative_zero(iterations, kind)
-        for program in _programs(compiled):
-            shapes = tuple([tuple(row.variable.shape) for row in program])
-            _compiled(shapes, kind, program[0].vhat is not None)(program, values, zero)
+            zero, never = negative_zero(iterations, kind), tf.cast(iterations, tf.int64) < 0
+        # The largest first: so all threads end at about the same time.
+        for row in sorted(compiled, key=lambda row: -row.variable.shape.num_elements()):
+            shape = row.variable.shape
+            # What is more than one thread's share is left to XLA, whose loops over whole arrays use all threads.
+            in_blocks = shape.num_elements() * _threads() <= elements
+            _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)(row, values, zero, never)
         for row in large:
             update_one(row, values, assign=assign)
 

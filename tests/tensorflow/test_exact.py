@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -66,26 +68,59 @@ def test_jit_compile(case: str) -> None:
         assert furthest(ours, stock_in_xla) <= 2.4e-7
 
 
-@pytest.mark.parametrize("options", [{}, {"amsgrad": True}])
-@pytest.mark.parametrize("mode", ["eager", "function"])
-def test_large_lists_go_through_xla_with_the_same_bits(
-    mode: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shapes = [(70, 70), (12_000,), (64,), (64,), (70, 70), (70, 70)]
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Small lists compiled as large ones are: the shapes that were, and whether in blocks."""
     monkeypatch.setattr(update, "WORTH_COMPILING", 10_000)
-    monkeypatch.setattr(update, "TOGETHER", 2)
     monkeypatch.setattr(update, "SMALL", 1_000)
-    calls: list[Any] = []
-    real = update._compiled
+    monkeypatch.setattr(update, "BLOCK", 1_000)
+    monkeypatch.setattr(update, "_threads", lambda: 3)
+    real, calls = update._compiled, []
 
     def recorded(*key: Any) -> Any:
-        calls.append(key)
+        calls.append((key[0], key[-1]))
         return real(*key)
 
+    real.cache_clear()
     monkeypatch.setattr(update, "_compiled", recorded)
-    ours = trajectory(Adam, options, mode=mode, shapes=shapes)
-    assert {key[0] for key in calls} == {((70, 70), (70, 70), (12_000,)), ((70, 70),)}
-    assert differing(ours, trajectory(keras.optimizers.Adam, options, mode=mode, shapes=shapes)) == 0
+    yield calls
+    real.cache_clear()
+
+
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}])
+@pytest.mark.parametrize("mode, dtype", [("eager", "float32"), ("function", "float32"), ("eager", "float64")])
+def test_large_lists_go_through_xla_with_the_same_bits(
+    mode: str, dtype: str, options: dict[str, Any], compiled: list[Any]
+) -> None:
+    shapes = [(70, 70), (20, 600), (64,), (64,), (70, 70), (10, 10, 50)]
+    ours = trajectory(Adam, options, mode=mode, shapes=shapes, dtype=dtype)
+    # The largest is more than a third of all.
+    assert set(compiled) == {((70, 70), True), ((20, 600), False), ((10, 10, 50), True)}
+    stock = trajectory(keras.optimizers.Adam, options, mode=mode, shapes=shapes, dtype=dtype)
+    assert differing(ours, stock) == 0
+
+
+@pytest.mark.parametrize("size", [500, 1_000, 1_001, 5_999])
+def test_blocks_of_every_length(size: int, compiled: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update, "SMALL", 100)
+    shapes = [(size,), *[(6_000,)] * 3]
+    ours = trajectory(Adam, {}, shapes=shapes, steps=10)
+    assert set(compiled) == {((size,), True), ((6_000,), True)}
+    assert differing(ours, trajectory(keras.optimizers.Adam, {}, shapes=shapes, steps=10)) == 0
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_blocks_are_written_in_place(amsgrad: bool, compiled: list[Any]) -> None:
+    """XLA would copy whole arrays for each block if it saw no order among a block's results."""
+    size = 3_500
+    variable, m, v, vhat = (tf.Variable(tf.zeros(size)) for _ in range(4))
+    row = update.Row(variable, tf.zeros(size), m, v, vhat if amsgrad else None)
+    values = update.Scalars(*[tf.constant(0.1)] * 4)
+
+    function = update._compiled((size,), tf.float32, amsgrad, True)
+    code = function.experimental_get_compiler_ir(row, values, tf.constant(-0.0), tf.constant(False))("optimized_hlo")
+    assert re.search(rf"= f32\[{size}\]\S* fusion\(", code)
+    assert not re.search(rf"= f32\[{size}\]\S* copy\(", code)
 
 
 def test_the_barrier_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
