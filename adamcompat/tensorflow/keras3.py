@@ -17,7 +17,8 @@ from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
 from adamcompat.tensorflow.whole import whole_step
 
-# Before Keras 3.5 `iterations` counts calls, and clipping and decay come in `apply`, before accumulation.
+# Before Keras 3.5 `iterations` counts calls, clipping and decay come in `apply`, before accumulation, and
+# replicas do not add up their gradients.
 BEFORE_35 = not hasattr(keras.optimizers.Optimizer, "iterations")
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Methods of Keras that the fast path runs inside one traced function. Where a subclass has its own,
@@ -270,6 +271,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
     ) -> None:
         if not _ON_TENSORFLOW or not self._whole(trainable_variables):
+            if _ON_TENSORFLOW:
+                grads = added_up(self, grads, trainable_variables)
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
         raws = [raw(variable) for variable in trainable_variables]
@@ -300,6 +303,13 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         raws = [raw(variable) for variable in variables]
         key = (what, self.fused, constants)
         return self._traced.function(key, function, gradients, variables, raws, self._hyper(rate))
+
+
+def added_up(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+    """The sums of the replicas' gradients, where the installed Keras leaves that out; otherwise what was given."""
+    if not (BEFORE_35 and tf.distribute.has_strategy()):
+        return list(gradients)
+    return [gradient for gradient, _ in optimizer._all_reduce_sum_gradients(zip(gradients, variables, strict=True))]
 
 
 def _is_moment(name: Any) -> bool:

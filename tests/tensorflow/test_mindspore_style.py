@@ -187,7 +187,7 @@ def test_fit_is_the_custom_loop(jit: bool) -> None:
                 error = looped(_DATA[i : i + 8], training=True) - _LABELS[i : i + 8]
                 loss = optimizer.scale_loss(tf.reduce_mean(error**2))
             optimizer(tape.gradient(loss, looped.trainable_variables))
-    assert int(fitted.optimizer.global_step) == int(optimizer.global_step) == 12
+    assert int(fitted.optimizer.global_step.numpy()) == int(optimizer.global_step.numpy()) == 12
     for one, other in zip(fitted.get_weights(), looped.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=3e-5)
 
@@ -220,7 +220,7 @@ def test_a_saved_model_goes_on_bit_for_bit(grouped: bool, tmp_path: Path) -> Non
     for either in (model, loaded):
         either.fit(_DATA, _LABELS, batch_size=8, shuffle=False, verbose=0)
     assert_close(loaded.get_weights(), model.get_weights(), exact=True)
-    assert int(loaded.optimizer.global_step) == 8
+    assert int(loaded.optimizer.global_step.numpy()) == 8
 
 
 def test_tf_checkpoints_go_on_bit_for_bit(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_locking_keeps_every_step_of_many_threads(mode: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert int(optimizer.global_step) == 101
+    assert int(optimizer.global_step.numpy()) == 101
     np.testing.assert_allclose(weight.numpy(), -0.101, rtol=1e-4)
 
 
@@ -428,7 +428,7 @@ def test_two_replicas_train_as_one() -> None:
             step()
             own((tf.constant([1.0, -1.0]),))
         for copy in strategy.experimental_local_results(weight):
-            print(copy.numpy().tolist() == alone.numpy().tolist(), int(own.global_step))
+            print(copy.numpy().tolist() == alone.numpy().tolist(), int(own.global_step.numpy()))
         try:
             with strategy.scope():
                 products = MindSporeStyleAdam([weight], numerics="mindspore")
@@ -479,7 +479,7 @@ def test_tf_keras_trains_and_saves_with_it(tmp_path: Path) -> None:
         for _ in range(100):
             o((tf.constant([0.1]),))
         o.learning_rate = 0.5
-        print(float(w.numpy()[0]), float(o.learning_rate), int(c.optimizer.global_step))
+        print(float(w.numpy()[0]), float(o.learning_rate), int(c.optimizer.global_step.numpy()))
         """,
         TF_USE_LEGACY_KERAS="1",
     )
