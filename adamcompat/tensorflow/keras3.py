@@ -57,13 +57,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)
         errors = dialect_of(adapter).errors
-        if float(extra.get("decay") or 0.0):
-            raise exception(errors.unknown_keyword)(
-                f"decay={extra['decay']!r}: Keras 3 ignores it. Pass learning_rate=tf.keras.optimizers.schedules."
-                f"InverseTimeDecay(learning_rate, decay_steps=1, decay_rate={extra['decay']!r}) instead, or use "
-                f"adamcompat.tensorflow.legacy.Adam"
-            )
-        extra = {name: value for name, value in extra.items() if name != "decay"}
+        extra = _without_time_decay(extra, exception(errors.unknown_keyword))
         if fused is not None and not isinstance(fused, bool):
             raise exception(errors.wrong_type)(f"fused must be True, False or None, got {fused!r}")
         if fused and not _ON_TENSORFLOW:
@@ -310,6 +304,22 @@ def added_up(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any])
     if not (BEFORE_35 and tf.distribute.has_strategy()):
         return list(gradients)
     return [gradient for gradient, _ in optimizer._all_reduce_sum_gradients(zip(gradients, variables, strict=True))]
+
+
+def _without_time_decay(extra: dict[str, Any], error: type[Exception]) -> dict[str, Any]:
+    """Keras takes the decay of TensorFlow 2.6 for compatibility, and ignores it; here it may be 0 only."""
+    canonical = "inverse_time_decay"
+    fact = MAPPING.dialects["tf26"].named(canonical)
+    assert fact is not None
+    value = extra.get(fact.name)
+    if value:
+        schedule = next(one for one in MAPPING.schedules.values() if one.canonical == canonical).classes["keras3"]
+        names = {argument.role: argument.name for argument in schedule.arguments}
+        raise error(
+            f"{fact.name}={value!r}: Keras 3 ignores it. Pass learning_rate={schedule.target}(learning_rate, "
+            f"{names['steps']}=1, {names['rate']}={value!r}) instead, or use adamcompat.tensorflow.legacy.Adam"
+        )
+    return {name: given for name, given in extra.items() if name != fact.name}
 
 
 def _is_moment(name: Any) -> bool:
