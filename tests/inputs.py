@@ -167,3 +167,13 @@ def assert_same(one: NDArray[Any], other: NDArray[Any], summed: bool) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
     else:
         np.testing.assert_array_equal(one, other)
+
+
+def assert_close(ours: list[Any], theirs: list[Any], exact: bool = False) -> None:
+    """The same arrays: in every bit, or to two spacings of each array's largest element."""
+    for one, other in zip(ours, theirs, strict=True):
+        if exact:
+            np.testing.assert_array_equal(one, other)
+        else:
+            atol = 2 * float(np.spacing(np.abs(other).max(initial=0)))
+            np.testing.assert_allclose(one, other, rtol=0, atol=atol)

@@ -16,7 +16,7 @@ from mindspore import Parameter, Tensor, nn, ops  # noqa: E402
 import adamcompat  # noqa: E402
 from adamcompat.mapping.tables import MAPPING  # noqa: E402
 from adamcompat.mindspore import Adam, TFStyleAdam  # noqa: E402
-from tests.inputs import CASES, NAMES, Case, Run, stream  # noqa: E402
+from tests.inputs import CASES, NAMES, Case, Run, assert_close, stream  # noqa: E402
 from tests.mindspore.mindspore_bits import HAS_FMA  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
@@ -81,15 +81,6 @@ def after(
     for arrays in gradients:
         run(tuple(Tensor(array) for array in arrays))
     return [parameter.asnumpy() for parameter in parameters]
-
-
-def assert_close(ours: list[Any], theirs: list[Any], exact: bool = False) -> None:
-    for one, other in zip(ours, theirs, strict=True):
-        if exact:
-            np.testing.assert_array_equal(one, other)
-        else:
-            atol = 2 * float(np.spacing(np.abs(other).max(initial=0)))
-            np.testing.assert_allclose(one, other, rtol=0, atol=atol)
 
 
 @pytest.mark.filterwarnings("ignore:.*honoured here.*:UserWarning")

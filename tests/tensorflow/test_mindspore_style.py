@@ -18,7 +18,7 @@ import adamcompat  # noqa: E402
 from adamcompat import RowSparse  # noqa: E402
 from adamcompat.mapping.tables import MAPPING  # noqa: E402
 from adamcompat.tensorflow import Adam, MindSporeStyleAdam  # noqa: E402
-from tests.inputs import CASES, NAMES, Case, Run, stream  # noqa: E402
+from tests.inputs import CASES, NAMES, Case, Run, assert_close, stream  # noqa: E402
 from tests.tensorflow.tf_helpers import run_python  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
@@ -52,15 +52,6 @@ def after(
     for arrays in gradients:
         run(tuple(tf.constant(array) for array in arrays))
     return [variable.numpy() for variable in variables]
-
-
-def assert_close(ours: list[Any], theirs: list[Any], exact: bool = False) -> None:
-    for one, other in zip(ours, theirs, strict=True):
-        if exact:
-            np.testing.assert_array_equal(one, other)
-        else:
-            atol = 2 * float(np.spacing(np.abs(other).max(initial=0)))
-            np.testing.assert_allclose(one, other, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("mode", MODES)
