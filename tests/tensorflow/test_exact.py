@@ -123,6 +123,30 @@ def test_blocks_are_written_in_place(amsgrad: bool, compiled: list[Any]) -> None
     assert not re.search(rf"= f32\[{size}\]\S* copy\(", code)
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_values_read_before_a_step_stay(graph: bool, compiled: list[Any]) -> None:
+    """The step writes in place; here the gradient is what the variable's own memory holds."""
+
+    def run(kind: Any) -> tuple[Any, Any]:
+        variables = [tf.Variable(np.linspace(-1, 1, 6_000, dtype=np.float32)) for _ in range(3)]
+        optimizer = kind(0.1)
+        optimizer.build(variables)
+
+        def step() -> None:
+            optimizer.apply_gradients([(variable.read_value(), variable) for variable in variables])
+
+        call, before = tf.function(step) if graph else step, []
+        for _ in range(4):
+            before.append(variables[0].read_value())
+            call()
+        return [value.numpy() for value in before], variables[0].numpy()
+
+    (ours, last), (stock, last_of_stock) = run(Adam), run(keras.optimizers.Adam)
+    assert ((6_000,), True) in compiled
+    assert differing(ours, stock) == differing([last], [last_of_stock]) == 0
+    assert differing(ours, [last] * 4) > 4 * 6_000
+
+
 def test_the_barrier_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it XLA contracts, and the comparison above would fail."""
     monkeypatch.setattr(update, "_barred", lambda zero: update._PLAIN)
