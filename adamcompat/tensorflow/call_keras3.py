@@ -13,7 +13,7 @@ from adamcompat.mapping.model import release
 from adamcompat.pairs import split
 from adamcompat.tensorflow.arguments import raw, refuse_no_gradients
 from adamcompat.tensorflow.call import CallAdam
-from adamcompat.tensorflow.keras3 import BEFORE_35, added_up
+from adamcompat.tensorflow.keras3 import BEFORE_35, warn_of_drift
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -100,7 +100,7 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
     def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
         if tf.distribute.has_strategy():
             self._refuse_products()
-            grads = added_up(self, grads, trainable_variables)
+            warn_of_drift()
             self._backend_update_step(grads, trainable_variables, None)
         else:
             self._advance(grads, trainable_variables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -266,7 +267,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     ) -> None:
         if not _ON_TENSORFLOW or not self._whole(trainable_variables):
             if _ON_TENSORFLOW:
-                grads = added_up(self, grads, trainable_variables)
+                warn_of_drift()
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
         raws = [raw(variable) for variable in trainable_variables]
@@ -299,11 +300,15 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         return self._traced.function(key, function, gradients, variables, raws, self._hyper(rate))
 
 
-def added_up(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-    """The sums of the replicas' gradients, where the installed Keras leaves that out; otherwise what was given."""
-    if not (BEFORE_35 and tf.distribute.has_strategy()):
-        return list(gradients)
-    return [gradient for gradient, _ in optimizer._all_reduce_sum_gradients(zip(gradients, variables, strict=True))]
+def warn_of_drift() -> None:
+    """Warn where the installed Keras leaves out to add up the gradients of replicas."""
+    if BEFORE_35 and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        warnings.warn(
+            f"Keras {keras.__version__} does not add up the gradients of replicas, so that they drift apart; install "
+            f"keras>=3.5 to train with tf.distribute",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _without_time_decay(extra: dict[str, Any], error: type[Exception]) -> dict[str, Any]:
