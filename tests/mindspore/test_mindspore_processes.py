@@ -15,6 +15,8 @@ import pytest
 
 pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
+from tests.versions import before  # noqa: E402
+
 pytestmark = pytest.mark.frameworks
 
 ROOT = Path(__file__).parent.parent.parent
@@ -164,6 +166,7 @@ np.savez(f"{out}-{rank}.npz", *[p.asnumpy() for p in net.trainable_params()])
 """
 
 
+@pytest.mark.skipif(before("mindspore", "2.8"), reason="MindSpore 2.7 fails to add up over CPUs, nn.Adam's steps too")
 @pytest.mark.parametrize("mode", ["PYNATIVE_MODE", "GRAPH_MODE"])
 def test_two_workers(mode: str, tmp_path: Path) -> None:
     import socket
