@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
-from tests.versions import before  # noqa: E402
+from tests.versions import before
 
 pytestmark = pytest.mark.frameworks
 
