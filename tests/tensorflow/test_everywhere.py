@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import adamcompat.tensorflow
 from adamcompat.tensorflow import Adam, update
-from tests.tensorflow.tf_helpers import run_python
+from tests.tensorflow.tf_helpers import replicas_agree, run_python
 from tests.versions import before, older
 
 pytestmark = pytest.mark.frameworks
@@ -247,10 +247,7 @@ for options in ({}, {"amsgrad": True, "weight_decay": 0.01}):
 """
 
 
-drifts = pytest.mark.skipif(before("keras", "3.5"), reason="replicas of Keras before 3.5 drift apart")
-
-
-@drifts
+@replicas_agree
 def test_mirrored_strategy() -> None:
     lines = run_python(MIRRORED).strip().splitlines()[-2:]
     for line in lines:
@@ -284,7 +281,7 @@ for options in ({}, {"amsgrad": True}, {"fused": True}):
 """
 
 
-@drifts
+@replicas_agree
 def test_replicas_add_up_their_gradients() -> None:
     assert run_python(REPLICAS).strip().splitlines()[-4:] == ["True [0.2, -0.1]"] * 4
 
@@ -337,7 +334,7 @@ print(strategy.num_replicas_in_sync, bool((ours == stock).all()), ours.round(3).
 """
 
 
-@drifts
+@replicas_agree
 def test_multi_worker_mirrored_strategy() -> None:
     lines = run_python(WORKERS, CODE=WORKERS).strip().splitlines()
     assert len(lines) == 2 and lines[0] == lines[1]

@@ -19,8 +19,7 @@ from adamcompat import RowSparse  # noqa: E402
 from adamcompat.mapping.tables import MAPPING  # noqa: E402
 from adamcompat.tensorflow import Adam, MindSporeStyleAdam  # noqa: E402
 from tests.inputs import CASES, NAMES, Case, Run, assert_close, stream  # noqa: E402
-from tests.tensorflow.tf_helpers import run_python  # noqa: E402
-from tests.versions import before  # noqa: E402
+from tests.tensorflow.tf_helpers import replicas_agree, run_python  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 
@@ -399,7 +398,7 @@ def test_locking_is_refused_where_there_are_no_locks() -> None:
         compiled(optimizer, "xla")((tf.constant([1.0]),))
 
 
-@pytest.mark.skipif(before("keras", "3.5"), reason="replicas of Keras before 3.5 drift apart")
+@replicas_agree
 def test_two_replicas_train_as_one() -> None:
     out = run_python("""
         import tensorflow as tf
