@@ -72,6 +72,13 @@ class Runtime:
 
 
 NUMERICS = Option("numerics", "str", '"canonical"', "How to round: {numerics}.")
+CORRECTIONS = Option(
+    "corrections",
+    "bool | None",
+    "None",
+    "Whether to mend what the original gets wrong without a word: {corrections}. None: as "
+    "`adamcompat.install(corrections=...)` says, otherwise not.",
+)
 PLAIN_HINTS = {"number": "float", "float": "float", "integer": "int", "flag": "bool", "text": "str"}
 
 RUNTIMES = {
@@ -121,7 +128,7 @@ array([0.999, 2.001])
         | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
         hints_module="adamcompat.mindspore.arguments",
         imports=("Beta", "Decay", "LearningRate", "Parameters"),
-        options={"apply_gradients": (NUMERICS,)},
+        options={"apply_gradients": (NUMERICS,), "call": (CORRECTIONS,)},
         examples={
             "apply_gradients": """
 >>> import numpy as np
@@ -205,6 +212,7 @@ RUNTIMES |= {
                     "True: TensorFlow's own fused kernel, rounding as TensorFlow 2.6 does. None or False: "
                     "Keras 3's bits.",
                 ),
+                CORRECTIONS,
             ),
             "call": (NUMERICS,),
         },
@@ -316,9 +324,10 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Run
     for other, fact in mapping.borrowed(adapter):
         lines.append(describe(mapping, fact, f" {other.title}'s; honoured with a UserWarning."))
     numerics = "; ".join(f'"{entry.name}", {entry.about.rstrip(".")}' for entry in mapping.numerics.values())
-    abouts = {name: entry.about for name, entry in mapping.canonical.items()}
+    texts = {name: entry.about for name, entry in mapping.canonical.items()} | {"numerics": numerics}
+    texts["corrections"] = "; ".join(f"{item.original} ({item.name}: {item.ours})" for item in dialect.corrections)
     for option in runtime.options.get(dialect.protocol, ()):
-        text = f"{option.name}: {option.about.format(numerics=numerics, **abouts)} Default: {option.default}."
+        text = f"{option.name}: {option.about.format(**texts)} Default: {option.default}."
         lines.append(wrapped(text, "    ", "        "))
     if dialect.groups:
         lines += ["", "Keys of a parameter group:"]

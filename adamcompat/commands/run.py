@@ -23,12 +23,17 @@ def add(commands: Any) -> None:
         help="run a program, unchanged, with our optimizers",
         description="Run a Python program in which tf.keras.optimizers.Adam, tf.compat.v1.train.AdamOptimizer, "
         'mindspore.nn.Adam, compile("adam") and the like are ours. Everything after the program is its own.',
-        usage="adamcompat run [-h] [--report] (SCRIPT | -m MODULE) [argument ...]",
+        usage="adamcompat run [-h] [--report] [--corrections] (SCRIPT | -m MODULE) [argument ...]",
         epilog=f"examples:\n{EXAMPLES}\nexit status: that of the program",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     run_parser.add_argument("--report", action="store_true", help="at the end say on stderr what was ours, and used")
+    run_parser.add_argument(
+        "--corrections",
+        action="store_true",
+        help="mend what the originals get wrong without a word; otherwise trainings keep their bits",
+    )
     run_parser.add_argument("-m", dest="module", action="store_true", help="run a module, as python -m does")
     run_parser.add_argument(
         "program",
@@ -47,7 +52,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if not program:
         options.error("name a script, or -m and a module")
     try:
-        return (run_module if options.module else run_script)(*program, report=options.report)
+        return (run_module if options.module else run_script)(
+            *program, report=options.report, corrections=options.corrections
+        )
     except BrokenPipeError:
         # To the command line this is a reader who left; to the program it is an error like any other.
         sys.excepthook(*sys.exc_info())

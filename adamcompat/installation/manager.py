@@ -7,6 +7,7 @@ import threading
 import warnings
 from types import TracebackType
 
+from adamcompat.corrections import set_default
 from adamcompat.installation import names
 from adamcompat.installation.frameworks import WATCHED, recipes, waiting
 from adamcompat.installation.report import Replaced, Report
@@ -26,8 +27,8 @@ class _Manager:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        # Who wants it installed: install(), and every open `with installed()`.
-        self._holders: list[object] = []
+        # Who wants it installed, install() and every open `with installed()`, and whether with corrections.
+        self._holders: dict[object, bool] = {}
         self._replaced: dict[Replacement, int] = {}
         self._failed: dict[str, str] = {}
         self._watcher = Watcher(WATCHED, self._imported)
@@ -53,22 +54,27 @@ class _Manager:
             ),
             waiting() if self.active else (),
             dict(self._failed),
+            any(self._holders.values()),
         )
 
-    def hold(self, holder: object) -> None:
+    def hold(self, holder: object, corrections: bool) -> None:
         """Install for one more who wants it.
+
+        Args:
+            holder: who.
+            corrections: whether drop-ins that do not say correct their originals.
 
         Raises:
             ImportError: a framework is imported whose counterpart here cannot be; nothing has changed.
         """
         prepared = self._prepare(None)
         with self._lock, Uninterrupted():
-            if holder is _INSTALL and holder in self._holders:
-                return
-            self._commit(prepared)
+            if holder is not _INSTALL or holder not in self._holders:
+                self._commit(prepared)
             if not self._holders:
                 sys.meta_path.insert(0, self._watcher)
-            self._holders.append(holder)
+            self._holders[holder] = corrections
+            set_default(any(self._holders.values()))
         try:
             # What another thread has imported between the two steps.
             self._adopt(None)
@@ -86,7 +92,8 @@ class _Manager:
                 self._replaced.clear()
                 self._failed.clear()
                 sys.meta_path.remove(self._watcher)
-            self._holders.remove(holder)
+            del self._holders[holder]
+            set_default(any(self._holders.values()))
 
     def _imported(self, name: str) -> None:
         try:
@@ -138,12 +145,13 @@ _manager = _Manager()
 class Installed:
     """See `installed`."""
 
-    def __init__(self) -> None:
+    def __init__(self, corrections: bool) -> None:
         self._last: Report | None = None
+        self._corrections = corrections
 
     def __enter__(self) -> Installed:
         self._last = None
-        _manager.hold(self)
+        _manager.hold(self, self._corrections)
         return self
 
     def __exit__(
@@ -164,16 +172,22 @@ class Installed:
         return str(self.report)
 
 
-def install() -> None:
+def install(*, corrections: bool = False) -> None:
     """Make the names of the frameworks' Adams ours, now and in what is imported later.
 
-    Twice is as good as once. See `installed` for a block with an end, and docs/install.md for the names.
+    Twice is as good as once; the last call decides about corrections. See `installed` for a block with an end, and
+    docs/install.md for the names.
+
+    Args:
+        corrections: whether optimizers that are made from now on, and were not given ``corrections=``, mend what
+            their originals get wrong without a word. False: they do what the originals do, bit for bit.
 
     Raises:
+        TypeError: `corrections` is not True or False.
         ImportError: a framework is imported whose counterpart here cannot be (MindSpore beside NumPy 2, for
             instance); nothing has changed.
     """
-    _manager.hold(_INSTALL)
+    _manager.hold(_INSTALL, _flag(corrections))
 
 
 def uninstall() -> None:
@@ -185,8 +199,17 @@ def uninstall() -> None:
     _manager.release(_INSTALL)
 
 
-def installed() -> Installed:
+def _flag(corrections: object) -> bool:
+    if not isinstance(corrections, bool):
+        raise TypeError(f"corrections must be True or False, got {corrections!r}")
+    return corrections
+
+
+def installed(*, corrections: bool = False) -> Installed:
     """Whether the names are ours; a report on that; and, after ``with``, a block in which they are.
+
+    Args:
+        corrections: as of `install`, for the block.
 
     Example:
         >>> import adamcompat
@@ -196,4 +219,4 @@ def installed() -> Installed:
         >>> bool(adamcompat.installed())
         False
     """
-    return Installed()
+    return Installed(_flag(corrections))

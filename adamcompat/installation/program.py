@@ -17,13 +17,14 @@ from adamcompat.installation.manager import install, installed
 _Hook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 
 
-def run_script(path: str, *arguments: str, report: bool = False) -> int:
+def run_script(path: str, *arguments: str, report: bool = False, corrections: bool = False) -> int:
     """Run a file, or a folder or zip archive with a ``__main__.py``.
 
     Args:
         path: of the program.
         arguments: what the program finds in ``sys.argv[1:]``.
         report: print at the end what was ours, and whether it was used.
+        corrections: mend what the originals get wrong without a word.
 
     Returns:
         0; a program that fails or exits does so through here.
@@ -33,16 +34,16 @@ def run_script(path: str, *arguments: str, report: bool = False) -> int:
         return 2
     sys.argv[:] = [path, *arguments]
     if Path(path).is_dir() or zipfile.is_zipfile(path) or path.endswith(".pyc"):
-        return _run(lambda: runpy.run_path(path, run_name="__main__"), report)
+        return _run(lambda: runpy.run_path(path, run_name="__main__"), report, corrections)
     _start_path_with(str(Path(path).resolve().parent))
-    return _run(lambda: _exec(str(Path(path).absolute())), report)
+    return _run(lambda: _exec(str(Path(path).absolute())), report, corrections)
 
 
-def run_module(name: str, *arguments: str, report: bool = False) -> int:
+def run_module(name: str, *arguments: str, report: bool = False, corrections: bool = False) -> int:
     """Run a module, as ``python -m`` does; otherwise as `run_script`."""
     sys.argv[:] = [name, *arguments]
     _start_path_with(str(Path.cwd()))
-    return _run(lambda: runpy.run_module(name, run_name="__main__", alter_sys=True), report)
+    return _run(lambda: runpy.run_module(name, run_name="__main__", alter_sys=True), report, corrections)
 
 
 def _start_path_with(folder: str) -> None:
@@ -61,8 +62,8 @@ def _exec(path: str) -> None:
     exec(code, vars(module))
 
 
-def _run(program: Callable[[], object], report: bool) -> int:
-    install()
+def _run(program: Callable[[], object], report: bool, corrections: bool) -> int:
+    install(corrections=corrections)
     sys.excepthook = _without_our_frames(sys.excepthook)
     try:
         program()

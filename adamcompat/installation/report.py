@@ -39,12 +39,14 @@ class Report:
         replaced: the classes that are, or were until the end, replaced.
         waiting: frameworks that are not imported yet; theirs are replaced when they are.
         failed: frameworks that were imported and keep their own classes, and why.
+        corrections: whether optimizers that do not say correct their originals.
     """
 
     active: bool
     replaced: tuple[Replaced, ...]
     waiting: tuple[str, ...]
     failed: Mapping[str, str]
+    corrections: bool = False
 
     @property
     def in_use(self) -> bool:
@@ -58,6 +60,7 @@ class Report:
 
     def __str__(self) -> str:
         state = "installed" if self.active else "not installed"
+        state += " with corrections" if self.corrections else ""
         lines = [f"adamcompat: {state}, {'in use' if self.in_use else 'not in use'}"]
         lines += [f"  {entry}" for entry in self.replaced]
         lines += [f"  {framework} is not imported" for framework in self.waiting]

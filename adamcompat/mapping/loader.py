@@ -19,6 +19,7 @@ from adamcompat.mapping.model import (
     ArgumentFact,
     Canonical,
     Conflict,
+    Correction,
     Default,
     Dialect,
     Errors,
@@ -353,7 +354,7 @@ class _DialectReader:
             conflicts=fields.take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
             errors=fields.take("errors", _errors),
             stages=fields.take("stages", _stages),
-            corrections=fields.maybe("corrections", _Node.texts, ()),
+            corrections=fields.maybe("corrections", _corrections, ()),
             semantics=fields.take("semantics", _semantics),
             numerics=fields.take("numerics", self.numerics_name),
             slot_names=slot_names,
@@ -375,9 +376,9 @@ def _check_names(dialect: Dialect, node: _Node) -> None:
     for fact in dialect.accepted:
         if fact.alias_of is not None and fact.alias_of not in names:
             raise node.error(f"{fact.name!r} is an alias of {fact.alias_of!r}, which {dialect.name!r} does not have")
-    for stage in dialect.corrections:
-        if stage not in dialect.stages:
-            raise node.error(f"the correction {stage!r} is not among the stages of {dialect.name!r}")
+    for correction in dialect.corrections:
+        if correction.stage is not None and correction.stage not in dialect.stages:
+            raise node.error(f"the correction {correction.name!r} is not among the stages of {dialect.name!r}")
     for conflict in dialect.conflicts:
         for name in conflict.pair:
             if name not in names:
@@ -392,6 +393,22 @@ def _conflict(node: _Node) -> Conflict:
     conflict = Conflict((pair[0], pair[1]), fields.take("original", _one_of("raises", "ignores")))
     fields.close()
     return conflict
+
+
+def _corrections(node: _Node) -> tuple[Correction, ...]:
+    return tuple(_correction(item) for item in node.items())
+
+
+def _correction(node: _Node) -> Correction:
+    fields = node.fields()
+    correction = Correction(
+        name=fields.take("name", _Node.text),
+        original=fields.take("original", _Node.text),
+        ours=fields.take("ours", _Node.text),
+        stage=fields.maybe("stage", _one_of(*_STAGES), None),
+    )
+    fields.close()
+    return correction
 
 
 def _older(node: _Node) -> Older:

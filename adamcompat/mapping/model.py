@@ -173,6 +173,23 @@ class Older:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """A fault of the original that changes trainings without a word, and that ours mends where it is asked to.
+
+    Attributes:
+        name: what it is called.
+        original: what the original does, as a clause.
+        ours: what ours does instead, as a clause.
+        stage: the stage that only the correction makes, or None where it is no stage.
+    """
+
+    name: str
+    original: str
+    ours: str
+    stage: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One API that people write against."""
 
@@ -192,12 +209,18 @@ class Dialect:
     conflicts: tuple[Conflict, ...]
     errors: Errors
     stages: tuple[str, ...]
-    corrections: tuple[str, ...]
+    corrections: tuple[Correction, ...]
     semantics: Semantics
     numerics: str
     slot_names: dict[str, str]
     slots: tuple[tuple[Slot, ...], ...]
     older: tuple[Older, ...]
+
+    @property
+    def original_stages(self) -> tuple[str, ...]:
+        """The stages of the original, which has none of the corrections."""
+        corrected = {correction.stage for correction in self.corrections}
+        return tuple(stage for stage in self.stages if stage not in corrected)
 
     @property
     def accepted(self) -> tuple[ParameterFact, ...]:

@@ -9,6 +9,7 @@ from adamcompat.mapping.model import (
     ArgumentFact,
     Canonical,
     Conflict,
+    Correction,
     Dialect,
     Errors,
     Interval,
@@ -499,7 +500,14 @@ MAPPING = Mapping(
                 "update",
                 "average",
             ),
-            corrections=("deduplicate",),
+            corrections=(
+                Correction(
+                    name="repeated_rows",
+                    original="repeated rows of a sparse gradient enter the second moment one by one, as 1² + 2² instead of (1 + 2)²",
+                    ours="repeated rows add up first",
+                    stage="deduplicate",
+                ),
+            ),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="decoupled",
@@ -1161,7 +1169,20 @@ MAPPING = Mapping(
                 wrong_gradients="ValueError",
             ),
             stages=("deduplicate", "l2_decay", "centralize", "unscale", "update"),
-            corrections=(),
+            corrections=(
+                Correction(
+                    name="centralization",
+                    original="grad_centralization leaves out parameters whose second axis is no multiple of 16",
+                    ours="every gradient with two axes or more is centralized",
+                    stage=None,
+                ),
+                Correction(
+                    name="live_schedules",
+                    original="in PYNATIVE mode a schedule that holds a Parameter keeps the value that it held first",
+                    ours="it sees what is loaded later",
+                    stage=None,
+                ),
+            ),
             semantics=Semantics(
                 epsilon="hat",
                 weight_decay="l2",

@@ -49,6 +49,11 @@ class Adam(CallAdam):
             untouched. Default: False.
         use_offload: Run the update on the host CPU. NumPy arrays are always updated there. Default:
             False.
+        corrections: Whether to mend what the original gets wrong without a word: grad_centralization
+            leaves out parameters whose second axis is no multiple of 16 (centralization: every gradient
+            with two axes or more is centralized); in PYNATIVE mode a schedule that holds a Parameter
+            keeps the value that it held first (live_schedules: it sees what is loaded later). None: as
+            `adamcompat.install(corrections=...)` says, otherwise not. Default: None.
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -99,6 +104,8 @@ class Adam(CallAdam):
         weight_decay: Decay = 0.0,
         loss_scale: float = 1.0,
         use_amsgrad: bool = False,
+        *,
+        corrections: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -115,6 +122,7 @@ class Adam(CallAdam):
                 "use_amsgrad": use_amsgrad,
             },
             kwargs,
+            corrections=corrections,
         )
 
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 from mindspore import context
 
+from adamcompat.corrections import wanted
+from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.arguments import checked
 from adamcompat.mindspore.gradients import check
@@ -26,12 +28,13 @@ class CallAdam(GraphAdam):
 
     _adapter: ClassVar[str]
 
-    def __init__(self, given: dict[str, Any], extra: dict[str, Any]) -> None:
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, corrections: bool | None) -> None:
         adapter = MAPPING.adapter("mindspore", self._adapter)
         arguments = checked(adapter, given, extra)
         with without_deprecations():
             super().__init__(**arguments)
         self._dialect = MAPPING.dialects[adapter.dialect]
+        self.corrections = wanted(corrections, exception(self._dialect.errors.wrong_type))
         self._pynative = PyNativeStep(self, self._dialect)
         self._lock = threading.RLock()
 

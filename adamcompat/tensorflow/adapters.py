@@ -53,6 +53,10 @@ class Adam(KerasAdam):  # type: ignore[misc]
         name: A label. Default: None.
         fused: True: TensorFlow's own fused kernel, rounding as TensorFlow 2.6 does. None or False:
             Keras 3's bits. Default: None.
+        corrections: Whether to mend what the original gets wrong without a word: repeated rows of a
+            sparse gradient enter the second moment one by one, as 1² + 2² instead of (1 + 2)²
+            (repeated_rows: repeated rows add up first). None: as `adamcompat.install(corrections=...)`
+            says, otherwise not. Default: None.
 
     Raises:
         ValueError: unknown keyword, wrong type, out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
@@ -90,6 +94,7 @@ class Adam(KerasAdam):  # type: ignore[misc]
         name: str | None = None,
         *,
         fused: bool | None = None,
+        corrections: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -112,6 +117,7 @@ class Adam(KerasAdam):  # type: ignore[misc]
             },
             kwargs,
             fused=fused,
+            corrections=corrections,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 import tf_keras
 
+from adamcompat.corrections import wanted as corrections_wanted
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
@@ -39,7 +40,9 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
     # The first parent stays the original, for those who look for it, and has methods of its own for these.
     __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
 
-    def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
+    def __init__(
+        self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None, corrections: bool | None
+    ) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)
         errors = dialect_of(adapter).errors
         if fused is not None and not isinstance(fused, bool):
@@ -58,6 +61,8 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             raise ValueError("adaptive_epsilon=True is another update; use tf_keras.optimizers.Adam for it")
         super().__init__(**arguments, **own)
         self.fused = fused
+        self.corrections = corrections_wanted(corrections, exception(errors.wrong_type))
+        self._corrections_given = corrections
         self._traced = Traced()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -66,9 +71,9 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             tf_keras.saving.register_keras_serializable(package="adamcompat")(cls)
 
     def get_config(self) -> dict[str, Any]:
-        """tf_keras's own configuration, and `fused` where it was given."""
-        config: dict[str, Any] = super().get_config()
-        return config if self.fused is None else {**config, "fused": self.fused}
+        """tf_keras's own configuration, and `fused` and `corrections` where they were given."""
+        own = {"fused": self.fused, "corrections": self._corrections_given}
+        return {**super().get_config(), **{name: value for name, value in own.items() if value is not None}}
 
     def build(self, var_list: Sequence[Any]) -> None:
         """Create the state; what a copy or a pickle brought along is filled in.

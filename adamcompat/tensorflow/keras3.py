@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from adamcompat.corrections import wanted as corrections_wanted
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
@@ -55,7 +56,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     if BEFORE_35:
         _iterations = property(attrgetter("iterations"))
 
-    def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None) -> None:
+    def __init__(
+        self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None, corrections: bool | None
+    ) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)
         errors = dialect_of(adapter).errors
         extra = _without_time_decay(extra, exception(errors.unknown_keyword))
@@ -70,6 +73,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             raise ValueError(f"learning_rate must be a float, got {rate!r}; write {float(rate)!r}")
         super().__init__(**check(adapter, given, extra))
         self.fused = fused
+        self.corrections = corrections_wanted(corrections, exception(errors.wrong_type))
+        self._corrections_given = corrections
         self._traced = Traced()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -78,9 +83,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             keras.saving.register_keras_serializable(package="adamcompat")(cls)
 
     def get_config(self) -> dict[str, Any]:
-        """Keras's own configuration, and `fused` where it was given."""
-        config: dict[str, Any] = super().get_config()
-        return config if self.fused is None else {**config, "fused": self.fused}
+        """Keras's own configuration, and `fused` and `corrections` where they were given."""
+        own = {"fused": self.fused, "corrections": self._corrections_given}
+        return {**super().get_config(), **{name: value for name, value in own.items() if value is not None}}
 
     def build(self, var_list: Sequence[Any]) -> None:
         """Create the state; what a copy or a pickle brought along is filled in.

@@ -209,7 +209,7 @@ class _Judge:
         """Presence of each stage, and the order of those whose order shows."""
         dialect, seen = self.dialect, self.seen
         hidden = {path.removeprefix("stages.") for path in seen.unmeasured if path.startswith("stages.")}
-        stated = [s for s in dialect.stages if s not in dialect.corrections and s not in hidden]
+        stated = [stage for stage in dialect.original_stages if stage not in hidden]
         problems = [f"no {stage}" for stage in stated if stage not in seen.stages]
         problems += [f"also {stage}" for stage in seen.stages if stage not in stated and stage not in hidden]
         problems += [

@@ -150,7 +150,7 @@ CHANGES = [
     ),
     Change("extra stage", K, "[deduplicate, unscale,", "[deduplicate, centralize, unscale,", ("stages",)),
     Change("missing stage", V, "[deduplicate, update]", "[update]", ("stages",)),
-    Change("correction", K, "    corrections: [deduplicate]\n", "", ("stages",)),
+    Change("correction", K, "        stage: deduplicate\n", "", ("stages",)),
     Change("semantics", K, "epsilon: hat", "epsilon: algorithm_1", ("semantics.epsilon",)),
     Change("semantics", K, "weight_decay: decoupled", "weight_decay: l2", ("semantics.weight_decay",)),
     Change("semantics", T, "weight_decay: none", "weight_decay: decoupled", ("semantics.weight_decay",)),

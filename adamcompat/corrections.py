@@ -1,0 +1,73 @@
+"""Corrections: what an original gets wrong without a word, and ours mends where it is asked to.
+
+A drop-in computes what its original computes. Where that harms its users, mapping.yaml names a
+correction, and ``corrections=True`` (of the drop-in, or of `adamcompat.install`) switches it on.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+from adamcompat.mapping.model import Correction, Dialect
+
+_lock = threading.Lock()
+_said: set[tuple[str, str]] = set()
+# Set by install(): what None means.
+_by_default = False
+
+
+def set_default(wanted: bool) -> None:
+    """Set what ``corrections=None`` means for drop-ins that are made from now on."""
+    global _by_default
+    _by_default = wanted
+
+
+def wanted(given: object, error: type[Exception]) -> bool:
+    """Return whether a drop-in that was given ``corrections=given`` corrects its original.
+
+    Args:
+        given: True, False, or None for what `adamcompat.install` was told.
+        error: the exception for anything else.
+
+    >>> wanted(None, ValueError), wanted(True, ValueError)
+    (False, True)
+    """
+    if given is None:
+        return _by_default
+    if not isinstance(given, bool):
+        raise error(f"corrections must be True, False or None, got {given!r}")
+    return given
+
+
+def find(dialect: Dialect, name: str) -> Correction:
+    """Return the correction of that name.
+
+    Raises:
+        KeyError: the dialect has none of that name.
+    """
+    for correction in dialect.corrections:
+        if correction.name == name:
+            return correction
+    raise KeyError(f"{dialect.name} has no correction {name!r}; known: {[item.name for item in dialect.corrections]}")
+
+
+def left_out(dialect: Dialect, name: str, *, stacklevel: int = 2) -> None:
+    """Warn, once a process, that a correction is off where it would have mattered.
+
+    Args:
+        dialect: whose original is at fault.
+        name: of the correction.
+        stacklevel: as of `warnings.warn`, seen from the caller.
+    """
+    correction = find(dialect, name)
+    with _lock:
+        if (dialect.name, name) in _said:
+            return
+        _said.add((dialect.name, name))
+    warnings.warn(
+        f"{dialect.target}: {correction.original}. This drop-in does the same, bit for bit. With corrections=True (or "
+        f"adamcompat.install(corrections=True), adamcompat run --corrections) {correction.ours}",
+        UserWarning,
+        stacklevel=stacklevel + 1,
+    )
