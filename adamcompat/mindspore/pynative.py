@@ -1,8 +1,10 @@
 """One step in PYNATIVE mode: the shared kernel, on the memory of the Parameters themselves.
 
-nn.Adam runs its step as a compiled graph that keeps the buffers it saw first; a Parameter that is
-loaded later gets another buffer, and training stops without a word. Here every step asks anew where
-everything lies.
+nn.Adam runs its step as a compiled graph that keeps the buffers and attributes it saw first; a Parameter
+that is loaded later gets another buffer, and training stops without a word. Here every step asks anew where
+everything lies that it writes. What it only reads, such as the learning rate, stays what it was at first, as
+in nn.Adam, unless corrections are wanted; where something that is written was loaded, nn.Adam would stand
+still, and all is looked at anew, as if it had compiled its graph again.
 """
 
 from __future__ import annotations
@@ -28,14 +30,23 @@ from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.batch import STORAGE, Batch
 from adamcompat.mindspore.gradients import Rows
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
-from adamcompat.mindspore.schedules import Sources
+from adamcompat.mindspore.notes import say_left_out
+from adamcompat.mindspore.schedules import Constants, Sources
 from adamcompat.stages import ADD_DECAY, MULTIPLY, Instruction, Program
 from adamcompat.whole import Operation, whole
 
 # What advances with each step, and how it lies in memory.
 _COUNTERS = {"global_step": ctypes.c_int32, "beta1_power": ctypes.c_float, "beta2_power": ctypes.c_float}
 # Attributes of an optimizer that the numbers of a step come from.
-_NUMBERS = ("learning_rate", "weight_decay", "decay_flags", "beta1", "beta2", "eps", "reciprocal_scale")
+_CONSTANTS = ("beta1", "beta2", "eps", "reciprocal_scale")
+NUMBERS = ("learning_rate", "weight_decay", "decay_flags", "need_scale", *_CONSTANTS)
+# What else is read here, when everything is laid out.
+READ = (
+    *_COUNTERS,
+    *NUMBERS,
+    *("parameters", "_parameters", "moment1", "moment2", "vhat", "use_amsgrad", "use_nesterov", "use_offload"),
+    *("is_group", "is_group_lr", "exec_weight_decay", "grad_centralization_flags"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +72,20 @@ class _Layout:
     """What stays the same while the same Parameters are updated step after step."""
 
     origin: tuple[Any, ...]
-    local: bool
     forms: Forms
     written: tuple[Any, ...]
-    kinds: list[_Kind]
-    centralize: list[bool]
-    simple: bool
-    sources: Sources
-    parts: list[_Part]
-    betas: tuple[float, float]
-    reciprocal: float
+    # Whether it can be updated here; the rest stands for that only.
+    local: bool = False
+    kinds: list[_Kind] = field(default_factory=list)
+    centralize: list[bool] = field(default_factory=list)
+    simple: bool = False
+    sources: Any = None
+    parts: list[_Part] = field(default_factory=list)
+    constants: Constants = field(default_factory=lambda: Constants(()))
+    values: list[float] = field(default_factory=list)
+    scaled: Any = None
+    # Attributes have been replaced since that are not looked at.
+    outdated: bool = False
     found: bytes = b""
     addresses: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     counters: list[Any] = field(default_factory=list)
@@ -87,16 +102,18 @@ class PyNativeStep:
     def __init__(self, optimizer: Any, dialect: Dialect) -> None:
         self._optimizer = optimizer
         self._dialect = dialect
+        self._live: bool = optimizer.corrections
         self._numerics: Numerics = MAPPING.numerics[dialect.numerics]
         # nn.Adam rounds every scalar to float32; its operator for float64 goes on in float64 from there.
         self._numerics_of_float64 = replace(self._numerics, scalars="float64")
         maximum = ("vhat",) if optimizer.use_amsgrad else ()
-        self._origin = operator.attrgetter(*_COUNTERS, *_NUMBERS, "parameters", "moment1", "moment2", *maximum)
-        self._layout: _Layout | None = None
+        self._origin = operator.attrgetter(*_COUNTERS, *NUMBERS, "parameters", "moment1", "moment2", *maximum)
+        # nn.Adam compiles a graph for each set of dtypes that gradients have; None stands for the Parameters' own.
+        self._layouts: dict[tuple[Any, ...] | None, _Layout] = {}
 
     def ready(self) -> bool:
         """Whether every Parameter is a plain Tensor of a known dtype in the memory of this process."""
-        return (self._layout or self._current()).local
+        return (self._layouts.get(None) or self._current(None)).local
 
     def __call__(self, gradients: Any) -> tuple[bool, ...]:
         """Make one step.
@@ -111,14 +128,15 @@ class PyNativeStep:
         o = self._optimizer
         # Asking for an address waits too, in the versions that were tried, but does not promise it.
         settle()
-        layout = self._located()
+        layout = self._located(None)
         parameters = o.parameters
         plain = self._is_plain(layout, gradients)
         if not plain:
-            dense.check(gradients, parameters, self._dialect)
+            dense.check(gradients, parameters, self._dialect, [kind.decay is not None for kind in layout.kinds])
+            layout = self._located(self._signature(layout, gradients))
         step, power1, power2 = layout.counters
         numbers = layout.sources.at(step.value + self._dialect.semantics.schedule_start)
-        advanced = kernel.advance_powers(*layout.betas, (power1.value, power2.value))
+        advanced = kernel.advance_powers(layout.values[0], layout.values[1], (power1.value, power2.value))
         parts, by_operator = layout.parts, []
         prepared = not (plain and layout.simple)
         if prepared:
@@ -126,7 +144,7 @@ class PyNativeStep:
                 self._prepared(layout, i, p, g, numbers)
                 for i, (p, g) in enumerate(zip(parameters, gradients, strict=True))
             ]
-            by_operator = [i for i, g in enumerate(gradients) if self._has_operator(layout, i, g)]
+            by_operator = [i for i, g in enumerate(gradients) if isinstance(g, Rows)]
             settle()
             if by_operator:
                 parts = self._without(layout, by_operator)
@@ -154,29 +172,54 @@ class PyNativeStep:
         del copies
         return (True,) * len(parameters)
 
-    def _current(self) -> _Layout:
-        """What was laid out, unless the optimizer's attributes are others since."""
-        layout, origin = self._layout, self._origin(self._optimizer)
-        if layout is None or any(map(operator.is_not, layout.origin, origin)):
-            counters, state = origin[: len(_COUNTERS)], origin[len(_COUNTERS) + len(_NUMBERS) :]
-            layout = self._layout = self._laid_out(origin, (*itertools.chain(*state), *counters))
+    def _signature(self, layout: _Layout, gradients: Any) -> tuple[Any, ...] | None:
+        """What tells the graphs apart that nn.Adam would run these gradients with."""
+        found = tuple(getattr(gradient, "dtype", None) for gradient in gradients)
+        return None if self._live or list(found) == layout.forms.dtypes else found
+
+    def _current(self, key: tuple[Any, ...] | None) -> _Layout:
+        """What was laid out; anew where what is written, or with corrections what is read, has been replaced."""
+        layout, origin = self._layouts.get(key), self._origin(self._optimizer)
+        if layout is not None and not any(map(operator.is_not, layout.origin, origin)):
+            return layout
+        counters, state = origin[: len(_COUNTERS)], origin[len(_COUNTERS) + len(NUMBERS) :]
+        written = (*itertools.chain(*state), *counters)
+        if layout is None or self._live or any(map(operator.is_not, layout.written, written)):
+            layout = self._layouts[key] = self._laid_out(origin, written)
+        else:
+            self._stale()
+            layout.origin, layout.outdated = origin, True
         return layout
 
-    def _located(self) -> _Layout:
+    def _stale(self) -> None:
+        say_left_out(self._dialect, "live_values")
+
+    def _anew(self, key: tuple[Any, ...] | None) -> _Layout:
+        del self._layouts[key]
+        return self._current(key)
+
+    def _located(self, key: tuple[Any, ...] | None) -> _Layout:
         """The current layout, with the present addresses of everything that is written.
 
         Raises:
             TypeError: Parameters cannot be updated here any more.
             ValueError: the state does not fit.
         """
-        layout = self._current()
+        layout = self._current(key)
+        now = layout.constants.now()
+        if now[:-1] != layout.values[:-1] or (self._live and (now != layout.values or layout.constants.moved())):
+            layout = self._anew(key)
+        elif now != layout.values:
+            # The last one is folded into nn.Adam's graph.
+            self._stale()
         found = addresses(layout.written)
         if found.tobytes() == layout.found:
             return layout
         # Since the last step something was loaded, which may have another shape or dtype, or lie crosswise.
-        if not layout.forms.fit(self._optimizer.parameters):
-            self._layout = None
-            layout = self._current()
+        if not layout.forms.fit(self._optimizer.parameters) or layout.outdated:
+            layout = self._anew(key)
+        elif layout.found:
+            layout.sources.renew()
         if not layout.local:
             # Cell.__call__ has decided by now who makes the step.
             raise TypeError(
@@ -198,6 +241,9 @@ class PyNativeStep:
 
     def _laid_out(self, origin: tuple[Any, ...], written: tuple[Any, ...]) -> _Layout:
         o, parameters = self._optimizer, self._optimizer.parameters
+        forms = Forms.of(parameters)
+        if not self._is_local(forms):
+            return _Layout(origin, forms, written)
         sources: list[Any] = []
         places: dict[int, int] = {}
 
@@ -216,12 +262,11 @@ class PyNativeStep:
             )
             for i in range(len(parameters))
         ]
-        centralize = list(o.grad_centralization_flags) if o.is_group else [False] * len(parameters)
-        forms = Forms.of(parameters)
+        centralize = [o.centralizes(i) for i in range(len(parameters))]
         dtypes = forms.dtypes
-        known = set(dtypes) <= set(STORAGE)
         parts = []
-        betas = float(o.beta1.asnumpy()), float(o.beta2.asnumpy())
+        constants = Constants([getattr(o, name) for name in _CONSTANTS])
+        values = constants.now()
         for dtype in STORAGE:
             positions = [i for i, own in enumerate(dtypes) if own == dtype]
             if positions:
@@ -229,27 +274,37 @@ class PyNativeStep:
                 scalars = kernel.Scalars(
                     self._numerics_of_float64 if dtype == mindspore.float64 else self._numerics,
                     STORAGE[dtype].own,
-                    beta1=betas[0],
-                    beta2=betas[1],
-                    epsilon=float(o.eps.asnumpy()),
-                    nesterov=o.use_nesterov,
+                    beta1=values[0],
+                    beta2=values[1],
+                    epsilon=values[2],
+                    nesterov=o.use_nesterov and not o.use_amsgrad,
                 )
                 parts.append(_Part(positions, own, scalars, self._batch(forms, kinds, positions, own)))
         return _Layout(
-            origin=origin,
-            local=context.get_context("device_target") == "CPU" and known,
-            forms=forms,
-            written=written,
+            origin,
+            forms,
+            written,
+            local=True,
             kinds=kinds,
             centralize=centralize,
-            simple=known
-            and not any(centralize)
-            and not o.use_offload
-            and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
-            sources=Sources(sources),
+            simple=not any(centralize) and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
+            sources=Sources(sources, self._live, self._stale),
             parts=parts,
-            betas=betas,
-            reciprocal=float(o.reciprocal_scale.asnumpy()),
+            constants=constants,
+            values=values,
+            scaled=Tensor(values[3], mindspore.float32) if o.need_scale else None,
+        )
+
+    def _is_local(self, forms: Forms) -> bool:
+        """Whether everything is what nn.Adam makes, of known dtypes, in the memory of this process."""
+        o = self._optimizer
+        constants = [getattr(o, name) for name in _CONSTANTS]
+        return (
+            context.get_context("device_target") == "CPU"
+            # Its operator for that shares out a tensor as it finds fast, which its bits depend on.
+            and not o.use_offload
+            and set(forms.dtypes) <= set(STORAGE)
+            and all(isinstance(c, Tensor) and c.dtype == mindspore.float32 and c.size == 1 for c in constants)
         )
 
     @staticmethod
@@ -264,26 +319,27 @@ class PyNativeStep:
         """A gradient after all stages before the update: a Tensor of the Parameter's dtype, or Rows."""
         o, place = self._optimizer, layout.kinds[i].decay
         decay = Tensor(numbers[place], mindspore.float32) if place is not None else None
-        reciprocal = o.reciprocal_scale if o.need_scale else None
         rows = dense.rows_of(gradient)
-        if rows is None:
-            return dense.prepared(
-                gradient, parameter, decay, reciprocal, self._dialect.stages, centralize=layout.centralize[i]
-            )
-        chosen = ops.gather(parameter, rows.indices, 0)
+        values, own = (gradient, parameter) if rows is None else (rows.values, ops.gather(parameter, rows.indices, 0))
         values = dense.prepared(
-            rows.values, chosen, decay, reciprocal, self._dialect.stages, centralize=layout.centralize[i]
+            values,
+            own,
+            decay,
+            layout.scaled,
+            self._dialect.stages,
+            centralize=layout.centralize[i],
+            leave_integers=self._leaves_integers,
         )
+        if rows is None:
+            return values
         rows = Rows(rows.indices, values)
-        if o._rows_become_dense[i]:
-            return dense.densified(rows, parameter.shape)
-        return rows
+        return dense.densified(rows, parameter.shape) if o._dense_for_fused[i] else rows
 
-    def _has_operator(self, layout: _Layout, i: int, gradient: Any) -> bool:
-        """Whether nn.Adam's own operator makes this update, because it rounds unlike the kernel."""
-        return isinstance(gradient, Rows) or (
-            self._optimizer.use_offload and layout.forms.dtypes[i] == mindspore.float32
-        )
+    def _leaves_integers(self, shows: bool) -> bool:
+        """Whether integer gradients are unscaled as nn.Adam does it."""
+        if shows and not self._live:
+            say_left_out(self._dialect, "integer_gradients")
+        return not self._live
 
     @staticmethod
     def _read(parts: Sequence[_Part], gradients: Sequence[Any]) -> list[Any]:
@@ -330,31 +386,25 @@ class PyNativeStep:
 
     def _program(self, layout: _Layout, kind: _Kind, numbers: Sequence[float]) -> Program:
         """The stages before the update that the kernel runs itself."""
-        o, program = self._optimizer, []
+        program = []
         for stage in self._dialect.stages:
             if stage == "l2_decay" and kind.decay is not None:
                 program.append(Instruction(ADD_DECAY, numbers[kind.decay]))
-            elif stage == "unscale" and o.need_scale:
-                program.append(Instruction(MULTIPLY, layout.reciprocal))
+            elif stage == "unscale" and layout.scaled is not None:
+                program.append(Instruction(MULTIPLY, layout.values[3]))
         return program
 
-    def _by_operator(self, i: int, parameter: Any, gradient: Any, rate: float, powers: tuple[Any, Any]) -> Operation:
-        """The update of one Parameter by the operator that nn.Adam uses for it."""
+    def _by_operator(self, i: int, parameter: Any, rows: Rows, rate: float, powers: tuple[Any, Any]) -> Operation:
+        """The update of one Parameter by the operator that nn.Adam uses for rows."""
         o = self._optimizer
         scalars = [Tensor(float(x), mindspore.float32) for x in (*powers, rate)]
         inputs = (o.moment1[i], o.moment2[i], *scalars, o.beta1, o.beta2, o.eps)
-        # Results are noted by a call of C, so that nothing comes between an operator and its note.
+        # The result is noted by a call of C, so that nothing comes between the operator and its note.
         results: dict[str, Any] = {}
 
         def update() -> None:
-            if isinstance(gradient, Rows):
-                if "rows" not in results:
-                    results.setdefault("rows", o.sparse_opt(parameter, *inputs, gradient.values, gradient.indices))
-            else:
-                if "delta" not in results:
-                    results.setdefault("delta", o.opt(*inputs, gradient))
-                if "sum" not in results:
-                    results.setdefault("sum", ops.assign_add(parameter, results["delta"]))
+            if "rows" not in results:
+                results.setdefault("rows", o.sparse_opt(parameter, *inputs, rows.values, rows.indices))
             settle()
 
         return update

@@ -402,14 +402,20 @@ def test_what_another_device_would_run(dtype: str, monkeypatch: pytest.MonkeyPat
         np.testing.assert_allclose(a, b, rtol=1e-12 if dtype == "float64" else 0, atol=0)
 
 
-@pytest.mark.parametrize("dtype", ["complex64", "int32"])
-def test_parameters_that_are_not_real(dtype: str) -> None:
+@pytest.mark.parametrize("dtype", ["complex64", "int32", "bool_"])
+@pytest.mark.parametrize("arguments", [{}, {"use_amsgrad": True}, {"use_offload": True}, {"use_lazy": True}], ids=str)
+def test_parameters_that_are_not_real(arguments: dict[str, bool], dtype: str, mode: str) -> None:
+    """They are taken, as in networks whose other Parameters are trained elsewhere, and a step fails."""
     kind = getattr(ms, dtype)
-    parameter = Parameter(Tensor(np.ones(3), kind), name="weight")
-    with pytest.raises(TypeError, match=r"is (Complex64|Int32), but only .*Float32.* can be updated"):
-        Adam([parameter])
-    with pytest.raises(TypeError):
-        nn.Adam([parameter])((Tensor(np.ones(3), kind),))
+    parameters = [
+        Parameter(Tensor(np.ones(3), kind), name="weight"),
+        Parameter(Tensor(np.ones(3), ms.float32), name="b"),
+    ]
+    text = r"'weight' is (Complex64|Int32|Bool), but only .*Float32.* can be updated; leave it out"
+    for optimizer, expected in ((nn.Adam(parameters, **arguments), "."), (Adam(parameters, **arguments), text)):
+        assert optimizer.moment1[0].dtype == kind
+        with pytest.raises(TypeError, match=expected):
+            optimizer((Tensor(np.ones(3), kind), Tensor(np.ones(3), ms.float32)))
 
 
 def test_several_threads_share_an_optimizer() -> None:
