@@ -14,11 +14,11 @@ from mindspore import context, nn
 from adamcompat.corrections import wanted
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.mindspore import pynative
 from adamcompat.mindspore.arguments import explained, ignored, listed
 from adamcompat.mindspore.gradients import check
 from adamcompat.mindspore.graph import GraphAdam
 from adamcompat.mindspore.graphs import Graphs
+from adamcompat.mindspore.layout import READ
 from adamcompat.mindspore.notes import say_left_out, say_once, without_deprecations
 from adamcompat.mindspore.overrides import Overrides
 from adamcompat.mindspore.pynative import PyNativeStep
@@ -66,7 +66,7 @@ class CallAdam(GraphAdam):
         self._pynative = PyNativeStep(self, dialect)
         self._graphs = Graphs(self, lambda: say_left_out(dialect, "live_values"))
         self._lock = threading.RLock()
-        self._made = _OVERRIDES.made(self, pynative.READ)
+        self._made = _OVERRIDES.made(self, READ)
         # Known from the first step in PYNATIVE mode on, when nn.Adam would be compiled.
         self._replaced: frozenset[str] | None = None
         if not self.corrections and any(

@@ -104,9 +104,10 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         """Take note of what the methods of a step need; call it when nn.Adam's own __init__ is done."""
         taken = _OF_AMSGRAD if self.use_amsgrad else _OF_OFFLOAD if self.use_offload else _OF_ADAM
         dtypes = [p.dtype for p in self.parameters]
-        # What there is no update for is left to nn.Adam's operator to refuse. That of offload takes no single numbers.
+        # What there is no update for is left to nn.Adam's operators to refuse. These two take no single numbers.
+        refuses_numbers = self.use_offload or self.use_amsgrad
         self._has_operator = tuple(
-            p.dtype not in _REAL or (p.dtype in taken and not (self.use_offload and p.shape == ()))
+            p.dtype not in _REAL or (p.dtype in taken and not (refuses_numbers and p.shape == ()))
             for p in self.parameters
         )
         self._all_by_operator = all(self._has_operator)

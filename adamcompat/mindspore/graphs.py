@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from mindspore import context
 
+from adamcompat.mindspore.layout import NUMBERS
 from adamcompat.mindspore.memory import addresses
-from adamcompat.mindspore.pynative import NUMBERS
 
 # It moved, and says so where it is imported from its old place.
 _api = "mindspore.graph.api" if find_spec("mindspore.graph") else "mindspore.common.api"

@@ -9,18 +9,15 @@ still, and all is looked at anew, as if it had compiled its graph again.
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import mindspore
-import numpy as np
 from mindspore import Tensor, context, ops
-from numpy.typing import NDArray
 
 from adamcompat import kernel
 from adamcompat.interrupts import Uninterrupted
@@ -29,66 +26,12 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.batch import STORAGE, Batch
 from adamcompat.mindspore.gradients import Rows
+from adamcompat.mindspore.layout import CONSTANTS, COUNTERS, NUMBERS, Kind, Layout, Part, check_state, straighten
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.schedules import Constants, Sources
 from adamcompat.stages import ADD_DECAY, MULTIPLY, Instruction, Program
 from adamcompat.whole import Operation, whole
-
-# What advances with each step, and how it lies in memory.
-_COUNTERS = {"global_step": ctypes.c_int32, "beta1_power": ctypes.c_float, "beta2_power": ctypes.c_float}
-# Attributes of an optimizer that the numbers of a step come from.
-_CONSTANTS = ("beta1", "beta2", "eps", "reciprocal_scale")
-NUMBERS = ("learning_rate", "weight_decay", "decay_flags", "need_scale", *_CONSTANTS)
-# What else is read here, when everything is laid out.
-READ = (
-    *_COUNTERS,
-    *NUMBERS,
-    *("parameters", "_parameters", "moment1", "moment2", "vhat", "use_amsgrad", "use_nesterov", "use_offload"),
-    *("is_group", "is_group_lr", "exec_weight_decay", "grad_centralization_flags"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """Parameters with the same learning rate and decay: places in the step's numbers."""
-
-    rate: int
-    decay: int | None
-
-
-@dataclass(slots=True)
-class _Part:
-    """Parameters of one dtype."""
-
-    positions: list[int]
-    kinds: list[_Kind]
-    scalars: kernel.Scalars
-    batch: Batch
-
-
-@dataclass(slots=True)
-class _Layout:
-    """What stays the same while the same Parameters are updated step after step."""
-
-    origin: tuple[Any, ...]
-    forms: Forms
-    written: tuple[Any, ...]
-    # Whether it can be updated here; the rest stands for that only.
-    local: bool = False
-    kinds: list[_Kind] = field(default_factory=list)
-    centralize: list[bool] = field(default_factory=list)
-    simple: bool = False
-    sources: Any = None
-    parts: list[_Part] = field(default_factory=list)
-    constants: Constants = field(default_factory=lambda: Constants(()))
-    values: list[float] = field(default_factory=list)
-    scaled: Any = None
-    # Attributes have been replaced since that are not looked at.
-    outdated: bool = False
-    found: bytes = b""
-    addresses: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    counters: list[Any] = field(default_factory=list)
 
 
 class PyNativeStep:
@@ -107,9 +50,9 @@ class PyNativeStep:
         # nn.Adam rounds every scalar to float32; its operator for float64 goes on in float64 from there.
         self._numerics_of_float64 = replace(self._numerics, scalars="float64")
         maximum = ("vhat",) if optimizer.use_amsgrad else ()
-        self._origin = operator.attrgetter(*_COUNTERS, *NUMBERS, "parameters", "moment1", "moment2", *maximum)
+        self._origin = operator.attrgetter(*COUNTERS, *NUMBERS, "parameters", "moment1", "moment2", *maximum)
         # nn.Adam compiles a graph for each set of dtypes that gradients have; None stands for the Parameters' own.
-        self._layouts: dict[tuple[Any, ...] | None, _Layout] = {}
+        self._layouts: dict[tuple[Any, ...] | None, Layout] = {}
 
     def ready(self) -> bool:
         """Whether every Parameter is a plain Tensor of a known dtype in the memory of this process."""
@@ -172,17 +115,17 @@ class PyNativeStep:
         del copies
         return (True,) * len(parameters)
 
-    def _signature(self, layout: _Layout, gradients: Any) -> tuple[Any, ...] | None:
+    def _signature(self, layout: Layout, gradients: Any) -> tuple[Any, ...] | None:
         """What tells the graphs apart that nn.Adam would run these gradients with."""
         found = tuple(getattr(gradient, "dtype", None) for gradient in gradients)
         return None if self._live or list(found) == layout.forms.dtypes else found
 
-    def _current(self, key: tuple[Any, ...] | None) -> _Layout:
+    def _current(self, key: tuple[Any, ...] | None) -> Layout:
         """What was laid out; anew where what is written, or with corrections what is read, has been replaced."""
         layout, origin = self._layouts.get(key), self._origin(self._optimizer)
         if layout is not None and not any(map(operator.is_not, layout.origin, origin)):
             return layout
-        counters, state = origin[: len(_COUNTERS)], origin[len(_COUNTERS) + len(NUMBERS) :]
+        counters, state = origin[: len(COUNTERS)], origin[len(COUNTERS) + len(NUMBERS) :]
         written = (*itertools.chain(*state), *counters)
         if layout is None or self._live or any(map(operator.is_not, layout.written, written)):
             layout = self._layouts[key] = self._laid_out(origin, written)
@@ -194,11 +137,11 @@ class PyNativeStep:
     def _stale(self) -> None:
         say_left_out(self._dialect, "live_values")
 
-    def _anew(self, key: tuple[Any, ...] | None) -> _Layout:
+    def _anew(self, key: tuple[Any, ...] | None) -> Layout:
         del self._layouts[key]
         return self._current(key)
 
-    def _located(self, key: tuple[Any, ...] | None) -> _Layout:
+    def _located(self, key: tuple[Any, ...] | None) -> Layout:
         """The current layout, with the present addresses of everything that is written.
 
         Raises:
@@ -225,25 +168,25 @@ class PyNativeStep:
             raise TypeError(
                 f"Parameters became {set(map(str, layout.forms.dtypes))} after the first step; make a new optimizer"
             )
-        _check_state(layout)
+        check_state(layout)
         if not contiguous(layout.written):
-            _straighten(layout.written)
+            straighten(layout.written)
             found = addresses(layout.written)
-        layout.addresses = found[: -len(_COUNTERS)].reshape(-1, len(layout.forms.shapes)).T
+        layout.addresses = found[: -len(COUNTERS)].reshape(-1, len(layout.forms.shapes)).T
         layout.counters = [
             kind.from_address(address)
-            for address, kind in zip(found[-len(_COUNTERS) :].tolist(), _COUNTERS.values(), strict=True)
+            for address, kind in zip(found[-len(COUNTERS) :].tolist(), COUNTERS.values(), strict=True)
         ]
         for part in layout.parts:
             part.batch.place(layout.addresses[part.positions])
         layout.found = found.tobytes()
         return layout
 
-    def _laid_out(self, origin: tuple[Any, ...], written: tuple[Any, ...]) -> _Layout:
+    def _laid_out(self, origin: tuple[Any, ...], written: tuple[Any, ...]) -> Layout:
         o, parameters = self._optimizer, self._optimizer.parameters
         forms = Forms.of(parameters)
         if not self._is_local(forms):
-            return _Layout(origin, forms, written)
+            return Layout(origin, forms, written)
         sources: list[Any] = []
         places: dict[int, int] = {}
 
@@ -254,7 +197,7 @@ class PyNativeStep:
             return places[id(source)]
 
         kinds = [
-            _Kind(
+            Kind(
                 place(o.learning_rate[i] if o.is_group_lr else o.learning_rate),
                 place(o.weight_decay[i] if o.is_group else o.weight_decay)
                 if o.exec_weight_decay and o.decay_flags[i]
@@ -265,7 +208,7 @@ class PyNativeStep:
         centralize = [o.centralizes(i) for i in range(len(parameters))]
         dtypes = forms.dtypes
         parts = []
-        constants = Constants([getattr(o, name) for name in _CONSTANTS])
+        constants = Constants([getattr(o, name) for name in CONSTANTS])
         values = constants.now()
         for dtype in STORAGE:
             positions = [i for i, own in enumerate(dtypes) if own == dtype]
@@ -279,8 +222,8 @@ class PyNativeStep:
                     epsilon=values[2],
                     nesterov=o.use_nesterov and not o.use_amsgrad,
                 )
-                parts.append(_Part(positions, own, scalars, self._batch(forms, kinds, positions, own)))
-        return _Layout(
+                parts.append(Part(positions, own, scalars, self._batch(forms, kinds, positions, own)))
+        return Layout(
             origin,
             forms,
             written,
@@ -298,7 +241,7 @@ class PyNativeStep:
     def _is_local(self, forms: Forms) -> bool:
         """Whether everything is what nn.Adam makes, of known dtypes, in the memory of this process."""
         o = self._optimizer
-        constants = [getattr(o, name) for name in _CONSTANTS]
+        constants = [getattr(o, name) for name in CONSTANTS]
         return (
             context.get_context("device_target") == "CPU"
             # Its operator for that shares out a tensor as it finds fast, which its bits depend on.
@@ -308,14 +251,14 @@ class PyNativeStep:
         )
 
     @staticmethod
-    def _is_plain(layout: _Layout, gradients: Any) -> bool:
+    def _is_plain(layout: Layout, gradients: Any) -> bool:
         """Whether the gradients need no conversion; compares whole lists, which is fast."""
         try:
             return isinstance(gradients, (tuple, list)) and layout.forms.fit(gradients) and contiguous(gradients)
         except (AttributeError, TypeError):  # what is no Tensor has none of this
             return False
 
-    def _prepared(self, layout: _Layout, i: int, parameter: Any, gradient: Any, numbers: Sequence[float]) -> Any:
+    def _prepared(self, layout: Layout, i: int, parameter: Any, gradient: Any, numbers: Sequence[float]) -> Any:
         """A gradient after all stages before the update: a Tensor of the Parameter's dtype, or Rows."""
         o, place = self._optimizer, layout.kinds[i].decay
         decay = Tensor(numbers[place], mindspore.float32) if place is not None else None
@@ -342,7 +285,7 @@ class PyNativeStep:
         return not self._live
 
     @staticmethod
-    def _read(parts: Sequence[_Part], gradients: Sequence[Any]) -> list[Any]:
+    def _read(parts: Sequence[Part], gradients: Sequence[Any]) -> list[Any]:
         """Look up where gradients lie; those that lie in memory that is written are copied.
 
         Returns:
@@ -365,7 +308,7 @@ class PyNativeStep:
                 copies += copied
         return copies
 
-    def _without(self, layout: _Layout, left_out: Sequence[int]) -> list[_Part]:
+    def _without(self, layout: Layout, left_out: Sequence[int]) -> list[Part]:
         parts = []
         for part in layout.parts:
             positions = [i for i in part.positions if i not in left_out]
@@ -375,7 +318,7 @@ class PyNativeStep:
                 parts.append(replace(part, positions=positions, batch=batch))
         return parts
 
-    def _batch(self, forms: Forms, kinds: Sequence[_Kind], positions: Sequence[int], own: list[_Kind]) -> Batch:
+    def _batch(self, forms: Forms, kinds: Sequence[Kind], positions: Sequence[int], own: list[Kind]) -> Batch:
         return Batch(
             self._numerics,
             forms.dtypes[positions[0]],
@@ -384,7 +327,7 @@ class PyNativeStep:
             amsgrad=self._optimizer.use_amsgrad,
         )
 
-    def _program(self, layout: _Layout, kind: _Kind, numbers: Sequence[float]) -> Program:
+    def _program(self, layout: Layout, kind: Kind, numbers: Sequence[float]) -> Program:
         """The stages before the update that the kernel runs itself."""
         program = []
         for stage in self._dialect.stages:
@@ -408,35 +351,3 @@ class PyNativeStep:
             settle()
 
         return update
-
-
-def _check_state(layout: _Layout) -> None:
-    """Refuse state that does not fit its Parameter: the kernel writes wherever an address says.
-
-    Raises:
-        ValueError: a moment has another shape or dtype than its Parameter, or something has no memory.
-    """
-    parameters, counters = layout.written[: len(layout.forms.shapes)], layout.written[-len(_COUNTERS) :]
-    for parameter, tensor in zip(itertools.cycle(parameters), layout.written[: -len(_COUNTERS)], strict=False):
-        if tensor.shape != parameter.shape or tensor.dtype != parameter.dtype:
-            raise ValueError(
-                f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but {parameter.name!r} has "
-                f"{parameter.shape} and {parameter.dtype}; load state of the same network, or make a new optimizer"
-            )
-    for tensor, dtype in zip(counters, _COUNTERS.values(), strict=True):
-        if tensor.size != 1 or tensor.asnumpy().dtype != dtype:
-            raise ValueError(
-                f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but one value of dtype "
-                f"{np.dtype(dtype)} is needed; load state of an Adam, or make a new optimizer"
-            )
-    for tensor in layout.written:
-        if tensor.size and not tensor.data_ptr():
-            raise ValueError(f"{tensor.name!r} holds no values yet; call its init_data() before the first step")
-
-
-def _straighten(tensors: Sequence[Any]) -> None:
-    """Give those with another layout than C's that layout."""
-    for tensor in tensors:
-        if not tensor.is_contiguous():
-            tensor.set_data(tensor.contiguous())
-    settle()

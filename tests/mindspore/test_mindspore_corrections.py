@@ -298,6 +298,23 @@ def test_dtypes_that_nn_adam_refuses(dtype: str, tolerance: float, arguments: di
         run(nn.Adam)
 
 
+@pytest.mark.parametrize("arguments", [{"use_amsgrad": True}, {"use_offload": True}], ids=str)
+def test_single_numbers_that_nn_adam_refuses(arguments: dict[str, bool], mode: str) -> None:
+    """For a Parameter without axes these have no operator."""
+    arrays = [np.array(1.0, np.float32), np.ones(9, np.float32)]
+    given: dict[str, Any] = {"learning_rate": 0.1, "eps": 0.1, **arguments}
+    gradients = [(np.array(2.0 - step, np.float32), np.full(9, 1.0 + step, np.float32)) for step in range(3)]
+    parameters = [weight(array, name=f"w{i}") for i, array in enumerate(arrays)]
+    optimizer, reference = Adam(parameters, **given), MindSporeStyleAdam(arrays, **given)
+    for step in gradients:
+        optimizer(tuple(Tensor(gradient) for gradient in step))
+        reference(step)
+    for parameter, array in zip(parameters, arrays, strict=True):
+        np.testing.assert_allclose(parameter.asnumpy(), array, atol=1e-6)
+    with pytest.raises(RuntimeError):
+        nn.Adam(parameters, **given)(tuple(Tensor(gradient) for gradient in gradients[0]))
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_both_modes_agree_on_float64(grouped: bool) -> None:
     found = []
