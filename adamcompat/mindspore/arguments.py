@@ -32,7 +32,7 @@ def listed(given: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
     if isinstance(entries, (list, tuple)):
         found[params.name] = [
             {key: list(value) if key in keys and _is_iterator(value) else value for key, value in entry.items()}
-            if type(entry) is dict and any(_is_iterator(entry.get(key)) for key in keys)
+            if isinstance(entry, dict) and any(_is_iterator(entry.get(key)) for key in keys)
             else entry
             for entry in entries
         ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from types import FunctionType
+from collections.abc import Mapping
+from types import FunctionType, MappingProxyType
 from typing import Any, ClassVar
 
 import mindspore
@@ -45,6 +46,9 @@ class CallAdam(GraphAdam):
 
     _adapter: ClassVar[str]
     _construct_once = _once(_STOCK)
+    # What of the step is replaced; known from the first step on, when nn.Adam would be compiled.
+    _replaced: frozenset[str] | None = None
+    _made: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, corrections: bool | None) -> None:
         adapter = MAPPING.adapter("mindspore", self._adapter)
@@ -61,16 +65,14 @@ class CallAdam(GraphAdam):
             raise better from error
         for text in ignored(adapter, given | extra):
             say_once(text)
-        self.prepare()
+        self._prepare()
         self._dialect = dialect
         self._pynative = PyNativeStep(self, dialect)
         self._graphs = Graphs(self, lambda: say_left_out(dialect, "live_values"))
         self._lock = threading.RLock()
         self._made = _OVERRIDES.made(self, READ)
-        # Known from the first step in PYNATIVE mode on, when nn.Adam would be compiled.
-        self._replaced: frozenset[str] | None = None
         if not self.corrections and any(
-            flag and len(p.shape) > 1 and not self.centralizes(i)
+            flag and len(p.shape) > 1 and not self._centralizes(i)
             for i, (flag, p) in enumerate(zip(self._flags(), self.parameters, strict=True))
         ):
             say_left_out(dialect, "centralization")
@@ -93,8 +95,10 @@ class CallAdam(GraphAdam):
             TypeError: a gradient is no Tensor, or has a dtype that would lose digits.
             ValueError: a gradient is missing, or its shape is wrong.
             RuntimeError: there are too few gradients or too many, or they are no tuple; or a list of learning rates
-                has no value for this step. In every case nothing has changed.
+                has no value for this step. Where nothing of the step is replaced, nothing has changed then.
         """
+        if not self._prepared:
+            return super().__call__(*args, **kwargs)
         replaced = self._replaced_names()
         if context._get_mode() == context.PYNATIVE_MODE:
             if "construct" in replaced:
@@ -115,7 +119,7 @@ class CallAdam(GraphAdam):
 
     def _construct(self, gradients: Any) -> Any:
         """Make the step of `construct`, where Python calls it: MindSpore's compiler reads nn.Adam's."""
-        if context._get_mode() != context.PYNATIVE_MODE:
+        if context._get_mode() != context.PYNATIVE_MODE or not self._prepared:
             return _STOCK(self, gradients)
         replaced = self._replaced_names()
         again = "construct" in replaced

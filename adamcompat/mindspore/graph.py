@@ -15,7 +15,9 @@ from mindspore.nn.optim.adam import _adam_opt, _lazy_adam_opt
 from mindspore.ops import functional as F  # noqa: N812 - its name everywhere
 
 from adamcompat.kernel import make_update, step_size
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.gradients import add_decay, centralized, densified
+from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.operations import SEPARATE
 
 # The dtypes of Parameters that nn.Adam's operators take.
@@ -26,6 +28,7 @@ _OF_OFFLOAD = (mindspore.float32,)
 _OF_ROWS = (mindspore.float32, mindspore.float64)
 # The dtypes for which there is an update where nn.Adam has no operator.
 _REAL = (mindspore.float16, mindspore.bfloat16, mindspore.float32, mindspore.float64)
+_WIDE_INTEGERS = (mindspore.int32, mindspore.int64)
 _WIDE = (mindspore.float32, mindspore.float64, mindspore.complex64, mindspore.complex128)
 
 
@@ -48,28 +51,40 @@ def _make_dense(wanted: Any, parameter: Any, gradient: Any) -> Any:
     return gradient
 
 
-# Whether truth values too, the Parameter, its gradient.
-_to_real = ops.MultitypeFuncGraph("to_real")
-
-
-@_to_real.register("Bool", "Tensor", "Tensor")  # type: ignore[untyped-decorator]
-def _convert_dense(every: Any, parameter: Any, gradient: Any) -> Any:
-    if gradient.dtype in _REAL or (gradient.dtype == mindspore.bool_ and not every):
-        return gradient
-    return gradient.astype(parameter.dtype)
-
-
-@_to_real.register("Bool", "Tensor", "RowTensor")  # type: ignore[untyped-decorator]
-def _convert_rows(every: Any, parameter: Any, gradient: Any) -> Any:
-    values = gradient.values
-    if values.dtype in _REAL or (values.dtype == mindspore.bool_ and not every):
-        return gradient
-    return RowTensorInner(gradient.indices, values.astype(parameter.dtype), gradient.dense_shape)
-
-
 def in_divisions(shape: Sequence[int]) -> bool:
     """Whether nn.Adam centralizes gradients of this shape."""
     return len(shape) > 1 and shape[1] % 16 == 0
+
+
+@ops.constexpr(check=False)  # type: ignore[untyped-decorator]
+def _say_integers(mends: Any, exact: Any) -> Any:
+    """Run while a graph is compiled: what it leaves as nn.Adam has it is said."""
+    if not mends and not exact:
+        say_left_out(MAPPING.dialects["mindspore"], "integer_gradients")
+    return mends
+
+
+# Whether to convert truth values, and integers; whether the latter would be the same; the Parameter; its gradient.
+_to_real = ops.MultitypeFuncGraph("to_real")
+
+
+@_to_real.register("Bool", "Bool", "Bool", "Tensor", "Tensor")  # type: ignore[untyped-decorator]
+def _convert_dense(truths: Any, integers: Any, exact: Any, parameter: Any, gradient: Any) -> Any:
+    if gradient.dtype in _REAL:
+        return gradient
+    if gradient.dtype == mindspore.bool_:
+        mends = _say_integers(truths, False)
+    else:
+        mends = _say_integers(integers, exact and gradient.dtype in _WIDE_INTEGERS)
+    if mends:
+        return gradient.astype(parameter.dtype)
+    return gradient
+
+
+@_to_real.register("Bool", "Bool", "Bool", "Tensor", "RowTensor")  # type: ignore[untyped-decorator]
+def _convert_rows(truths: Any, integers: Any, exact: Any, parameter: Any, gradient: Any) -> Any:
+    values = _convert_dense(truths, integers, exact, parameter, gradient.values)
+    return RowTensorInner(gradient.indices, values, gradient.dense_shape)
 
 
 # For an operator that takes gradients of the Parameter's dtype only: those that lose no digits become that.
@@ -91,16 +106,19 @@ def _widen_rows(parameter: Any, gradient: Any) -> Any:
 class GraphAdam(nn.Adam):  # type: ignore[misc]
     """nn.Adam for every real dtype, with a centralization that works."""
 
-    # Whether to correct what nn.Adam gets wrong without a word; set before a step is compiled.
-    corrections: bool
+    # Whether to correct what nn.Adam gets wrong without a word.
+    corrections: bool = False
+    # A subclass may leave out the __init__ of this class; then everything is nn.Adam's.
+    _prepared: bool = False
 
     # The compiler reads super() as the parent of the object's own class, whichever class the method is in.
     _apply_by_operators = nn.Adam._apply_adam
     _multiply_by_reciprocal = nn.Adam.scale_grad
     _decay_by_operators = nn.Adam.decay_weight
+    _centralize_by_operators = nn.Adam.gradients_centralization
     _deduplicate = nn.Adam._grad_sparse_indices_deduplicate
 
-    def prepare(self) -> None:
+    def _prepare(self) -> None:
         """Take note of what the methods of a step need; call it when nn.Adam's own __init__ is done."""
         taken = _OF_AMSGRAD if self.use_amsgrad else _OF_OFFLOAD if self.use_offload else _OF_ADAM
         dtypes = [p.dtype for p in self.parameters]
@@ -118,10 +136,12 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         self._dense_for_fused = tuple(fused or dtype != mindspore.float32 for dtype in dtypes)
         self._dense_for_several = tuple(never or dtype not in _OF_ROWS for dtype in dtypes)
         self._in_divisions = tuple(in_divisions(p.shape) for p in self.parameters)
-        # What of an integer gradient the loss scale leaves is nothing.
-        self._integers_vanish = float(self.reciprocal_scale) < 1
+        scale = float(self.reciprocal_scale)
+        # What of an integer gradient the loss scale leaves is nothing, or all.
+        self._integers_vanish, self._exact_scale = scale < 1, scale.is_integer()
+        self._prepared = True
 
-    def centralizes(self, i: int) -> bool:
+    def _centralizes(self, i: int) -> bool:
         """Whether the gradient of a Parameter is centralized.
 
         nn.Adam leaves out second axes that are no multiple of 16, and everything with use_offload. For the rest it has
@@ -135,7 +155,7 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
 
     def decay_weight(self, gradients: Any) -> Any:
         """Add the L2 decay to the gradients."""
-        if self._all_by_operator or not self.exec_weight_decay:
+        if not self._prepared or self._all_by_operator or not self.exec_weight_decay:
             return self._decay_by_operators(gradients)
         decay = self.get_weight_decay()
         found: Any = ()
@@ -155,13 +175,18 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         return found
 
     def gradients_centralization(self, gradients: Any) -> Any:
-        """Subtract from the gradients of marked groups their means; see `centralizes`."""
+        """Subtract from the gradients of marked groups their means; see `_centralizes`."""
+        if not self._prepared:
+            return self._centralize_by_operators(gradients)
+        return self._centralized(gradients)
+
+    def _centralized(self, gradients: Any) -> Any:
         if not self.is_group or True not in self.grad_centralization_flags:
             return gradients
         found: Any = ()
         for i in range(len(gradients)):
             g = gradients[i]
-            if self.centralizes(i):
+            if self._centralizes(i):
                 if isinstance(g, Tensor):
                     g = centralized(g)
                 else:
@@ -171,13 +196,19 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
 
     def scale_grad(self, gradients: Any) -> Any:
         """Divide by the loss scale; where nn.Adam leaves centralization out, it comes first."""
+        if not self._prepared:
+            return self._multiply_by_reciprocal(gradients)
         if self.use_offload:
-            gradients = self.map_(_widen, self._parameters, self.gradients_centralization(gradients))
-        if self.need_scale and (self.corrections or self._integers_vanish):
-            gradients = self.map_(F.partial(_to_real, self.corrections), self._parameters, gradients)
+            gradients = self.map_(_widen, self._parameters, self._centralized(gradients))
+        if self.need_scale:
+            integers = self.corrections or self._integers_vanish
+            real = F.partial(_to_real, self.corrections, integers, self._exact_scale)
+            gradients = self.map_(real, self._parameters, gradients)
         return self._multiply_by_reciprocal(gradients)
 
     def _grad_sparse_indices_deduplicate(self, gradients: Any) -> Any:
+        if not self._prepared:
+            return self._deduplicate(gradients)
         wanted = self._dense_for_fused
         # There is no such attribute with use_offload.
         if not self.use_offload and self._is_device:
@@ -196,7 +227,7 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         lr: Any,
         gradients: Any,
     ) -> Any:
-        if self._all_by_operator:
+        if not self._prepared or self._all_by_operator:
             return self._apply_by_operators(params, beta1_power, beta2_power, moment1, moment2, lr, gradients)
         success: Any = ()
         for i in range(len(params)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mindspore import context
 
-from adamcompat.mindspore.layout import NUMBERS
+from adamcompat.mindspore.layout import NUMBERS, same
 from adamcompat.mindspore.memory import addresses
 
 # It moved, and says so where it is imported from its old place.
@@ -76,7 +75,7 @@ class Graphs:
             self._read = [p for p in self._optimizer.get_parameters() if id(p) not in written]
             return
         now = self._now()
-        replaced = known.read != now.read or any(map(operator.is_not, known.attributes, now.attributes))
+        replaced = known.read != now.read or not all(map(same, known.attributes, now.attributes))
         if known.written != now.written or (replaced and self._optimizer.corrections):
             forget(self._optimizer)
         elif replaced:

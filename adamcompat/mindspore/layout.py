@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,13 @@ READ = (
     *("parameters", "_parameters", "moment1", "moment2", "vhat", "use_amsgrad", "use_nesterov", "use_offload"),
     *("is_group", "is_group_lr", "exec_weight_decay", "grad_centralization_flags"),
 )
+
+
+def same(attribute: Any, other: Any) -> bool:
+    """Whether two values of an attribute are the same; MindSpore puts equal tuples in the place of tuples."""
+    if isinstance(attribute, tuple) and isinstance(other, tuple):
+        return len(attribute) == len(other) and all(map(operator.is_, attribute, other))
+    return attribute is other
 
 
 @dataclass(frozen=True, slots=True)

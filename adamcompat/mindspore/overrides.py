@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ class Overrides:
         found = {name: getattr(optimizer, name, None) for name in names}
         return {name: value for name, value in found.items() if callable(value) or isinstance(value, Tensor)}
 
-    def of(self, optimizer: Any, made: dict[str, Any]) -> frozenset[str]:
+    def of(self, optimizer: Any, made: Mapping[str, Any]) -> frozenset[str]:
         """Return the names of what is replaced: by a subclass, on the optimizer itself, or since it was made."""
         kind, own = type(optimizer), vars(optimizer)
         methods = {
@@ -95,4 +95,6 @@ class Overrides:
             for name, known in self._known.items()
             if name in own or inspect.getattr_static(kind, name, None) is not known
         }
-        return frozenset(methods.union(name for name, value in made.items() if getattr(optimizer, name) is not value))
+        return frozenset(
+            methods.union(name for name, value in made.items() if getattr(optimizer, name, None) is not value)
+        )

@@ -26,7 +26,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.batch import STORAGE, Batch
 from adamcompat.mindspore.gradients import Rows
-from adamcompat.mindspore.layout import CONSTANTS, COUNTERS, NUMBERS, Kind, Layout, Part, check_state, straighten
+from adamcompat.mindspore.layout import CONSTANTS, COUNTERS, NUMBERS, Kind, Layout, Part, check_state, same, straighten
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.schedules import Constants, Sources
@@ -130,8 +130,10 @@ class PyNativeStep:
         if layout is None or self._live or any(map(operator.is_not, layout.written, written)):
             layout = self._layouts[key] = self._laid_out(origin, written)
         else:
-            self._stale()
-            layout.origin, layout.outdated = origin, True
+            if not all(map(same, layout.origin, origin)):
+                self._stale()
+                layout.outdated = True
+            layout.origin = origin
         return layout
 
     def _stale(self) -> None:
@@ -205,7 +207,7 @@ class PyNativeStep:
             )
             for i in range(len(parameters))
         ]
-        centralize = [o.centralizes(i) for i in range(len(parameters))]
+        centralize = [o._centralizes(i) for i in range(len(parameters))]
         dtypes = forms.dtypes
         parts = []
         constants = Constants([getattr(o, name) for name in CONSTANTS])

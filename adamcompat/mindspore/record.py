@@ -52,7 +52,7 @@ def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
             None if rate is None else Schedule(_plain(rate), "lr"),
             # nn.Adam keeps it times the loss scale.
             Schedule(decay / optimizer.loss_scale, "weight_decay"),
-            type(optimizer) is not nn.Adam and optimizer.centralizes(i),
+            type(optimizer) is not nn.Adam and optimizer._centralizes(i),
         )
         found.append((parameter.name, group))
     return found

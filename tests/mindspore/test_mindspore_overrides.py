@@ -185,6 +185,32 @@ def test_a_subclass(change: str, installed: bool, how: str) -> None:
     assert any(not np.array_equal(a, b) for a, b in zip(theirs, plain, strict=True)), "nothing was changed"
 
 
+def test_a_subclass_with_an_init_of_its_own(how: str) -> None:
+    """One that begins with the base class of nn.Adam, and uses what that and nn.Adam have."""
+
+    def own(kind: Any) -> Any:
+        class Own(kind):  # type: ignore[misc]
+            def __init__(self, params: Any, learning_rate: Any, eps: float, **more: Any) -> None:
+                nn.Optimizer.__init__(self, learning_rate, params, **more)
+                self.moment1 = self._parameters.clone(prefix="moment1", init="zeros")
+                self.rule = ops.ApplyMomentum()
+
+            def construct(self, gradients: Any) -> Any:
+                gradients = self.scale_grad(self.gradients_centralization(self.decay_weight(gradients)))
+                gradients = self._grad_sparse_indices_deduplicate(gradients)
+                lr = self.get_lr()
+                done: Any = ()
+                for i in range(len(gradients)):
+                    rule = self.rule(self._parameters[i], self.moment1[i], lr, gradients[i], 0.9)
+                    done += (ops.depend(True, rule),)
+                return done
+
+        return Own
+
+    for a, b in zip(trained(own(Adam), how), trained(own(STOCK), how), strict=True):
+        assert_same(a, b)
+
+
 def halved_rate() -> Any:
     return Tensor(0.05, ms.float32)
 
