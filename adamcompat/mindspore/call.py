@@ -125,7 +125,12 @@ class CallAdam(GraphAdam):
         again = "construct" in replaced
         if len(replaced) == again and (not again or self.corrections) and self._pynative.ready():
             with self._lock:
-                return self._pynative(gradients)
+                try:
+                    return self._pynative(gradients)
+                except Exception:
+                    if self._pynative.failed():
+                        self._replaced = None
+                    raise
         if isinstance(gradients, list):
             gradients = tuple(gradients)
         self._check_rates(replaced)

@@ -62,10 +62,9 @@ class Graphs:
             yield
             return
         self._compare()
-        try:
-            yield
-        finally:
-            self._known = self._now()
+        yield
+        # A step that fails may have compiled nothing.
+        self._known = self._now()
 
     def _compare(self) -> None:
         """Look what was replaced since the last step."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from adamcompat import kernel
 from adamcompat.mindspore.batch import Batch
 from adamcompat.mindspore.memory import Forms, settle
-from adamcompat.mindspore.schedules import Constants
+from adamcompat.mindspore.schedules import Constants, Sources
 
 # What advances with each step, and how it lies in memory.
 COUNTERS = {"global_step": ctypes.c_int32, "beta1_power": ctypes.c_float, "beta2_power": ctypes.c_float}
@@ -63,16 +63,16 @@ class Layout:
     origin: tuple[Any, ...]
     forms: Forms
     written: tuple[Any, ...]
-    # Whether it can be updated here; the rest stands for that only.
-    local: bool = False
-    kinds: list[Kind] = field(default_factory=list)
-    centralize: list[bool] = field(default_factory=list)
-    simple: bool = False
-    sources: Any = None
-    parts: list[Part] = field(default_factory=list)
-    constants: Constants = field(default_factory=lambda: Constants(()))
-    values: list[float] = field(default_factory=list)
-    scaled: Any = None
+    kinds: list[Kind]
+    centralize: list[bool]
+    simple: bool
+    sources: Sources
+    parts: list[Part]
+    constants: Constants
+    values: list[float]
+    scaled: Any
+    # A step was made with it, so that nn.Adam would have compiled its graph.
+    stepped: bool = False
     # Attributes have been replaced since that are not looked at.
     outdated: bool = False
     found: bytes = b""

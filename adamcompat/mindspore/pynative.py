@@ -53,10 +53,19 @@ class PyNativeStep:
         self._origin = operator.attrgetter(*COUNTERS, *NUMBERS, "parameters", "moment1", "moment2", *maximum)
         # nn.Adam compiles a graph for each set of dtypes that gradients have; None stands for the Parameters' own.
         self._layouts: dict[tuple[Any, ...] | None, Layout] = {}
+        # Of the Parameters, and whether they can be updated here; None until that is asked.
+        self._forms = Forms([], [])
+        self._local: bool | None = None
 
     def ready(self) -> bool:
         """Whether every Parameter is a plain Tensor of a known dtype in the memory of this process."""
-        return (self._layouts.get(None) or self._current(None)).local
+        if self._local is None:
+            self._look()
+        return bool(self._local)
+
+    def _look(self) -> None:
+        self._forms = Forms.of(self._optimizer.parameters)
+        self._local = self._is_local(self._forms)
 
     def __call__(self, gradients: Any) -> tuple[bool, ...]:
         """Make one step.
@@ -71,12 +80,13 @@ class PyNativeStep:
         o = self._optimizer
         # Asking for an address waits too, in the versions that were tried, but does not promise it.
         settle()
-        layout = self._located(None)
-        parameters = o.parameters
-        plain = self._is_plain(layout, gradients)
+        parameters, forms = o.parameters, self._forms
+        plain = self._is_plain(forms, gradients)
+        layout = self._located(None if plain else self._signature(forms, gradients))
+        if layout.forms is not forms:
+            plain = self._is_plain(layout.forms, gradients)
         if not plain:
             dense.check(gradients, parameters, self._dialect, [kind.decay is not None for kind in layout.kinds])
-            layout = self._located(self._signature(layout, gradients))
         step, power1, power2 = layout.counters
         numbers = layout.sources.at(step.value + self._dialect.semantics.schedule_start)
         advanced = kernel.advance_powers(layout.values[0], layout.values[1], (power1.value, power2.value))
@@ -112,13 +122,21 @@ class PyNativeStep:
 
         with Uninterrupted():
             whole([*operations, finish])
+        layout.stepped = True
         del copies
         return (True,) * len(parameters)
 
-    def _signature(self, layout: Layout, gradients: Any) -> tuple[Any, ...] | None:
+    def failed(self) -> bool:
+        """Take note that a step failed; whether none has been made: then nn.Adam would not have been compiled."""
+        self._layouts = {key: layout for key, layout in self._layouts.items() if layout.stepped}
+        return not self._layouts
+
+    def _signature(self, forms: Forms, gradients: Any) -> tuple[Any, ...] | None:
         """What tells the graphs apart that nn.Adam would run these gradients with."""
+        if self._live or not isinstance(gradients, (tuple, list)):
+            return None
         found = tuple(getattr(gradient, "dtype", None) for gradient in gradients)
-        return None if self._live or list(found) == layout.forms.dtypes else found
+        return None if list(found) == forms.dtypes else found
 
     def _current(self, key: tuple[Any, ...] | None) -> Layout:
         """What was laid out; anew where what is written, or with corrections what is read, has been replaced."""
@@ -152,24 +170,28 @@ class PyNativeStep:
         """
         layout = self._current(key)
         now = layout.constants.now()
-        if now[:-1] != layout.values[:-1] or (self._live and (now != layout.values or layout.constants.moved())):
-            layout = self._anew(key)
-        elif now != layout.values:
-            # The last one is folded into nn.Adam's graph.
-            self._stale()
+        if now != layout.values or (self._live and layout.constants.moved()):
+            if self._live or now[:-1] != layout.values[:-1]:
+                layout = self._anew(key)
+            else:
+                # The last one is folded into nn.Adam's graph.
+                self._stale()
         found = addresses(layout.written)
         if found.tobytes() == layout.found:
             return layout
         # Since the last step something was loaded, which may have another shape or dtype, or lie crosswise.
-        if not layout.forms.fit(self._optimizer.parameters) or layout.outdated:
+        if not layout.forms.fit(self._optimizer.parameters):
+            self._look()
+            if not self._local:
+                # It has been decided by now who makes the step.
+                raise TypeError(
+                    f"Parameters became {set(map(str, self._forms.dtypes))} after the first step; make a new optimizer"
+                )
+            layout = self._anew(key)
+        elif layout.outdated:
             layout = self._anew(key)
         elif layout.found:
             layout.sources.renew()
-        if not layout.local:
-            # Cell.__call__ has decided by now who makes the step.
-            raise TypeError(
-                f"Parameters became {set(map(str, layout.forms.dtypes))} after the first step; make a new optimizer"
-            )
         check_state(layout)
         if not contiguous(layout.written):
             straighten(layout.written)
@@ -185,10 +207,7 @@ class PyNativeStep:
         return layout
 
     def _laid_out(self, origin: tuple[Any, ...], written: tuple[Any, ...]) -> Layout:
-        o, parameters = self._optimizer, self._optimizer.parameters
-        forms = Forms.of(parameters)
-        if not self._is_local(forms):
-            return Layout(origin, forms, written)
+        o, parameters, forms = self._optimizer, self._optimizer.parameters, self._forms
         sources: list[Any] = []
         places: dict[int, int] = {}
 
@@ -229,7 +248,6 @@ class PyNativeStep:
             origin,
             forms,
             written,
-            local=True,
             kinds=kinds,
             centralize=centralize,
             simple=not any(centralize) and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
@@ -253,10 +271,10 @@ class PyNativeStep:
         )
 
     @staticmethod
-    def _is_plain(layout: Layout, gradients: Any) -> bool:
+    def _is_plain(forms: Forms, gradients: Any) -> bool:
         """Whether the gradients need no conversion; compares whole lists, which is fast."""
         try:
-            return isinstance(gradients, (tuple, list)) and layout.forms.fit(gradients) and contiguous(gradients)
+            return isinstance(gradients, (tuple, list)) and forms.fit(gradients) and contiguous(gradients)
         except (AttributeError, TypeError):  # what is no Tensor has none of this
             return False
 

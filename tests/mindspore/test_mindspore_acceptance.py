@@ -251,7 +251,8 @@ def _without_warnings() -> Any:
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much]
 
 
-@settings(max_examples=300 * MORE, deadline=None, suppress_health_check=CHECKS)
+# The same examples each time, unless more are asked for.
+@settings(max_examples=300 * MORE, deadline=None, derandomize=MORE == 1, suppress_health_check=CHECKS)
 @given(call=st.one_of(calls(right=False), calls(right=True)))
 def test_construction(call: dict[str, Made]) -> None:
     said = repr(call["params"])
@@ -266,7 +267,7 @@ def test_construction(call: dict[str, Made]) -> None:
         assert ours is theirs, (ours, theirs)
 
 
-@settings(max_examples=30 * MORE, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=30 * MORE, deadline=None, derandomize=MORE == 1, suppress_health_check=CHECKS)
 @given(
     call=calls(right=True),
     gradients=st.one_of(
