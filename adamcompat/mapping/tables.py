@@ -1172,14 +1172,26 @@ MAPPING = Mapping(
             corrections=(
                 Correction(
                     name="centralization",
-                    original="grad_centralization leaves out parameters whose second axis is no multiple of 16",
+                    original="grad_centralization leaves out parameters whose second axis is no multiple of 16, and with use_offload all of them",
                     ours="every gradient with two axes or more is centralized",
                     stage=None,
                 ),
                 Correction(
-                    name="live_schedules",
-                    original="in PYNATIVE mode a schedule that holds a Parameter keeps the value that it held first",
-                    ours="it sees what is loaded later",
+                    name="live_values",
+                    original="in PYNATIVE mode a step keeps the learning rate, the Parameters of schedules and the attributes that the first step saw, whatever set_data, assign_value or an assignment puts in their place",
+                    ours="each step looks at them anew",
+                    stage=None,
+                ),
+                Correction(
+                    name="construct_once",
+                    original="in PYNATIVE mode an overridden construct that calls super().construct() is applied twice, in Python and in the graph that is compiled there",
+                    ours="it is applied once",
+                    stage=None,
+                ),
+                Correction(
+                    name="integer_gradients",
+                    original="with a loss_scale, gradients of integers or truth values are multiplied by 1 / loss_scale in their own dtype, which is the integer part of it, or True",
+                    ours="they become gradients of the parameter's dtype first",
                     stage=None,
                 ),
             ),

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn
-from mindspore.common.api import ms_compile_cache
 from mindspore.common.dtype import dtype_to_nptype
 from numpy.typing import NDArray
 
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.arguments import ignored_names
+from adamcompat.mindspore.graphs import forget
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live, plain_numbers
 
@@ -64,6 +65,13 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         slots["maximum_second_moment"] = optimizer.vhat
     powers = (("beta1_power", optimizer.beta1_power), ("beta2_power", optimizer.beta2_power))
     _check_known(optimizer, [*(p for found in slots.values() for p in found), *(p for _, p in powers)])
+    native = {
+        fact.name: _number(getattr(optimizer, fact.name, None))
+        for fact in _DIALECT.accepted
+        if fact.type != "parameters"
+    }
+    for name in ignored_names(_DIALECT, native):
+        native[name] = False
     return Live(
         title="nn.Adam" if type(optimizer) is nn.Adam else f"{type(optimizer).__module__}.{type(optimizer).__name__}",
         dialect=_DIALECT.name,
@@ -76,26 +84,12 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         },
         step=_Place(optimizer.global_step),
         powers=tuple((role, _Place(parameter)) for role, parameter in powers),
-        loaded=lambda: _forget_graphs(optimizer),
+        loaded=lambda: forget(optimizer),
         ahead=int(_DIALECT.semantics.power_start == "beta"),
         hyperparameters=plain_numbers(
-            {
-                fact.canonical: _number(getattr(optimizer, fact.name, None))
-                for fact in _DIALECT.accepted
-                if fact.type != "parameters"
-            }
+            {fact.canonical: native[fact.name] for fact in _DIALECT.accepted if fact.name in native}
         ),
     )
-
-
-def _forget_graphs(optimizer: Any) -> None:
-    """Have nn.Adam compile its step anew.
-
-    Where a Parameter had been given another buffer before, by `load_param_into_net` for example, the old
-    graph would go on updating what nobody sees.
-    """
-    for phase in optimizer.phase_cache.values():
-        ms_compile_cache.discard(phase)
 
 
 def _number(value: Any) -> Any:

@@ -18,6 +18,7 @@ from adamcompat.drive.catalogue import Entry
 from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only
 from adamcompat.mapping.model import ParameterFact
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.graph import in_divisions
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule
 
@@ -50,21 +51,25 @@ def _mode(name: str) -> Iterator[None]:
         ms.set_context(mode=before)
 
 
-def _refuse_centralization(opened: Opened) -> None:
-    """Refuse what nn.Adam would not do, or only in part.
+def _refuse_centralization(opened: Opened, weights: list[Array]) -> None:
+    """Refuse what nn.Adam would not do, or only in part; ours does on a CPU what it has no operator for.
 
     Raises:
         ValueError: a group asks for it.
     """
     assert opened.groups is not None
-    if any(group.centralize for group in opened.groups.groups):
+    asked = [weight for weight, group in zip(weights, opened.groups.groups, strict=True) if group.centralize]
+    if opened.entry.adapter is not None:
+        whole = opened.own.get("corrections")
+        asked = [] if whole else [weight for weight in asked if weight.ndim > 1 and not in_divisions(weight.shape)]
+    if asked:
         fact = next(fact for fact in opened.dialect.groups if fact.canonical == "group_centralization")
         ours = next(
             a for a in MAPPING.adapters if (a.runtime, a.dialect) == (opened.entry.runtime, opened.dialect.name)
         )
         raise ValueError(
             f"{opened.dialect.target} leaves most gradients as they are when {fact.name!r} is set, and has no operator "
-            f"for the others on a CPU; leave the key out, or drive {ours.module}.{ours.name}"
+            f"for the others on a CPU; leave the key out, or drive {ours.module}.{ours.name} with corrections=True"
         )
 
 
@@ -80,8 +85,8 @@ class MindSporeDriver:
         kind = _class_of(opened.entry)
         arguments: dict[str, Any] = {**opened.native, **opened.own}
         self._calls = opened.dialect.protocol == "call"
-        if opened.entry.adapter is None and opened.groups is not None:
-            _refuse_centralization(opened)
+        if self._calls and opened.groups is not None:
+            _refuse_centralization(opened, weights)
         with _mode(opened.mode):
             if self._calls:
                 groups = opened.grouped(self._parameters)

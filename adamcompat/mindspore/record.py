@@ -12,6 +12,7 @@ from mindspore import Parameter, Tensor, nn
 from adamcompat.groups import Group
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.arguments import ignored_names
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
 from adamcompat.schedules import Schedule
@@ -35,7 +36,7 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
 
 def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
     """Each Parameter's name and group; empty where they are not grouped, None where that cannot be replayed."""
-    # What nn.Adam itself makes of centralization depends on shapes and device.
+    # Where nn.Adam itself centralizes depends on the device too.
     if optimizer.dynamic_lr or (
         optimizer.is_group and type(optimizer) is nn.Adam and any(optimizer.grad_centralization_flags)
     ):
@@ -51,7 +52,7 @@ def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
             None if rate is None else Schedule(_plain(rate), "lr"),
             # nn.Adam keeps it times the loss scale.
             Schedule(decay / optimizer.loss_scale, "weight_decay"),
-            optimizer.grad_centralization_flags[i],
+            type(optimizer) is not nn.Adam and optimizer._centralizes(i),
         )
         found.append((parameter.name, group))
     return found
@@ -73,7 +74,7 @@ def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
     if isinstance(native.get(decay.name), float):
         # nn.Adam keeps it times the loss scale.
         native[decay.name] /= native[scale.name]
-    return native
+    return {name: value for name, value in native.items() if name not in ignored_names(dialect, native)}
 
 
 def _plain(value: Any) -> Any:
