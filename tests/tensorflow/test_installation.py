@@ -286,7 +286,7 @@ def beside(parent: Any) -> Any:
 
 
 def by_keyword(kind: Any, parent: Any) -> Any:
-    class After(parent, metaclass=kind):  # type: ignore[misc]
+    class After(parent, metaclass=kind):  # type: ignore[misc, metaclass]
         def greet(self) -> Any:
             return super().__init__, __class__  # type: ignore[name-defined]
 
@@ -300,7 +300,7 @@ METACLASSES: dict[str, tuple[Any, type]] = {
     "a grandchild": (lambda parent: by_keyword(Meta, by_keyword(type, parent)), Meta),
     "a great-grandchild": (lambda parent: by_keyword(type, by_keyword(Meta, by_keyword(type, parent))), Meta),
     "two parents": (beside, Meta),
-    "another parent": (lambda parent: type(WithMeta)("After", (by_keyword(type, parent), WithMeta), {}), Meta),
+    "another parent": (lambda parent: Meta("After", (by_keyword(type, parent), WithMeta), {}), Meta),
     "a function": (
         lambda parent: by_keyword(lambda name, bases, space: Meta(name, bases, space), parent),
         Meta,
