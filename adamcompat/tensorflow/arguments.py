@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from adamcompat.hyperparameters import resolve
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import update
+
+# Types of values that cannot change without being set anew.
+FIXED = (bool, int, float, type(None), np.bool_, np.number)
+_LARGEST = float(np.finfo(np.float32).max)
+NO_GRADIENTS = (
+    "No gradients provided for any variable: every gradient is None. Check that the loss is computed from the "
+    "variables, inside the GradientTape"
+)
 
 
 def dialect_of(adapter: Adapter) -> Dialect:
@@ -42,19 +51,19 @@ def raw(variable: Any) -> Any:
     return variable.value if hasattr(variable, "path") else variable
 
 
-def check(adapter: Adapter, given: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    """Validate a call; what only the original can judge passes.
+def is_number(value: Any) -> bool:
+    """Return whether a value is a plain Python number that float32 can hold, infinity and NaN included.
 
-    Returns:
-        The arguments by their own names, without the keywords that were not given.
-
-    Raises:
-        The dialect's exceptions for unknown keywords, wrong types and values out of range.
+    NumPy's numbers and tensors bring a dtype along, and so change what they are computed with.
     """
-    defaults = {fact.name: fact.default for fact in dialect_of(adapter).accepted}
-    known = {name: defaults[name] if is_tensor(value) else value for name, value in given.items()}
-    resolve(adapter, known, extra)
-    return {**given, **extra}
+    if type(value) is float:
+        return not _LARGEST < abs(value) < math.inf
+    return type(value) is int and abs(value) <= 2**24
+
+
+def is_scalar(value: Any) -> bool:
+    """Return whether a learning rate is one number: Python's own, or in a tensor or variable without axes."""
+    return value.shape.rank == 0 if isinstance(value, (tf.Tensor, tf.Variable)) else is_number(value)
 
 
 def refuse_no_gradients(gradients: Iterable[Any]) -> None:
@@ -65,10 +74,7 @@ def refuse_no_gradients(gradients: Iterable[Any]) -> None:
     """
     found = list(gradients)
     if found and all(gradient is None for gradient in found):
-        raise ValueError(
-            "No gradients provided for any variable: every gradient is None. Check that the loss is computed "
-            "from the variables, inside the GradientTape"
-        )
+        raise ValueError(NO_GRADIENTS)
 
 
 def refuse_session(original: str) -> None:

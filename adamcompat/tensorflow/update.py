@@ -34,13 +34,17 @@ _FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
 
 
 class Row(NamedTuple):
-    """One variable with its dense gradient and its state; `vhat` is None without AMSGrad."""
+    """One variable with its dense gradient and its state.
+
+    `vhat` is None without AMSGrad, `square` where it is the square of the gradient.
+    """
 
     variable: Any
     gradient: Any
     m: Any
     v: Any
     vhat: Any
+    square: Any = None
 
 
 class Hyper(NamedTuple):
@@ -76,28 +80,6 @@ def in_float32(create: Any, **arguments: Any) -> Any:
 def supported(variables: Iterable[Any]) -> bool:
     """Whether variables of these dtypes can be updated here."""
     return {variable.dtype for variable in variables} <= _FLOATS
-
-
-def deduplicate(gradient: Any) -> Any:
-    """IndexedSlices with each index once, in order of appearance; values of one index are added up."""
-    values = tf.convert_to_tensor(gradient.values)
-    indices = tf.convert_to_tensor(gradient.indices)
-    if indices.dtype not in (tf.int32, tf.int64):
-        indices = tf.cast(indices, tf.int64)
-    unique, position = tf.unique(indices)
-    total = tf.math.unsorted_segment_sum(values, position, tf.shape(unique)[0])
-    shape = gradient.dense_shape
-    return tf.IndexedSlices(total, unique, None if shape is None else tf.convert_to_tensor(shape))
-
-
-def dense(gradient: Any, shape: Any) -> Any:
-    """A gradient as a tensor of that shape; rows of IndexedSlices with the same index are added up."""
-    if isinstance(gradient, tf.IndexedSlices):
-        gradient = tf.math.unsorted_segment_sum(
-            tf.convert_to_tensor(gradient.values), tf.convert_to_tensor(gradient.indices), shape[0]
-        )
-    gradient = tf.convert_to_tensor(gradient)
-    return gradient if gradient.shape == shape else tf.broadcast_to(gradient, shape)
 
 
 def number(value: Any, dtype: Any) -> Any:
@@ -183,8 +165,8 @@ def update_one(
 ) -> list[Any]:
     """Update one row; returns the assignments. `beta1` asks for Nesterov's look-ahead."""
     kind = values.alpha.dtype
-    p, gradient, m, v, vhat = (None if x is None else tf.cast(x, kind) for x in row)
-    results = update(p, gradient, m, v, vhat, *values, beta1)
+    p, gradient, m, v, vhat, square = (None if x is None else tf.cast(x, kind) for x in row)
+    results = update(p, gradient, m, v, vhat, *values, beta1, square)
     return [
         assign(target, tf.cast(result, target.dtype.base_dtype))
         for target, result in zip((row.variable, row.m, row.v, row.vhat), results, strict=True)
@@ -202,15 +184,16 @@ def _update_in_blocks(row: Row, values: Scalars, update: Callable[..., Any], nev
     """
     from tensorflow.compiler.tf2xla.python import xla
 
-    gradient = tf.reshape(row.gradient, [-1])
+    fixed = [tf.reshape(x, [-1]) for x in (row.gradient, row.square) if x is not None]
     targets = [x for x in (row.variable, row.m, row.v, row.vhat) if x is not None]
     order = ((0,), (1, 2)) if row.vhat is None else ((0,), (3,), (1, 2))
 
     def step(state: Sequence[Any], start: Any, size: int) -> list[Any]:
         position, state = start, list(state)
         for results in order:
-            g, p, m, v, *vhat = [xla.dynamic_slice(x, position, [size]) for x in (gradient, *state)]
-            new = update(p, g, m, v, *(vhat or [None]), *values, None)
+            g, *square = [xla.dynamic_slice(x, position, [size]) for x in fixed]
+            p, m, v, *vhat = [xla.dynamic_slice(x, position, [size]) for x in state]
+            new = update(p, g, m, v, *(vhat or [None]), *values, None, *square)
             for result in results:
                 state[result] = xla.dynamic_update_slice(state[result], new[result], position)
             written = xla.dynamic_slice(state[results[0]], position, [1])
@@ -264,11 +247,10 @@ def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
         return tf.concat(parts, 0)
 
     columns = list(zip(*rows, strict=True))
-    p, gradient, m, v = (flat(column) for column in columns[:4])
-    vhat = None if rows[0].vhat is None else flat(columns[4])
-    results = _plain(p, gradient, m, v, vhat, *values, None)
+    p, gradient, m, v, vhat, square = (None if column[0] is None else flat(column) for column in columns)
+    results = _plain(p, gradient, m, v, vhat, *values, None, square)
     sizes = [shape.num_elements() for shape in shapes]
-    for targets, result in zip((columns[0], *columns[2:]), results, strict=True):
+    for targets, result in zip((columns[0], *columns[2:5]), results, strict=True):
         if result is None:
             continue
         for target, part, shape in zip(targets, tf.split(result, sizes), shapes, strict=True):
@@ -304,10 +286,11 @@ def update_list(
         whole: whether variables may be updated together; a strategy's replicas may not.
         assign: how to assign where variables are updated one by one.
     """
-    groups: dict[tuple[Any, Any], list[Row]] = {}
+    groups: dict[tuple[Any, Any, bool], list[Row]] = {}
     for row in rows:
-        groups.setdefault((arithmetic(row.variable.dtype), row.variable.device), []).append(row)
-    for (kind, _), group in groups.items():
+        own = arithmetic(row.variable.dtype), row.variable.device, row.square is None
+        groups.setdefault(own, []).append(row)
+    for (kind, *_), group in groups.items():
         values = scalars(numerics, hyper, step, kind)
         if inside_xla:
             update = make_update(_barred(negative_zero(iterations, kind)))

@@ -33,10 +33,10 @@ class Adam(LegacyAdam):
         amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
             False.
         name: A label. Default: 'Adam'.
-        clipnorm: Each gradient is scaled down to at most this L2 norm. In (0, inf). Default: None.
-        clipvalue: Each element of a gradient is clipped to at most this magnitude. In (0, inf).
+        clipnorm: Each gradient is scaled down to at most this L2 norm. In [0, inf). Default: None.
+        clipvalue: Each element of a gradient is clipped to at most this magnitude. In [0, inf).
             Default: None.
-        global_clipnorm: All gradients together are scaled down to at most this L2 norm. In (0, inf).
+        global_clipnorm: All gradients together are scaled down to at most this L2 norm. In [0, inf).
             Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
             step) or of nothing. Old name of learning_rate. In [0, inf). Default: None.

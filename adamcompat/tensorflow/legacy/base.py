@@ -9,8 +9,10 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, is_tensor, moments_of, refuse_no_gradients
+from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow.arguments import moments_of, refuse_no_gradients
+from adamcompat.tensorflow.construction import construct
+from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.whole import whole_step
 
 _DIALECT = MAPPING.dialects["tf26"]
@@ -21,14 +23,9 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
     """Base of the drop-in; use `adamcompat.tensorflow.legacy.Adam`."""
 
     _adapter: ClassVar[str]
-    epsilon: Any
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any]) -> None:
-        arguments = check(MAPPING.adapter("tensorflow_legacy", self._adapter), given, extra)
-        super().__init__(**arguments)
-        if not is_tensor(self.epsilon):
-            # The original replaces an epsilon of zero by its default, without a word.
-            self.epsilon = arguments["epsilon"]
+        construct(MAPPING.adapter("tensorflow_legacy", self._adapter), super().__init__, {**given, **extra})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -75,7 +72,14 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         # Variables of a Keras 3 model, which the original does not take, hold TensorFlow's.
         pairs = [(grad, var if isinstance(var, tf.Variable) else _held(var)) for grad, var in grads_and_vars]
         refuse_no_gradients(gradient for gradient, _ in pairs)
-        for gradient, variable in pairs:
+        with whole_step():
+            return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
+
+    def _transform_gradients(self, grads_and_vars: Any) -> Any:
+        # The last stage before the update: what transforms gradients may have mended their dtype. An update of
+        # somebody's own may take any.
+        pairs = super()._transform_gradients(grads_and_vars)
+        for gradient, variable in pairs if _UPDATE.untouched(self) else ():
             kind = getattr(gradient, "dtype", None)
             if gradient is not None and kind is not None and tf.as_dtype(kind) != variable.dtype.base_dtype:
                 raise tf.errors.InvalidArgumentError(
@@ -84,20 +88,19 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
                     f"the gradient of {variable.name} is {tf.as_dtype(kind).name}, but the variable is "
                     f"{variable.dtype.name}; pass tf.cast(gradient, tf.{variable.dtype.base_dtype.name})",
                 )
-        with whole_step():
-            return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
+        return pairs
 
     def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
         if var.dtype == tf.bfloat16:
-            return self._apply_in_float32(grad, var)
+            return self.__apply_in_float32(grad, var)
         return super()._resource_apply_dense(grad, var, apply_state)
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any, apply_state: Any = None) -> Any:
         if var.dtype == tf.bfloat16:
-            return self._apply_in_float32(update.dense(tf.IndexedSlices(grad, indices), var.shape), var)
+            return self.__apply_in_float32(sparse.dense(tf.IndexedSlices(grad, indices), var.shape), var)
         return super()._resource_apply_sparse(grad, var, indices, apply_state)
 
-    def _apply_in_float32(self, gradient: Any, variable: Any) -> Any:
+    def __apply_in_float32(self, gradient: Any, variable: Any) -> Any:
         kind = tf.float32
         hyper = update.Hyper(
             self._decayed_lr(kind), self._get_hyper("beta_1", kind), self._get_hyper("beta_2", kind), self.epsilon
@@ -107,6 +110,10 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         numerics = MAPPING.numerics[_DIALECT.numerics]
         values = update.scalars(numerics, hyper, self.iterations + 1, kind)
         return tf.group(*update.update_one(row, values))
+
+
+# The methods of tf_keras that update variables.
+_UPDATE = Hooks(tf_keras.optimizers.legacy.Adam, LegacyAdam, ("_distributed_apply",))
 
 
 def _held(variable: Any) -> Any:

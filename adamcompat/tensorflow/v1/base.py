@@ -11,8 +11,9 @@ import tensorflow as tf
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, dialect_of, moments_of
+from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow.arguments import dialect_of, moments_of
+from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.whole import whole_step
 
 _DIALECT = MAPPING.dialects["tf1"]
@@ -54,10 +55,10 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
             raise exception(errors.conflict)(
                 "amsgrad and use_nesterov exclude each other: TensorFlow has no such update; set only one"
             )
-        arguments = check(adapter, given, extra)
-        super().__init__(**_known_here(arguments, dialect_of(adapter), super().__init__))
-        self._amsgrad = amsgrad
-        self._nesterov = use_nesterov
+        arguments = _known_here({**given, **extra}, dialect_of(adapter), super().__init__)
+        construct(adapter, super().__init__, arguments)
+        self.__amsgrad = amsgrad
+        self.__nesterov = use_nesterov
 
     def apply_gradients(
         self, grads_and_vars: Iterable[tuple[Any, Any]], global_step: Any = None, name: str | None = None
@@ -69,7 +70,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
     def _create_slots(self, var_list: Any) -> None:
         super()._create_slots(var_list)
         for variable in var_list:
-            if self._amsgrad:
+            if self.__amsgrad:
                 self._zeros_slot(variable, _SLOTS.vhat, self._name)
 
     def _zeros_slot(self, var: Any, slot_name: str, op_name: str) -> Any:
@@ -78,7 +79,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         # In bfloat16 the second moment would stay as it is, and so would the variable.
         return self._get_or_make_slot(var, tf.zeros(var.shape, tf.float32), slot_name, op_name)
 
-    def _arguments(self, gradient: Any, variable: Any) -> dict[str, Any]:
+    def __arguments(self, gradient: Any, variable: Any) -> dict[str, Any]:
         """What both fused kernels take; the gradient in the variable's dtype: another aborts the process."""
         kind = variable.dtype.base_dtype
         power1, power2 = self._get_beta_accumulators()
@@ -95,44 +96,44 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
 
     def _resource_apply_dense(self, grad: Any, var: Any) -> Any:
         if var.dtype.base_dtype == tf.bfloat16:
-            return self._apply_traced(grad, var)
-        arguments = self._arguments(grad, var)
+            return self.__apply_traced(grad, var)
+        arguments = self.__arguments(grad, var)
         m, v = (self.get_slot(var, name).handle for name in (_SLOTS.m, _SLOTS.v))
         handles = {"var": var.handle, "m": m, "v": v}
-        if self._amsgrad:
+        if self.__amsgrad:
             vhat = self.get_slot(var, _SLOTS.vhat).handle
             return tf.raw_ops.ResourceApplyAdamWithAmsgrad(vhat=vhat, **handles, **arguments)
-        return tf.raw_ops.ResourceApplyAdam(use_nesterov=self._nesterov, **handles, **arguments)
+        return tf.raw_ops.ResourceApplyAdam(use_nesterov=self.__nesterov, **handles, **arguments)
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
-        if self._amsgrad:
+        if self.__amsgrad:
             raise NotImplementedError(
                 f"amsgrad needs resource variables, and {var.name} is a reference variable; create it with "
                 f"use_resource=True, or call tf.compat.v1.enable_resource_variables() first"
             )
-        if not self._nesterov:
+        if not self.__nesterov:
             return super()._apply_dense(tf.cast(grad, var.dtype.base_dtype), var)
         m, v = (self.get_slot(var, name)._ref() for name in (_SLOTS.m, _SLOTS.v))
-        return tf.raw_ops.ApplyAdam(use_nesterov=True, var=var._ref(), m=m, v=v, **self._arguments(grad, var)).op
+        return tf.raw_ops.ApplyAdam(use_nesterov=True, var=var._ref(), m=m, v=v, **self.__arguments(grad, var)).op
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any) -> Any:
-        if self._amsgrad or self._nesterov or var.dtype.base_dtype == tf.bfloat16:
-            return self._apply_traced(update.dense(tf.IndexedSlices(grad, indices), var.shape), var)
+        if self.__amsgrad or self.__nesterov or var.dtype.base_dtype == tf.bfloat16:
+            return self.__apply_traced(sparse.dense(tf.IndexedSlices(grad, indices), var.shape), var)
         return super()._resource_apply_sparse(tf.cast(grad, var.dtype.base_dtype), var, indices)
 
     def _apply_sparse(self, grad: Any, var: Any) -> Any:
-        if self._amsgrad or self._nesterov:
-            return self._apply_dense(update.dense(grad, var.shape), var)
+        if self.__amsgrad or self.__nesterov:
+            return self._apply_dense(sparse.dense(grad, var.shape), var)
         return super()._apply_sparse(grad, var)
 
-    def _apply_traced(self, gradient: Any, variable: Any) -> Any:
+    def __apply_traced(self, gradient: Any, variable: Any) -> Any:
         """The update for what the kernels do not do; in float32 for bfloat16."""
         kind = update.arithmetic(variable.dtype.base_dtype)
         m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
-        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self._amsgrad else None)
+        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.__amsgrad else None)
         numerics = MAPPING.numerics[_DIALECT.numerics]
         power1, power2 = (tf.cast(power, kind) for power in self._get_beta_accumulators())
         hyper = update.Hyper(self._lr_t, self._beta1_t, self._beta2_t, self._epsilon_t)
         values = update.scalars(numerics, hyper, None, kind, running=(power1, power2))
-        beta1 = tf.cast(self._beta1_t, kind) if self._nesterov else None
+        beta1 = tf.cast(self._beta1_t, kind) if self.__nesterov else None
         return tf.group(*update.update_one(row, values, beta1))
