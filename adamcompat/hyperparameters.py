@@ -10,6 +10,8 @@ from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from adamcompat.mapping.model import Adapter, Conflict, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
@@ -109,7 +111,8 @@ def check_value(fact: ParameterFact, value: Any, dialect: Dialect) -> Any:
 def _is_number(value: Any) -> bool:
     """Real numbers, and arrays that hold one; truth values are not numbers."""
     if isinstance(value, numbers.Real):
-        return not isinstance(value, bool)
+        # NumPy counts spans of time among the whole numbers.
+        return not isinstance(value, (bool, np.timedelta64))
     return getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") in "iuf"
 
 

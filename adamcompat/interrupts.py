@@ -1,41 +1,83 @@
-"""Hold Ctrl-C back while a step is written, so that it is never half-applied."""
+"""Hold signals back while a step is written, so that no handler cuts it in two."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from types import FrameType, TracebackType
+from typing import Any
 
 # What `signal` is written on. The functions of `signal` itself convert every handler to an enumeration and
 # back, which takes as long as the update of a small network.
 _signal = import_module("_signal")
+_NUMBERS = tuple(map(int, sorted(signal.valid_signals())))
+
+Handler = Callable[[int, FrameType | None], Any]
 
 
 class Uninterrupted:
-    """Within the block SIGINT is remembered; afterwards its handler runs.
+    """Within the block signals are remembered; afterwards their handlers run.
 
-    Signals reach the main thread only; in other threads this does nothing.
+    All signals whose handlers are written in Python are held: Ctrl-C, the SIGTERM of a scheduler, the SIGALRM of a
+    time limit. Their handlers run in the main thread only, so in other threads this does nothing.
     """
 
-    __slots__ = ("_caught", "_handler")
+    __slots__ = ("_caught", "_held", "_remember_once")
+
+    # The handlers seen last, and which of them are Python's: they change seldom, and there are 60 to look at.
+    _known: tuple[list[object], tuple[int, ...]] = ([], ())
 
     def __enter__(self) -> None:
-        self._caught: tuple[int, FrameType | None] | None = None
-        self._handler = None
-        if threading.current_thread() is threading.main_thread():
-            handler = _signal.getsignal(signal.SIGINT)
-            if callable(handler):
-                self._handler = handler
-                _signal.signal(signal.SIGINT, self._remember)
+        self._held: dict[int, Handler] = {}
+        self._caught: dict[int, FrameType | None] = {}
+        if threading.get_ident() != threading.main_thread().ident:
+            return
+        handlers = list(map(_signal.getsignal, _NUMBERS))
+        known, chosen = Uninterrupted._known
+        if handlers != known:
+            chosen = tuple(i for i, handler in enumerate(handlers) if callable(handler))
+            Uninterrupted._known = handlers, chosen
+        self._remember_once = remember = self._remember
+        try:
+            for i in chosen:
+                # Noted first: a handler that is not held yet may raise before the next line.
+                self._held[_NUMBERS[i]] = handlers[i]
+                _signal.signal(_NUMBERS[i], remember)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self._caught = (number, frame)
+        self._caught[number] = frame
+
+    def _give_back(self) -> None:
+        try:
+            for number, handler in self._held.items():
+                if _signal.getsignal(number) is self._remember_once:
+                    _signal.signal(number, handler)
+        except BaseException:
+            # A handler that is back already has raised; the others must come back too.
+            self._give_back()
+            raise
+
+    def _deliver(self) -> None:
+        """Run the handlers of what was remembered, each once, also where one of them raises."""
+        try:
+            while self._caught:
+                number = next(iter(self._caught))
+                frame = self._caught.pop(number)
+                self._held[number](number, frame)
+        finally:
+            if self._caught:
+                self._deliver()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._handler is not None:
-            _signal.signal(signal.SIGINT, self._handler)
-            if self._caught is not None:
-                self._handler(*self._caught)
+        try:
+            self._give_back()
+        finally:
+            if self._caught:
+                self._deliver()

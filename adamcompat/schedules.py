@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,31 @@ def takes_step(function: Callable[..., Any]) -> bool:
         return True
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return any(p.default is p.empty for p in positional) or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def real_number(value: Any) -> float | None:
+    """Return `value` as a float where it is one real number or holds one, as arrays and tensors do; else None.
+
+    Text, truth values, complex numbers and spans of time are no real numbers, whatever they are wrapped in.
+
+    >>> real_number(np.float32(0.5)), real_number([0.5])
+    (0.5, 0.5)
+    >>> [real_number(value) for value in (True, "0.5", np.array("0.5"), np.True_, 1j, np.timedelta64(1))]
+    [None, None, None, None, None, None]
+    """
+    try:
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "fiuVO":
+            return None
+        item = array.reshape(-1)[0]
+        # Python's fractions and long integers, and whatever else is a number by itself.
+        if array.dtype.kind == "O" and (isinstance(item, (bool, str, bytes)) or not hasattr(item, "__float__")):
+            return None
+        return float(item)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return None
 
 
 class Schedule:
@@ -62,7 +88,7 @@ class Schedule:
         self.given = value
         if callable(value):
             self._call = value if takes_step(value) else lambda step: value()
-        elif isinstance(value, (str, bytes, bool, dict)) or value is None:
+        elif isinstance(value, (str, bytes, bool, Mapping, Set)) or value is None:
             raise self._no_number(value)
         elif isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0:
             values = list(value)
@@ -111,17 +137,9 @@ class Schedule:
         return self._check(self.ask(step if argument is None else argument), f"{self.name}({step})")
 
     def _check(self, value: Any, what: str) -> float:
-        if isinstance(value, (bool, str, bytes)):
+        number = real_number(value)
+        if number is None:
             raise self._no_number(value, what)
-        try:
-            array = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise self._no_number(value, what) from None
-        except OverflowError:
-            array = np.array(np.inf)
-        if array.size != 1:
-            raise self._no_number(value, what)
-        number = float(array.reshape(()))
         if not np.isfinite(number) or (self._interval is not None and not self._interval.contains(number)):
             where = str(self._interval) if self._interval is not None else "the finite numbers"
             raise self._out_of_range(f"{what} must lie in {where}, got {number!r}")

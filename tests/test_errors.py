@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -195,6 +197,63 @@ def test_a_list_that_is_too_short_is_an_error_every_time() -> None:
             else:
                 assert attempt < 2
                 assert not np.array_equal(weight, before)
+
+
+# What looks like a number to NumPy and is none.
+NO_NUMBERS: dict[str, Any] = {
+    "text in an array": np.array("0.1"),
+    "bytes in an array": np.array(b"0.1"),
+    "a truth value": np.True_,
+    "a truth value in an array": np.array(True),
+    "complex": 0.1 + 0j,
+    "NumPy's complex": np.complex64(0.1),
+    "complex in an array": np.array(0.1 + 0j),
+    "a span of time": np.timedelta64(1, "s"),
+    "a span of time in an array": np.array(1, "m8[s]"),
+    "a date": np.datetime64("2020-01-01"),
+    "a set": {0.1},
+    "a frozen set": frozenset([0.1]),
+    "a dictionary": {0.1: 0.1},
+    "an array with text": np.array(["0.1"]),
+    "an array with truth values": np.array([True, False]),
+    "a list with a truth value": [0.1, np.True_],
+    "a list with text": [0.1, "0.1"],
+}
+
+
+@pytest.mark.parametrize("style", ["tf", "ms"])
+@pytest.mark.parametrize("what", NO_NUMBERS)
+def test_a_learning_rate_that_is_no_number_is_refused(what: str, style: str) -> None:
+    bad, weight = NO_NUMBERS[what], np.ones(3)
+    refused = ValueError if style == "tf" else TypeError
+    with pytest.raises(refused, match="learning_rate"):
+        TFStyleAdam(bad) if style == "tf" else MindSporeStyleAdam([weight], bad)
+    optimizer: Any = TFStyleAdam(lambda: bad) if style == "tf" else MindSporeStyleAdam([weight], lambda: bad)
+    with pytest.raises(refused, match="learning_rate"):
+        optimizer.apply_gradients([(np.ones(3), weight)]) if style == "tf" else optimizer((np.ones(3),))
+    optimizer = TFStyleAdam() if style == "tf" else MindSporeStyleAdam([weight])
+    with pytest.raises(refused, match="learning_rate"):
+        optimizer.learning_rate = bad
+    np.testing.assert_array_equal(weight, np.ones(3))
+
+
+@pytest.mark.parametrize("style", ["tf", "ms"])
+@pytest.mark.parametrize("name", ["epsilon", "weight_decay", "loss_scale", "clipnorm"])
+@pytest.mark.parametrize("what", [what for what in NO_NUMBERS if "list" not in what])
+def test_another_number_that_is_none_is_refused(what: str, name: str, style: str) -> None:
+    names = {"tf": {"loss_scale": "loss_scale_factor"}, "ms": {"epsilon": "eps"}}[style]
+    if style == "ms" and name == "clipnorm":
+        pytest.skip("TensorFlow's")
+    given, weight = {names.get(name, name): NO_NUMBERS[what]}, np.ones(3)
+    with pytest.raises(ValueError if style == "tf" else TypeError, match=names.get(name, name)):
+        TFStyleAdam(**given) if style == "tf" else MindSporeStyleAdam([weight], **given)
+
+
+def test_numbers_of_other_kinds_are_taken() -> None:
+    for rate in (np.float16(0.5), np.array(0.5), np.array([0.5]), Fraction(1, 2), Decimal("0.5"), 1, np.int8(1)):
+        weight = np.ones(3)
+        TFStyleAdam(lambda: rate).apply_gradients([(np.ones(3), weight)])  # noqa: B023
+        np.testing.assert_allclose(weight, 1 - float(np.asarray(rate, np.float64).reshape(())), atol=1e-5)
 
 
 @pytest.mark.parametrize("bad", [NAN, "text", None, [1, 2]])

@@ -183,6 +183,45 @@ def test_state_is_saved_and_loaded_whole_or_not_at_all(executor: str) -> None:
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "error", "text"),
+    [
+        (0, np.nan, ValueError, "iteration must be a whole number of at least 0, got nan"),
+        (0, np.inf, ValueError, "iteration must be a whole number"),
+        (0, -1, ValueError, "iteration must be a whole number"),
+        (0, 1.5, ValueError, "iteration must be a whole number"),
+        (0, 1e30, ValueError, "iteration must be a whole number"),
+        (0, True, TypeError, "iteration must hold"),
+        (0, "3", TypeError, "iteration must hold"),
+        (1, np.nan, ValueError, "learning_rate must be finite"),
+        (2, np.full(4, "x"), TypeError, "parameter_0_momentum must hold"),
+        (2, np.full(4, 1j), TypeError, "parameter_0_momentum must hold"),
+        (3, np.ones(4, "m8[s]"), TypeError, "parameter_0_velocity must hold"),
+        (3, None, TypeError, "parameter_0_velocity is None"),
+        (-1, np.ma.ones(4), TypeError, "masked"),
+    ],
+)
+def test_weights_that_make_no_sense_change_nothing(
+    place: int, value: Any, error: type[Exception], text: str, executor: str
+) -> None:
+    optimizer, weights = TFStyleAdam(0.1), [np.ones(4), np.ones(4)]
+    optimizer.apply_gradients(zip([np.ones(4), np.ones(4)], weights, strict=True))
+    before = [array.copy() for array in optimizer.variables]
+    new: list[Any] = [array + 1 for array in before]
+    new[place] = value
+    with pytest.raises(error, match=text):
+        optimizer.set_weights(new)
+    with pytest.raises(error, match=text):
+        optimizer.load_own_variables({str(i): array for i, array in enumerate(new)})
+    with pytest.raises(ValueError, match="'1' is missing"):
+        optimizer.load_own_variables({str(i): array for i, array in enumerate(before) if i != 1})
+    for old, now in zip(before, optimizer.variables, strict=True):
+        np.testing.assert_array_equal(old, now)
+    optimizer.set_weights([array + 1 for array in before])
+    for old, now in zip(before, optimizer.variables, strict=True):
+        np.testing.assert_array_equal(old + 1, now)
+
+
 @pytest.mark.parametrize("numerics", ["tf1", "mindspore"])
 def test_loading_keeps_running_products(numerics: str) -> None:
     """A copy of an optimizer with running products of the betas goes on with them."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, arithmetic_dtype, make_update, stage_dtype
 from adamcompat.mapping.model import Numerics
-from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, Program, average, average_weights, make_stages
+from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, Instruction, Program, average, make_stages
+from adamcompat.whole import Operation
 
 Array = NDArray[Any]
 
@@ -144,28 +146,73 @@ def row_means(gradient: Gradient, parameter: Array, program: Program, numerics: 
         return sums / max(width, 1)
 
 
+class _Target(Protocol):
+    def write(self, start: int, stop: int, values: Array) -> None: ...
+
+
+class _Blocks:
+    """Writes arrays block by block; after an interruption it goes on where it was.
+
+    Args:
+        bounds: of the blocks.
+        new: the new elements of a block of each target, computed before any is written.
+        targets: what is written.
+    """
+
+    __slots__ = ("_bounds", "_new", "_state", "_targets")
+
+    def __init__(
+        self,
+        bounds: Sequence[tuple[int, int]],
+        new: Callable[[int, int], Sequence[Array]],
+        targets: Sequence[_Target],
+    ) -> None:
+        self._bounds = bounds
+        self._new = new
+        self._targets = targets
+        # Which block is next, and its elements once they are computed: written again, they change nothing.
+        self._state: tuple[int, Sequence[Array] | None] = (0, None)
+
+    def __call__(self) -> None:
+        """Write the blocks that are not written."""
+        at, values = self._state
+        with np.errstate(all="ignore"):
+            while at < len(self._bounds):
+                start, stop = self._bounds[at]
+                if values is None:
+                    values = self._new(start, stop)
+                    self._state = (at, values)
+                for target, part in zip(self._targets, values, strict=True):
+                    target.write(start, stop, part)
+                at, values = at + 1, None
+                self._state = (at, None)
+
+
 def accumulate(
     total: Array, gradient: Gradient, parameter: Array, program: Program, numerics: Numerics, divisor: int | None
-) -> None:
-    """Add a gradient, after `program`, to `total` in place; then divide by `divisor` if given."""
+) -> Operation:
+    """Return the addition of a gradient, after `program`, to `total` in place; then a division by `divisor`."""
     real = stage_dtype(numerics, parameter.dtype)
-    p, sums = Elements(parameter), Elements(total)
-    with np.errstate(all="ignore"):
-        for start, stop in blocks(gradient.size):
-            g = prepare(gradient, p, start, stop, program, real, row_size(parameter.shape))[0]
-            g = g + sums.read(start, stop).astype(real, copy=False)
-            sums.write(start, stop, g if divisor is None else g / real.type(divisor))
+    p, sums, width = Elements(parameter), Elements(total), row_size(parameter.shape)
+
+    def new(start: int, stop: int) -> list[Array]:
+        g = prepare(gradient, p, start, stop, program, real, width)[0]
+        g = g + sums.read(start, stop).astype(real, copy=False)
+        return [g if divisor is None else g / real.type(divisor)]
+
+    return _Blocks(blocks(gradient.size), new, [sums])
 
 
-def move_average(old: Array, parameter: Array, momentum: float, numerics: Numerics) -> None:
-    """Move the average towards the parameter, in place."""
+def move_average(old: Array, parameter: Array, momentum: Any, complement: Any, numerics: Numerics) -> Operation:
+    """Return the move of the average towards the parameter, in place; the weights are of the dtype of the stages."""
     real = stage_dtype(numerics, parameter.dtype)
-    weight, complement = average_weights(momentum, numerics, parameter.dtype)
     p, averages = Elements(parameter), Elements(old)
-    with np.errstate(all="ignore"):
-        for start, stop in blocks(parameter.size):
-            before, now = (elements.read(start, stop).astype(real, copy=False) for elements in (averages, p))
-            averages.write(start, stop, average(before, now, weight, complement))
+
+    def new(start: int, stop: int) -> list[Array]:
+        before, now = (elements.read(start, stop).astype(real, copy=False) for elements in (averages, p))
+        return [average(before, now, momentum, complement)]
+
+    return _Blocks(blocks(parameter.size), new, [averages])
 
 
 def update_one(
@@ -177,8 +224,8 @@ def update_one(
     coefficients: Coefficients,
     program: Program,
     numerics: Numerics,
-) -> None:
-    """Update one tensor in place.
+) -> Operation:
+    """Return the update of one tensor in place.
 
     Args:
         parameter: writable, of any layout.
@@ -195,14 +242,63 @@ def update_one(
     states = [Elements(state) for state in (m, v, vhat) if state is not None]
     c, width, elements = coefficients, row_size(parameter.shape), Elements(parameter)
     bounds = blocks(tail) + ([(tail, parameter.size)] if tail < parameter.size else [])
-    with np.errstate(all="ignore"):
-        for start, stop in bounds:
-            step = update if start < tail else _update_tail
-            g, p = prepare(gradient, elements, start, stop, program, around, width)
-            g, p = g.astype(real, copy=False), p.astype(real, copy=False)
-            old = [state.read(start, stop).astype(real, copy=False) for state in states]
-            old_vhat = old[2] if vhat is not None else None
-            new = step(p, g, old[0], old[1], old_vhat, c.alpha, c.c1, c.c2, c.epsilon, c.beta1)
-            elements.write(start, stop, new[0])
-            for state, values in zip(states, new[1:], strict=False):
-                state.write(start, stop, values)
+
+    def new(start: int, stop: int) -> Sequence[Array]:
+        step = update if start < tail else _update_tail
+        g, p = prepare(gradient, elements, start, stop, program, around, width)
+        g, p = g.astype(real, copy=False), p.astype(real, copy=False)
+        old = [state.read(start, stop).astype(real, copy=False) for state in states]
+        found = step(
+            p, g, old[0], old[1], old[2] if vhat is not None else None, c.alpha, c.c1, c.c2, c.epsilon, c.beta1
+        )
+        return found if vhat is not None else found[:3]
+
+    return _Blocks(bounds, new, [elements, *states])
+
+
+def update_rows(
+    kept: Sequence[Array],
+    rows: NDArray[np.intp],
+    values: Array,
+    coefficients: Coefficients,
+    program: Program,
+    numerics: Numerics,
+) -> Operation:
+    """Return the update of some rows in place; the others stay as they are.
+
+    Args:
+        kept: the parameter, its moments and, for AMSGrad, the maximum.
+        rows: which rows, without repetition.
+        values: their gradients.
+        coefficients, program, numerics: as for `update_one`.
+    """
+    many = max(8, BLOCK // max(row_size(kept[0].shape), 1) // 8 * 8)
+    bounds = [(start, min(start + many, len(rows))) for start in range(0, len(rows), many)]
+
+    def new(start: int, stop: int) -> list[Array]:
+        chosen = rows[start:stop]
+        own = [step if step.scalar else Instruction(step.code, step.a[chosen], step.b) for step in program]
+        parts = [array[chosen] for array in kept]
+        update_one(
+            parts[0],
+            Elements(np.ascontiguousarray(values[start:stop])),
+            *(parts[1], parts[2], parts[3] if len(parts) > 3 else None),
+            *(coefficients, own, numerics),
+        )()
+        return parts
+
+    return _Blocks(bounds, new, [_ChosenRows(array, rows) for array in kept])
+
+
+class _ChosenRows:
+    """Some rows of an array, to be written."""
+
+    __slots__ = ("_array", "_rows")
+
+    def __init__(self, array: Array, rows: NDArray[np.intp]) -> None:
+        self._array = array
+        self._rows = rows
+
+    def write(self, start: int, stop: int, values: Array) -> None:
+        """Store the rows ``start`` to ``stop`` of the chosen ones."""
+        self._array[self._rows[start:stop]] = values

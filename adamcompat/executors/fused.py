@@ -8,11 +8,7 @@ of the interpreter; work above a measured size is split between threads.
 from __future__ import annotations
 
 import hashlib
-import itertools
-import os
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +20,7 @@ from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 import adamcompat.executors.columns as columns
+import adamcompat.executors.headers as headers
 import adamcompat.kernel as kernel
 import adamcompat.stages as stages
 from adamcompat.executors.columns import (
@@ -37,14 +34,12 @@ from adamcompat.executors.columns import (
 )
 from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
+from adamcompat.executors.launch import MARK, SCRATCH, Launch, threads_for
 from adamcompat.kernel import Coefficients, Operations, make_update
 from adamcompat.stages import Program, make_stages
+from adamcompat.whole import whole
 
 SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
-
-# Below this many elements a second thread costs more than it saves (about 50 us to wake one).
-THREADS_ABOVE = 1 << 17
-_SCRATCH = 2048
 
 # Sums of squares are formed in pieces of this size, whatever the number of threads.
 CHUNK = 1 << 16
@@ -64,6 +59,17 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(like)(address, like), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _exchange(typing_context: Any, address: Any, value: Any) -> Any:
+    """Write a whole number of eight bytes and return the one before, as one act for all threads."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], context.get_value_type(types.int64).as_pointer())
+        return builder.atomic_rmw("xchg", place, arguments[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
 
 
 _inline = nb.njit(inline="always", error_model="numpy")
@@ -137,7 +143,7 @@ def _digest() -> str:
     the hash makes a change of the formula a different cache entry.
     """
     state = hashlib.sha256(nb.__version__.encode())
-    for module in (kernel.__file__, stages.__file__, columns.__file__, __file__):
+    for module in (kernel.__file__, stages.__file__, columns.__file__, headers.__file__, __file__):
         state.update(Path(module).read_bytes())
     return state.hexdigest()
 
@@ -222,8 +228,6 @@ def _build(digest: str) -> Any:
         scalars: Any,
         places: Any,
         factors: Any,
-        begin: Any,
-        end: Any,
         source: Any,
         tail_block: Any,
         like: Any,
@@ -232,9 +236,16 @@ def _build(digest: str) -> Any:
         amsgrad: Any,
         nesterov: Any,
         fused: Any,
+        begin: Any,
+        end: Any,
+        piece: Any,
+        marks: Any,
+        scratches: Any,
     ) -> None:
         digest  # noqa: B018
-        scratch = np.empty(_SCRATCH, rows.dtype)
+        if _exchange(marks.ctypes.data + piece * MARK, 1):
+            return
+        scratch = scratches[piece, 0]
         for k in range(addresses.shape[0]):
             lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
             if lo >= hi:
@@ -247,7 +258,7 @@ def _build(digest: str) -> Any:
             row, first, last = rows[kinds[k]], starts[kinds[k]], starts[kinds[k] + 1]
             tail = size - size % tail_block
             direct = convert is None and first == last
-            block = hi - lo if direct else _SCRATCH
+            block = hi - lo if direct else SCRATCH
             while lo < hi:
                 stop = min(lo + block, hi)
                 cut = max(min(tail, stop), lo)
@@ -261,6 +272,7 @@ def _build(digest: str) -> Any:
                 if fused is not None and amsgrad is None:
                     _sweep_tail(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], row, beta1)
                 lo = stop
+        _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
     def squares(
@@ -273,16 +285,20 @@ def _build(digest: str) -> Any:
         places: Any,
         factors: Any,
         chunks: Any,
-        begin: Any,
-        end: Any,
         source: Any,
         like: Any,
         gradient_like: Any,
         sums: Any,
+        begin: Any,
+        end: Any,
+        piece: Any,
+        marks: Any,
+        scratches: Any,
     ) -> None:
         digest  # noqa: B018
-        scratch = np.empty(_SCRATCH, scalars.dtype)
-        own = np.empty(_SCRATCH, scalars.dtype)
+        if _exchange(marks.ctypes.data + piece * MARK, 1):
+            return
+        scratch, own = scratches[piece, 0], scratches[piece, 1]
         for c in range(begin, end):
             k, lo = chunks[c, 0], chunks[c, 1]
             size = offsets[k + 1] - offsets[k]
@@ -292,7 +308,7 @@ def _build(digest: str) -> Any:
             first, last = starts[kinds[k]], starts[kinds[k] + 1]
             total = 0.0
             while lo < hi:
-                stop = min(lo + _SCRATCH, hi)
+                stop = min(lo + SCRATCH, hi)
                 x, w = scratch[: stop - lo], own[: stop - lo]
                 # A stage may change the parameter, which must not happen here.
                 w[:] = p[lo:stop]
@@ -300,6 +316,7 @@ def _build(digest: str) -> Any:
                 total += _square_sum(x)
                 lo = stop
             sums[c] = total
+        _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
     def accumulate(
@@ -311,14 +328,19 @@ def _build(digest: str) -> Any:
         scalars: Any,
         places: Any,
         factors: Any,
-        begin: Any,
-        end: Any,
         like: Any,
         gradient_like: Any,
         divisor: Any,
+        begin: Any,
+        end: Any,
+        piece: Any,
+        marks: Any,
+        scratches: Any,
     ) -> None:
         digest  # noqa: B018
-        scratch = np.empty(_SCRATCH, scalars.dtype)
+        if _exchange(marks.ctypes.data + piece * MARK, 1):
+            return
+        scratch = scratches[piece, 0]
         for k in range(addresses.shape[0]):
             lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
             size = offsets[k + 1] - offsets[k]
@@ -327,7 +349,7 @@ def _build(digest: str) -> Any:
             total = nb.carray(_pointer(addresses[k, ACCUMULATED], like), size)
             first, last = starts[kinds[k]], starts[kinds[k] + 1]
             while lo < hi:
-                stop = min(lo + _SCRATCH, hi)
+                stop = min(lo + SCRATCH, hi)
                 x, y = scratch[: stop - lo], total[lo:stop]
                 _prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
                 for i in range(x.size):
@@ -336,10 +358,24 @@ def _build(digest: str) -> Any:
                     for i in range(x.size):
                         y[i] = y[i] / divisor
                 lo = stop
+        _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-    def move(addresses: Any, offsets: Any, begin: Any, end: Any, like: Any, momentum: Any, complement: Any) -> None:
+    def move(
+        addresses: Any,
+        offsets: Any,
+        like: Any,
+        momentum: Any,
+        complement: Any,
+        begin: Any,
+        end: Any,
+        piece: Any,
+        marks: Any,
+        scratches: Any,
+    ) -> None:
         digest  # noqa: B018
+        if _exchange(marks.ctypes.data + piece * MARK, 1):
+            return
         for k in range(addresses.shape[0]):
             lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
             size = offsets[k + 1] - offsets[k]
@@ -347,11 +383,29 @@ def _build(digest: str) -> Any:
             old = nb.carray(_pointer(addresses[k, AVERAGE], like), size)[lo:hi]
             for i in range(p.size):
                 old[i] = _average(old[i], p[i], momentum, complement)
+        _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
-    return update, squares, accumulate, move
+    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
+    def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
+        digest  # noqa: B018
+        start = np.int64(0)
+        for k in range(addresses.shape[0]):
+            now = nb.carray(_pointer(addresses[k], np.int64(0)), fields.shape[1])
+            for i in range(fields.shape[1]):
+                if now[i] != fields[k, i]:
+                    return False
+            count = 2 * np.int32(now[headers.AXES])
+            sizes = nb.carray(_pointer(now[headers.DIMENSIONS], np.int64(0)), count)
+            for i in range(count):
+                if sizes[i] != axes[start + i]:
+                    return False
+            start += count
+        return True
+
+    return update, squares, accumulate, move, same_headers
 
 
-_update, _squares, _accumulate, _move = _build(_digest())
+_update, _squares, _accumulate, _move, same_headers = _build(_digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,13 +433,14 @@ class Programs:
         np.cumsum([len(program) for program in programs], out=starts[1:])
         flat = [step for program in programs for step in program]
         each = [np.ndim(step.a) > 0 for step in flat]
-        factors = np.array([step.a for step, many in zip(flat, each, strict=True) if many], dtype)
+        scalars = np.array([(0 if many else step.a, step.b) for step, many in zip(flat, each, strict=True)], np.float64)
+        with np.errstate(all="ignore"):
+            factors = np.array([step.a for step, many in zip(flat, each, strict=True) if many], dtype)
+            scalars = scalars.reshape(-1, 2).astype(dtype)
         return cls(
             starts,
             np.array([step.code for step in flat], np.int64),
-            np.array([(0 if many else step.a, step.b) for step, many in zip(flat, each, strict=True)], np.float64)
-            .reshape(-1, 2)
-            .astype(dtype),
+            scalars,
             np.where(each, np.cumsum(each) - 1, -1).astype(np.int64),
             factors.reshape(-1, tensors),
         )
@@ -400,65 +455,6 @@ def row(coefficients: Coefficients) -> tuple[Any, ...]:
     """The scalars of an update as compiled code reads them."""
     beta1 = 0.0 if coefficients.beta1 is None else coefficients.beta1
     return coefficients.alpha, coefficients.c1, coefficients.c2, coefficients.epsilon, beta1
-
-
-def _threads_asked() -> int | None:
-    asked = os.environ.get("ADAMCOMPAT_NUM_THREADS")
-    if asked is None:
-        return None
-    if not asked.isdigit() or int(asked) < 1:
-        raise ValueError(f"ADAMCOMPAT_NUM_THREADS must be a whole number of at least 1, got {asked!r}")
-    return int(asked)
-
-
-def _processors() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class _Pool:
-    """Worker threads, started when first needed and never shared with a forked child."""
-
-    def __init__(self) -> None:
-        self._forget()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._threads: ThreadPoolExecutor | None = None
-        self._size = 0
-
-    def get(self, size: int) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._threads is None or self._size < size:
-                self._threads = ThreadPoolExecutor(size, thread_name_prefix="adamcompat")
-                self._size = size
-            return self._threads
-
-
-_pool = _Pool()
-
-
-def _in_parts(total: int, part: Callable[[int, int], None], threads: int) -> None:
-    """Call `part` on the pieces of ``range(total)``, one thread a piece."""
-    if threads <= 1:
-        part(0, total)
-        return
-    cuts = [total * i // threads for i in range(threads + 1)]
-    workers = [_pool.get(threads - 1).submit(part, *ends) for ends in itertools.pairwise(cuts[1:])]
-    part(cuts[0], cuts[1])
-    for worker in workers:
-        worker.result()
-
-
-def _threads_for(elements: int) -> int:
-    """Threads for one step: ADAMCOMPAT_NUM_THREADS or one for each processor, as far as they pay."""
-    asked, paying = _threads_asked(), elements // THREADS_ABOVE + 1
-    # Asking for the processors is a system call, which shows in the step of a small network.
-    return 1 if paying == 1 else min(asked or _processors(), paying)
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,8 +492,8 @@ def update_all(
     nesterov: bool,
     contraction: Contraction,
     accumulated: bool = False,
-) -> None:
-    """Update many tensors in place.
+) -> Launch:
+    """Return the update of many tensors in place.
 
     Args:
         table: where they lie.
@@ -507,26 +503,25 @@ def update_all(
         contraction: where to round once.
         accumulated: whether the accumulated gradients are the gradients.
     """
-    like, dtype = table.dtype.type(0), table.dtype if accumulated else table.gradient_dtype
+    dtype = table.dtype if accumulated else table.gradient_dtype
     flags = (
-        ACCUMULATED if accumulated else GRADIENT,
-        TAIL_BLOCK if contraction.tail else 1,
-        like,
-        dtype.type(0),
         None if dtype == table.dtype else True,
         True if amsgrad else None,
         True if nesterov else None,
         True if contraction.fused else None,
     )
-
-    def part(begin: int, end: int) -> None:
-        _update(table.addresses, table.offsets, table.kinds, rows, *programs.arrays, begin, end, *flags)
-
-    _in_parts(table.elements, part, _threads_for(table.elements))
+    arguments = (
+        *(table.addresses, table.offsets, table.kinds, rows, *programs.arrays),
+        ACCUMULATED if accumulated else GRADIENT,
+        TAIL_BLOCK if contraction.tail else 1,
+        *(table.dtype.type(0), dtype.type(0), *flags),
+    )
+    form = (table.dtype, dtype, *flags)
+    return Launch(_update, arguments, form, table.elements, threads_for(table.elements), table.dtype)
 
 
 def squares(table: Table, programs: Programs, *, accumulated: bool = False) -> NDArray[np.float64]:
-    """The sum of squares of each gradient after `programs`, in float64."""
+    """Return the sum of squares of each gradient after `programs`, in float64."""
     sizes = np.diff(table.offsets)
     counts = -(-sizes // CHUNK)
     chunks = np.zeros((int(counts.sum()), 2), np.int64)
@@ -536,32 +531,24 @@ def squares(table: Table, programs: Programs, *, accumulated: bool = False) -> N
     sums = np.zeros(len(chunks), np.float64)
     source, dtype = (ACCUMULATED, table.dtype) if accumulated else (GRADIENT, table.gradient_dtype)
     likes = (table.dtype.type(0), dtype.type(0))
-
-    def part(begin: int, end: int) -> None:
-        _squares(
-            table.addresses, table.offsets, table.kinds, *programs.arrays, chunks, begin, end, source, *likes, sums
-        )
-
-    _in_parts(len(chunks), part, min(_threads_for(table.elements), max(len(chunks), 1)))
+    arguments = (table.addresses, table.offsets, table.kinds, *programs.arrays, chunks, source, *likes, sums)
+    threads = min(threads_for(table.elements), max(len(chunks), 1))
+    # Whole, so that no thread reads on when the gradients are gone.
+    whole([Launch(_squares, arguments, (table.dtype, dtype), len(chunks), threads, table.dtype)])
     totals = np.zeros(len(sizes), np.float64)
     np.add.at(totals, chunks[:, 0], sums)
     return totals
 
 
-def accumulate_all(table: Table, programs: Programs, divisor: int | None) -> None:
-    """Add each gradient, after `programs`, to its accumulated one; then divide by `divisor` if given."""
+def accumulate_all(table: Table, programs: Programs, divisor: int | None) -> Launch:
+    """Return the addition of each gradient, after `programs`, to its accumulated one; then a division by `divisor`."""
     likes = (table.dtype.type(0), table.gradient_dtype.type(0), table.dtype.type(divisor or 0))
-
-    def part(begin: int, end: int) -> None:
-        _accumulate(table.addresses, table.offsets, table.kinds, *programs.arrays, begin, end, *likes)
-
-    _in_parts(table.elements, part, _threads_for(table.elements))
+    arguments = (table.addresses, table.offsets, table.kinds, *programs.arrays, *likes)
+    form = (table.dtype, table.gradient_dtype)
+    return Launch(_accumulate, arguments, form, table.elements, threads_for(table.elements), table.dtype)
 
 
-def move_averages(table: Table, momentum: Any, complement: Any) -> None:
-    """Move each average towards its parameter; the weights are of the table's dtype."""
-
-    def part(begin: int, end: int) -> None:
-        _move(table.addresses, table.offsets, begin, end, table.dtype.type(0), momentum, complement)
-
-    _in_parts(table.elements, part, _threads_for(table.elements))
+def move_averages(table: Table, momentum: Any, complement: Any) -> Launch:
+    """Return the move of each average towards its parameter; the weights are of the table's dtype."""
+    arguments = (table.addresses, table.offsets, table.dtype.type(0), momentum, complement)
+    return Launch(_move, arguments, (table.dtype,), table.elements, threads_for(table.elements), table.dtype)

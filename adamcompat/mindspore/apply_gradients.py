@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 import adamcompat.numpy.apply_gradients as on_numpy
 from adamcompat.hyperparameters import exception
-from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.mindspore.batch import STORAGE, narrow, widen
+from adamcompat.mindspore.batch import STORAGE, store, widen
 from adamcompat.mindspore.gradients import rows_of
 from adamcompat.mindspore.memory import Views, addresses, settle, view
 from adamcompat.mindspore.splitting import shares
@@ -84,9 +83,12 @@ class _Engine(on_numpy.ApplyGradientsAdam):
     _adapter = "TFStyleAdam"
     _depth = 6
 
-    def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
+    def __init__(
+        self, given: dict[str, Any], extra: dict[str, Any], numerics: str, write_back: Callable[[], None]
+    ) -> None:
         super().__init__(given, extra, numerics)
         self._engine.shares = shares
+        self._engine.write_back = write_back
 
     def adopt(self, arrays: Sequence[dict[str, Any]]) -> None:
         """Work on other memory of the same shapes from here on."""
@@ -151,6 +153,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             {name: _plain(value) if name in rates else value for name, value in given.items()},
             {name: _plain(value) if name in rates else value for name, value in extra.items()},
             numerics,
+            self._write_back,
         )
         self._numerics = MAPPING.numerics[numerics]
         self._variables: list[Any] = []
@@ -525,13 +528,18 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             settle()
             arrays = [self._seen(gradient) for gradient in gradients]
         named = [self._named.get(id(variable)) or self._stranger(variable) for variable in variables]
-        wide = [variable for variable in self._variables if variable.dtype == mindspore.bfloat16] if self._wide else []
-        with Uninterrupted():
-            for variable in wide:
-                self._wide[id(variable)].reshape(-1)[:] = widen(_raw(variable).reshape(-1))
-            self._engine.apply(arrays, named)
-            for variable in wide:
-                _raw(variable).reshape(-1)[:] = narrow(self._wide[id(variable)].reshape(-1), np.dtype(np.uint16))
+        for variable in self._bfloat16():
+            self._wide[id(variable)].reshape(-1)[:] = widen(_raw(variable).reshape(-1))
+        self._engine.apply(arrays, named)
+
+    def _bfloat16(self) -> list[Any]:
+        """The Parameters that are updated in copies."""
+        return [variable for variable in self._variables if variable.dtype == mindspore.bfloat16] if self._wide else []
+
+    def _write_back(self) -> None:
+        """Write the copies where they are from."""
+        for variable in self._bfloat16():
+            store(self._wide[id(variable)].reshape(-1), _raw(variable).reshape(-1))
 
     def _by_graph(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """One step as a compiled graph."""

@@ -20,6 +20,7 @@ from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.memory import Regions, view
 from adamcompat.mindspore.splitting import shares
 from adamcompat.stages import Program
+from adamcompat.whole import Operation, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,13 @@ def narrow(values: NDArray[np.float32], raw: np.dtype[Any]) -> NDArray[Any]:
         return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
     with np.errstate(all="ignore"):
         return values.astype(raw)
+
+
+def store(values: NDArray[np.float32], raw: NDArray[Any]) -> None:
+    """Round float32 into memory of elements of two bytes, piece by piece, so that temporaries stay small."""
+    for start in range(0, values.size, blocked.BLOCK):
+        piece = slice(start, start + blocked.BLOCK)
+        raw[piece] = narrow(values[piece], raw.dtype)
 
 
 class Batch:
@@ -127,27 +135,26 @@ class Batch:
             self._known = gradients.tobytes()
         return overlapping
 
-    def run(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
-        """Update every Parameter in place.
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+        """Return the update of every Parameter in place.
 
         Args:
             coefficients, programs: one for each kind.
         """
         compiled = executors.compiled()
         if compiled is None:
-            self._run_blocked(coefficients, programs)
-        elif self._storage.raw == self._storage.arithmetic:
-            self._run_compiled(compiled, self._table, coefficients, programs)
-        else:
-            self._run_widened(compiled, coefficients, programs)
+            return self._update_blocked(coefficients, programs)
+        if self._storage.raw == self._storage.arithmetic:
+            return self._update_compiled(compiled, self._table, coefficients, programs)
+        return self._update_widened(compiled, coefficients, programs)
 
-    def _run_compiled(
+    def _update_compiled(
         self,
         compiled: ModuleType,
         table: NDArray[np.int64],
         coefficients: Sequence[Coefficients],
         programs: Sequence[Program],
-    ) -> None:
+    ) -> Operation:
         dtype = self._storage.arithmetic
         wanted = list(programs)
         if self._programs is None or self._programs[0] != wanted:
@@ -155,7 +162,7 @@ class Batch:
         if self._rows is None:
             rows = table[self._owner] + self._shift if self._cut else table
             self._rows = compiled.Table(rows, self._offsets, self._kinds_of_rows, dtype, dtype)
-        compiled.update_all(
+        launch: Operation = compiled.update_all(
             self._rows,
             np.array([compiled.row(item) for item in coefficients], dtype),
             self._programs[1],
@@ -163,45 +170,62 @@ class Batch:
             nesterov=coefficients[0].beta1 is not None,
             contraction=self._contraction,
         )
+        return launch
 
-    def _run_widened(
+    def _update_widened(
         self, compiled: ModuleType, coefficients: Sequence[Coefficients], programs: Sequence[Program]
-    ) -> None:
-        """Update copies in float32 and round them back; gradients arrive with their stages done."""
+    ) -> Operation:
+        """The update of copies in float32, rounded back; gradients arrive with their stages done."""
         assert not any(programs), "the stages of these gradients are run in their own dtype"
-        total = int(self._offsets[-1])
         if self._wide is None:
-            self._wide = np.empty((5, total), np.float32)
-        views = {column: self._views(column) for column in self._used}
-        for column, parts in views.items():
-            self._wide[column] = widen(np.concatenate(parts))
+            self._wide = np.empty((5, int(self._offsets[-1])), np.float32)
+        wide, views = self._wide, {column: self._views(column) for column in self._used}
         starts = self._offsets[:-1] * 4
-        table = np.stack([starts + row.__array_interface__["data"][0] for row in self._wide], axis=1)
-        self._run_compiled(compiled, table, coefficients, programs)
-        for column in self._written:
-            rounded = narrow(self._wide[column], self._storage.raw)
-            for part, start in zip(views[column], self._offsets, strict=False):
-                part[:] = rounded[start : start + part.size]
+        table = np.stack([starts + row.__array_interface__["data"][0] for row in wide], axis=1)
 
-    def _run_blocked(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
+        for column, parts in views.items():
+            wide[column] = widen(np.concatenate(parts))
+
+        def write_back() -> None:
+            for column in self._written:
+                for part, start in zip(views[column], self._offsets, strict=False):
+                    store(wide[column, start : start + part.size], part)
+
+        return together([self._update_compiled(compiled, table, coefficients, programs), write_back])
+
+    def _update_blocked(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
         """Without Numba: one Parameter after the other."""
         views = {column: self._views(column) for column in self._used}
-        for i, kind in enumerate(self._kinds):
-            parts = {column: views[column][i] for column in self._used}
-            bits = self._storage.raw == np.uint16
-            arrays = {column: widen(part) if bits else part for column, part in parts.items()}
-            blocked.update_one(
-                arrays[PARAMETER],
-                blocked.Elements(arrays[GRADIENT]),
-                arrays[FIRST_MOMENT],
-                arrays[SECOND_MOMENT],
-                arrays.get(MAXIMUM),
-                coefficients[kind],
-                programs[kind],
-                self._numerics,
-            )
-            for column in self._written if bits else ():
-                parts[column][:] = narrow(arrays[column], self._storage.raw)
+        return together(
+            [
+                self._update_one(
+                    {column: views[column][i] for column in self._used}, coefficients[kind], programs[kind]
+                )
+                for i, kind in enumerate(self._kinds)
+            ]
+        )
+
+    def _update_one(self, parts: dict[int, NDArray[Any]], coefficients: Coefficients, program: Program) -> Operation:
+        bits = self._storage.raw == np.uint16
+        arrays = {column: widen(part) if bits else part for column, part in parts.items()}
+        update = blocked.update_one(
+            arrays[PARAMETER],
+            blocked.Elements(arrays[GRADIENT]),
+            arrays[FIRST_MOMENT],
+            arrays[SECOND_MOMENT],
+            arrays.get(MAXIMUM),
+            coefficients,
+            program,
+            self._numerics,
+        )
+        if not bits:
+            return update
+
+        def write_back() -> None:
+            for column in self._written:
+                store(arrays[column], parts[column])
+
+        return together([update, write_back])
 
     def _views(self, column: int) -> list[NDArray[Any]]:
         raw = self._storage.raw

@@ -30,6 +30,7 @@ from adamcompat.mindspore.gradients import Rows
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.schedules import Sources
 from adamcompat.stages import ADD_DECAY, MULTIPLY, Instruction, Program
+from adamcompat.whole import Operation, whole
 
 # What advances with each step, and how it lies in memory.
 _COUNTERS = {"global_step": ctypes.c_int32, "beta1_power": ctypes.c_float, "beta2_power": ctypes.c_float}
@@ -130,16 +131,26 @@ class PyNativeStep:
             if by_operator:
                 parts = self._without(layout, by_operator)
         copies = self._read(parts, gradients)
-        with Uninterrupted():
-            for part in parts:
-                part.batch.run(
-                    [part.scalars.at(numbers[kind.rate], powers=advanced) for kind in part.kinds],
-                    [[] if prepared else self._program(layout, kind, numbers) for kind in part.kinds],
-                )
-            for i in by_operator:
-                self._run_operator(i, parameters[i], gradients[i], numbers[layout.kinds[i].rate], advanced)
+        # Operators first: one that fails has written nothing.
+        operations = [
+            self._by_operator(i, parameters[i], gradients[i], numbers[layout.kinds[i].rate], advanced)
+            for i in by_operator
+        ]
+        operations += [
+            part.batch.update(
+                [part.scalars.at(numbers[kind.rate], powers=advanced) for kind in part.kinds],
+                [[] if prepared else self._program(layout, kind, numbers) for kind in part.kinds],
+            )
+            for part in parts
+        ]
+        count = step.value + 1
+
+        def finish() -> None:
             power1.value, power2.value = advanced
-            step.value += 1
+            step.value = count
+
+        with Uninterrupted():
+            whole([*operations, finish])
         del copies
         return (True,) * len(parameters)
 
@@ -327,16 +338,26 @@ class PyNativeStep:
                 program.append(Instruction(MULTIPLY, layout.reciprocal))
         return program
 
-    def _run_operator(self, i: int, parameter: Any, gradient: Any, rate: float, powers: tuple[Any, Any]) -> None:
-        """One Parameter by the operator that nn.Adam uses for it."""
+    def _by_operator(self, i: int, parameter: Any, gradient: Any, rate: float, powers: tuple[Any, Any]) -> Operation:
+        """The update of one Parameter by the operator that nn.Adam uses for it."""
         o = self._optimizer
         scalars = [Tensor(float(x), mindspore.float32) for x in (*powers, rate)]
         inputs = (o.moment1[i], o.moment2[i], *scalars, o.beta1, o.beta2, o.eps)
-        if isinstance(gradient, Rows):
-            o.sparse_opt(parameter, *inputs, gradient.values, gradient.indices)
-        else:
-            ops.assign_add(parameter, o.opt(*inputs, gradient))
-        settle()
+        # Results are noted by a call of C, so that nothing comes between an operator and its note.
+        results: dict[str, Any] = {}
+
+        def update() -> None:
+            if isinstance(gradient, Rows):
+                if "rows" not in results:
+                    results.setdefault("rows", o.sparse_opt(parameter, *inputs, gradient.values, gradient.indices))
+            else:
+                if "delta" not in results:
+                    results.setdefault("delta", o.opt(*inputs, gradient))
+                if "sum" not in results:
+                    results.setdefault("sum", ops.assign_add(parameter, results["delta"]))
+            settle()
+
+        return update
 
 
 def _check_state(layout: _Layout) -> None:

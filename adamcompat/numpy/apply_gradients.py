@@ -2,21 +2,67 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adamcompat.groups import Group
-from adamcompat.numpy.arrays import Array, Parameter, identity
+from adamcompat.interrupts import Uninterrupted
+from adamcompat.numpy.arrays import Array, Parameter, identity, real_array
 from adamcompat.numpy.optimizer import NumPyAdam, Variable
 from adamcompat.pairs import split
+from adamcompat.schedules import real_number
+from adamcompat.whole import whole
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+# Roles of state that is one number.
+_SINGLE = ("learning_rate", "beta1_power", "beta2_power")
+
+
+class _Chosen:
+    """Variables that weight decay leaves alone.
+
+    They are held, so that none of them can be mistaken for another array at its old address. A deep copy knows the
+    variables and their copies: either may be what the copied optimizer trains. What comes out of a pickle is known by
+    its name too, for it is a stranger to everything that was not pickled with it.
+    """
+
+    def __init__(self, variables: Iterable[Variable] = ()) -> None:
+        self.variables = list(variables)
+        self.pickled = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Chosen:
+        both = _Chosen([*self.variables, *copy.deepcopy(self.variables, memo)])
+        both.pickled = self.pickled
+        return both
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, pickled=True)
+
+    def among(self, variables: Sequence[Variable], key: Callable[[Variable], Any]) -> set[int]:
+        """Return the positions of the chosen ones among `variables`, and warn where there are none."""
+        keys = {key(variable) for variable in self.variables}
+        names = {one.name for one in self.variables if isinstance(one, Parameter) and one.name and self.pickled}
+        found = {
+            i
+            for i, one in enumerate(variables)
+            if key(one) in keys or (isinstance(one, Parameter) and one.name in names)
+        }
+        if self.variables and not found:
+            warnings.warn(
+                "exclude_from_weight_decay() was given variables, but none of them is among those that are trained, so "
+                "weight decay reaches all of these; call it with the arrays that you train (after unpickling, again)",
+                UserWarning,
+                stacklevel=5,
+            )
+        return found
 
 
 class ApplyGradientsAdam(NumPyAdam):
@@ -27,7 +73,7 @@ class ApplyGradientsAdam(NumPyAdam):
         self._variables: list[Variable] = []
         self._index: dict[Any, int] = {}
         self._last: tuple[list[Variable], tuple[int, ...]] | None = None
-        self._excluded: set[Any] = set()
+        self._excluded = _Chosen()
         self._excluded_names: re.Pattern[str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,14 +100,14 @@ class ApplyGradientsAdam(NumPyAdam):
 
     @iterations.setter
     def iterations(self, value: int) -> None:
-        if isinstance(value, bool) or int(value) != value or value < 0:
-            raise ValueError(f"iterations must be a whole number of at least 0, got {value!r}")
-        self._engine.iterations[...] = int(value) * (self._hyper["accumulation_steps"] or 1)
+        number = real_number(value)
+        calls = -1.0 if number is None else number * (self._hyper["accumulation_steps"] or 1)
+        self._engine.iterations[...] = _fitting("step", "iterations", self._engine.iterations, calls)
 
     @property
     def variables(self) -> list[Array]:
         """The live state in Keras's order: iteration, learning rate (if constant), then the slots."""
-        return [array for _, _, array in self._state()]
+        return [array.view() for _, _, array in self._state()]
 
     def build(self, variables: Iterable[Variable]) -> None:
         """Create the state for `variables`; the first `apply_gradients` does it by itself.
@@ -76,19 +122,19 @@ class ApplyGradientsAdam(NumPyAdam):
             return
         chosen = list(variables)
         group = Group()
-        keys = [self._key(variable) for variable in chosen]
+        excluded = self._excluded.among(chosen, self._key)
         try:
-            self._add(chosen, [group] * len(chosen), lambda i, name: self._decays(keys[i], name))
-            self._index = {key: i for i, key in enumerate(keys)}
+            self._add(chosen, [group] * len(chosen), lambda i, name: i not in excluded and self._decays(name))
+            self._index = {self._key(variable): i for i, variable in enumerate(chosen)}
             self._variables = chosen
         except BaseException:
             self._forget()
             raise
 
-    def _decays(self, key: Any, name: str) -> bool:
+    def _decays(self, name: str) -> bool:
         if any(part in name for part in self._dialect().semantics.decay_skips):
             return False
-        return key not in self._excluded and not (self._excluded_names and self._excluded_names.search(name))
+        return not (self._excluded_names and self._excluded_names.search(name))
 
     def exclude_from_weight_decay(
         self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
@@ -104,7 +150,7 @@ class ApplyGradientsAdam(NumPyAdam):
         """
         if self.built:
             raise ValueError("exclude_from_weight_decay() must be called before the first step, or before build()")
-        self._excluded = {self._key(variable) for variable in var_list or ()}
+        self._excluded = _Chosen(var_list or ())
         patterns = sorted(set(var_names or ()))
         self._excluded_names = re.compile("|".join(patterns)) if patterns else None
 
@@ -167,6 +213,7 @@ class ApplyGradientsAdam(NumPyAdam):
         self._variables, self._index, self._last = [], {}, None
 
     def _apply(self, gradients: list[Any], variables: list[Variable], incomplete: bool) -> None:
+        self._follow()
         if self._last is not None and len(self._last[0]) == len(variables) and all(map(is_, self._last[0], variables)):
             indices = self._last[1]
         else:
@@ -178,6 +225,12 @@ class ApplyGradientsAdam(NumPyAdam):
             indices = tuple(i for g, i in zip(gradients, indices, strict=True) if g is not None)
             gradients = [gradient for gradient in gradients if gradient is not None]
         self._engine.step(indices, gradients)
+
+    def _follow(self) -> None:
+        """Follow Parameters that were given other arrays."""
+        if self._engine.follow():
+            self._index = {self._key(variable): i for i, variable in enumerate(self._variables)}
+            self._last = None
 
     def _indices(self, variables: Sequence[Variable]) -> tuple[int, ...]:
         found: dict[int, None] = {}
@@ -208,27 +261,42 @@ class ApplyGradientsAdam(NumPyAdam):
             ValueError: a variable is unknown.
         """
         if self._hyper["use_ema"]:
-            for index in self._indices(list(var_list)):
-                slot = self._engine.slots[index]
-                assert slot.average is not None
-                slot.array[...] = slot.average
+            self._follow()
+            slots = [self._engine.slots[index] for index in self._indices(list(var_list))]
+
+            def overwrite() -> None:
+                for slot in slots:
+                    slot.array[...] = slot.average
+
+            with Uninterrupted():
+                whole([overwrite])
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set the state from arrays in the order of `variables`.
 
+        Args:
+            weights: arrays of real numbers, each of the shape of its place in `variables`; the step a whole number of
+                at least 0, the learning rate and products of the betas finite.
+
         Raises:
-            ValueError: the optimizer is not built, or numbers or shapes differ. Then nothing has changed.
+            ValueError: the optimizer is not built, numbers or shapes differ, or a value makes no sense.
+            TypeError: an array does not hold real numbers. In any case nothing has changed.
         """
         if not self.built:
             raise ValueError("set_weights() needs an optimizer that is built; call build(variables) first")
-        own, new = self._state(), [np.asarray(weight) for weight in weights]
+        own, new = self._state(), list(weights)
         if len(own) != len(new):
             raise ValueError(f"set_weights() needs {len(own)} arrays, as in variables; got {len(new)}")
-        for (_, name, array), weight in zip(own, new, strict=True):
-            if array.shape != weight.shape:
-                raise ValueError(f"{name} has shape {array.shape}, but the given array has shape {weight.shape}")
-        for (_, _, array), weight in zip(own, new, strict=True):
-            array[...] = weight
+        pairs = [
+            (array, _fitting(role, name, array, weight)) for (role, name, array), weight in zip(own, new, strict=True)
+        ]
+
+        def assign() -> None:
+            for array, weight in pairs:
+                array[...] = weight
+
+        with np.errstate(all="ignore"), Uninterrupted():
+            whole([assign])
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Copy the state into `store` under "0", "1", ..., as Keras does."""
@@ -238,9 +306,17 @@ class ApplyGradientsAdam(NumPyAdam):
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Set the state from what `save_own_variables` stored.
 
+        Args:
+            store: arrays under "0", "1", and so on.
+
         Raises:
-            ValueError: numbers or shapes differ. Then nothing has changed.
+            ValueError, TypeError: as `set_weights`, or a number is missing. Then nothing has changed.
         """
+        missing = [str(position) for position in range(len(store)) if str(position) not in store]
+        if missing:
+            raise ValueError(
+                f"load_own_variables() needs the keys '0' to '{len(store) - 1}', but {missing[0]!r} is missing"
+            )
         self.set_weights([store[str(position)] for position in range(len(store))])
 
     def get_config(self) -> dict[str, Any]:
@@ -254,3 +330,21 @@ class ApplyGradientsAdam(NumPyAdam):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Make an optimizer from `get_config`'s dictionary; it starts without state."""
         return cls(**config)
+
+
+def _fitting(role: str, name: str, array: Array, value: Any) -> Array:
+    """Return `value` as what may be assigned to `array`, a piece of state of that role.
+
+    Raises:
+        TypeError, ValueError: it may not.
+    """
+    new = real_array(value, f"the new value of {name}")
+    if array.shape != new.shape:
+        raise ValueError(f"{name} has shape {array.shape}, but the given array has shape {new.shape}")
+    if role == "step":
+        number = float(new.reshape(()))
+        if not (number >= 0 and number.is_integer() and number <= np.iinfo(array.dtype).max):
+            raise ValueError(f"{name} must be a whole number of at least 0, got {number!r}")
+    elif role in _SINGLE and not np.isfinite(new).all():
+        raise ValueError(f"{name} must be finite, got {float(new.reshape(()))!r}")
+    return new.astype(array.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,14 +30,28 @@ class Parameter:
     ('dense.weight', (2, 2), True)
     """
 
-    __slots__ = ("data", "name")
+    __slots__ = ("_data", "name")
+
+    # How often a Parameter was given another array: optimizers look at theirs again when this has changed.
+    assignments: ClassVar[int] = 0
 
     def __init__(self, data: Array, name: str | None = None) -> None:
         check_parameter(data, repr(name) if name else "the array")
         if name is not None and not isinstance(name, str):
             raise TypeError(f"a parameter's name must be text, got {type(name).__name__}")
-        self.data = data
+        self._data = data
         self.name = name
+
+    @property
+    def data(self) -> Array:
+        """The array. Optimizers follow when another one of its shape and dtype is assigned."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        check_parameter(value, repr(self.name) if self.name else "the array")
+        self._data = value
+        Parameter.assignments += 1
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import is_
 from types import ModuleType
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
 from adamcompat.numpy.arrays import Array, bounds
 from adamcompat.stages import Instruction, Program
+from adamcompat.whole import Operation, together
 
 # Gradients up to this many elements are gathered into one buffer: copying them is cheaper than asking
 # NumPy for their addresses one by one.
@@ -63,16 +65,32 @@ class Tensors:
 class Batch(Protocol):
     """Updates a fixed set of parameters."""
 
-    def run(
-        self, gradients: Sequence[Array], coefficients: Sequence[Coefficients], programs: Sequence[Program]
-    ) -> None:
-        """Update every parameter in place.
+    def load(self, gradients: Sequence[Array]) -> None:
+        """Take the gradients of a step.
 
         Args:
-            gradients: of the parameters' shapes. Those of more than GATHER_UP_TO elements are
-                C-contiguous, of the batch's gradient dtype, and apart from all memory that is written.
+            gradients: of the parameters' shapes. Those of more than GATHER_UP_TO elements are C-contiguous, of the
+                batch's gradient dtype, and apart from all memory that is written; they must outlive the step.
+        """
+
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+        """Return the update of every parameter in place, with the loaded gradients.
+
+        Args:
             coefficients, programs: one for each kind.
         """
+
+    def accumulate(self, programs: Sequence[Program], divisor: int | None) -> Operation:
+        """Return the addition of the loaded gradients to the accumulated ones, which from here on are the gradients."""
+
+    def squares(self, programs: Sequence[Program]) -> NDArray[np.float64]:
+        """Return the sum of squares of each loaded gradient after its program, in float64."""
+
+    def move_averages(self, momentum: Any, complement: Any) -> Operation:
+        """Return the move of the averages towards the parameters; the weights are of the dtype of the stages."""
+
+    def release(self) -> None:
+        """Let the gradients of the step go."""
 
 
 def concatenated(arrays: Sequence[Array], out: Array, *, flat: bool = False) -> None:
@@ -140,7 +158,7 @@ class CompiledBatch:
         self._accumulated = False
 
     def load(self, gradients: Sequence[Array]) -> None:
-        """Take the gradients of a step."""
+        """See `Batch`."""
         self._accumulated = False
         if self._small:
             chosen = gradients if not self._large else [gradients[i] for i in self._small]
@@ -153,10 +171,10 @@ class CompiledBatch:
                 shift = self._starts[rows] * self._table.gradient_dtype.itemsize
                 self._table.addresses[rows, columns.GRADIENT] = _address(gradients[i]) + shift
 
-    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> None:
-        """Update the parameters with the loaded gradients; see `Batch.run`."""
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+        """See `Batch`."""
         rows = np.array([self._fused.row(item) for item in coefficients], self._table.dtype)
-        self._fused.update_all(
+        launch = self._fused.update_all(
             self._table,
             rows,
             self._flattened(programs),
@@ -165,21 +183,22 @@ class CompiledBatch:
             contraction=self._contraction,
             accumulated=self._accumulated,
         )
+        return self._owned(launch)
 
-    def run(
-        self, gradients: Sequence[Array], coefficients: Sequence[Coefficients], programs: Sequence[Program]
-    ) -> None:
-        """See `Batch.run`."""
-        self.load(gradients)
-        self.update(coefficients, programs)
-
-    def accumulate(self, programs: Sequence[Program], divisor: int | None) -> None:
-        """Add the loaded gradients to the accumulated ones, which from here on are the gradients."""
-        self._fused.accumulate_all(self._table, self._flattened(programs), divisor)
+    def accumulate(self, programs: Sequence[Program], divisor: int | None) -> Operation:
+        """See `Batch`."""
+        launch = self._fused.accumulate_all(self._table, self._flattened(programs), divisor)
         self._accumulated = True
+        return self._owned(launch)
+
+    def _owned(self, launch: Any) -> Operation:
+        """A launch that keeps alive what the table's addresses point to, except large gradients."""
+        launch.keep = self
+        owned: Operation = launch
+        return owned
 
     def squares(self, programs: Sequence[Program]) -> NDArray[np.float64]:
-        """The sum of squares of each loaded gradient after its program, in float64."""
+        """See `Batch`."""
         found: NDArray[np.float64] = self._fused.squares(
             self._table, self._flattened(programs), accumulated=self._accumulated
         )
@@ -189,9 +208,12 @@ class CompiledBatch:
         np.add.at(totals, self._owner, found)
         return totals
 
-    def move_averages(self, momentum: Any, complement: Any) -> None:
-        """Move the averages towards the parameters."""
-        self._fused.move_averages(self._table, momentum, complement)
+    def move_averages(self, momentum: Any, complement: Any) -> Operation:
+        """See `Batch`."""
+        return self._owned(self._fused.move_averages(self._table, momentum, complement))
+
+    def release(self) -> None:
+        """See `Batch`; only addresses are kept."""
 
     def _flattened(self, programs: Sequence[Program]) -> Any:
         if self._programs is None or not _all_the_same(self._programs[0], programs):
@@ -245,52 +267,138 @@ class BlockedBatch:
                 self._blocks.append(members)
             members.append(i)
             open_[kind] = (members, used + array.size)
-        size = max((sum(tensors.parameters[i].size for i in members) for members in self._blocks), default=0)
-        self._buffers = [np.empty(size, dtype) for _ in range(5 if tensors.vhat else 4)]
+        sizes = [sum(tensors.parameters[i].size for i in members) for members in self._blocks]
+        self._buffers = [np.empty(max(sizes, default=0), dtype) for _ in range(4 if tensors.vhat else 3)]
+        self._gathered = [np.empty(size, dtype) for size in sizes]
+        self._gradients: list[Array] = []
 
-    def run(
-        self, gradients: Sequence[Array], coefficients: Sequence[Coefficients], programs: Sequence[Program]
-    ) -> None:
-        """See `Batch.run`."""
-        t = self._tensors
+    def load(self, gradients: Sequence[Array]) -> None:
+        """See `Batch`; small gradients are copied, for they may lie in the memory that is written."""
+        self._gradients = list(gradients)
+        for members, buffer in zip(self._blocks, self._gathered, strict=True):
+            concatenated([gradients[i] for i in members], buffer)
+            start = 0
+            for i in members:
+                self._gradients[i] = buffer[start : start + gradients[i].size]
+                start += gradients[i].size
+
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+        """See `Batch`."""
+        t, gradients = self._tensors, self._gradients
+        parts: list[Operation] = []
         for i in self._single:
-            self._update(
-                [t.parameters[i], t.m[i], t.v[i], *(t.vhat[i : i + 1])],
-                gradients[i],
-                t.kinds[i],
-                coefficients,
-                programs,
-            )
-        for members in self._blocks:
-            homes = [[arrays[i] for i in members] for arrays in (t.parameters, t.m, t.v, t.vhat) if arrays]
-            size = sum(array.size for array in homes[0])
-            views = [buffer[:size] for buffer in self._buffers]
-            for home, view in zip(homes, views[1:], strict=True):
-                concatenated(home, view)
-            concatenated([gradients[i] for i in members], views[0])
-            self._update(views[1:], views[0], t.kinds[members[0]], coefficients, programs)
-            for home, view in zip(homes, views[1:], strict=True):
-                start = 0
-                for array in home:
-                    stop = start + array.size
-                    array[...] = view[start:stop] if array.ndim == 1 else view[start:stop].reshape(array.shape)
-                    start = stop
+            arrays = [t.parameters[i], t.m[i], t.v[i], *t.vhat[i : i + 1]]
+            program = _of_tensor(programs[t.kinds[i]], i)
+            parts.append(self._update(arrays, gradients[i], coefficients[t.kinds[i]], program))
+        for members, gathered in zip(self._blocks, self._gathered, strict=True):
+            kind, columns = t.kinds[members[0]], (t.parameters, t.m, t.v, t.vhat)
+            homes = [[arrays[i] for i in members] for arrays in columns if arrays]
+            views = [buffer[: gathered.size] for buffer in self._buffers]
+            program = _of_members(programs[kind], members, [array.size for array in homes[0]])
+            update = partial(self._update, views, gathered, coefficients[kind], program)
+            parts.append(_Joined(homes, views, [gradients[i] for i in members], gathered, update))
+        return together(parts)
 
     def _update(
-        self,
-        arrays: Sequence[Array],
-        gradient: Array,
-        kind: int,
-        coefficients: Sequence[Coefficients],
-        programs: Sequence[Program],
-    ) -> None:
-        blocked.update_one(
-            arrays[0],
-            blocked.Elements(gradient),
-            arrays[1],
-            arrays[2],
-            arrays[3] if len(arrays) > 3 else None,
-            coefficients[kind],
-            programs[kind],
-            self._numerics,
+        self, arrays: Sequence[Array], gradient: Array, coefficients: Coefficients, program: Program
+    ) -> Operation:
+        p, m, v, *maximum = arrays
+        vhat = maximum[0] if maximum else None
+        return blocked.update_one(p, blocked.Elements(gradient), m, v, vhat, coefficients, program, self._numerics)
+
+    def accumulate(self, programs: Sequence[Program], divisor: int | None) -> Operation:
+        """See `Batch`."""
+        t = self._tensors
+        parts = [
+            blocked.accumulate(
+                *(t.accumulated[i], blocked.Elements(gradient), t.parameters[i]),
+                *(_of_tensor(programs[t.kinds[i]], i), self._numerics, divisor),
+            )
+            for i, gradient in enumerate(self._gradients)
+        ]
+        self._gradients = list(t.accumulated)
+        return together(parts)
+
+    def squares(self, programs: Sequence[Program]) -> NDArray[np.float64]:
+        """See `Batch`."""
+        t = self._tensors
+        found = [
+            blocked.sum_of_squares(
+                blocked.Elements(gradient), t.parameters[i], _of_tensor(programs[t.kinds[i]], i), self._numerics
+            )
+            for i, gradient in enumerate(self._gradients)
+        ]
+        return np.array(found, np.float64)
+
+    def move_averages(self, momentum: Any, complement: Any) -> Operation:
+        """See `Batch`."""
+        pairs = zip(self._tensors.average, self._tensors.parameters, strict=True)
+        return together(
+            [blocked.move_average(old, array, momentum, complement, self._numerics) for old, array in pairs]
         )
+
+    def release(self) -> None:
+        """See `Batch`."""
+        self._gradients = []
+
+
+def _of_tensor(program: Program, i: int) -> Program:
+    """A program for one tensor: of scalars for each tensor its own."""
+    return [Instruction(step.code, step.a[i], step.b) if np.ndim(step.a) else step for step in program]
+
+
+def _of_members(program: Program, members: Sequence[int], sizes: Sequence[int]) -> Program:
+    """A program for several tensors one after the other: scalars for each tensor become one for each element."""
+    chosen = list(members)
+    return [
+        Instruction(step.code, np.repeat(step.a[chosen], sizes), step.b) if np.ndim(step.a) else step
+        for step in program
+    ]
+
+
+class _Joined:
+    """The update of small arrays in buffers: gathered, updated there, and written back.
+
+    Args:
+        homes: for the parameters and each kind of state, the arrays.
+        views: the buffers, which other parameters use before and after.
+        gradients: one for each parameter.
+        gathered: the buffer of the gradients.
+        update: returns the update of the buffers.
+    """
+
+    __slots__ = ("_done", "_gathered", "_gradients", "_homes", "_new", "_update", "_views")
+
+    def __init__(
+        self,
+        homes: Sequence[Sequence[Array]],
+        views: Sequence[Array],
+        gradients: Sequence[Array],
+        gathered: Array,
+        update: Callable[[], Operation],
+    ) -> None:
+        self._homes = homes
+        self._views = views
+        self._gradients = gradients
+        self._gathered = gathered
+        self._update = update
+        self._new = self._done = False
+
+    def __call__(self) -> None:
+        """Update what is not updated."""
+        if self._done:
+            return
+        if not self._new:
+            if self._gradients[0].base is not self._gathered:
+                concatenated(self._gradients, self._gathered)
+            for home, view in zip(self._homes, self._views, strict=True):
+                concatenated(home, view)
+            self._update()()
+            self._new = True
+        for home, view in zip(self._homes, self._views, strict=True):
+            start = 0
+            for array in home:
+                stop = start + array.size
+                array[...] = view[start:stop] if array.ndim == 1 else view[start:stop].reshape(array.shape)
+                start = stop
+        self._done = True

@@ -64,6 +64,7 @@ class CallAdam(NumPyAdam):
         if len(gradients) != len(slots):
             raise self._error("wrong_gradients")(f"got {len(gradients)} gradients for {len(slots)} parameters")
         with self._guard():
+            self._engine.follow()
             self._engine.step(self._all, gradients)
         return (True,) * len(slots)
 
@@ -79,7 +80,7 @@ class CallAdam(NumPyAdam):
     @property
     def global_step(self) -> Array:
         """Number of steps so far: a live int32 array of shape (1,)."""
-        return self._engine.iterations
+        return self._engine.iterations.view()
 
     def get_lr(self) -> float | tuple[float, ...]:
         """The learning rate of the next step; one for each parameter if a group has its own."""
@@ -104,4 +105,4 @@ class CallAdam(NumPyAdam):
         ['global_step', 'learning_rate', 'dense.weight', 'beta1_power', 'beta2_power',
          'moment1.dense.weight', 'moment2.dense.weight']
         """
-        return {name: array for _, name, array in self._state()}
+        return {name: array if role == "parameter" else array.view() for role, name, array in self._state()}

@@ -116,6 +116,7 @@ class EngineDriver:
     def step(self, gradients: Sequence[Any]) -> None:
         """Make one step."""
         check_count(gradients, len(self._all))
+        self._engine.follow()
         self._engine.step(self._all, list(gradients))
 
     def parameters(self) -> list[Array]:

@@ -166,7 +166,14 @@ class NumPyAdam:
             seen[key] = name
         check_apart(arrays, names, self._error("repeated_parameter"))
         for position, (array, name) in enumerate(zip(arrays, names, strict=True)):
-            self._engine.add(array, name, groups[position], decays=decays(position, name))
+            owner = variables[position]
+            self._engine.add(
+                array,
+                name,
+                groups[position],
+                decays=decays(position, name),
+                owner=owner if isinstance(owner, Parameter) else None,
+            )
 
     def _state(self) -> list[tuple[str, str, Array]]:
         """Role, name and live array of everything that is kept, in the order of the original."""

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from adamcompat.groups import Group
-from adamcompat.numpy.arrays import Array
+from adamcompat.numpy.arrays import Array, Parameter
 
 
 @dataclass(slots=True)
 class Slot:
-    """One parameter and its state."""
+    """One parameter and its state; `owner` is the Parameter that holds the array, where one does."""
 
     array: Array
     name: str
@@ -24,6 +24,7 @@ class Slot:
     vhat: Array | None
     average: Array | None
     accumulated: Array | None
+    owner: Parameter | None = None
 
     @property
     def plain(self) -> bool:

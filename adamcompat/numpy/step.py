@@ -49,7 +49,7 @@ class Step:
     def __init__(self, engine: StepSource, kinds: Sequence[Kind]) -> None:
         self.hyper = engine.hyper()
         self.every: int | None = self.hyper["accumulation_steps"]
-        calls = int(engine.iterations.reshape(()))
+        calls = engine.iterations.item()
         self.completes = self.every is None or (calls + 1) % self.every == 0
         self.number = calls // (self.every or 1) + 1
         groups = {id(kind.group): kind.group for kind in kinds}

@@ -1,0 +1,146 @@
+"""Compiled functions in several threads, each piece of their work done once, whatever interrupts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+
+# Below this many elements a second thread costs more than it saves (about 50 us to wake one).
+THREADS_ABOVE = 1 << 17
+# Elements of scratch memory that each piece of work has twice.
+SCRATCH = 2048
+# Bytes of a piece's marks: whether it is claimed, and whether it has ended.
+MARK = 16
+
+
+def threads_asked() -> int | None:
+    """Return the number of threads that ADAMCOMPAT_NUM_THREADS asks for, or None.
+
+    Raises:
+        ValueError: it is no whole number of at least 1.
+    """
+    asked = os.environ.get("ADAMCOMPAT_NUM_THREADS")
+    if asked is None:
+        return None
+    if not asked.isdecimal() or int(asked) < 1:
+        raise ValueError(f"ADAMCOMPAT_NUM_THREADS must be a whole number of at least 1, got {asked!r}")
+    return int(asked)
+
+
+def _processors() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Pool:
+    """Worker threads, started when first needed and never shared with a forked child.
+
+    It has no lock, which an exception could leave locked: two threads that ask at once may each make a pool, and what
+    they gave to the one that is forgotten is done all the same.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Let the threads go when they have done what they were given."""
+        self._made: tuple[int, ThreadPoolExecutor | None] = (0, None)
+
+    def get(self, size: int) -> ThreadPoolExecutor:
+        """Return at least so many threads, which start when they have something to do."""
+        most, threads = self._made
+        if threads is None or most < size:
+            threads = ThreadPoolExecutor(size, thread_name_prefix="adamcompat")
+            self._made = size, threads
+        return threads
+
+
+_pool = _Pool()
+
+
+class Launch:
+    """A compiled function over a range that is cut into pieces, one thread a piece.
+
+    Each piece is done once: the compiled code itself claims it, and notes when it has ended. So a call that was
+    interrupted may be repeated, a thread that never started costs time only, and one that comes late finds nothing to
+    do. No lock is held that an exception could leave locked.
+
+    Args:
+        function: takes `arguments` and then begin, end, number, marks and scratch memory of a piece.
+        arguments: of the function. The memory behind addresses among them must outlive the launch.
+        form: tells the types of the arguments apart.
+        total: length of the range.
+        threads: how many pieces.
+        dtype: of the scratch memory.
+
+    Attributes:
+        keep: anything that must live as long.
+    """
+
+    __slots__ = ("_arguments", "_cuts", "_ended", "_function", "_marks", "_scratch", "keep")
+
+    def __init__(
+        self,
+        function: Callable[..., None],
+        arguments: tuple[Any, ...],
+        form: tuple[Any, ...],
+        total: int,
+        threads: int,
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.keep: object = None
+        self._function = function
+        self._arguments = arguments
+        self._cuts = [total * i // threads for i in range(threads + 1)]
+        self._marks = np.zeros((threads, 2), np.int64)
+        self._scratch = np.empty((threads, 2, SCRATCH), dtype)
+        self._ended: SimpleQueue[int] | None = SimpleQueue() if threads > 1 else None
+        if (function, form) not in _compiled:
+            # Compiling may fail, which must not happen between two parts of a step.
+            function(*arguments, 0, 0, 0, np.ones((1, 2), np.int64), self._scratch)
+            _compiled.add((function, form))
+
+    def __call__(self) -> None:
+        """Do the pieces that nobody has claimed, and wait for the others."""
+        pieces, ended = len(self._marks), self._ended
+        if ended is None:
+            self._run(0)
+            return
+        try:
+            for piece in range(1, pieces):
+                _pool.get(pieces - 1).submit(self._run, piece)
+        except (RuntimeError, MemoryError):
+            # No thread is to be had: this one does what is left, and nothing may wait for one that comes later.
+            _pool.forget()
+        for piece in range(pieces):
+            self._run(piece)
+        while not self._marks.all():
+            # Who is interrupted right after a piece reports nothing, but the marks say that it has ended.
+            with suppress(Empty):
+                ended.get(timeout=0.01)
+
+    def _run(self, piece: int) -> None:
+        begin, end = self._cuts[piece : piece + 2]
+        self._function(*self._arguments, begin, end, piece, self._marks, self._scratch)
+        if self._ended is not None:
+            self._ended.put(piece)
+
+
+_compiled: set[tuple[Any, ...]] = set()
+
+
+def threads_for(elements: int) -> int:
+    """Threads for one step: ADAMCOMPAT_NUM_THREADS or one for each processor, as far as they pay."""
+    paying = elements // THREADS_ABOVE + 1
+    # Asking the system and the environment shows in the step of a small network.
+    return 1 if paying == 1 else min(threads_asked() or _processors(), paying)

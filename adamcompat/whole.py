@@ -1,0 +1,68 @@
+"""A step happens whole or not at all: operations that are finished, whatever interrupts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+Operation: TypeAlias = Callable[[], object]
+"""Writes a part of a step. Called again after an exception, it does what it has not done, and nothing twice."""
+
+# Given back when memory runs out in the middle of a step: blocks of temporaries fit into it.
+_RESERVE = 4 << 20
+_reserve: list[object] = []
+
+
+def whole(operations: Sequence[Operation]) -> None:
+    """Run operations in order, to the last of them.
+
+    What interrupts them (an exception of another thread, of a trace function, of memory that ran out) is raised when
+    all are done. Everything that can fail for a reason belongs before this call.
+
+    Args:
+        operations: each can go on where it was interrupted.
+
+    >>> done = []
+    >>> whole([lambda: done.append("parameters"), lambda: done.append("step")])
+    >>> done
+    ['parameters', 'step']
+    """
+    if not _reserve:
+        _reserve.append(np.empty(_RESERVE, np.uint8))
+    try:
+        for operation in operations:
+            operation()
+    except BaseException:
+        _reserve.clear()
+        for operation in operations:
+            operation()
+        raise
+
+
+def together(operations: Sequence[Operation]) -> Operation:
+    """Return one operation that does several in order."""
+
+    def all_of_them() -> None:
+        for operation in operations:
+            operation()
+
+    return all_of_them
+
+
+def later(make: Callable[[], Sequence[Operation]]) -> Operation:
+    """Return operations that are only known once those before them are done.
+
+    Args:
+        make: returns them and writes nothing; after an exception it is called again.
+    """
+    made: list[Sequence[Operation]] = []
+
+    def find_and_do() -> None:
+        if not made:
+            made.append(make())
+        for operation in made[0]:
+            operation()
+
+    return find_and_do
