@@ -89,3 +89,67 @@ def refuse_session(original: str) -> None:
             f"{original}'s optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "
             f"adamcompat.tensorflow.legacy.Adam"
         )
+
+
+def check_gradient(gradient: Any, variable: Any) -> None:
+    """Refuse an eager gradient that TensorFlow's kernels would refuse, before any of them has run.
+
+    Args:
+        gradient: a tensor or IndexedSlices.
+        variable: the tf.Variable that it belongs to.
+
+    Raises:
+        InvalidArgumentError: its shape is another one, or it names a row that the variable does not have.
+    """
+    wanted, rows = tf.TensorShape(variable.shape), isinstance(gradient, tf.IndexedSlices)
+    values = gradient.values if rows else gradient
+    shape = tf.TensorShape(np.shape(values))
+    if rows:
+        wanted = shape[:1].concatenate(wanted[1:])
+    if not shape.is_compatible_with(wanted):
+        raise _invalid(
+            f"the gradient of {variable.name} has shape {tuple(shape)}, but {tuple(wanted)} is needed: the update of a "
+            f"variable does not broadcast"
+        )
+    if not _is_real(values):
+        raise _invalid(f"the gradient of {variable.name} must hold numbers, got {tf.as_dtype(values.dtype).name}")
+    check_rows(gradient, variable, least=0)
+
+
+def check_rows(gradient: Any, variable: Any, *, least: int | None = None) -> None:
+    """Refuse an eager gradient that names a row which its variable does not have.
+
+    Args:
+        gradient: IndexedSlices; anything else passes.
+        variable: the tf.Variable that it belongs to.
+        least: the first row that there is; None where TensorFlow leaves out what is below.
+
+    Raises:
+        InvalidArgumentError: it does.
+    """
+    # On other devices TensorFlow passes over such rows without a word.
+    if not isinstance(gradient, tf.IndexedSlices) or "CPU" not in getattr(variable, "device", ""):
+        return
+    indices = np.asarray(gradient.indices)
+    if not indices.size:
+        return
+    low, high = int(indices.min()), int(indices.max())
+    below = least is not None and low < least
+    if below or high >= variable.shape[0]:
+        raise _invalid(
+            f"the gradient of {variable.name} names row {low if below else high}, but its rows run from 0 to "
+            f"{variable.shape[0] - 1}"
+        )
+
+
+def _is_real(values: Any) -> bool:
+    dtype = getattr(values, "dtype", None)
+    if dtype is None:
+        return True
+    kind = tf.as_dtype(dtype)
+    return bool(kind.is_floating or kind.is_integer or kind.is_bool or kind.is_complex)
+
+
+def _invalid(text: str) -> Exception:
+    error: Exception = tf.errors.InvalidArgumentError(None, None, text)
+    return error

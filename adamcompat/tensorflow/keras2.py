@@ -26,7 +26,6 @@ from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
-from adamcompat.tensorflow.whole import whole_step
 
 _PARAMETERS = inspect.signature(tf_keras.optimizers.Adam.__init__).parameters
 _OWN = [
@@ -135,8 +134,25 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         refuse_session("tf_keras")
         pairs = list(grads_and_vars)
         refuse_no_gradients(gradient for gradient, _ in pairs)
-        with whole_step():
-            return super().apply_gradients(pairs, *args, **kwargs)
+        plain = super().apply_gradients
+
+        def make() -> Any:
+            # Somebody's own code runs after the update.
+            if any(getattr(variable, "constraint", None) is not None for _, variable in pairs):
+                self.__keep_everything(variable for _, variable in pairs)
+            return plain(pairs, *args, **kwargs)
+
+        return self.__traced.whole(self._iterations, make)
+
+    def __keep_everything(self, variables: Iterable[Any]) -> None:
+        """Hold all that the step may change."""
+        rates = getattr(self, "_current_learning_rate", None)
+        self.__traced.keep_everything(lambda: [*variables, *self.variables, rates])
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        if self.weight_decay is not None:
+            self.__traced.keep("decay", variables)
+        super()._apply_weight_decay(variables)
 
     def update_step(self, gradient: Any, variable: Any) -> None:
         """Update one variable."""
@@ -174,6 +190,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             or not _STEP.untouched(self)
             or not self.__takes(variables)
         ):
+            self.__keep_everything(variables)
             return plain(distribution, grads_and_vars, **kwargs)
         run = None
         if tf.executing_eagerly():
@@ -183,9 +200,11 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             key = (self.fused, bool(self.amsgrad), *constants)
             run = self.__traced.function(key, self.__update, gradients, variables, variables)
         if run is None:
+            self.__keep_everything(variables)
             self.__update(gradients, variables)
         else:
-            run(self.__hyper())
+            hyper, note = self.__hyper(), self.__traced.note()
+            note(run(hyper))
         return plain(distribution, [], **kwargs)
 
     def __hyper(self) -> update.Hyper:

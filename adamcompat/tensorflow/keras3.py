@@ -27,7 +27,6 @@ from adamcompat.tensorflow.construction import construct, without_time_decay
 from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
-from adamcompat.tensorflow.whole import whole_step
 
 # Before Keras 3.5 `iterations` counts calls, clipping and decay come in `apply`, before accumulation, and
 # replicas do not add up their gradients.
@@ -141,13 +140,26 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             return super().apply(grads, trainable_variables)
         refuse_session("Keras")
         grads = list(grads)
+        trainable_variables = None if trainable_variables is None else list(trainable_variables)
         if any(isinstance(gradient, tf.IndexedSlices) for gradient in grads):
-            trainable_variables = None if trainable_variables is None else list(trainable_variables)
             variables = self._trainable_variables if trainable_variables is None else trainable_variables
             if len(variables) == len(grads):
                 grads = [self.__sparse(gradient, variable) for gradient, variable in zip(grads, variables, strict=True)]
-        with whole_step():
-            return super().apply(grads, trainable_variables)
+        plain = super().apply
+
+        def make() -> Any:
+            variables = trainable_variables or self._trainable_variables
+            # Somebody's own code runs after the update, or variables are written to before it.
+            if any(map(_has_own_code, variables)):
+                self.__traced.keep_everything(lambda: self.__everything(variables))
+            return plain(grads, trainable_variables)
+
+        return self.__traced.whole(raw(self._iterations), make)
+
+    def __everything(self, variables: Iterable[Any]) -> list[Any]:
+        """All that a step may change."""
+        found = map(raw, (*variables, *self._trainable_variables, *self.variables))
+        return list({id(one): one for one in found}.values())
 
     def __sparse(self, gradient: Any, variable: Any) -> Any:
         """A gradient as it goes to Keras: IndexedSlices know their shape, and repeated rows are seen to."""
@@ -337,11 +349,14 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 run = self.__traced.function(("apply", self.fused, *constants), plain, grads, trainable_variables, raws)
                 rate = None if run is None else self.learning_rate
         if run is None or not is_scalar(raw(rate)):
+            self.__traced.keep_everything(lambda: self.__everything(trainable_variables))
             plain(grads, trainable_variables)
             return
         if self.weight_decay is not None and not BEFORE_35:
+            self.__traced.keep("decay", map(raw, trainable_variables))
             self.__decay(trainable_variables, rate)
-        run(self.__hyper(rate))
+        hyper, note = self.__hyper(rate), self.__traced.note()
+        note(run(hyper))
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _backend_update_step(
@@ -363,7 +378,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if run is None:
             self.__update(grads, raws, learning_rate, whole=True)
         else:
-            run(self.__hyper(learning_rate))
+            hyper, note = self.__hyper(learning_rate), self.__traced.note()
+            note(run(hyper))
 
 
 def warn_of_drift() -> None:
@@ -375,6 +391,12 @@ def warn_of_drift() -> None:
             UserWarning,
             stacklevel=2,
         )
+
+
+def _has_own_code(variable: Any) -> bool:
+    """Whether a variable is written to before or after the update."""
+    written = getattr(variable, "overwrite_with_gradient", False)
+    return bool(written) or getattr(variable, "constraint", None) is not None
 
 
 def _is_moment(name: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from adamcompat.tensorflow import sparse, update
-from adamcompat.tensorflow.arguments import is_tensor
+from adamcompat.tensorflow.arguments import check_rows, is_tensor
+from adamcompat.tensorflow.whole import EagerStep, begin
 
 
 class Traced:
@@ -18,12 +19,48 @@ class Traced:
 
     Attributes:
         hyper: the hyperparameters of the step while it is being traced, otherwise None.
+        step: the eager step that is being made, otherwise None.
     """
 
     def __init__(self) -> None:
         self.hyper: update.Hyper | None = None
+        self.step: EagerStep | None = None
         self._functions: dict[Any, dict[Any, Any]] = {}
         self._constants: dict[float, Any] = {}
+
+    def whole(self, counter: Any, make: Callable[[], Any]) -> Any:
+        """Make a step, in eager execution whole or not at all.
+
+        Args:
+            counter: the variable that counts steps, which is one more after each.
+            make: makes the step.
+        """
+        step = begin([counter])
+        if step is None:
+            return make()
+        self.step = step
+        try:
+            return step.run(make, lambda: counter.assign_add(1))
+        finally:
+            self.step = None
+
+    def note(self) -> Callable[[Any], None]:
+        """Return the function to pass the result of a call to that makes all of the update."""
+        return (self.step.made if self.step is not None else []).append
+
+    def keep_everything(self, variables: Callable[[], Iterable[Any]]) -> None:
+        """Hold all that the step may change.
+
+        Args:
+            variables: returns it, or what is left of it.
+        """
+        if self.step is not None:
+            self.step.keep_everything(variables())
+
+    def keep(self, key: Hashable, variables: Iterable[Any]) -> None:
+        """Hold what an update of several operations changes; see `EagerStep.keep`."""
+        if self.step is not None:
+            self.step.keep(key, variables)
 
     def _constant(self, value: Any) -> Any:
         """A float64 scalar tensor; Python's numbers are converted once."""
@@ -61,6 +98,8 @@ class Traced:
         rows: list[int] = []
         for position in [i for i, one in enumerate(tensors) if not isinstance(one, tf.Tensor)]:
             if isinstance(tensors[position], tf.IndexedSlices):
+                # In a graph, other variables would be updated before a row is found that is not there.
+                check_rows(tensors[position], raws[position])
                 rows.append(position)
                 tensors.append(tf.convert_to_tensor(tensors[position].indices))
                 tensors[position] = tf.convert_to_tensor(tensors[position].values)

@@ -12,9 +12,10 @@ from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import sparse, update
-from adamcompat.tensorflow.arguments import dialect_of, moments_of
+from adamcompat.tensorflow.arguments import check_gradient, dialect_of, moments_of
 from adamcompat.tensorflow.construction import construct
-from adamcompat.tensorflow.whole import whole_step
+from adamcompat.tensorflow.hooks import Hooks
+from adamcompat.tensorflow.whole import EagerStep, begin
 
 _DIALECT = MAPPING.dialects["tf1"]
 _SLOTS = moments_of(_DIALECT)
@@ -37,6 +38,9 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
     """Base of the drop-in; use `adamcompat.tensorflow.v1.AdamOptimizer`."""
 
     _adapter: ClassVar[str]
+    # The eager step that is being made, and its variables.
+    __step: EagerStep | None = None
+    __stepped: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -64,8 +68,37 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         self, grads_and_vars: Iterable[tuple[Any, Any]], global_step: Any = None, name: str | None = None
     ) -> Any:
         """Update variables with their gradients, as tf.compat.v1.train.AdamOptimizer does."""
-        with whole_step():
-            return super().apply_gradients(grads_and_vars, global_step, name)
+        pairs, plain, step = tuple(grads_and_vars), super().apply_gradients, begin([global_step])
+        if step is None:
+            return plain(pairs, global_step, name)
+        for gradient, variable in pairs if _UPDATE.untouched(self) else ():
+            if gradient is not None:
+                check_gradient(gradient, variable)
+
+        def make() -> Any:
+            return plain(pairs, global_step, name)
+
+        self.__step, self.__stepped = step, tuple(variable for gradient, variable in pairs if gradient is not None)
+        try:
+            return step.run(make, make)
+        finally:
+            self.__step, self.__stepped = None, ()
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if self.__step is not None:
+            given = (self._lr, self._beta1, self._beta2, self._epsilon)
+            owned = any(variable.constraint is not None for variable in self.__stepped)
+            if owned or any(map(callable, given)) or not _UPDATE.untouched(self):
+                # Somebody's own code is part of the step.
+                self.__step.keep_everything([*self.__stepped, *self.variables()])
+            self.__step.keep("powers", self._get_beta_accumulators())
+
+    def __once(self, variable: Any, apply: Callable[[], Any], operations: int) -> Any:
+        if self.__step is None:
+            return apply()
+        slots = (self.get_slot(variable, name) for name in self.get_slot_names())
+        return self.__step.once(variable, slots, apply, operations=operations)
 
     def _create_slots(self, var_list: Any) -> None:
         super()._create_slots(var_list)
@@ -96,14 +129,17 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
 
     def _resource_apply_dense(self, grad: Any, var: Any) -> Any:
         if var.dtype.base_dtype == tf.bfloat16:
-            return self.__apply_traced(grad, var)
+            return self.__once(var, lambda: self.__apply_traced(grad, var), 3)
         arguments = self.__arguments(grad, var)
         m, v = (self.get_slot(var, name).handle for name in (_SLOTS.m, _SLOTS.v))
         handles = {"var": var.handle, "m": m, "v": v}
         if self.__amsgrad:
-            vhat = self.get_slot(var, _SLOTS.vhat).handle
-            return tf.raw_ops.ResourceApplyAdamWithAmsgrad(vhat=vhat, **handles, **arguments)
-        return tf.raw_ops.ResourceApplyAdam(use_nesterov=self.__nesterov, **handles, **arguments)
+            kernel = tf.raw_ops.ResourceApplyAdamWithAmsgrad
+            arguments["vhat"] = self.get_slot(var, _SLOTS.vhat).handle
+        else:
+            kernel = tf.raw_ops.ResourceApplyAdam
+            arguments["use_nesterov"] = self.__nesterov
+        return self.__once(var, lambda: kernel(**handles, **arguments), 1)
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         if self.__amsgrad:
@@ -118,8 +154,10 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any) -> Any:
         if self.__amsgrad or self.__nesterov or var.dtype.base_dtype == tf.bfloat16:
-            return self.__apply_traced(sparse.dense(tf.IndexedSlices(grad, indices), var.shape), var)
-        return super()._resource_apply_sparse(tf.cast(grad, var.dtype.base_dtype), var, indices)
+            dense = sparse.dense(tf.IndexedSlices(grad, indices), var.shape)
+            return self.__once(var, lambda: self.__apply_traced(dense, var), 3)
+        plain, values = super()._resource_apply_sparse, tf.cast(grad, var.dtype.base_dtype)
+        return self.__once(var, lambda: plain(values, var, indices), 3)
 
     def _apply_sparse(self, grad: Any, var: Any) -> Any:
         if self.__amsgrad or self.__nesterov:
@@ -137,3 +175,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         values = update.scalars(numerics, hyper, None, kind, running=(power1, power2))
         beta1 = tf.cast(self._beta1_t, kind) if self.__nesterov else None
         return tf.group(*update.update_one(row, values, beta1))
+
+
+# The methods of TensorFlow that make a step.
+_UPDATE = Hooks(tf.compat.v1.train.AdamOptimizer, V1Adam, ("apply_gradients",))
