@@ -254,14 +254,11 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         rows = []
         for gradient, variable in zip(gradients, variables, strict=True):
             index = self._get_variable_index(variable)
-            if self.fused:
-                gradient, square = sparse.dense(gradient, variable.shape), None
-            else:
-                kind = update.arithmetic(variable.dtype)
-                gradient, square = sparse.dense_and_square(gradient, variable.shape, kind)
+            if self.fused or not isinstance(gradient, tf.IndexedSlices):
+                gradient = sparse.dense(gradient, variable.shape)
             m, v = self._momentums[index].value, self._velocities[index].value
             vhat = self._velocity_hats[index].value if self.amsgrad else None
-            rows.append(update.Row(variable, gradient, m, v, vhat, square))
+            rows.append(update.Row(variable, gradient, m, v, vhat))
         return rows
 
     def __update(
