@@ -31,7 +31,8 @@ BLOCK = 4_096
 FED_THREADS = 8
 
 _COMPILED = (tf.float32, tf.float64)
-_FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
+# What can be updated here.
+FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
 
 
 class Row(NamedTuple):
@@ -79,9 +80,9 @@ def in_float32(create: Any, **arguments: Any) -> Any:
     return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
 
 
-def supported(variables: Iterable[Any]) -> bool:
-    """Whether variables of these dtypes can be updated here."""
-    return {variable.dtype for variable in variables} <= _FLOATS
+def narrow(variables: Iterable[Any]) -> list[Any]:
+    """Those of bfloat16."""
+    return [variable for variable in variables if variable.dtype == tf.bfloat16]
 
 
 def number(value: Any, dtype: Any) -> Any:

@@ -10,7 +10,7 @@ import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import sparse, update
-from adamcompat.tensorflow.arguments import moments_of, refuse_no_gradients
+from adamcompat.tensorflow.arguments import moments_of, refuse_no_gradients, stand_still
 from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.whole import whole_step
@@ -43,8 +43,8 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         )
 
     def add_slot(self, var: Any, slot_name: str, initializer: Any = "zeros", shape: Any = None) -> Any:
-        """The original's; the moments of bfloat16 variables are kept in float32, where they can change."""
-        if var.dtype != tf.bfloat16:
+        """The original's; the moments of bfloat16 variables that would stand still are kept in float32."""
+        if var.dtype != tf.bfloat16 or not stand_still(self._get_hyper("beta_1"), self._get_hyper("beta_2")):
             return super().add_slot(var, slot_name, initializer, shape)
         with tf.variable_creator_scope(update.in_float32):
             return super().add_slot(var, slot_name, initializer, shape)
@@ -91,14 +91,18 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         return pairs
 
     def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
-        if var.dtype == tf.bfloat16:
+        if self.__widened(var):
             return self.__apply_in_float32(grad, var)
         return super()._resource_apply_dense(grad, var, apply_state)
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any, apply_state: Any = None) -> Any:
-        if var.dtype == tf.bfloat16:
+        if self.__widened(var):
             return self.__apply_in_float32(sparse.dense(tf.IndexedSlices(grad, indices), var.shape), var)
         return super()._resource_apply_sparse(grad, var, indices, apply_state)
+
+    def __widened(self, variable: Any) -> bool:
+        """Whether a bfloat16 variable has moments in float32, because it would stand still."""
+        return bool(variable.dtype == tf.bfloat16 != self.get_slot(variable, _SLOTS.m).dtype)
 
     def __apply_in_float32(self, gradient: Any, variable: Any) -> Any:
         kind = tf.float32
