@@ -66,6 +66,24 @@ def is_scalar(value: Any) -> bool:
     return value.shape.rank == 0 if isinstance(value, (tf.Tensor, tf.Variable)) else is_number(value)
 
 
+def stand_still(*betas: Any) -> bool:
+    """Return whether the original does not train bfloat16 variables with one of these betas, which becomes 1 there.
+
+    A beta that is known only when a graph runs may be one of them.
+    """
+    return any(_as_bfloat16(beta() if callable(beta) else beta) == 1 for beta in betas)
+
+
+def _as_bfloat16(beta: Any) -> Any:
+    if isinstance(beta, tf.Variable):
+        beta = beta.read_value() if tf.executing_eagerly() else None
+    value = tf.get_static_value(beta) if tf.is_tensor(beta) else beta
+    try:
+        return tf.bfloat16.as_numpy_dtype(1 if value is None else value)
+    except (TypeError, ValueError):  # the original will refuse it
+        return None
+
+
 def refuse_no_gradients(gradients: Iterable[Any]) -> None:
     """Refuse a step in which every gradient is None.
 

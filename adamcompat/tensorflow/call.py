@@ -154,7 +154,7 @@ class CallAdam:
                 raise cls._error("wrong_type")(
                     f"parameter {position} must be a tf.Variable or a Keras variable, got {type(variable).__name__}"
                 )
-            if not update.supported([raw(variable)]):
+            if raw(variable).dtype not in update.FLOATS:
                 raise cls._error("wrong_type")(
                     f"parameter {label(variable)!r} is {raw(variable).dtype.name}; only float16, bfloat16, float32 "
                     f"and float64 can be updated"

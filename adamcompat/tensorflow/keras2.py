@@ -21,6 +21,7 @@ from adamcompat.tensorflow.arguments import (
     moments_of,
     refuse_no_gradients,
     refuse_session,
+    stand_still,
 )
 from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
@@ -117,9 +118,10 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
     def add_variable_from_reference(
         self, model_variable: Any, variable_name: str, shape: Any = None, initial_value: Any = None
     ) -> Any:
-        """tf_keras's; the moments of bfloat16 variables are kept in float32, where they can change."""
+        """tf_keras's; the moments of bfloat16 variables that would stand still are kept in float32."""
         add = super().add_variable_from_reference
-        if variable_name not in _MOMENTS or getattr(model_variable, "true_dtype", model_variable.dtype) != tf.bfloat16:
+        narrow = getattr(model_variable, "true_dtype", model_variable.dtype) == tf.bfloat16
+        if variable_name not in _MOMENTS or not narrow or not stand_still(self.beta_1, self.beta_2):
             return add(model_variable, variable_name, shape, initial_value)
         with tf.variable_creator_scope(update.in_float32):
             return add(model_variable, variable_name, shape, initial_value)
@@ -158,15 +160,23 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         """Update one variable."""
         calls = callable(self.beta_1) or callable(self.beta_2)
         # tf_keras's own fails with these, stands still, or is not what was asked for.
-        ours = update.supported([variable]) and (self.fused or calls or variable.dtype == tf.bfloat16)
+        ours = variable.dtype in update.FLOATS and (self.fused or calls or self.__widened(variable))
         fits = not isinstance(gradient, tf.IndexedSlices) and _WITHIN.untouched(self)
         if ours or (fits and self.__takes([variable])):
             self.__update([gradient], [variable], whole=False)
         else:
             super().update_step(gradient, variable)
 
+    def __widened(self, variable: Any) -> bool:
+        """Whether a bfloat16 variable stands still with tf_keras, or has got moments in float32 because it would."""
+        return variable.dtype == tf.bfloat16 and (
+            stand_still(self.beta_1, self.beta_2)
+            or self._momentums[self._index_dict[self._var_key(variable)]].dtype != tf.bfloat16
+        )
+
     def __takes(self, variables: Sequence[Any]) -> bool:
         """Whether the formula of the kernel has tf_keras's bits for these: it is written for plain numbers."""
+        kinds = {one.dtype for one in variables}
         return (
             all(is_number(beta) or callable(beta) for beta in (self.beta_1, self.beta_2))
             and is_number(self.epsilon)
@@ -174,7 +184,8 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             and not getattr(self, "adaptive_epsilon", False)
             and is_scalar(self.learning_rate)
             and all(isinstance(one, tf.Variable) for one in variables)
-            and update.supported(variables)
+            and kinds <= update.FLOATS
+            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, update.narrow(variables))))
         )
 
     def _distributed_apply_gradients_fn(
@@ -220,7 +231,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         for gradient, variable in zip(gradients, variables, strict=True):
             # tf_keras decays the moments of all rows and then adds to some: two roundings.
             sparse_here = isinstance(gradient, tf.IndexedSlices)
-            if sparse_here and not (self.fused or calls or variable.dtype == tf.bfloat16):
+            if sparse_here and not (self.fused or calls or self.__widened(variable)):
                 super().update_step(gradient, variable)
                 continue
             index = self._index_dict[self._var_key(variable)]

@@ -22,6 +22,7 @@ from adamcompat.tensorflow.arguments import (
     raw,
     refuse_no_gradients,
     refuse_session,
+    stand_still,
 )
 from adamcompat.tensorflow.construction import construct, without_time_decay
 from adamcompat.tensorflow.hooks import Hooks
@@ -111,8 +112,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         self._exclude_from_weight_decay_cache: dict[Any, bool] = {}
 
     def add_variable(self, shape: Any, *args: Any, dtype: Any = None, name: Any = None, **kwargs: Any) -> Any:
-        """Keras's; the moments of bfloat16 variables are kept in float32, where they can change."""
-        if dtype is not None and keras.backend.standardize_dtype(dtype) == "bfloat16" and _is_moment(name):
+        """Keras's; the moments of bfloat16 variables that would stand still are kept in float32."""
+        narrow = dtype is not None and keras.backend.standardize_dtype(dtype) == "bfloat16"
+        if narrow and _is_moment(name) and stand_still(self.beta_1, self.beta_2):
             dtype = "float32"
         return super().add_variable(shape, *args, dtype=dtype, name=name, **kwargs)
 
@@ -202,7 +204,14 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     def __needs_ours(self, variable: Any) -> bool:
         """Whether Keras's own update of a variable fails, stands still, or is not what was asked for."""
         calls = callable(self.beta_1) or callable(self.beta_2)
-        return bool(self.fused or calls or variable.dtype == tf.bfloat16) and update.supported([variable])
+        return bool(self.fused or calls or self.__widened(variable)) and variable.dtype in update.FLOATS
+
+    def __widened(self, variable: Any) -> bool:
+        """Whether a bfloat16 variable stands still with Keras, or has got moments in float32 because it would."""
+        return variable.dtype == tf.bfloat16 and (
+            stand_still(self.beta_1, self.beta_2)
+            or self._momentums[self._get_variable_index(variable)].value.dtype != tf.bfloat16
+        )
 
     def __by_hooks(self, variable: Any) -> Callable[[Any, Any], None]:
         """How to write by the methods that Keras's own update writes by, where somebody has replaced one."""
@@ -266,14 +275,11 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         rows = []
         for gradient, variable in zip(gradients, variables, strict=True):
             index = self._get_variable_index(variable)
-            if self.fused:
-                gradient, square = sparse.dense(gradient, variable.shape), None
-            else:
-                kind = update.arithmetic(variable.dtype)
-                gradient, square = sparse.dense_and_square(gradient, variable.shape, kind)
+            if self.fused or not isinstance(gradient, tf.IndexedSlices):
+                gradient = sparse.dense(gradient, variable.shape)
             m, v = self._momentums[index].value, self._velocities[index].value
             vhat = self._velocity_hats[index].value if self.amsgrad else None
-            rows.append(update.Row(variable, gradient, m, v, vhat, square))
+            rows.append(update.Row(variable, gradient, m, v, vhat))
         return rows
 
     def __update(
@@ -308,13 +314,15 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     def __takes(self, gradients: Iterable[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
         """Whether the formula of the kernel has Keras's bits for these: it is written for plain numbers."""
         rows = [pair for pair in zip(gradients, raws, strict=True) if isinstance(pair[0], tf.IndexedSlices)]
+        kinds = {one.dtype for one in raws}
         return (
             all(is_number(beta) or callable(beta) for beta in (self.beta_1, self.beta_2))
             and is_number(self.epsilon)
             and isinstance(self.amsgrad, FIXED)
             and (learning_rate is None or is_scalar(raw(learning_rate)))
             and all(isinstance(one, tf.Variable) for one in raws)
-            and update.supported(raws)
+            and kinds <= update.FLOATS
+            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, update.narrow(raws))))
             and all(sparse.fits(gradient, one) for gradient, one in rows)
         )
 

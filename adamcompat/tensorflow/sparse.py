@@ -56,15 +56,32 @@ def dense(gradient: Any, shape: Any) -> Any:
     return gradient if gradient.shape == shape else tf.broadcast_to(gradient, shape)
 
 
-def dense_and_square(gradient: Any, shape: Any, dtype: Any) -> tuple[Any, Any]:
-    """Return a gradient and its square as Keras 3 forms them; the square is None where it is that of the gradient.
+def dense_and_square(gradient: Any, shape: Any, dtype: Any, zero: Any = None) -> tuple[Any, Any]:
+    """Return rows, and their squares, as tensors of that shape: each row squared before those of one index add up.
 
-    Keras 3 squares each row of IndexedSlices before it adds up those with the same index.
+    Args:
+        gradient: IndexedSlices.
+        shape: of the variable.
+        dtype: to compute in.
+        zero: inside XLA, a zero that keeps the product and the sum after it apart.
     """
-    if not isinstance(gradient, tf.IndexedSlices):
-        return dense(gradient, shape), None
     values = tf.cast(gradient.values, dtype)
-    return _summed(values, gradient, shape), _summed(tf.square(values), gradient, shape)
+    square = tf.square(values) if zero is None else tf.square(values) + zero
+    return _summed(values, gradient, shape), _summed(square, gradient, shape)
+
+
+def by_index(gradient: Any, dtype: Any) -> tuple[Any, Any, Any]:
+    """Return the indices of IndexedSlices, each once, and for each the sum of its rows and of their squares.
+
+    Negative indices are left out, as in a dense gradient.
+    """
+    values, indices = tf.cast(gradient.values, dtype), tf.convert_to_tensor(gradient.indices)
+    kept = indices >= 0
+    values, indices = tf.boolean_mask(values, kept), tf.boolean_mask(indices, kept)
+    unique, position = tf.unique(indices)
+    count = tf.shape(unique)[0]
+    sums = (tf.math.unsorted_segment_sum(one, position, count) for one in (values, tf.square(values)))
+    return unique, *sums
 
 
 def _summed(values: Any, gradient: Any, shape: Any) -> Any:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from adamcompat.kernel import Operations, make_update, step_size
 from adamcompat.mapping.model import Numerics
 from adamcompat.stages import DECOUPLED_DECAY, make_stages
+from adamcompat.tensorflow import sparse
 
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
@@ -30,12 +31,14 @@ BLOCK = 4_096
 FED_THREADS = 8
 
 _COMPILED = (tf.float32, tf.float64)
-_FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
+# What can be updated here.
+FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
 
 
 class Row(NamedTuple):
-    """One variable with its dense gradient and its state.
+    """One variable with its gradient and its state.
 
+    The gradient is dense, or IndexedSlices whose rows are squared before those with the same index are added up.
     `vhat` is None without AMSGrad, `square` where it is the square of the gradient.
     """
 
@@ -77,9 +80,9 @@ def in_float32(create: Any, **arguments: Any) -> Any:
     return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
 
 
-def supported(variables: Iterable[Any]) -> bool:
-    """Whether variables of these dtypes can be updated here."""
-    return {variable.dtype for variable in variables} <= _FLOATS
+def narrow(variables: Iterable[Any]) -> list[Any]:
+    """Those of bfloat16."""
+    return [variable for variable in variables if variable.dtype == tf.bfloat16]
 
 
 def number(value: Any, dtype: Any) -> Any:
@@ -184,16 +187,17 @@ def _update_in_blocks(row: Row, values: Scalars, update: Callable[..., Any], nev
     """
     from tensorflow.compiler.tf2xla.python import xla
 
-    fixed = [tf.reshape(x, [-1]) for x in (row.gradient, row.square) if x is not None]
+    # The gradient of rows that have none is one zero.
+    gradient = None if row.gradient.shape.rank == 0 < row.variable.shape.rank else tf.reshape(row.gradient, [-1])
     targets = [x for x in (row.variable, row.m, row.v, row.vhat) if x is not None]
     order = ((0,), (1, 2)) if row.vhat is None else ((0,), (3,), (1, 2))
 
     def step(state: Sequence[Any], start: Any, size: int) -> list[Any]:
         position, state = start, list(state)
         for results in order:
-            g, *square = [xla.dynamic_slice(x, position, [size]) for x in fixed]
+            g = row.gradient if gradient is None else xla.dynamic_slice(gradient, position, [size])
             p, m, v, *vhat = [xla.dynamic_slice(x, position, [size]) for x in state]
-            new = update(p, g, m, v, *(vhat or [None]), *values, None, *square)
+            new = update(p, g, m, v, *(vhat or [None]), *values, None)
             for result in results:
                 state[result] = xla.dynamic_update_slice(state[result], new[result], position)
             written = xla.dynamic_slice(state[results[0]], position, [1])
@@ -235,6 +239,8 @@ def _threads() -> int:
 
 def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
     """Update small rows as one; raw operations, because with many rows each costs tracing time and a launch."""
+    if not rows:
+        return
     kind = values.alpha.dtype
     shapes = [row.variable.shape for row in rows]
 
@@ -257,6 +263,34 @@ def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
             value = part if shape.rank == 1 else tf.reshape(part, shape)
             value = value if target.dtype == kind else tf.cast(value, target.dtype)
             tf.raw_ops.AssignVariableOp(resource=target.handle, value=value)
+
+
+def _sparse(row: Row) -> bool:
+    return isinstance(row.gradient, tf.IndexedSlices)
+
+
+def _dense(row: Row, kind: Any, zero: Any = None) -> Row:
+    """A row with a dense gradient, and its square where that is something else."""
+    if not _sparse(row):
+        return row
+    gradient, square = sparse.dense_and_square(row.gradient, row.variable.shape, kind, zero)
+    return row._replace(gradient=gradient, square=square)
+
+
+def _update_touched(row: Row, values: Scalars, update_all: Callable[[Row], Any]) -> None:
+    """Update a table as if its gradient were zero, and then anew the few rows that have one.
+
+    Two dense arrays as large as the table, of gradients and of their squares, would cost more than the update.
+    """
+    kind = values.alpha.dtype
+    indices, gradient, square = sparse.by_index(row.gradient, kind)
+    targets = row.variable, row.m, row.v, row.vhat
+    # An index that is none fails here, before anything is written.
+    p, m, v, vhat = (None if x is None else tf.gather(x, indices) for x in targets)
+    update_all(row._replace(gradient=tf.zeros((), kind)))
+    for target, result in zip(targets, _plain(p, gradient, m, v, vhat, *values, None, square), strict=True):
+        if target is not None:
+            tf.raw_ops.ResourceScatterUpdate(resource=target.handle, indices=indices, updates=result)
 
 
 def _compilable(row: Row, kind: Any) -> bool:
@@ -286,21 +320,22 @@ def update_list(
         whole: whether variables may be updated together; a strategy's replicas may not.
         assign: how to assign where variables are updated one by one.
     """
-    groups: dict[tuple[Any, Any, bool], list[Row]] = {}
+    groups: dict[tuple[Any, Any], list[Row]] = {}
     for row in rows:
-        own = arithmetic(row.variable.dtype), row.variable.device, row.square is None
-        groups.setdefault(own, []).append(row)
-    for (kind, *_), group in groups.items():
+        groups.setdefault((arithmetic(row.variable.dtype), row.variable.device), []).append(row)
+    for (kind, _), group in groups.items():
         values = scalars(numerics, hyper, step, kind)
         if inside_xla:
-            update = make_update(_barred(negative_zero(iterations, kind)))
+            zero = negative_zero(iterations, kind)
+            update = make_update(_barred(zero))
             for row in group:
-                update_one(row, values, update=update, assign=assign)
+                update_one(_dense(row, kind, zero), values, update=update, assign=assign)
             continue
         small = [row for row in group if whole and row.variable.shape.num_elements() <= SMALL]
         large = group if len(small) < 2 else [row for row in group if row.variable.shape.num_elements() > SMALL]
         if len(small) > 1:
-            _update_concatenated(small, values)
+            _update_concatenated([row for row in small if not _sparse(row)], values)
+            _update_concatenated([_dense(row, kind) for row in small if _sparse(row)], values)
         elements = sum(row.variable.shape.num_elements() for row in large)
         compiled: list[Row] = []
         if whole and not tf.executing_eagerly() and elements >= WORTH_COMPILING:
@@ -312,9 +347,13 @@ def update_list(
             shape = row.variable.shape
             # What is more than one thread's share is left to XLA, whose loops over whole arrays use all threads.
             in_blocks = shape.num_elements() * _threads() <= elements
-            _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)(row, values, zero, never)
+            adam = _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)
+            if _sparse(row):
+                _update_touched(row, values, lambda untouched: adam(untouched, values, zero, never))  # noqa: B023
+            else:
+                adam(row, values, zero, never)
         for row in large:
-            update_one(row, values, assign=assign)
+            update_one(_dense(row, kind), values, assign=assign)
 
 
 def update_fused(

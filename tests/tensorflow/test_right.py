@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
-from adamcompat.tensorflow import Adam
+from adamcompat.tensorflow import Adam, legacy, v1
+from tests.tensorflow.test_acceptance import TwoAdam
 from tests.tensorflow.tf_helpers import run_python
 
 pytestmark = pytest.mark.frameworks
@@ -109,6 +111,41 @@ def test_bfloat16_variables_move(mode: str, options: dict[str, Any]) -> None:
 
     assert abs(run(Adam, **options) - 0.07) < 0.002
     assert not abs(run(STOCK) - 0.07) < 0.002
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "stock", "first", "second"),
+    [
+        (Adam, STOCK, "beta_1", "beta_2"),
+        (TwoAdam, tf_keras.optimizers.Adam, "beta_1", "beta_2"),
+        (legacy.Adam, tf_keras.optimizers.legacy.Adam, "beta_1", "beta_2"),
+        (v1.AdamOptimizer, tf.compat.v1.train.AdamOptimizer, "beta1", "beta2"),
+    ],
+)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_bfloat16_variables_that_train_with_the_original_have_its_bits(
+    sparse: bool, ours: Any, stock: Any, first: str, second: str, graph: bool
+) -> None:
+    def run(kind: Any) -> Any:
+        variables = [tf.Variable(tf.fill([4, 1], tf.constant(0.1, tf.bfloat16))), tf.Variable([1.0, 2.0])]
+        optimizer = kind(0.01, **{first: 0.8, second: 0.99})
+        if hasattr(optimizer, "build"):
+            optimizer.build(variables)
+
+        def step() -> None:
+            narrow = tf.constant([[0.3], [-2.0], [0.1], [1.0]], tf.bfloat16)
+            rows = tf.IndexedSlices(narrow[:2], tf.constant([1, 3]), tf.constant([4, 1]))
+            pairs = [(rows if sparse else narrow, variables[0]), (tf.constant([0.3, -0.1]), variables[1])]
+            optimizer.apply_gradients(pairs)
+
+        call = tf.function(step) if graph else step
+        for _ in range(5):
+            call()
+        return [variable.numpy().astype(np.float32) for variable in variables]
+
+    for one, other in zip(run(ours), run(stock), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("options", [{}, {"fused": True}])

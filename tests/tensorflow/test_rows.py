@@ -106,6 +106,29 @@ def test_keras_3_with_rows_of_every_kind(options: dict[str, Any], how: dict[str,
     assert differing(run(Adam, options, **how), run(STOCK, options, **how)) == 0
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_indices_that_are_none(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative ones are left out, as TensorFlow leaves them out; others are an error, and nothing has changed."""
+    if compiled:
+        monkeypatch.setattr(update, "WORTH_COMPILING", 10)
+        monkeypatch.setattr(update, "SMALL", 1)
+
+    def negative(step: int) -> Any:
+        slices = drawn(step)
+        return tf.IndexedSlices(slices.values, slices.indices - 3, slices.dense_shape)
+
+    assert differing(run(Adam, {}, gradient=negative), run(STOCK, {}, gradient=negative)) == 0
+    variable, optimizer = tf.Variable(tf.ones(SHAPE)), Adam(0.1)
+    for step in range(3):
+        optimizer.apply_gradients([(drawn(step), variable)])
+    before = [np.asarray(one) for one in (variable, *optimizer.variables)]
+    beyond = tf.IndexedSlices(tf.ones((1, 3)), tf.constant([SHAPE[0]]), tf.constant(SHAPE))
+    for kind in (optimizer, STOCK(0.1)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            kind.apply_gradients([(beyond, variable)])
+    assert differing([np.asarray(one) for one in (variable, *optimizer.variables)], before) == 0
+
+
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("blocks", [False, True])
 def test_large_tables_go_through_xla_with_the_same_bits(
@@ -124,11 +147,15 @@ def test_large_tables_go_through_xla_with_the_same_bits(
     real.cache_clear()
     monkeypatch.setattr(update, "_compiled", recorded)
     try:
-        ours = run(Adam, {"amsgrad": amsgrad})
+        ours = run(Adam, {"amsgrad": amsgrad}), run(Adam, {"amsgrad": amsgrad}, graph=True)
+        summed = run(Adam, {"amsgrad": amsgrad, "corrections": True})
     finally:
         real.cache_clear()
     assert (SHAPE, blocks) in compiled
-    assert differing(ours, run(STOCK, {"amsgrad": amsgrad})) == 0
+    for found in ours:
+        assert differing(found, run(STOCK, {"amsgrad": amsgrad})) == 0
+    dense = run(STOCK, {"amsgrad": amsgrad}, gradient=lambda step: tf.convert_to_tensor(drawn(step)))
+    assert differing(summed, dense) == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"clipvalue": 0.1}], ids=str)

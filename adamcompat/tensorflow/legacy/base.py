@@ -10,7 +10,7 @@ import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import sparse, update
-from adamcompat.tensorflow.arguments import check_gradient, moments_of, refuse_no_gradients
+from adamcompat.tensorflow.arguments import check_gradient, moments_of, refuse_no_gradients, stand_still
 from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.whole import EagerStep, begin
@@ -45,8 +45,8 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         )
 
     def add_slot(self, var: Any, slot_name: str, initializer: Any = "zeros", shape: Any = None) -> Any:
-        """The original's; the moments of bfloat16 variables are kept in float32, where they can change."""
-        if var.dtype != tf.bfloat16:
+        """The original's; the moments of bfloat16 variables that would stand still are kept in float32."""
+        if var.dtype != tf.bfloat16 or not stand_still(self._get_hyper("beta_1"), self._get_hyper("beta_2")):
             return super().add_slot(var, slot_name, initializer, shape)
         with tf.variable_creator_scope(update.in_float32):
             return super().add_slot(var, slot_name, initializer, shape)
@@ -129,17 +129,21 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         return self.__step.once(variable, slots, apply, operations=operations)
 
     def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
-        if var.dtype == tf.bfloat16:
+        if self.__widened(var):
             return self.__once(var, lambda: self.__apply_in_float32(grad, var), 3)
         plain = super()._resource_apply_dense
         return self.__once(var, lambda: plain(grad, var, apply_state), 1)
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any, apply_state: Any = None) -> Any:
-        if var.dtype == tf.bfloat16:
+        if self.__widened(var):
             dense = sparse.dense(tf.IndexedSlices(grad, indices), var.shape)
             return self.__once(var, lambda: self.__apply_in_float32(dense, var), 3)
         plain = super()._resource_apply_sparse
         return self.__once(var, lambda: plain(grad, var, indices, apply_state), 3)
+
+    def __widened(self, variable: Any) -> bool:
+        """Whether a bfloat16 variable has moments in float32, because it would stand still."""
+        return bool(variable.dtype == tf.bfloat16 != self.get_slot(variable, _SLOTS.m).dtype)
 
     def __apply_in_float32(self, gradient: Any, variable: Any) -> Any:
         kind = tf.float32

@@ -12,7 +12,7 @@ from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import sparse, update
-from adamcompat.tensorflow.arguments import check_gradient, dialect_of, moments_of
+from adamcompat.tensorflow.arguments import check_gradient, dialect_of, moments_of, stand_still
 from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.whole import EagerStep, begin
@@ -107,9 +107,9 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
                 self._zeros_slot(variable, _SLOTS.vhat, self._name)
 
     def _zeros_slot(self, var: Any, slot_name: str, op_name: str) -> Any:
-        if var.dtype.base_dtype != tf.bfloat16:
+        if var.dtype.base_dtype != tf.bfloat16 or not stand_still(self._beta1, self._beta2):
             return super()._zeros_slot(var, slot_name, op_name)
-        # In bfloat16 the second moment would stay as it is, and so would the variable.
+        # In bfloat16 the second moment would stay as it is.
         return self._get_or_make_slot(var, tf.zeros(var.shape, tf.float32), slot_name, op_name)
 
     def __arguments(self, gradient: Any, variable: Any) -> dict[str, Any]:
@@ -127,8 +127,13 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
             "use_locking": self._use_locking,
         }
 
+    def __widened(self, variable: Any) -> bool:
+        """Whether a bfloat16 variable has moments in float32, because it would not train."""
+        kind = variable.dtype.base_dtype
+        return bool(kind == tf.bfloat16 != self.get_slot(variable, _SLOTS.m).dtype.base_dtype)
+
     def _resource_apply_dense(self, grad: Any, var: Any) -> Any:
-        if var.dtype.base_dtype == tf.bfloat16:
+        if self.__widened(var):
             return self.__once(var, lambda: self.__apply_traced(grad, var), 3)
         arguments = self.__arguments(grad, var)
         m, v = (self.get_slot(var, name).handle for name in (_SLOTS.m, _SLOTS.v))
@@ -153,7 +158,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         return tf.raw_ops.ApplyAdam(use_nesterov=True, var=var._ref(), m=m, v=v, **self.__arguments(grad, var)).op
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any) -> Any:
-        if self.__amsgrad or self.__nesterov or var.dtype.base_dtype == tf.bfloat16:
+        if self.__amsgrad or self.__nesterov or self.__widened(var):
             dense = sparse.dense(tf.IndexedSlices(grad, indices), var.shape)
             return self.__once(var, lambda: self.__apply_traced(dense, var), 3)
         plain, values = super()._resource_apply_sparse, tf.cast(grad, var.dtype.base_dtype)
