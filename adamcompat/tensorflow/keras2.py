@@ -79,7 +79,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         self.fused = fused
         self.corrections = corrects
         self.__corrections_given = corrections
-        self.__traced = Traced()
+        self.__traced = Traced(first_row=0)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -17,12 +17,16 @@ class Traced:
 
     Not part of the optimizer's state: an object of its own, so that Keras does not track it.
 
+    Args:
+        first_row: the first row that a sparse gradient may name; None where what is below is left out.
+
     Attributes:
         hyper: the hyperparameters of the step while it is being traced, otherwise None.
         step: the eager step that is being made, otherwise None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_row: int | None = None) -> None:
+        self._first_row = first_row
         self.hyper: update.Hyper | None = None
         self.step: EagerStep | None = None
         self._functions: dict[Any, dict[Any, Any]] = {}
@@ -99,7 +103,7 @@ class Traced:
         for position in [i for i, one in enumerate(tensors) if not isinstance(one, tf.Tensor)]:
             if isinstance(tensors[position], tf.IndexedSlices):
                 # In a graph, other variables would be updated before a row is found that is not there.
-                check_rows(tensors[position], raws[position])
+                check_rows(tensors[position], raws[position], least=self._first_row)
                 rows.append(position)
                 tensors.append(tf.convert_to_tensor(tensors[position].indices))
                 tensors[position] = tf.convert_to_tensor(tensors[position].values)

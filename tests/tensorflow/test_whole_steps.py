@@ -74,8 +74,14 @@ class OnTensorFlow:
         self.optimizer.apply_gradients(list(zip(self.gradients, self.variables, strict=True)), **self.more)
 
     def state(self) -> list[Any]:
-        own = self.optimizer.variables
-        own = own() if callable(own) else own
+        if isinstance(self.optimizer, v1.AdamOptimizer):
+            # Its list of variables has now one order, now another.
+            names = self.optimizer.get_slot_names()
+            own = [self.optimizer.get_slot(one, name) for one in self.variables for name in names]
+            own += self.optimizer._get_beta_accumulators()
+        else:
+            own = self.optimizer.variables
+            own = own() if callable(own) else own
         return [tf.cast(one, tf.float32).numpy().copy() for one in (*self.variables, *own, self.step_counter)]
 
 
