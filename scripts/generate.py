@@ -297,7 +297,7 @@ def tables(mapping: Mapping) -> str:
 
 
 def hint(runtime: Runtime, fact: ParameterFact) -> str:
-    optional = fact.default is None and not fact.required
+    optional = (fact.default is None and not fact.required) or None in fact.read_as_default
     return runtime.hints[fact.type] + (" | None" if optional else "")
 
 
@@ -311,7 +311,9 @@ def describe(mapping: Mapping, fact: ParameterFact, origin: str = "") -> str:
         text += f" {fact.note}"
     if fact.range is not None:
         text += f" In {fact.range}."
-    text += " Required." if fact.required else f" Default: {fact.default!r}."
+    also = " and ".join(repr(value) for value in fact.read_as_default)
+    also = f"; {also} mean{'s' if len(fact.read_as_default) == 1 else ''} it too" if also else ""
+    text += " Required." if fact.required else f" Default: {fact.default!r}{also}."
     return wrapped(text + origin, "    ", "        ")
 
 

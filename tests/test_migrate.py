@@ -298,6 +298,7 @@ UNCLEAR = [
     ("mindspore", "unclear-optimizer", f"{MADE}def f(opt):\n    opt.apply_gradients(zip(g, m))\n"),
     ("mindspore", "class-as-value", f"{K}make = keras.optimizers.Adam\n"),
     ("tensorflow", "no-counterpart", f"{MS}opt = nn.Adam(p, use_nesterov=True)\n"),
+    ("tensorflow", "no-counterpart", f"{TF}opt = tf.keras.optimizers.legacy.Adam(gradient_transformers=[f])\n"),
     ("tensorflow", "step-method", f"{MS}opt = nn.Adam(p)\nx = opt(g)\n"),
     ("tensorflow", "parameters-unknown", f"{MS}opt = nn.Adam(filter(f, net.get_parameters()))\nopt(g)\n"),
     ("tensorflow", "parameters-unknown",
@@ -338,6 +339,20 @@ def test_inside_an_f_string_it_is_right_or_reported(expression: str) -> None:
         "keras.optimizers.Adam", "adamcompat.tensorflow.Adam"
     )
     assert (after, errors(findings)) in [(right, []), (text, ["not-rewritten"])]
+
+
+DOCUMENTED = "Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0.0, amsgrad=False)"
+
+
+def test_the_call_that_keras_2_documents() -> None:
+    text = f"from keras.optimizers import Adam\nmodel.compile(loss='mse', optimizer={DOCUMENTED})\n"
+    after, findings = migrate_text(text, "tensorflow")
+    assert "Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07, amsgrad=False))" in after
+    assert errors(findings) == []
+    assert "epsilon=None is epsilon=1e-07" in " ".join(finding.message.text for finding in findings)
+    after, findings = migrate_text(text, "shim")
+    assert after == text.replace("keras.optimizers", "adamcompat.tensorflow.legacy")
+    assert errors(findings) == []
 
 
 def test_native_says_what_else_uses_the_optimizer() -> None:

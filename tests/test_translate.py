@@ -82,6 +82,19 @@ CALLS = [
      "tf.keras.optimizers.legacy.Adam(learning_rate=tf.keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=9, "
      "decay_rate=0.5))"),
     ("tf.keras.optimizers.legacy.Adam(epsilon=0)", "keras3", "keras.optimizers.Adam(epsilon=1e-07)"),
+    # Keras 2's documented call, and what TensorFlow 2.6 takes it for.
+    ("keras.optimizers.Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0.0, amsgrad=False)", "keras3",
+     "keras.optimizers.Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07, amsgrad=False)"),
+    ("keras.optimizers.Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0.0, amsgrad=False)", "mindspore",
+     "mindspore.nn.Adam(params, learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-07, use_amsgrad=False)"),
+    ("adamcompat.tensorflow.legacy.Adam(epsilon=None)", "tf1",
+     "tf.compat.v1.train.AdamOptimizer(epsilon=1e-07)"),
+    ("keras.optimizers.Adam(epsilon=1e-8, clipnorm=0.0, clipvalue=0, global_clipnorm=0.0)", "mindspore",
+     "mindspore.nn.Adam(params, eps=1e-8)"),
+    ("keras.optimizers.Adam(gradient_accumulation_steps=0, ema_overwrite_frequency=0)", "tf26",
+     "tf.keras.optimizers.legacy.Adam()"),
+    ("tf.keras.optimizers.legacy.Adam(gradient_aggregator=None, gradient_transformers=None)", "keras3",
+     "keras.optimizers.Adam()"),
 ]  # fmt: skip
 
 
@@ -162,7 +175,11 @@ REFUSED = [
     ("keras.optimizers.Adam(amsgrad=True)", "tf1", "no-counterpart", "amsgrad=True"),
     ("keras.optimizers.Adam(beta_1=0)", "mindspore", "out-of-range", "beta1 must lie in (0, 1), got 0.0"),
     ("keras.optimizers.Adam(epsilon=0.0)", "mindspore", "out-of-range", "eps must lie in (0, inf), got 0.0"),
-    ("keras.optimizers.Adam(epsilon=0.0)", "tf26", "out-of-range", "takes 0 for not given and uses 1e-07"),
+    ("keras.optimizers.Adam(epsilon=0.0)", "tf26", "out-of-range", "takes 0.0 for not given and uses 1e-07"),
+    ("adamcompat.TFStyleAdam(clipnorm=0.0)", "mindspore", "invalid-call", "clipnorm must lie in (0, inf), got 0.0"),
+    ("tf.keras.optimizers.legacy.Adam(gradient_transformers=[f])", "keras3", "no-counterpart", "transformers=[f]"),
+    ("tf.keras.optimizers.legacy.Adam(gradient_aggregator=f)", "mindspore", "no-counterpart", "adds up the gradients"),
+    ("tf.keras.optimizers.legacy.Adam(gradient_transformers=3)", "tf1", "invalid-call", "must be a list of functions"),
     ("keras.optimizers.Adam(beta_1=2.0)", "tf1", "invalid-call", "beta_1 must lie in [0, 1), got 2.0"),
     ("keras.optimizers.Adam(beta_1='a')", "tf1", "invalid-call", "beta_1 must be a number, got 'a'"),
     ("keras.optimizers.Adam(beta1=0.9)", "tf1", "unknown-parameter", "here it is 'beta_1'"),

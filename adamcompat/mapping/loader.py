@@ -53,6 +53,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "beta": (float,),
     "learning_rate": (int, float),
     "decay": (int, float),
+    "function": (),
+    "functions": (),
     "parameters": (),
 }
 _SCOPES = ("hyperparameter", "input", "group", "label")
@@ -299,8 +301,10 @@ class _DialectReader:
             absent=fields.take("absent", _one_of("refuse", "warn", "ignore")),
             note=fields.maybe("note", _Node.text, ""),
             alias_of=fields.maybe("alias_of", _Node.text, None),
-            zero_is_default=fields.maybe("zero_is_default", _Node.truth, False),
+            read_as_default=fields.maybe("read_as_default", _not_given, ()),
         )
+        if not required and fact.default in fact.read_as_default:
+            raise node.error(f"{fact.default!r} is the default of {name!r} and need not be read as it")
         fields.close()
         return fact
 
@@ -383,6 +387,14 @@ def _check_names(dialect: Dialect, node: _Node) -> None:
         for name in conflict.pair:
             if name not in names:
                 raise node.error(f"a conflict names {name!r}, which {dialect.name!r} does not have")
+
+
+def _not_given(node: _Node) -> tuple[Default, ...]:
+    found = tuple(item.scalar() for item in node.items())
+    for value in found:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise node.error(f"expected null and numbers, got {value!r}")
+    return found
 
 
 def _conflict(node: _Node) -> Conflict:

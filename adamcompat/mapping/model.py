@@ -85,7 +85,14 @@ class ParameterFact:
     absent: str
     note: str
     alias_of: str | None
-    zero_is_default: bool
+    read_as_default: tuple[Default, ...] = ()
+
+    def reads_as_default(self, value: object) -> bool:
+        """Return whether the original takes a value for "not given"."""
+        if value is None:
+            return None in self.read_as_default
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and any(other is not None and value == other for other in self.read_as_default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +312,10 @@ class Adapter:
     runtime: str
     dialect: str
     borrows: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def replaces(self, dialect: Dialect) -> bool:
+        """Return whether it is the drop-in for the original of its dialect, in the original's framework."""
+        return self.name == dialect.target.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)

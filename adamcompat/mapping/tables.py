@@ -143,6 +143,18 @@ MAPPING = Mapping(
             neutral=0.0,
             scope="hyperparameter",
         ),
+        "gradient_aggregator": Canonical(
+            name="gradient_aggregator",
+            about="A function that adds up the gradients of replicas; from pairs of gradient and parameter it makes such pairs.",
+            neutral=None,
+            scope="hyperparameter",
+        ),
+        "gradient_transformers": Canonical(
+            name="gradient_transformers",
+            about="Functions that change the gradients before the update, one after another; each makes pairs of gradient and parameter from such pairs.",
+            neutral=None,
+            scope="hyperparameter",
+        ),
         "use_locking": Canonical(
             name="use_locking",
             about="Hold a lock during a step, so that several threads may share one optimizer.",
@@ -302,7 +314,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -314,7 +326,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -326,7 +338,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -338,7 +350,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -350,7 +362,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -362,7 +374,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -374,7 +386,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0.0,),
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -386,7 +398,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0.0,),
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -398,7 +410,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0.0,),
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -410,7 +422,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -422,7 +434,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -434,7 +446,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0,),
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -446,7 +458,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -458,7 +470,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0,),
                 ),
                 ParameterFact(
                     name="name",
@@ -470,7 +482,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             keywords=(),
@@ -595,7 +607,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -607,7 +619,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -619,7 +631,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -631,7 +643,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=True,
+                    read_as_default=(None, 0.0),
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -643,7 +655,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="name",
@@ -655,7 +667,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             keywords=(
@@ -665,11 +677,11 @@ MAPPING = Mapping(
                     type="number",
                     default=None,
                     required=False,
-                    range=Interval(low=0.0, high=math.inf, includes_low=False, includes_high=False),
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -677,11 +689,11 @@ MAPPING = Mapping(
                     type="number",
                     default=None,
                     required=False,
-                    range=Interval(low=0.0, high=math.inf, includes_low=False, includes_high=False),
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -689,11 +701,11 @@ MAPPING = Mapping(
                     type="number",
                     default=None,
                     required=False,
-                    range=Interval(low=0.0, high=math.inf, includes_low=False, includes_high=False),
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="lr",
@@ -705,7 +717,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="decay",
@@ -717,11 +729,40 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Not a weight decay.",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
+                ),
+                ParameterFact(
+                    name="gradient_aggregator",
+                    canonical="gradient_aggregator",
+                    type="function",
+                    default=None,
+                    required=False,
+                    range=None,
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                ),
+                ParameterFact(
+                    name="gradient_transformers",
+                    canonical="gradient_transformers",
+                    type="functions",
+                    default=None,
+                    required=False,
+                    range=None,
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
                 ),
             ),
             groups=(),
-            conflicts=(Conflict(pair=("clipnorm", "global_clipnorm"), original="raises"),),
+            conflicts=(
+                Conflict(pair=("clipnorm", "global_clipnorm"), original="raises"),
+                Conflict(pair=("clipnorm", "gradient_transformers"), original="raises"),
+                Conflict(pair=("clipvalue", "gradient_transformers"), original="raises"),
+                Conflict(pair=("global_clipnorm", "gradient_transformers"), original="raises"),
+            ),
             errors=Errors(
                 unknown_keyword="TypeError",
                 wrong_type="TypeError",
@@ -804,7 +845,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta1",
@@ -816,7 +857,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta2",
@@ -828,7 +869,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -840,7 +881,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -852,7 +893,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="name",
@@ -864,7 +905,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_own_namescope_for_non_slot_vars",
@@ -876,7 +917,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="Newer TensorFlow only.",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             keywords=(),
@@ -954,7 +995,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -966,7 +1007,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta1",
@@ -978,7 +1019,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta2",
@@ -990,7 +1031,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="eps",
@@ -1002,7 +1043,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -1014,7 +1055,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_nesterov",
@@ -1026,7 +1067,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1038,7 +1079,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="loss_scale",
@@ -1050,7 +1091,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_amsgrad",
@@ -1062,7 +1103,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             keywords=(
@@ -1076,7 +1117,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_offload",
@@ -1088,7 +1129,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             groups=(
@@ -1102,7 +1143,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="lr",
@@ -1114,7 +1155,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1126,7 +1167,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="grad_centralization",
@@ -1138,7 +1179,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1150,7 +1191,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             conflicts=(

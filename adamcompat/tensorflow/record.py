@@ -19,7 +19,8 @@ from adamcompat.recording.recorder import Recorder
 from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.drive import own_keywords
-from adamcompat.tensorflow.update import dense, in_session_graph, inside_xla
+from adamcompat.tensorflow.sparse import dense
+from adamcompat.tensorflow.update import in_session_graph, inside_xla
 
 _ORIGINALS = {
     keras.optimizers.Adam: "keras3",
@@ -56,6 +57,8 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
         if MAPPING.canonical[fact.canonical].scope != "hyperparameter" or fact.alias_of is not None:
             continue
         value = config[fact.name] if fact.name in config else _attribute(optimizer, fact.name)
+        if fact.type in ("function", "functions") and _is_tensorflows(value):
+            continue
         if value is not None:
             native[fact.name] = _plain(value)
     entry = find(str(name))[0]
@@ -66,9 +69,16 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     return name, plain_values(native, dialect, groups)
 
 
+def _is_tensorflows(functions: Any) -> bool:
+    """Whether functions of an optimizer are the framework's own: those that are there when none is given."""
+    listed = functions if isinstance(functions, (list, tuple)) else [functions]
+    return all(str(getattr(one, "__module__", "")).startswith("tf_keras.") for one in listed)
+
+
 def _attribute(optimizer: Any, name: str) -> Any:
     """A hyperparameter that is not in the configuration; TensorFlow 1 keeps all of them under a name of its own."""
-    for attribute in (name, f"_{name}", f"_{name.removeprefix('use_')}", f"_{name.replace('learning_rate', 'lr')}"):
+    own = f"_V1Adam__{name.removeprefix('use_')}"
+    for attribute in (name, f"_{name}", f"_{name.replace('learning_rate', 'lr')}", own):
         value = getattr(optimizer, attribute, None)
         if value is not None:
             return value

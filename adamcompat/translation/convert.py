@@ -163,9 +163,9 @@ def _bind(given: Sequence[Argument], source: Signature, messages: list[Message])
             value = Value(fact, found.text, found.value, found.node, found.position)
             if message := _judge(value, fact, source, "invalid-call"):
                 messages.append(message)
-            if fact.zero_is_default and source.adapter is None and value.value == 0:
-                text = f"{value} is {fact.name}={fact.default!r} in {source.title}, which takes 0 for not given"
-                messages.append(info("zero-is-default", text))
+            if source.reads_as_default(fact, value.value):
+                text = f"{value} is {fact.name}={fact.default!r} in {source.title}, which takes that for not given"
+                messages.append(info("read-as-default", text))
                 value = replace(value, text=repr(fact.default), value=fact.default)
             values[fact.canonical] = value
         elif fact.required:
@@ -199,7 +199,11 @@ def _not_taken(argument: Argument, source: Signature) -> Message:
 def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -> Message | None:
     """What is wrong with a literal for a parameter, if anything."""
     known = value.value
-    if known is UNKNOWN or MAPPING.canonical[fact.canonical].scope in ("input", "group"):
+    if (
+        known is UNKNOWN
+        or signature.reads_as_default(fact, known)
+        or MAPPING.canonical[fact.canonical].scope in ("input", "group")
+    ):
         return None
     if fact.type in _FLOATS and isinstance(known, int) and not isinstance(known, bool):
         known = float(known)
@@ -346,8 +350,9 @@ class _Converter:
         if message := _judge(value, fact, self.target, "out-of-range"):
             self.say(message)
             return
-        if fact.zero_is_default and self.target.adapter is None and value.value == 0:
-            text = f"{value}: {self.target.title} takes 0 for not given and uses {fact.default!r}; write a tiny number"
+        if self.target.reads_as_default(fact, value.value):
+            uses = f"{value}: {self.target.title} takes {value.value!r} for not given and uses {fact.default!r}"
+            text = f"{uses}; write a tiny number"
             self.say(error("out-of-range", text))
             return
         if value.node is not None and value.value is UNKNOWN and fact.type not in ("beta", "decay", _RATE):

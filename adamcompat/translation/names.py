@@ -60,6 +60,10 @@ class Signature:
         """The parameter of that name."""
         return next((fact for fact in self.accepted if fact.name == name), None)
 
+    def reads_as_default(self, fact: ParameterFact, value: object) -> bool:
+        """Whether it takes a value for "not given", as an original does; our styles refuse such values."""
+        return fact.reads_as_default(value) and (self.adapter is None or self.adapter.replaces(self.dialect))
+
 
 def original(dialect: Dialect) -> Signature:
     """The framework's own class."""
@@ -68,8 +72,8 @@ def original(dialect: Dialect) -> Signature:
 
 def drop_in(dialect: Dialect) -> Adapter | None:
     """The adapter that replaces a dialect's original in its own framework, if there is one."""
-    wanted = dialect.name, dialect.target.rpartition(".")[2]
-    return next((found for found in MAPPING.adapters if (found.dialect, found.name) == wanted), None)
+    own = (found for found in MAPPING.adapters if found.dialect == dialect.name)
+    return next((found for found in own if found.replaces(dialect)), None)
 
 
 def of_adapter(adapter: Adapter) -> Signature:
