@@ -122,8 +122,8 @@ def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str)
         ("Adam(0.001)", "may be any of keras3, tf26, mindspore; say which with --from"),
         ("optimizers.Adam(0.001)", "optimizers.Adam(...) may be any of keras3, tf26, mindspore"),
         ("float(1)", "none of the calls (float) is of an Adam known here"),
-        ("import torch.nn as nn; nn.Adam(p)", "none of the calls (nn.Adam) is of an Adam known here"),
-        ("from torch.optim import Adam; Adam(p)", "none of the calls (Adam)"),
+        ("import mine as nn; nn.Adam(p)", "none of the calls (nn.Adam) is of an Adam known here"),
+        ("from mine import Adam; Adam(p)", "none of the calls (Adam)"),
         ("tf.keras.optimizers.Adam(", "not valid Python"),
         ("0.001", "there is no call"),
         ("[nn.Adam(p), nn.Adam(q)]", "there are 2 calls of Adam; pass one"),
@@ -412,15 +412,17 @@ def test_the_page_lists_every_code() -> None:
 def test_every_pair_of_signatures_converts_its_defaults() -> None:
     """No parameter of any dialect is without a rule."""
     from adamcompat.translation.arguments import arguments
+    from adamcompat.translation.bindings import Bindings
     from adamcompat.translation.convert import Context
-    from adamcompat.translation.names import Bindings
+    from adamcompat.translation.source import Source
 
     for source, target in PAIRS:
         dialect = MAPPING.dialects[source]
         text = ", ".join(fact.name if fact.required else f"{fact.name}={fact.default!r}" for fact in dialect.accepted)
         call = ast.parse(f"f({text})", mode="eval").body
         assert isinstance(call, ast.Call)
-        context = Context(f"f({text})", Bindings(), {})
-        given = tuple(item for item in arguments(call, f"f({text})") or () if item.keyword not in ("lr",))
+        code = Source(f"f({text})")
+        context = Context(code, Bindings(), {})
+        given = tuple(item for item in arguments(call, code) or () if item.keyword not in ("lr",))
         result = convert(given, original(dialect), original(MAPPING.dialects[target]), context)
         assert [message for message in result.messages if message.severity is not Severity.INFO] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,9 +11,12 @@ from adamcompat.hyperparameters import check_value, unknown_keyword
 from adamcompat.mapping.model import Adapter, Conflict, ParameterFact, RateArgument, RateClass, RateSchedule
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN, Argument, form, literal, text_of
+from adamcompat.translation.bindings import Bindings
 from adamcompat.translation.effects import difference
 from adamcompat.translation.messages import Message, Severity, error, info, warning
-from adamcompat.translation.names import Bindings, Signature, full
+from adamcompat.translation.names import Signature, full
+from adamcompat.translation.source import Source
+from adamcompat.translation.trained import Trained, trained
 
 _PARAMETERS = "parameters"
 _RATE = "learning_rate"
@@ -79,11 +82,19 @@ class NewArgument:
 
 @dataclass
 class Conversion:
-    """The arguments of the translated call and what there is to say about them."""
+    """The arguments of the translated call and what there is to say about them.
+
+    Attributes:
+        arguments: of the translated call.
+        messages: what there is to say.
+        modules: dotted names that the arguments use.
+        values: what must be assigned to the names that `Context.in_place` lists.
+    """
 
     arguments: list[NewArgument] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     modules: list[str] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -96,18 +107,24 @@ class Context:
     """What surrounds the call.
 
     Attributes:
-        text: the source.
+        source: the source.
         bindings: what its names stand for.
         values: what they are assigned, for those with one assignment.
+        nodes: every node of the source.
         parameters: the expression that stands for `params`, where it is known.
         local: how to write the dotted name of a schedule there.
+        in_place: the names whose value can be written anew where they are assigned it.
+        repeatable: whether an expression that is assigned to a name certainly means the same at the call.
     """
 
-    text: str
+    source: Source
     bindings: Bindings
     values: Mapping[str, ast.expr]
+    nodes: Sequence[ast.AST] = ()
     parameters: str = ""
     local: Callable[[str], str] = str
+    in_place: Collection[str] = ()
+    repeatable: Callable[[ast.expr], bool] = field(default=lambda node: True)
 
 
 def convert(given: Sequence[Argument] | None, source: Signature, target: Signature, context: Context) -> Conversion:
@@ -179,6 +196,16 @@ def _bind(given: Sequence[Argument], source: Signature, messages: list[Message])
             text = f"{' and '.join(conflict.pair)} exclude each other: {source.title} {how}; set only one"
             messages.append(error("conflict", text))
     return values
+
+
+def not_taken(given: Sequence[Argument], source: Signature) -> list[Message]:
+    """What is wrong with the arguments of a call that the class has no place for."""
+    count = len(source.dialect.parameters)
+    return [
+        _not_taken(argument, source)
+        for argument in given
+        if (source.find(argument.keyword) is None if argument.keyword is not None else argument.position >= count)
+    ]
 
 
 def _both(conflict: Conflict, by_name: Mapping[str, Value]) -> bool:
@@ -253,7 +280,7 @@ def _unfold(values: dict[str, Value], source: Signature, context: Context) -> No
     fact = next(fact for fact in accepted if fact.canonical == found[0].canonical)
     for canonical, role, owner in ((_RATE, "initial", rate.fact), (fact.canonical, "rate", fact)):
         node = roles[role]
-        values[canonical] = Value(owner, text_of(node, context.text), literal(node), node, rate.position)
+        values[canonical] = Value(owner, text_of(node, context.source), literal(node), node, rate.position)
 
 
 def _default(roles: Mapping[str, ast.expr], found: RateClass, role: str) -> bool:
@@ -318,7 +345,8 @@ class _Converter:
             keyword = None if fact is self.target.dialect.parameters[0] else fact.name
             self.new[fact.name] = NewArgument(keyword, value.text, value.position)
             return
-        if form(value.node, self.context.values) == "groups":
+        holds = trained(value.node, self.context.nodes)
+        if holds is Trained.GROUPS:
             keys = ", ".join(fact.name for fact in self.source.dialect.groups if fact.canonical != "group_parameters")
             text = (
                 f"{value.fact.name} holds parameter groups, which {self.target.title} does not have; "
@@ -327,9 +355,19 @@ class _Converter:
             self.say(error("parameter-groups", text))
             return
         text = f"{self.target.title} takes the parameters at each step instead of {value}: apply_gradients(zip(...))"
-        if isinstance(value.node, ast.Name) and value.node.id not in self.context.values:
-            text += f"; if {value.text} holds parameter groups, their own settings are lost"
-        self.say(info("params-at-each-step", text))
+        lost = "parameter groups, their own settings are lost"
+        if holds is Trained.SOME:
+            text += "; only these are to be trained, so pass only them, and their gradients"
+            self.say(warning("some-parameters", text))
+        elif holds is Trained.UNKNOWN:
+            text += (
+                f"; {value.text} cannot be read here: if it holds {lost}; if it leaves some out, these are trained, too"
+            )
+            self.say(warning("parameters-not-read", text))
+        elif holds is Trained.OPEN:
+            self.say(info("parameters-not-read", f"{text}; if {value.text} holds {lost}"))
+        else:
+            self.say(info("params-at-each-step", text))
 
     def carry(self, value: Value, fact: ParameterFact) -> None:
         """Write a hyperparameter that means the same on the other side."""
@@ -384,21 +422,31 @@ class _Converter:
 
     def call(self, value: Value, fact: ParameterFact) -> None:
         """Write a learning rate that some call makes: a schedule, or who knows what."""
-        node = value.node if isinstance(value.node, ast.Call) else self.context.values[value.text]
+        kept = value.node.id if isinstance(value.node, ast.Name) else None
+        node = self.context.values[kept] if kept is not None else value.node
         assert isinstance(node, ast.Call)
         name = _callee(node, self.context) or ""
         found = _schedule_of(self.source.schedules, name)
-        if found is not None and isinstance(value.node, ast.Call):
+        if found is not None:
             schedule, kind = found
             there = schedule.classes.get(self.target.schedules)
             roles = _roles(node, kind)
-            if there is not None and full(there.target) == full(name):
+            if there is not None and (full(there.target) == full(name) or (kept and self.same_framework())):
                 self.write(fact, value.text, value)
                 return
             if there is not None and roles is not None:
-                texts = {role: (text_of(item, self.context.text), literal(item)) for role, item in roles.items()}
+                texts = {role: (text_of(item, self.context.source), literal(item)) for role, item in roles.items()}
                 defaults = {a.role: (repr(a.default), a.default) for a in kind.arguments if not a.required}
-                self.write(fact, self.spell(there, {**defaults, **texts}), value)
+                text = self.spell(there, {**defaults, **texts})
+                in_place = kept is not None and kept in self.context.in_place
+                if kept is not None and not in_place and not self.repeatable(node):
+                    why = f"{kept} is {text} there, if its names mean the same at the call; write that"
+                    self.say(error("learning-rate-form", why))
+                    return
+                if kept is not None and in_place:
+                    self.out.values[kept] = text
+                    text = kept
+                self.write(fact, text, value)
                 self.say(info("schedule", f"{kind.target} is {there.target} there: {schedule.about}"))
                 return
         if not self.same_framework() and (found is not None or self.foreign(name)):
@@ -407,6 +455,11 @@ class _Converter:
         self.write(fact, value.text, value)
         text = f"{value} is kept as it is written: right where the call returns a number; {self.takes()}"
         self.say(warning("kept-expression", text))
+
+    def repeatable(self, node: ast.expr) -> bool:
+        """Whether an expression that was assigned to a name can be written in the call instead."""
+        names = [item.id for item in ast.walk(node) if isinstance(item, ast.Name)]
+        return all(self.context.bindings.bound[name] <= 1 for name in names) and self.context.repeatable(node)
 
     def foreign(self, name: str) -> bool:
         """Whether a call stands beside the known schedules of the source's framework."""
@@ -515,10 +568,11 @@ class _Converter:
         text = f"{value} means something else: {'; '.join(clauses)}"
         text += f" ({fact.note.rstrip('.')})" if fact.note else ""
         text += difference(f"in {self.source.title}", known, f"in {self.target.title}", others)
+        text += "; the expression is kept as it is written" if value.value is UNKNOWN else ""
         self.say(warning("other-meaning", text))
         if message := _judge(value, fact, self.target, "out-of-range"):
             self.say(message)
-        elif value.node is not None and value.value is UNKNOWN and form(value.node, {}) in ("callable", "list", "call"):
+        elif value.node is not None and form(value.node, self.context.values) in ("callable", "list"):
             text = f"{value}: {self.target.title}'s {fact.name!r} must be a number"
             self.say(error("other-form", text))
         else:
