@@ -19,6 +19,7 @@ IGNORE = "adamcompat: ignore"
 
 Import = ast.Import | ast.ImportFrom
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_SHARED = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
 _CLASS_NAMES = {dialect.target.rpartition(".")[2] for dialect in MAPPING.dialects.values()}
 # What is an Adam of some framework, whoever imported it.
 _LOOSE_NAMES = _CLASS_NAMES | {"AdamW", "AdamWeightDecay"}
@@ -237,7 +238,7 @@ class Module:
 
 
 def _walk(tree: ast.AST) -> tuple[list[ast.AST], dict[ast.AST, ast.AST]]:
-    """Every node but Load and Store, which all places share, and the node around each."""
+    """Every node but Load, Add and the like, which all places share, and the node around each."""
     found: list[ast.AST] = []
     parents: dict[ast.AST, ast.AST] = {}
     waiting = [tree]
@@ -245,7 +246,7 @@ def _walk(tree: ast.AST) -> tuple[list[ast.AST], dict[ast.AST, ast.AST]]:
         node = waiting.pop()
         found.append(node)
         for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.expr_context):
+            if not isinstance(child, _SHARED):
                 parents[child] = node
                 waiting.append(child)
     return found, parents

@@ -312,4 +312,6 @@ def _drop_imports(module: Module, editor: Editor, done: set[int], target: Dialec
 def _whole(module: Module, node: ast.expr) -> ast.expr:
     """The expression around a name that says what is done with it."""
     parent = module.parents[node]
+    if isinstance(parent, ast.keyword):
+        parent = module.parents[parent]
     return parent if isinstance(parent, (ast.Attribute, ast.Call)) else node

@@ -63,18 +63,20 @@ class Bindings:
 
     def _follow(self, plain: dict[str, list[ast.expr]]) -> None:
         """Let names that only stand for other names mean what those do; a name of a name, too."""
+        # None is what a name is given where an import fails; it is no Adam.
+        plain = {name: [value for value in values if not _is_none(value)] for name, values in plain.items()}
         waiting = {
             name: values
             for name, values in plain.items()
             if name not in self.rebound and all(isinstance(value, (ast.Name, ast.Attribute)) for value in values)
         }
-        self.rebound.update(plain)
+        self.rebound.update(name for name, values in plain.items() if values or name not in self.imported)
         progress = True
         while progress:
             progress = False
             for name, values in list(waiting.items()):
                 found = [self.meanings(value) for value in values if root_of(value) not in self.rebound]
-                if len(found) == len(values) and all(found):
+                if values and len(found) == len(values) and all(found):
                     self.followed[name] = set().union(*found)
                     self.followed_from[name] = {root_of(value) for value in values}
                     self.rebound.discard(name)
@@ -132,6 +134,10 @@ def root_of(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def names_bound_by(node: ast.AST) -> Iterator[str]:

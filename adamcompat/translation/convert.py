@@ -228,8 +228,8 @@ def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -
     known = value.value
     if known is UNKNOWN or MAPPING.canonical[fact.canonical].scope in ("input", "group"):
         return None
-    if fact.type in _FLOATS and isinstance(known, int) and not isinstance(known, bool):
-        known = float(known)
+    if fact.type in _FLOATS:
+        known = _as_float(known)
     try:
         check_value(fact, known, signature.dialect)
     except (TypeError, ValueError) as problem:
@@ -398,8 +398,8 @@ class _Converter:
 
     def number(self, text: str, value: Any, fact: ParameterFact) -> str:
         """A literal as the parameter's type wants it."""
-        integer = isinstance(value, int) and not isinstance(value, bool)
-        return repr(float(value)) if integer and fact.type in _FLOATS else text
+        number = _as_float(value)
+        return repr(number) if number is not value and fact.type in _FLOATS else text
 
     def write(self, fact: ParameterFact, text: str, value: Value) -> None:
         self.new[fact.name] = NewArgument(fact.name, text, value.position)
@@ -600,8 +600,18 @@ class _Converter:
 
 def _rate_text(argument: RateArgument, text: str, value: Any) -> str:
     """A schedule's argument; everything but counts and flags is a float."""
-    integer = isinstance(value, int) and not isinstance(value, bool)
-    return repr(float(value)) if integer and argument.role in ("initial", "final", "rate", "power") else text
+    number = _as_float(value)
+    return repr(number) if number is not value and argument.role in ("initial", "final", "rate", "power") else text
+
+
+def _as_float(value: Any) -> Any:
+    """A whole number as a float; anything else, and what no float holds, as it is."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return value
 
 
 def _article(shape: str) -> str:
