@@ -41,7 +41,7 @@ class Sources:
         self._compiled = [
             i for i, source in enumerate(sources) if isinstance(source, nn.Cell) and not source.parameters_dict()
         ]
-        self._graph = _compile([self._sources[i] for i in self._compiled]) if self._compiled else None
+        self._graph = _Together([self._sources[i] for i in self._compiled]) if self._compiled else None
 
     def at(self, step: int) -> list[float]:
         """The value of each source at a step, counted from 0.
@@ -52,7 +52,8 @@ class Sources:
         check_length(self._sources, step)
         found: dict[int, Any] = {}
         if self._graph is not None:
-            values = self._graph(_step(step))
+            # Not through Cell.__call__, which takes longer than the graph.
+            values = self._graph.construct(_step(step))
             found = dict(zip(self._compiled, values, strict=True))
         return [_number(found.get(i, source), step) for i, source in enumerate(self._sources)]
 
@@ -61,17 +62,26 @@ def _step(step: int) -> Any:
     return Tensor(np.array([step], np.int32))
 
 
-def _compile(cells: Sequence[Any]) -> Any:
-    chosen = nn.CellList(cells, auto_prefix=False)
+class _Together(nn.Cell):  # type: ignore[misc]
+    """Several Cells as one graph.
+
+    A Cell, because each optimizer has its own: of a function that is compiled a second time MindSpore warns.
+
+    Args:
+        cells: without Parameters.
+    """
+
+    def __init__(self, cells: Sequence[Any]) -> None:
+        super().__init__(auto_prefix=False)
+        self.cells_together = nn.CellList(cells, auto_prefix=False)
 
     @mindspore.jit  # type: ignore[untyped-decorator]
-    def values(step: Any) -> Any:
+    def construct(self, step: Any) -> Any:
+        """The value of each at a step."""
         found: Any = ()
-        for cell in chosen:
+        for cell in self.cells_together:
             found += (cell(step),)
         return found
-
-    return values
 
 
 def _number(source: Any, step: int) -> float:
