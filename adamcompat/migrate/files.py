@@ -17,11 +17,17 @@ from pathlib import Path
 
 from adamcompat.migrate.findings import Finding, Outcome
 from adamcompat.migrate.notebook import migrate_notebook
+from adamcompat.migrate.strings import HOMES
 from adamcompat.migrate.text import TARGETS, migrate_text
 from adamcompat.translation.messages import error
 
 SUFFIXES = (".py", ".ipynb")
-_MENTIONS = re.compile(rb"adam", re.IGNORECASE)
+# A file without any of these has no Adam, and cannot look one up.
+_HOME = "|".join(sorted({home.rpartition(".")[2] for home in HOMES}))
+_MENTIONS = re.compile(
+    rf"adam|optimizers\s*(?:\.\s*(?:get|deserialize)\b|import)|(?:getattr|vars)\s*\(\s*[\w.]*\b(?:{_HOME})\b".encode(),
+    re.IGNORECASE,
+)
 # From here on starting processes pays.
 _MANY = 200
 

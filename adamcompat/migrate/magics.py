@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import keyword
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from adamcompat.translation.source import parse
+
+TOO_DEEP = "nested too deeply to be read"
 # An Adam in text that is not read as Python.
 MENTION = re.compile(r"\badam(?!compat)", re.IGNORECASE)
 # Lines that IPython runs itself: magics, shell commands, help; and assignments from them.
@@ -78,11 +80,11 @@ class Cell:
 def problem(text: str) -> SyntaxError | None:
     """Why some text is not valid Python, if it is not."""
     try:
-        ast.parse(text)
+        parse(text)
     except SyntaxError as found:
         return found
     except (RecursionError, MemoryError):
-        return SyntaxError("nested too deeply to be read")
+        return SyntaxError(TOO_DEEP)
     except ValueError as found:
         return SyntaxError(str(found))
     return None

@@ -9,11 +9,11 @@ from functools import cached_property
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import arguments, assigned_once
-from adamcompat.translation.bindings import Bindings, names_bound_by, root_of
+from adamcompat.translation.bindings import Bindings, root_of
 from adamcompat.translation.convert import not_taken
 from adamcompat.translation.messages import Message
 from adamcompat.translation.names import CATALOGUE, Signature, choose, elsewhere
-from adamcompat.translation.source import Source
+from adamcompat.translation.source import Source, parse
 
 IGNORE = "adamcompat: ignore"
 
@@ -90,7 +90,7 @@ class Module:
         Raises:
             SyntaxError, ValueError: it is not valid Python.
         """
-        nodes, parents = _walk(ast.parse(text))
+        nodes, parents = _walk(parse(text))
         bindings = Bindings.of(nodes)
         module = cls(Source(text), nodes, bindings, assigned_once(nodes, bindings.bound), parents)
         if IGNORE in text:
@@ -98,8 +98,10 @@ class Module:
             module._ignored = {n for n, line in lines if IGNORE in line and "#" in line.partition(IGNORE)[0]}
         named: list[ast.Name | ast.Attribute] = []
         for node in nodes:
-            if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
-                named.append(node)
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                # A name may stand for anything; an attribute is what it is called.
+                if isinstance(node.ctx, ast.Load) and (isinstance(node, ast.Name) or "dam" in node.attr):
+                    named.append(node)
             elif isinstance(node, ast.Call):
                 module.calls.append(node)
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -142,7 +144,7 @@ class Module:
 
     def _look_at_other(self, node: ast.Name | ast.Attribute, meanings: set[str]) -> None:
         parent = self.parents.get(node)
-        for name in sorted(meanings):
+        for name in sorted(name for name in meanings if "dam" in name):
             last = name.rpartition(".")[2]
             part = isinstance(parent, ast.Attribute) and not last[:1].isupper()
             known = elsewhere(name) is not None and not part
@@ -157,10 +159,10 @@ class Module:
     def located(self, node: ast.expr) -> bool:
         """Whether a node's place in the text holds that node."""
         try:
-            found = ast.parse(f"({self.source(node)}\n)", mode="eval").body
+            (found,) = parse(f"({self.source(node)}\n)").body
         except (SyntaxError, ValueError, IndexError):
             return False
-        return ast.dump(found) == ast.dump(node)
+        return isinstance(found, ast.Expr) and ast.dump(found.value) == ast.dump(node)
 
     def source(self, node: ast.expr | ast.stmt) -> str:
         """The text of a node."""
@@ -191,12 +193,11 @@ class Module:
     def stores(self) -> dict[tuple[ast.AST | None, str], list[int]]:
         """The lines in which each name gets a value: by function, and under None all of them."""
         found: dict[tuple[ast.AST | None, str], list[int]] = defaultdict(list)
-        for node in self.nodes:
-            for name in names_bound_by(node):
-                line = getattr(node, "lineno", 1)
-                found[None, name].append(line)
-                if (function := self._functions[node]) is not None:
-                    found[function, name].append(line)
+        for node, name in self.bindings.places:
+            line = getattr(node, "lineno", 1)
+            found[None, name].append(line)
+            if (function := self._functions[node]) is not None:
+                found[function, name].append(line)
         return found
 
     def asks_for_type(self, node: ast.expr) -> bool:

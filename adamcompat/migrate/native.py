@@ -15,6 +15,7 @@ from adamcompat.migrate.steps import (
     Problem,
     Step,
     all_of,
+    compiled_model,
     known_at,
     to_apply_gradients,
     to_call,
@@ -203,14 +204,13 @@ def _say(module: Module, editor: Editor, use: Use, plan: Plan, target: Dialect) 
 def _string(module: Module, editor: Editor, form: StringForm, target: Dialect) -> bool:
     """Write the target's call for a string that is Keras's Adam, or say why not; returns whether it was written."""
     model = form.call.func.value if isinstance(form.call.func, ast.Attribute) else None
-    compiles = model is not None and form.certain and _compiles(form)
-    certain = compiles and model is not None and known_at(module, model, form.call)
-    parameters = all_of(module, model) if certain and model is not None else ""
+    certain = form.certain and compiled_model(module, form.node) is model and model is not None
+    parameters = all_of(module, model) if model is not None and certain and known_at(module, model, form.call) else ""
     context = _context(module, form.node, target, parameters)
     conversion = convert((), original(KERAS), original(target), context)
     callee = _local(module, target.target, target) or target.target
     call = f"{callee}({', '.join(map(str, conversion.arguments))})"
-    if certain and conversion.ok and form.after is not None:
+    if parameters and conversion.ok and form.after is not None:
         editor.replace(form.node, call)
         if _local(module, target.target, target) is None:
             _import_root(module, editor, [form.after], target.target)
@@ -220,10 +220,6 @@ def _string(module: Module, editor: Editor, form: StringForm, target: Dialect) -
     text = f"{module.source(form.node)} {what} Keras's Adam, and {target.title} has no such name; suggested: {call}"
     editor.say(form.node, error("string-form", text) if form.after is not None else warning("unclear-string", text))
     return False
-
-
-def _compiles(form: StringForm) -> bool:
-    return isinstance(form.call.func, ast.Attribute) and form.call.func.attr == "compile"
 
 
 def _callee(module: Module, use: Use, target: Dialect) -> str:

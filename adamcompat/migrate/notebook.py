@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adamcompat.migrate.findings import Edit, Finding, apply
-from adamcompat.migrate.magics import MENTION, Cell, read, show
+from adamcompat.migrate.magics import MENTION, TOO_DEEP, Cell, read, show
 from adamcompat.migrate.text import migrate_text
 from adamcompat.translation.messages import error, warning
 
@@ -57,7 +57,7 @@ def migrate_notebook(raw: str, to: str) -> tuple[str, list[Finding]]:
     for cell in cells:
         code = read(cell.source, mark, f"cell {cell.number}")
         if code.problem is not None:
-            if MENTION.search(cell.source):
+            if code.problem.msg == TOO_DEEP or MENTION.search(cell.source):
                 message = error("does-not-parse", f"not valid Python: {code.problem.msg}")
                 findings.append(Finding(message, code.line(code.problem.lineno or 1), 1, cell.number))
             continue

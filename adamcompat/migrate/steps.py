@@ -9,6 +9,7 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.migrate.module import Module, Use
 from adamcompat.migrate.sites import Optimizer
 from adamcompat.translation.arguments import arguments
+from adamcompat.translation.bindings import root_of
 from adamcompat.translation.messages import Message, error
 
 # How models of each calling convention list what is trained.
@@ -88,14 +89,14 @@ def all_of(module: Module, model: ast.expr) -> str:
 
 
 def compiled_model(module: Module, optimizer: ast.expr) -> ast.expr | None:
-    """The model of ``model.compile(optimizer)``, if an optimizer is given to that."""
+    """The model of ``model.compile(optimizer)``, if an optimizer is given to that, and the model has a name."""
     parent = module.parents.get(optimizer)
     if isinstance(parent, ast.keyword) and parent.arg == "optimizer":
         call = module.parents.get(parent)
     else:
         call = parent if isinstance(parent, ast.Call) and parent.args[:1] == [optimizer] else None
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "compile":
-        return call.func.value
+        return call.func.value if root_of(call.func.value) else None
     return None
 
 

@@ -14,7 +14,8 @@ from adamcompat.translation.messages import Message, info, warning
 from adamcompat.translation.names import CATALOGUE, ROOTS, elsewhere, full
 
 KERAS = MAPPING.dialects["keras3"]
-_HOMES = {full(name).rpartition(".")[0] for dialect in MAPPING.dialects.values() for name in dialect.names}
+# The modules that hold an Adam.
+HOMES = {full(name).rpartition(".")[0] for dialect in MAPPING.dialects.values() for name in dialect.names}
 _KERAS_HOMES = {full(name).rpartition(".")[0] for name in KERAS.names}
 _KERAS_ROOTS = {home.partition(".")[0] for home in _KERAS_HOMES}
 # Where a string may name an optimizer: every package that Keras is a part of.
@@ -289,7 +290,7 @@ def _entry(module: Module, node: ast.Subscript) -> Mention | None:
 def _attribute(module: Module, node: ast.expr, home: ast.expr, name: ast.expr) -> Mention | None:
     """What to say where an attribute of a module is looked up by a name."""
     for meaning in sorted(module.bindings.meanings(home)):
-        if meaning not in _HOMES:
+        if meaning not in HOMES:
             continue
         whole = f"{meaning}.{_text(name)}"
         if not isinstance(name, ast.Constant):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.migrate import native, shim
 from adamcompat.migrate.editor import Editor
@@ -11,6 +9,7 @@ from adamcompat.migrate.findings import Finding
 from adamcompat.migrate.module import Module
 from adamcompat.translation.messages import error, info, warning
 from adamcompat.translation.names import elsewhere, full
+from adamcompat.translation.source import parse
 
 #: Name on the command line to the dialect that is written; None keeps each call's own.
 TARGETS: dict[str, str | None] = {"shim": None, "mindspore": "mindspore", "tensorflow": "keras3"}
@@ -70,7 +69,7 @@ def _migrate(text: str, to: str) -> tuple[str, list[Finding]]:
     findings = sorted(editor.findings, key=lambda finding: (finding.line, finding.column))
     if new != text:
         try:
-            ast.parse(new)
+            parse(new)
         except SyntaxError as problem:
             reason = error("not-rewritten", f"the edited code would not parse ({problem.msg}); left alone")
             return text, [Finding(reason, findings[0].line, findings[0].column)]

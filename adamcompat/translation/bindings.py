@@ -19,7 +19,8 @@ class Bindings:
         followed: name to the dotted names that are assigned to it, as in ``keras = tf.keras``.
         followed_from: the names at the beginning of what is assigned to those.
         rebound: names that get a value in another way, anywhere in the module.
-        bound: how often each name gets a value, by whatever means.
+        places: the nodes that give a name a value, by whatever means, each with the name.
+        bound: how often each name gets a value.
         stars: modules of ``from module import *``.
         customary: whether a name that is not bound at all may mean what it customarily means.
     """
@@ -28,6 +29,7 @@ class Bindings:
     followed: dict[str, set[str]] = field(default_factory=dict)
     followed_from: dict[str, set[str]] = field(default_factory=dict)
     rebound: set[str] = field(default_factory=set)
+    places: list[tuple[ast.AST, str]] = field(default_factory=list)
     bound: Counter[str] = field(default_factory=Counter)
     stars: list[str] = field(default_factory=list)
     customary: bool = False
@@ -41,9 +43,12 @@ class Bindings:
         for target, value in _assignments(nodes):
             plain.setdefault(target.id, []).append(value)
             targets.add(target)
+        found.places = [(node, name) for node in nodes if type(node) in _BINDING for name in _names_bound_by(node)]
+        for node, bound in found.places:
+            found.bound[bound] += 1
+            if node not in targets and not isinstance(node, (ast.Import, ast.ImportFrom)):
+                found.rebound.add(bound)
         for node in nodes:
-            for name in names_bound_by(node):
-                found.bound[name] += 1
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     name = alias.asname or alias.name.partition(".")[0]
@@ -56,8 +61,6 @@ class Bindings:
                     else:
                         whole = f"{'.' * node.level}{node.module or ''}.{alias.name}"
                         found.imported.setdefault(alias.asname or alias.name, set()).add(canonical(whole))
-            elif node not in targets:
-                found.rebound.update(names_bound_by(node))
         found._follow(plain)
         return found
 
@@ -140,18 +143,33 @@ def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def names_bound_by(node: ast.AST) -> Iterator[str]:
-    """The names that a node gives a value."""
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
+_BINDING = {
+    ast.Import,
+    ast.ImportFrom,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.arg,
+    ast.Name,
+    ast.ExceptHandler,
+    ast.MatchAs,
+    ast.MatchStar,
+    ast.MatchMapping,
+}
+
+
+def _names_bound_by(node: ast.AST) -> Iterator[str]:
+    """The names that a node of one of these types gives a value."""
+    if isinstance(node, ast.Name):
+        if not isinstance(node.ctx, ast.Load):
+            yield node.id
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
         for alias in node.names:
             yield alias.asname or alias.name.partition(".")[0]
     elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield node.name
     elif isinstance(node, ast.arg):
         yield node.arg
-    elif isinstance(node, ast.Name):
-        if not isinstance(node.ctx, ast.Load):
-            yield node.id
     elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
         if node.name:
             yield node.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
@@ -21,6 +22,7 @@ _CUSTOMARY_ELSEWHERE = {"optim": "torch.optim", "tfa": "tensorflow_addons", "pad
 _KIND_OF_ADAM = re.compile(r"\w*Adam(?!ax)\w*|adamw?")
 
 
+@cache
 def canonical(name: str) -> str:
     """A dotted name by the module that the mapping names it by.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from bisect import bisect_right
 from functools import cached_property
 from itertools import accumulate
@@ -11,6 +12,18 @@ from itertools import accumulate
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 # Characters from one place that is known to the next, in lines that are not ASCII.
 _STRIDE = 4096
+
+
+def parse(text: str) -> ast.Module:
+    """Parse source code, whatever Python would warn of in it: that is for whoever runs it.
+
+    Raises:
+        SyntaxError, ValueError: it is not valid Python.
+        RecursionError, MemoryError: it is nested too deeply.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
 
 
 class Source:

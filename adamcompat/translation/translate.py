@@ -14,7 +14,7 @@ from adamcompat.translation.bindings import Bindings
 from adamcompat.translation.convert import Context, Conversion, convert
 from adamcompat.translation.messages import Message, Severity, info
 from adamcompat.translation.names import CATALOGUE, CUSTOMARY, Signature, choose, elsewhere, original, shims
-from adamcompat.translation.source import Source
+from adamcompat.translation.source import Source, parse
 
 
 class TranslationError(ValueError):
@@ -141,7 +141,7 @@ def _translate(text: str, target: Dialect, told: Dialect | None, shim: bool) -> 
 def _parsed(text: str) -> ast.Module:
     """The syntax tree of a text; of one that is no Python an error that says where."""
     try:
-        return ast.parse(text)
+        return parse(text)
     except SyntaxError as problem:
         where = f" in line {problem.lineno}" if problem.lineno and "\n" in text else ""
         raise TranslationError(f"not valid Python{where}: {problem.msg}") from None
