@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from adamcompat.translation.source import parse
 
 TOO_DEEP = "nested too deeply to be read"
-# An Adam in text that is not read as Python.
-MENTION = re.compile(r"\badam(?!compat)", re.IGNORECASE)
 # Lines that IPython runs itself: magics, shell commands, help; and assignments from them.
 _MAGIC = re.compile(r"^(\s*)(?:[%!?]|[\w.]+\?{1,2}\s*$|[\w, ]+=\s*[%!])")
 _HELP = re.compile(r"^\s*\?|\?\s*$")
 # A magic without its sign, such as `pip install keras`: two words that no operator joins.
-_AUTOMAGIC = re.compile(r"^\s*([A-Za-z_]\w*)(\s+[^\s=(\[.,:].*)?$")
+_AUTOMAGIC = re.compile(r"^\s*([A-Za-z_]\w*)(\s+[^\s=(\[,:].*)?$")
 _CELL_MAGIC = re.compile(r"%%([\w.]+)[ \t]*(.*)")
 _LINE_MAGIC = re.compile(r"^(\s*)%(\w+)[ \t]+")
 # Magics of lines and cells whose code is Python that runs here, with their options that take a value.

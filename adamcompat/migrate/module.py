@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,8 @@ from adamcompat.translation.names import CATALOGUE, Signature, choose, elsewhere
 from adamcompat.translation.source import Source, parse
 
 IGNORE = "adamcompat: ignore"
+# An Adam in text that is not read as code.
+MENTION = re.compile(r"\badam(?!compat)", re.IGNORECASE)
 
 Import = ast.Import | ast.ImportFrom
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)

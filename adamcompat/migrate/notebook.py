@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adamcompat.migrate.findings import Edit, Finding, apply
-from adamcompat.migrate.magics import MENTION, TOO_DEEP, Cell, read, show
+from adamcompat.migrate.magics import TOO_DEEP, Cell, read, show
+from adamcompat.migrate.module import MENTION
 from adamcompat.migrate.text import migrate_text
 from adamcompat.translation.messages import error, warning
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.migrate.module import Import, Module
+from adamcompat.migrate.module import MENTION, Import, Module
 from adamcompat.translation.bindings import root_of
 from adamcompat.translation.messages import Message, info, warning
 from adamcompat.translation.names import CATALOGUE, ROOTS, elsewhere, full
@@ -29,7 +29,6 @@ _STRING_ROOTS = {
 _GETTERS = {f"{home}.get": "identifier" for home in _KERAS_HOMES}
 _MAKERS = _GETTERS | {f"{home}.deserialize": "config" for home in _KERAS_HOMES}
 _BY_NAME = re.compile(r"adamw?", re.IGNORECASE)
-_IN_CODE = re.compile(r"\badam(?!compat)", re.IGNORECASE)
 # Arguments and methods that show a text to people, or label something with it.
 _LABELS = {"label", "labels", "legend", "title", "desc", "description", "help", "suptitle", "xlabel", "ylabel"}
 _SHOWING = _LABELS | {"print", "plot", "text", "annotate", "set_title", "set_label", "set_xlabel", "set_ylabel"}
@@ -253,7 +252,7 @@ def _look_up(module: Module, call: ast.Call, done: set[ast.AST]) -> Mention | No
     if isinstance(call.func, ast.Name) and call.func.id == "getattr" and len(call.args) > 1:
         return _attribute(module, call, call.args[0], call.args[1])
     runs = isinstance(call.func, ast.Name) and call.func.id in ("eval", "exec")
-    if runs and call.args and _IN_CODE.search(_text(call.args[0])):
+    if runs and call.args and MENTION.search(_text(call.args[0])):
         said = f"{module.source(call.func)}() runs code that names Adam, which is not read; write it as code"
         return Mention(call, warning("look-up", said), None)
     name = module.bindings.resolve(call.func) or ""
