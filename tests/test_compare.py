@@ -455,4 +455,4 @@ def test_numbers_of_the_comparison_are_looked_at_first() -> None:
         ({"tolerance": float("nan")}, "tolerance must be at least 0"),
     ):
         with pytest.raises(ValueError, match=re.escape(text)):
-            compare("float64", "adamcompat.TFStyleAdam", **given)  # type: ignore[arg-type]
+            compare("float64", "adamcompat.TFStyleAdam", **given)

@@ -477,7 +477,7 @@ def test_every_pair_of_signatures_converts_its_defaults() -> None:
     """No parameter of any dialect is without a rule."""
     from adamcompat.translation.arguments import arguments
     from adamcompat.translation.bindings import Bindings
-    from adamcompat.translation.convert import Context
+    from adamcompat.translation.conversion import Context
     from adamcompat.translation.source import Source
 
     for source, target in PAIRS:

@@ -23,7 +23,8 @@ from adamcompat.migrate.steps import (
 )
 from adamcompat.migrate.strings import KERAS, StringForm, mentions, string_forms
 from adamcompat.translation.arguments import arguments
-from adamcompat.translation.convert import Context, Conversion, convert
+from adamcompat.translation.conversion import Context, Conversion
+from adamcompat.translation.convert import convert
 from adamcompat.translation.messages import Message, Severity, error, info, warning
 from adamcompat.translation.names import CUSTOMARY, canonical, full, original
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import libcst as cst
 
-from adamcompat.translation.convert import NewArgument
+from adamcompat.translation.conversion import NewArgument
 
 _Space = cst.BaseParenthesizableWhitespace
 # Calls up to this length cannot be too deep.

@@ -11,7 +11,8 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import Argument, arguments, assigned_once
 from adamcompat.translation.bindings import Bindings
-from adamcompat.translation.convert import Context, Conversion, convert
+from adamcompat.translation.conversion import Context, Conversion
+from adamcompat.translation.convert import convert
 from adamcompat.translation.messages import Message, Severity, info
 from adamcompat.translation.names import CATALOGUE, CUSTOMARY, Signature, choose, elsewhere, original, shims
 from adamcompat.translation.source import Source, parse
