@@ -73,6 +73,11 @@ def _migrate(text: str, to: str) -> tuple[str, list[Finding]]:
         except SyntaxError as problem:
             reason = error("not-rewritten", f"the edited code would not parse ({problem.msg}); left alone")
             return text, [Finding(reason, findings[0].line, findings[0].column)]
+    if new != text and module.loose and _migrate(new, to)[0] != new:
+        # The import that a change needs would tell whose Adam another place means, which nothing tells now.
+        place = module.loose[-1]
+        said = f"a change here imports what {module.source(place)} may be of; write that import yourself, and run again"
+        return text, [Finding(error("not-rewritten", said), place.lineno, module.code.column(place))]
     return new, findings
 
 
