@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as problem:
         _discard_output()
-        _say(f"cannot write the output: {problem.strerror or problem}")
+        _say(f"{problem.filename or 'cannot write the output'}: {problem.strerror or problem}")
         return WRONG_USAGE
     except KeyboardInterrupt:
         _say("interrupted")

@@ -17,6 +17,7 @@ _HELP = re.compile(r"^\s*\?|\?\s*$")
 _AUTOMAGIC = re.compile(r"^\s*([A-Za-z_]\w*)(\s+[^\s=(\[,:].*)?$")
 _CELL_MAGIC = re.compile(r"%%([\w.]+)[ \t]*(.*)")
 _LINE_MAGIC = re.compile(r"^(\s*)%(\w+)[ \t]+")
+_OPTION, _WORD = re.compile(r"[ \t]+(-\S+)"), re.compile(r"[ \t]+\S+")
 # Magics of lines and cells whose code is Python that runs here, with their options that take a value.
 _HERE = {
     "time": "",
@@ -196,7 +197,8 @@ def _hide(cell: Cell, lines: list[str], wanted: Collection[int], mark: str) -> l
             start = _code(line.rstrip("\r"), 1, match[2]) if match and match[2] not in _ONLY_CELLS else None
             indent = line[: len(line) - len(line.lstrip())]
             if start is not None:
-                found[number] = f"{indent}{line[start:].rstrip(chr(13))}  # {mark}:p{len(cell.hidden)}{end}"
+                code = line[start : len(line) - len(end)]
+                found[number] = f"{indent}{code}  # {mark}:p{len(cell.hidden)}{end}"
                 cell.shifts[number + 1] = start - len(indent)
                 cell.hidden.append(line[len(indent) : start])
                 continue
@@ -215,12 +217,12 @@ def _code(line: str, signs: int, magic: str) -> int | None:
     if magic not in _HERE:
         return None
     start = len(line) - len(line.lstrip()) + signs + len(magic)
-    while match := re.compile(r"[ \t]+(-\S+)").match(line, start):
+    while match := _OPTION.match(line, start):
         start = match.end()
         option = match[1]
         if option == "--":
             break
-        if len(option) == 2 and option[1] in _HERE[magic] and (value := re.compile(r"[ \t]+\S+").match(line, start)):
+        if len(option) == 2 and option[1] in _HERE[magic] and (value := _WORD.match(line, start)):
             start = value.end()
     start += len(line[start:]) - len(line[start:].lstrip())
     code = line[start:]
