@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from adamcompat.commands import DONE, WRONG_USAGE
+from adamcompat.extras import how_to_install
 
 if TYPE_CHECKING:
     from adamcompat.state.files import Conversion, Document
@@ -78,6 +78,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Show or convert."""
     from adamcompat.state.errors import StateError
 
+    if "" in vars(options).values():
+        sys.stderr.write("adamcompat state: a path is empty; name a file\n")
+        return WRONG_USAGE
     try:
         return _show(options, console) if options.task == "show" else _convert(options, console)
     except StateError as error:
@@ -86,8 +89,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _open(path: str, options: argparse.Namespace) -> Document:
-    # What TensorFlow says on import is of no use here.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from adamcompat.state.files import open_document
 
     return open_document(path, beta1=options.beta1, beta2=options.beta2)
@@ -180,7 +181,7 @@ def _map(path: str | None) -> dict[str, Any]:
     try:
         import yaml
     except ModuleNotFoundError:
-        raise StateError("--map needs PyYAML: pip install 'adamcompat[files]'") from None
+        raise StateError(f"--map needs PyYAML: {how_to_install('files')}") from None
     try:
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

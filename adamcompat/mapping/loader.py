@@ -573,6 +573,14 @@ def _layer(name: str, node: _Node) -> Layer:
     return layer
 
 
+def _module(name: str, node: _Node) -> str:
+    known = node.text()
+    if len(known) >= len(name):
+        # A name that grows when it is replaced would be replaced for ever.
+        raise node.error(f"{known!r} is not shorter than {name!r}; the shorter name of a module is the one to use")
+    return known
+
+
 def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
     names: set[tuple[str, str]] = set()
     for item in node.items():
@@ -636,5 +644,6 @@ def load(path: str | Path) -> Mapping:
     )
     layers = fields.take("layers", lambda node: _named(node, _layer))
     adapters = fields.take("adapters", lambda node: tuple(_adapters(node, dialects)))
+    modules: dict[str, str] = fields.maybe("modules", lambda node: _named(node, _module), {})
     fields.close()
-    return Mapping(canonical, numerics, dialects, schedules, layers, adapters)
+    return Mapping(canonical, numerics, dialects, schedules, layers, adapters, modules)

@@ -328,6 +328,7 @@ class Mapping:
     schedules: dict[str, RateSchedule]
     layers: dict[str, Layer]
     adapters: tuple[Adapter, ...]
+    modules: dict[str, str]
 
     def adapter(self, runtime: str, name: str) -> Adapter:
         """The adapter of that name for one runtime."""

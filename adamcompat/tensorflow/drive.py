@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from adamcompat.extras import how_to_install
+
 # What the framework says on import is of no use here.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -21,7 +23,7 @@ except ModuleNotFoundError as error:
     if error.name not in ("keras", "tensorflow", "tf_keras"):
         raise
     raise ModuleNotFoundError(
-        f"{error.name} is not installed: pip install 'adamcompat[tensorflow]'", name=error.name
+        f"{error.name} is not installed: {how_to_install('tensorflow')}", name=error.name
     ) from None
 
 from adamcompat.drive.catalogue import Entry
