@@ -141,9 +141,16 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Find out before the comparison what would keep its results from being written."""
+    from adamcompat.files import NotAFileError, destination
+
     for path in (options.plot, options.html):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: the folder does not exist; make it first")
+        try:
+            if path is not None:
+                destination(path)
+        except NotAFileError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
     if options.plot is not None:
         import_module("adamcompat.comparison.plot").check(options.plot)
 

@@ -173,6 +173,7 @@ def _map(path: str | None) -> dict[str, Any]:
     Raises:
         StateError: it cannot be read, or says something else than rename and layout.
     """
+    from adamcompat.files import check_file
     from adamcompat.state.errors import StateError
 
     if path is None:
@@ -182,8 +183,11 @@ def _map(path: str | None) -> dict[str, Any]:
     except ModuleNotFoundError:
         raise StateError("--map needs PyYAML: pip install 'adamcompat[files]'") from None
     try:
+        check_file(path)
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise StateError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise StateError(f"{path}: cannot be read: {error}") from None
     if not isinstance(found, dict) or set(found) - {"rename", "layout"}:
         raise StateError(f"{path}: expected rename: and layout:, and nothing else")

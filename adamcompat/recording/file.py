@@ -40,7 +40,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.files import replacing
+from adamcompat.files import check_file, replacing
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -117,8 +117,10 @@ def read(path: str | Path) -> Recording:
         ValueError: it is no recording, or one that was damaged.
     """
     safetensors = safetensors_numpy()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is no file; adamcompat.record(optimizer, path) writes one")
+    try:
+        check_file(path)
+    except OSError:
+        raise FileNotFoundError(f"{path} is no file; adamcompat.record(optimizer, path) writes one") from None
     try:
         with safetensors.safe_open(path, "numpy") as file:
             metadata = dict(file.metadata() or {})

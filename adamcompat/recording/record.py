@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from adamcompat.files import destination
 from adamcompat.groups import Group, stated
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
@@ -64,8 +65,10 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     target = Path(path).absolute()
     if not target.parent.is_dir():
         raise ValueError(f"the folder {target.parent} does not exist; make it first")
-    if target.is_dir():
-        raise ValueError(f"{target} is a folder; give the name of a file")
+    try:
+        destination(target)
+    except OSError as error:
+        raise ValueError(f"{target} cannot be written: {error.strerror}") from None
     part = import_module(_part(optimizer))
     kind = type(optimizer)
     driver, hyperparameters = part.facts(optimizer)

@@ -14,7 +14,15 @@ import numpy as np
 
 from adamcompat.state.errors import StateError
 from adamcompat.state.files import h5_file
-from adamcompat.state.files.formats import MINDSPORE_CKPT, MINDSPORE_SAFETENSORS, WEIGHTS, Document, form_for, write
+from adamcompat.state.files.formats import (
+    MINDSPORE_CKPT,
+    MINDSPORE_SAFETENSORS,
+    WEIGHTS,
+    Document,
+    check_target,
+    form_for,
+    write,
+)
 from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.files.stored import Moved, norm
 from adamcompat.state.layout import unchanged
@@ -89,6 +97,7 @@ def convert(
         StateError: no match, or the target cannot hold the state; nothing has been written.
     """
     chosen = form_for(path, like, form)
+    check_target(path)
     state = source.state
     if state_only:
         state = dataclasses.replace(state, parameters=None)

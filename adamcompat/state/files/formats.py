@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from adamcompat.files import check_file, destination
 from adamcompat.state.errors import StateError
 from adamcompat.state.files import ckpt_file, h5_file, mindspore, neutral, safetensors_file
 from adamcompat.state.files.safetensors_file import Progress
@@ -57,9 +58,8 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
     betas = {name: value for name, value in (("beta1", beta1), ("beta2", beta2)) if value is not None}
     if place.is_dir() or place.with_name(f"{place.name}.index").exists():
         return Document(place, TENSORFLOW, _tensorflow().read_checkpoint(place, betas))
-    if not place.exists():
-        raise StateError(f"{place}: there is no such file")
     try:
+        check_file(place)
         if place.suffix == ".safetensors":
             tensors, metadata = safetensors_file.read(place)
             if neutral.recognizes(metadata):
@@ -73,6 +73,8 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
             return Document(place, WEIGHTS, h5_file.read(place))
         if place.suffix == ".keras":
             return Document(place, KERAS, _tensorflow().read_keras(place))
+    except FileNotFoundError:
+        raise StateError(f"{place}: there is no such file") from None
     except OSError as error:
         raise StateError(f"{place}: cannot be read: {error.strerror or error}") from None
     except StateError as error:
@@ -112,6 +114,18 @@ def form_for(path: str | Path, like: Document | None = None, form: str | None = 
     if not fits:
         raise StateError(f"{path}: {FORMS[chosen]} does not go with the name")
     return chosen
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse to write to what is no file.
+
+    Raises:
+        StateError: there is a folder, a FIFO, a socket or a device.
+    """
+    try:
+        destination(path)
+    except OSError as error:
+        raise StateError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def write(
