@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn
-from mindspore.common.api import ms_compile_cache
-from mindspore.common.dtype import dtype_to_nptype
 from numpy.typing import NDArray
 
 from adamcompat.mapping.tables import MAPPING
@@ -17,6 +17,12 @@ from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live, plain_numbers
 
 _DIALECT = MAPPING.dialects["mindspore"]
+
+
+@cache
+def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
+    """NumPy's dtype for one of MindSpore's, by an array: MindSpore's own function logs a deprecation at each call."""
+    return np.dtype(Tensor([0], dtype).asnumpy().dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class _Place:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(dtype_to_nptype(self.parameter.dtype))
+        return _numpy_dtype(self.parameter.dtype)
 
     def read(self) -> NDArray[Any]:
         return np.array(self.parameter.asnumpy())
@@ -94,8 +100,17 @@ def _forget_graphs(optimizer: Any) -> None:
     Where a Parameter had been given another buffer before, by `load_param_into_net` for example, the old
     graph would go on updating what nobody sees.
     """
+    compiled = _compiled_phases()
     for phase in optimizer.phase_cache.values():
-        ms_compile_cache.discard(phase)
+        compiled.discard(phase)
+
+
+def _compiled_phases() -> Any:
+    """Return MindSpore's set of compiled phases; since MindSpore 2.9 importing the older place logs a deprecation."""
+    try:
+        return import_module("mindspore.graph.api").ms_compile_cache
+    except (ImportError, AttributeError):
+        return import_module("mindspore.common.api").ms_compile_cache
 
 
 def _number(value: Any) -> Any:

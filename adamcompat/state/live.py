@@ -315,4 +315,10 @@ def _differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[s
         neutral = MAPPING.canonical[name].neutral
         ours, theirs = (values.get(name, neutral) or 0.0 for values in (own, other))
         if np.float32(ours) != np.float32(theirs):
-            yield f"{name} {ours!r} instead of {theirs!r}"
+            yield f"{name} {_short(ours)} instead of {_short(theirs)}"
+
+
+def _short(value: Any) -> str:
+    """A number as text; of one that has been through float32 the shortest decimal that means the same."""
+    single = np.float32(value)
+    return str(single) if isinstance(value, float) and float(single) == value else repr(value)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -172,6 +175,34 @@ def test_a_network_in_training_goes_on(mode: str) -> None:
     state.load_into(new, with_parameters=True)
     for _ in range(5):
         assert float(old_step(x, y)) == float(new_step(x, y))
+
+
+LOADED = """
+import sys
+import numpy as np
+from mindspore import Parameter, Tensor, nn
+from adamcompat.state import AdamState
+def made(**options):
+    own = [Parameter(Tensor(np.ones(3), dtype), name=f"p{i}") for i, dtype in enumerate(DTYPES)]
+    return nn.Adam(own, 0.1, **options), tuple(Tensor(np.ones(3), dtype) for dtype in DTYPES)
+from mindspore import float16, float32
+DTYPES = [float32, float16, float32]
+old, gradients = made()
+old(gradients)
+new, _ = made(beta1=0.8)
+sys.stderr.write("LOADING\\n")
+AdamState.of(old).load_into(new, with_parameters=True)
+"""
+
+
+def test_loading_says_what_the_user_must_know_and_nothing_else() -> None:
+    """MindSpore's own warnings are on: none comes from what loading does."""
+    environment = {name: value for name, value in os.environ.items() if name != "GLOG_v"}
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, env=environment)
+    said = done.stderr.partition("LOADING\n")[2].splitlines()
+    assert len(said) == 1, done.stderr
+    assert "UserWarning: the nn.Adam goes on with other hyperparameters" in said[0]
+    assert "beta1 0.8 instead of 0.9." in said[0]
 
 
 # Dtypes.
