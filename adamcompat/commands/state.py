@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +65,9 @@ def add(commands: Any) -> None:
     convert.add_argument(
         "--like", metavar="FILE", help="a file by the program that will read DST, at any step: names, shapes, the rest"
     )
-    convert.add_argument("--map", metavar="MAP.yaml", help="rename: and layout: where names and shapes leave it open")
+    convert.add_argument(
+        "--map", metavar="MAP.yaml", help="rename:, layout: and alone: where names and shapes leave it open"
+    )
     convert.add_argument(
         "--mindspore", action="store_true", help="MindSpore's names in a .safetensors file, not adamcompat's"
     )
@@ -79,10 +84,24 @@ def run(options: argparse.Namespace, console: Console) -> int:
     from adamcompat.state.errors import StateError
 
     try:
-        return _show(options, console) if options.task == "show" else _convert(options, console)
+        with _warnings_as_lines():
+            return _show(options, console) if options.task == "show" else _convert(options, console)
     except StateError as error:
         sys.stderr.write(f"adamcompat state: {error}\n")
         return WRONG_USAGE
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show warnings for the user as the errors are shown, without the place in our code."""
+
+    def show(message: Warning | str, *rest: object) -> None:
+        sys.stderr.write(f"adamcompat state: note: {message}\n")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _open(path: str, options: argparse.Namespace) -> Document:
@@ -146,10 +165,12 @@ def _convert(options: argparse.Namespace, console: Console) -> int:
 def _shown(conversion: Conversion) -> Table:
     roles = list(conversion.source.state.tensors)
     table = _table("", ["from", "to", "layout", "because of"], roles)
-    for (source, target, layout, evidence), (_, norms) in zip(
-        conversion.matching.rows(), conversion.norms(), strict=True
-    ):
-        found = [f"{norms[role]:.6g}" for role in roles]
+    rows = conversion.matching.rows()
+    # What has no partner stands after the pairs, and nothing of it is carried.
+    carried = [norms for _, norms in conversion.norms()]
+    for position, (source, target, layout, evidence) in enumerate(rows):
+        norms = carried[position] if position < len(carried) else {}
+        found = [f"{norms[role]:.6g}" if role in norms else "" for role in roles]
         table.add_row(*map(escape, (source, target, layout, evidence.removeprefix("by "))), *found)
     return table
 
@@ -171,7 +192,7 @@ def _map(path: str | None) -> dict[str, Any]:
     """The contents of a map file.
 
     Raises:
-        StateError: it cannot be read, or says something else than rename and layout.
+        StateError: it cannot be read, or says something else than rename, layout and alone.
     """
     from adamcompat.files import check_file
     from adamcompat.state.errors import StateError
@@ -189,9 +210,10 @@ def _map(path: str | None) -> dict[str, Any]:
         raise StateError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise StateError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(found, dict) or set(found) - {"rename", "layout"}:
-        raise StateError(f"{path}: expected rename: and layout:, and nothing else")
-    return {key: _tuples(value) for key, value in found.items()}
+    if not isinstance(found, dict) or set(found) - {"rename", "layout", "alone"}:
+        raise StateError(f"{path}: expected rename:, layout: and alone:, and nothing else")
+    alone = found.pop("alone", None) or []
+    return {**{key: _tuples(value) for key, value in found.items()}, "alone": alone}
 
 
 def _tuples(value: Any) -> Any:

@@ -83,7 +83,7 @@ def test_rules_and_order_in_a_map(folder: Path) -> None:
         (["convert", "run.safetensors", "out.ckpt", "--like", "fresh.ckpt"], "net/fc/kernel"),
         (
             ["convert", "run.safetensors", "out.ckpt", "--like", "fresh.ckpt", "--map", "map.yaml"],
-            "rename: and layout:",
+            "expected rename:, layout: and alone:",
         ),
         (["convert", "run.safetensors", "out.ckpt", "--map", "nothing.yaml"], "cannot be read"),
         (["convert", "run.safetensors", "no/such/folder.safetensors"], "cannot be written"),

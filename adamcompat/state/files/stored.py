@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from adamcompat.state.errors import StateError
 from adamcompat.state.layout import Shape, Transform
 from adamcompat.state.model import Tensor
+from adamcompat.state.pairing import Pair, put_together
 
 # What is held of a tensor when it goes from one file to another.
 BLOCK = 1 << 20
@@ -104,6 +105,45 @@ class Moved:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         array = self.transform.apply(np.asarray(self.tensor))
+        return array.astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A tensor that is put together from parts of others, made when it is asked for."""
+
+    tensors: Mapping[str, Tensor]
+    pairs: tuple[Pair, ...]
+    role: str
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = put_together(self.pairs, self.role, self.tensors)
+        if array is None:
+            array = np.zeros(self.shape, self.dtype)
+        return array.astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What of a tensor goes to one target, as it lies there."""
+
+    tensor: Tensor
+    pair: Pair
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape there."""
+        return self.pair.transform.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its dtype."""
+        return self.tensor.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = self.pair.piece(self.tensor)
         return array.astype(dtype or self.dtype, copy=False)
 
 
