@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
     tasks = state.add_subparsers(dest="task", required=True, metavar="TASK")
     show = tasks.add_parser("show", help="print step, slots, shapes and norms")
     show.add_argument(
-        "file", metavar="FILE", help=".safetensors, .ckpt, .keras, .weights.h5, or a checkpoint of TensorFlow"
+        "file", metavar="FILE", help=".safetensors, .ckpt, .keras, .weights.h5, .h5, or a checkpoint of TensorFlow"
     )
     convert = tasks.add_parser(
         "convert",
@@ -113,10 +113,11 @@ def _open(path: str, options: argparse.Namespace) -> Document:
 
 
 def _show(options: argparse.Namespace, console: Console) -> int:
-    from adamcompat.state.files.formats import FORMS
+    from adamcompat.state.files.formats import FORMS, refuse_missing
     from adamcompat.state.files.stored import norm
 
     document = _open(options.file, options)
+    refuse_missing(document)
     state = document.state
     roles = list(state.tensors)
     table = _table(f"{document.path}: {FORMS[document.form]}", ["parameter", "shape", "dtype"], roles)

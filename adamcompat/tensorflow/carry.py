@@ -25,6 +25,8 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
     """One of TensorFlow's four kinds of Adam; None if it is something else."""
     if hasattr(optimizer, "inner_optimizer"):
         raise StateError(f"{type(optimizer).__name__} wraps an optimizer; pass its inner_optimizer")
+    if hasattr(optimizer, "_inner_optimizers"):
+        raise StateError(f"{type(optimizer).__name__} holds several optimizers; pass each of its optimizers")
     for package, name, module, function in _CLASSES:
         kind: Any = sys.modules.get(package)
         for part in name.split("."):

@@ -22,6 +22,7 @@ from adamcompat.state.files.formats import (
     Document,
     check_target,
     form_for,
+    refuse_missing,
     write,
 )
 from adamcompat.state.files.safetensors_file import Progress
@@ -108,6 +109,7 @@ def convert(
     Raises:
         StateError: no match, or the target cannot hold the state; nothing has been written.
     """
+    refuse_missing(source)
     chosen = form_for(path, like, form)
     check_target(path)
     state = source.state
