@@ -174,7 +174,10 @@ def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any],
             groups=part.groups or opened.groups,
         )
     model = model_of(opened)
-    return _Runner(label, opened, model, start(opened, weights), _reference(opened, model, stream), weights, {})
+    driver = start(opened, weights)
+    if stream.state is not None:
+        driver.load(stream.state)
+    return _Runner(label, opened, model, driver, _reference(opened, model, stream), weights, {})
 
 
 def _recorded(stream: Stream) -> tuple[Opened, Model] | tuple[None, None]:
@@ -205,7 +208,10 @@ def _recorded_for(opened: Opened, stream: Stream) -> dict[str, Any]:
 
 def _reference(opened: Opened, model: Model, stream: Stream) -> EngineDriver:
     exact = replace(model, numerics=MAPPING.numerics["canonical"])
-    return EngineDriver(opened, exact, [weight.astype(np.float64) for weight in stream.weights])
+    driver = EngineDriver(opened, exact, [weight.astype(np.float64) for weight in stream.weights])
+    if stream.state is not None:
+        driver.load(stream.state)
+    return driver
 
 
 class _Curves(NamedTuple):

@@ -11,7 +11,7 @@ from adamcompat.files import destination
 from adamcompat.groups import Group, stated
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.recording.file import safetensors_numpy
+from adamcompat.recording.file import check_installed
 from adamcompat.recording.recorder import Recorder
 
 # The first part of the name of a module that an optimizer's class comes from, to the part that records it.
@@ -57,7 +57,7 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     >>> recorder
     Recorder('.../run.safetensors', steps=1)
     """
-    safetensors_numpy()
+    check_installed()
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"every must be a whole number of at least 1, got {every!r}")
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.schedules import Schedule
 from adamcompat.state.errors import StateError
 from adamcompat.state.layout import Shape
 from adamcompat.state.matching import Matching, Pair
@@ -83,9 +84,14 @@ class Live:
 
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The canonical hyperparameters among `values` that are numbers or truth values; NumPy's become Python's."""
+    """The canonical hyperparameters among `values` that are numbers or truth values; NumPy's become Python's.
+
+    Of schedules those that are constant are numbers; betas are callables of nothing, if they are any.
+    """
     found = {}
     for name, value in values.items():
+        if isinstance(value, Schedule):
+            value = value.at(0) if value.constant or value.name.startswith("beta") else None
         if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
             value = value.item()
         known = name in MAPPING.canonical and MAPPING.canonical[name].scope == "hyperparameter"
@@ -97,14 +103,18 @@ def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
 # Reading.
 
 
-def captured(live: Live, step: int | None) -> AdamState:
+def captured(live: Live, step: int | None, names: Mapping[str, str] | None = None) -> AdamState:
     """A copy of what an optimizer keeps.
 
     Args:
         live: the optimizer.
         step: the step, where the optimizer does not know it.
+        names: the parameters that are wanted, in order, and what they shall be called; None means all as they are.
     """
-    kept = {role: {name: place.read() for name, place in places.items()} for role, places in live.places.items()}
+    chosen = names if names is not None else {name: name for name in live.shapes}
+    kept = {
+        role: {called: places[name].read() for name, called in chosen.items()} for role, places in live.places.items()
+    }
     every = live.accumulation_steps or 1
     calls = int(live.step.read().reshape(())) if live.step is not None else None
     steps = _step(live, None if calls is None else calls // every, step)

@@ -15,7 +15,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from adamcompat import MindSporeStyleAdam
 from adamcompat import Parameter as NumPyParameter
-from adamcompat.mindspore import Adam, carry
+from adamcompat.mindspore import Adam, TFStyleAdam, carry
 from adamcompat.state import AdamState, StateError
 from tests.mindspore.mindspore_bits import assert_same
 
@@ -306,3 +306,53 @@ def test_a_failing_assignment_is_taken_back(kind: str, mode: str, monkeypatch: p
         np.testing.assert_array_equal(one, parameter.asnumpy(), err_msg=parameter.name)
     optimizer(gradients(1)[0])
     assert not np.array_equal(before[2], own[0].asnumpy())
+
+
+# TensorFlow's call on MindSpore's Parameters.
+
+TF_STYLE: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "all": {"amsgrad": True, "use_ema": True, "ema_momentum": 0.9, "gradient_accumulation_steps": 2},
+    "products": {"numerics": "tf1"},
+}
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["fresh", "warm"])
+@pytest.mark.parametrize("name", TF_STYLE)
+def test_tensorflows_call_goes_on_bit_for_bit(name: str, warm: bool, mode: str) -> None:
+    def go_on(optimizer: Any, own: list[Any], steps: Any) -> None:
+        for step in steps:
+            optimizer.apply_gradients(zip(step, own, strict=True))
+
+    own, others = parameters(), parameters(seed=9)
+    old, new = (TFStyleAdam(0.01, **TF_STYLE[name]) for _ in range(2))
+    old.build(own)
+    new.build(others)
+    go_on(old, own, gradients(5))
+    go_on(new, others, gradients(3, seed=3) if warm else ())
+    state = AdamState.of(old)
+    every = TF_STYLE[name].get("gradient_accumulation_steps", 1)
+    assert ((state.step, state.accumulated_calls), state.names) == (divmod(5, every), NAMES)
+    assert (state.dialect, state.convention) == ("keras3", "mindspore")
+    state.load_into(new, with_parameters=True)
+    go_on(old, own, gradients(5, seed=2))
+    go_on(new, others, gradients(5, seed=2))
+    assert_equal(own, others)
+    assert_equal(old.variables, new.variables)
+
+
+def test_tensorflows_call_without_state_and_to_others() -> None:
+    own, others = parameters(), parameters(seed=9)
+    old = TFStyleAdam(0.01, epsilon=1e-8)
+    with pytest.raises(StateError, match="this TFStyleAdam has no state yet; make a step, or call its build"):
+        AdamState.of(old)
+    for step in gradients(3):
+        old.apply_gradients(zip(step, own, strict=True))
+    target = nn.Adam(others, 0.01)
+    AdamState.of(old).load_into(target, with_parameters=True)
+    assert int(target.global_step.asnumpy()[0]) == 3
+    back = TFStyleAdam(0.01, epsilon=1e-8)
+    AdamState.of(target).load_into(back, parameters=others)
+    assert back.iterations == 3
+    with pytest.raises(StateError, match="not the 4 Parameters that this TFStyleAdam updates"):
+        AdamState.of(old, others)

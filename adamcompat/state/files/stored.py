@@ -181,10 +181,11 @@ def _copied(array: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-def blocks_of_all(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, NDArray[Any]]]:
+def blocks_of_all(tensors: Mapping[str, Tensor], *, ahead: bool = True) -> Iterator[tuple[str, NDArray[Any]]]:
     """The blocks of one tensor after the other, each with its name; an empty tensor has an empty one.
 
-    They are made in a thread of its own, some ahead of the one that is used.
+    They are made in a thread of its own, some ahead of the one that is used, unless that is not wanted: a process that
+    ends starts no threads.
     """
 
     def blocks() -> Iterator[tuple[str, NDArray[Any]]]:
@@ -195,6 +196,9 @@ def blocks_of_all(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, NDArray[
                 yield name, block
 
     iterator = blocks()
+    if not ahead:
+        yield from iterator
+        return
     with ThreadPoolExecutor(1) as pool:
         following = deque(pool.submit(next, iterator, None) for _ in range(_AHEAD))
         while (found := following.popleft().result()) is not None:
