@@ -88,6 +88,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
             return _show(options, console) if options.task == "show" else _convert(options, console)
     except StateError as error:
         sys.stderr.write(f"adamcompat state: {error}\n")
+        if any(option in str(error) for option in ("rename=", "layout=", "alone=")):
+            sys.stderr.write("Here these stand in a file for --map, as rename:, layout: and alone:.\n")
         return WRONG_USAGE
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.files import replacing
+from adamcompat.files import check_file, replacing
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.errors import StateError
 from adamcompat.state.files import keras_variables
@@ -146,6 +146,7 @@ def _refuse_shard(path: Path) -> None:
     """Refuse a file that holds a part of an optimizer; a .weights.json beside it tells who holds what."""
     for index in path.parent.glob("*.weights.json"):
         try:
+            check_file(index)
             places = json.loads(index.read_text(encoding="utf-8"))["weight_map"][f"/{_GROUP}"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
