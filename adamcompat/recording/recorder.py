@@ -229,7 +229,7 @@ class Recorder:
             )
         if found is None or (not found.step and not found.accumulated_calls and not _holds_anything(found)):
             return None
-        return found
+        return replace(found, parameters=None)
 
     def _step(self, names: Sequence[str], gradients: Sequence[Any], parameters: Callable[[], Sequence[Any]]) -> None:
         assert self._spills is not None

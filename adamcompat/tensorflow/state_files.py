@@ -41,6 +41,8 @@ _HALF = "mixed_float16"
 # Until then averages and accumulated gradients took turns.
 _APART = (3, 10)
 _SHOWN = 4
+# A member of an archive that is larger than this may not have been compressed to less than a hundredth.
+_LARGEST, _EXPANSION = 1 << 28, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class _Archive:
 def _archive(path: Path) -> _Archive:
     try:
         with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory() as folder:
+            _refuse_bomb(path, file)
             version = str(json.loads(file.read(_METADATA)).get("keras_version", ""))
             compiled = json.loads(file.read(_CONFIG)).get("compile_config") or {}
             place = Path(folder) / _WEIGHTS
@@ -96,6 +99,14 @@ def _archive(path: Path) -> _Archive:
     ) as error:
         text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise StateError(f"{path}: Keras cannot read it: {text or type(error).__name__}") from None
+
+
+def _refuse_bomb(path: Path, file: zipfile.ZipFile) -> None:
+    """Refuse what would become far larger than the file; Keras does not compress."""
+    for name in (_METADATA, _CONFIG, _WEIGHTS):
+        facts = file.getinfo(name)
+        if facts.file_size > _LARGEST and facts.file_size > _EXPANSION * facts.compress_size:
+            raise StateError(f"{path}: {name} would be {facts.file_size} bytes, from {facts.compress_size}; not read")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -274,6 +274,34 @@ def test_into_a_file_with_a_wrapped_optimizer(policy: str, half: None, tmp_path:
             np.testing.assert_array_equal(one, other)
 
 
+def test_a_file_that_would_grow_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adamcompat.tensorflow import state_files
+
+    monkeypatch.setattr(state_files, "_LARGEST", 1 << 20)
+    fitted(network(), keras.optimizers.Adam()).save(tmp_path / "x.keras")
+    with zipfile.ZipFile(tmp_path / "x.keras") as old, zipfile.ZipFile(tmp_path / "y.keras", "w") as new:
+        for name in ("metadata.json", "config.json"):
+            new.writestr(name, old.read(name))
+        new.writestr("model.weights.h5", bytes((1 << 20) + 1), zipfile.ZIP_DEFLATED)
+    with pytest.raises(StateError, match=r"model\.weights\.h5 would be 1048577 bytes"):
+        read(tmp_path / "y.keras")
+
+
+def test_parameters_that_stay_those_of_the_pattern_are_named(tmp_path: Path) -> None:
+    model, fresh = fitted(network(), keras.optimizers.Adam()), fitted(network(), keras.optimizers.Adam(), epochs=1)
+    model.save_weights(tmp_path / "run.weights.h5")
+    fresh.save(tmp_path / "fresh.keras")
+    like = open_document(tmp_path / "fresh.keras")
+    with pytest.warns(
+        UserWarning, match=r"run\.weights\.h5 has no parameters: .*out\.keras gets those of .*fresh\.keras"
+    ):
+        conversion = convert(open_document(tmp_path / "run.weights.h5"), tmp_path / "out.keras", like=like)
+    conversion.carry_out()
+    loaded = keras.models.load_model(tmp_path / "out.keras")
+    assert loaded.optimizer.iterations == 3
+    assert all(map(np.array_equal, loaded.get_weights(), fresh.get_weights()))
+
+
 # Whole models in .h5 files.
 
 KERAS2: dict[str, Make] = {

@@ -131,7 +131,10 @@ def convert(
         shapes = like.state.shapes
         matching = state.match(shapes, rename=rename, layout=layout, convention=like.state.convention, alone=alone)
         state = _like(state, like, matching, cast)
-        for note in matching.notes:
+        notes = [*matching.notes]
+        if source.state.parameters is None and not state_only and like.state.parameters is not None:
+            notes.append(f"{source.path} has no parameters: {path} gets those of {like.path}, beside this state")
+        for note in notes:
             warnings.warn(note, UserWarning, stacklevel=2)
     return Conversion(source, Path(path), chosen, like, matching, state)
 
