@@ -69,6 +69,15 @@ MISTAKES = {
                                "the dialect 'tf9' is not defined"),
     "unknown role": ("role: initial}", "role: first}", 0, "'first' is not one of initial, final"),
     "unknown rates": ("rates: [callable]", "rates: [tensor]", 0, "'tensor' is not one of list, schedule"),
+    "other gates": ("mindspore: [r, z, h]", "mindspore: [r, z, n]", None, "are not the same gates, each once"),
+    "gates without axis": ("    cell: simple_rnn_cell\n", "    cell: x\n    gates: {tensorflow: [a], mindspore: [a]}\n",
+                           None, "gates and an axis g belong together"),
+    "no part": ("part: [0, 2]", "part: [2, 2]", 0, "expected [i, n] with i from 0 to n - 1, got [2, 2]"),
+    "one way": ("ways: {tensorflow: [forward_*, backward_*]", "ways: {tensorflow: [forward_*]", None,
+                "expected what says forwards and what says backwards"),
+    "other axes": ('{name: query/kernel, axes: "d h k"}', '{name: query/kernel, axes: "d h x"}', 0,
+                   "do not name the same axes"),
+    "an unknown key of a weight": ("addend: true}", "added: true}", 0, "unknown key 'added'"),
     "not YAML": ("canonical:\n", "canonical: [\n", None, "mapping.yaml:"),
 }  # fmt: skip
 

@@ -145,15 +145,19 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Find out before the comparison what would keep its results from being written."""
+    from adamcompat.files import NotAFileError, destination
+
     for file in (options.plot, options.html):
         if file is None:
             continue
         if not file.absolute().parent.is_dir():
             raise ValueError(f"{file}: the folder does not exist; make it first")
-        if file.exists() and not file.is_file():
-            raise ValueError(f"{file}: a folder or device stands there; name a file")
         if not os.access(file.absolute().parent, os.W_OK):
             raise ValueError(f"{file}: nothing can be written in that folder")
+        try:
+            destination(file)
+        except NotAFileError as error:
+            raise ValueError(f"{file}: {error.strerror}") from None
     if options.plot is not None:
         import_module("adamcompat.comparison.plot").check(options.plot)
 

@@ -187,7 +187,10 @@ def _open(label: str, opened: Opened | None, stream: Stream) -> _Runner:
         reference = _reference(opened, model, stream) if opened is not None and model is not None else None
         return _Runner(label, opened, model, None, reference, weights, {})
     model = model_of(opened)
-    return _Runner(label, opened, model, start(opened, weights), _reference(opened, model, stream), weights, {})
+    driver = start(opened, weights)
+    if stream.state is not None:
+        driver.load(stream.state)
+    return _Runner(label, opened, model, driver, _reference(opened, model, stream), weights, {})
 
 
 def _recorded(stream: Stream) -> tuple[Opened, Model] | tuple[None, None]:
@@ -218,7 +221,10 @@ def _recorded_for(opened: Opened, stream: Stream) -> dict[str, Any]:
 
 def _reference(opened: Opened, model: Model, stream: Stream) -> EngineDriver:
     exact = replace(model, numerics=MAPPING.numerics["canonical"])
-    return EngineDriver(opened, exact, [weight.astype(np.float64) for weight in stream.weights])
+    driver = EngineDriver(opened, exact, [weight.astype(np.float64) for weight in stream.weights])
+    if stream.state is not None:
+        driver.load(stream.state)
+    return driver
 
 
 class _Curves(NamedTuple):

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adamcompat.numpy.arrays import real_array
 from adamcompat.recording.file import Recording, read
+from adamcompat.state.model import AdamState
 
 Array = NDArray[Any]
 
@@ -35,6 +36,7 @@ class Stream:
         weights: the initial parameters.
         steps: number of steps.
         recording: what it was recorded from, or None.
+        state: what the optimizer kept before the first step, where that was not its first.
     """
 
     about: str
@@ -42,6 +44,7 @@ class Stream:
     weights: tuple[Array, ...]
     steps: int
     recording: Recording | None = None
+    state: AdamState | None = None
     _given: tuple[Array, ...] = ()
     _seed: int = 0
     _scales: tuple[Array, ...] = field(default=(), repr=False)
@@ -136,19 +139,21 @@ def load_stream(path: str | Path, steps: int | None = None) -> Stream:
         steps: how many of its steps to replay; None means all.
 
     Raises:
-        ValueError: the file is no recording, has no steps, fewer than asked for, or begins in the
-            middle of a training, so that the moments it began with are unknown.
+        ValueError: the file is no recording, has no steps, fewer than asked for, or begins in the middle of a training
+            without the moments of that step.
     """
     recording = read(path)
-    if recording.start:
+    if recording.start and recording.state is None:
         raise ValueError(
             f"{path} was recorded from step {recording.start + 1} on; a replay needs the moments of that step, which "
-            f"it does not hold: record from the first step"
+            f"it does not hold: an older adamcompat wrote it, or the optimizer was no Adam; record again, or from the "
+            f"first step"
         )
     if steps is not None and steps > recording.steps:
         raise ValueError(f"{path} holds {recording.steps} steps, fewer than the {steps} asked for")
     count = recording.steps if steps is None else steps
     if count < 1:
         raise ValueError(f"{path} holds no steps")
-    about = f"{count} steps recorded from {recording.optimizer} in {Path(path).name}"
-    return Stream(about, recording.names, recording.weights, count, recording, recording.gradients)
+    after = f" after its first {recording.start}" if recording.start else ""
+    about = f"{count} steps recorded from {recording.optimizer}{after} in {Path(path).name}"
+    return Stream(about, recording.names, recording.weights, count, recording, recording.state, recording.gradients)

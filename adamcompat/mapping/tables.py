@@ -8,6 +8,7 @@ from adamcompat.mapping.model import (
     Adapter,
     ArgumentFact,
     Canonical,
+    Compound,
     Conflict,
     Correction,
     Dialect,
@@ -23,7 +24,9 @@ from adamcompat.mapping.model import (
     RateClass,
     RateSchedule,
     Semantics,
+    Share,
     Slot,
+    Twins,
     Weights,
 )
 
@@ -1790,9 +1793,196 @@ MAPPING = Mapping(
         ),
         "recurrent": Layer(
             name="recurrent",
-            about="Recurrent layers, whose gates lie in another order.",
+            about="A weight of a recurrent layer by itself, without the others that say how its gates lie.",
             tensorflow=Weights(names=("recurrent_kernel",), axes=()),
-            mindspore=Weights(names=("weight_[ih]h_l*", "bias_[ih]h_l*"), axes=()),
+            mindspore=Weights(names=("weight_[ih]h*", "bias_[ih]h*"), axes=()),
+        ),
+    },
+    compounds={
+        "lstm": Compound(
+            name="lstm",
+            about="Long short-term memory. The gates lie in the same order; MindSpore keeps two biases, of which the layer sees the sum.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="kernel", axes="i (g u)", part=None, addend=False),
+                    mindspore=Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
+                    mindspore=Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="(g u)", part=None, addend=False),
+                    mindspore=Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="(g u)", part=None, addend=False),
+                    mindspore=Share(name="bias_hh*", axes="(g u)", part=None, addend=True),
+                    optional=True,
+                ),
+            ),
+            gates=(("i", "f", "c", "o"), ("i", "f", "c", "o")),
+            cell="lstm_cell",
+            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+        ),
+        "gru": Compound(
+            name="gru",
+            about="Gated recurrent units, as Keras has them with reset_after=True; MindSpore knows no others.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="kernel", axes="i (g u)", part=None, addend=False),
+                    mindspore=Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
+                    mindspore=Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="1 (g u)", part=(0, 2), addend=False),
+                    mindspore=Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="1 (g u)", part=(1, 2), addend=False),
+                    mindspore=Share(name="bias_hh*", axes="(g u)", part=None, addend=False),
+                    optional=True,
+                ),
+            ),
+            gates=(("z", "r", "h"), ("r", "z", "h")),
+            cell="gru_cell",
+            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+        ),
+        "rnn": Compound(
+            name="rnn",
+            about="Recurrent layers without gates; MindSpore keeps two biases, of which the layer sees the sum.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="kernel", axes="i u", part=None, addend=False),
+                    mindspore=Share(name="weight_ih*", axes="u i", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="recurrent_kernel", axes="U u", part=None, addend=False),
+                    mindspore=Share(name="weight_hh*", axes="u U", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="u", part=None, addend=False),
+                    mindspore=Share(name="bias_ih*", axes="u", part=None, addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="u", part=None, addend=False),
+                    mindspore=Share(name="bias_hh*", axes="u", part=None, addend=True),
+                    optional=True,
+                ),
+            ),
+            gates=((), ()),
+            cell="simple_rnn_cell",
+            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+        ),
+        "attention": Compound(
+            name="attention",
+            about="Attention with several heads, which Keras keeps apart; MindSpore joins queries, keys and values.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="query/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(0, 3), addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="query/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="key/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(1, 3), addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="key/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="value/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(2, 3), addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="value/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
+                    mindspore=Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="attention_output/bias", axes="d", part=None, addend=False),
+                    mindspore=Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                    optional=True,
+                ),
+            ),
+            gates=((), ()),
+            cell=None,
+            ways=((), ()),
+        ),
+        "attention_apart": Compound(
+            name="attention_apart",
+            about="The same where keys and values have sizes of their own, so that MindSpore does not join the kernels.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="query/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="q_proj_weight", axes="(h k) d", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="query/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="key/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="k_proj_weight", axes="(h k) d", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="key/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="value/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="v_proj_weight", axes="(h k) d", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="value/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
+                    mindspore=Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="attention_output/bias", axes="d", part=None, addend=False),
+                    mindspore=Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                    optional=True,
+                ),
+            ),
+            gates=((), ()),
+            cell=None,
+            ways=((), ()),
         ),
     },
     adapters=(

@@ -15,12 +15,14 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from adamcompat.drive.catalogue import Entry
-from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only
+from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only, load_into
 from adamcompat.mapping.model import ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.graph import in_divisions
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule
+from adamcompat.state.model import AdamState
+from adamcompat.state.runtimes import find
 
 _MODES = {"pynative": ms.PYNATIVE_MODE, "graph": ms.GRAPH_MODE}
 
@@ -147,6 +149,15 @@ class MindSporeDriver:
             else:
                 self._optimizer.apply_gradients(zip(tensors, self._parameters, strict=True))
         self._steps += 1
+
+    def load(self, state: AdamState) -> None:
+        """Go on from a state."""
+        names = {id(parameter): name for name, parameter in zip(self.opened.names, self._parameters, strict=True)}
+        # Groups change the order of nn.Adam's own Parameters.
+        own = self._optimizer.parameters if self._calls else self._parameters
+        with _mode(self.opened.mode):
+            live = find(self._optimizer, {names[id(parameter)]: parameter for parameter in own}, None, build=True)
+            self._steps = load_into(live, state)
 
     def parameters(self) -> list[Array]:
         """Copies of the parameters."""

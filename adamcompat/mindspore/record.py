@@ -12,10 +12,13 @@ from mindspore import Parameter, Tensor, nn
 from adamcompat.groups import Group
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
 from adamcompat.mindspore.arguments import ignored_names
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
 from adamcompat.schedules import Schedule
+from adamcompat.state.live import captured
+from adamcompat.state.runtimes import find
 
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
@@ -105,14 +108,14 @@ def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
         gradients = arguments[0] if arguments and isinstance(arguments[0], (tuple, list)) else ()
         pairs = list(zip(gradients, self.parameters, strict=False))
         steps = int(self.global_step.asnumpy().reshape(-1)[0])
-        return _recorded(recorder, pairs, steps, lambda: super(recorded, self).__call__(*arguments, **keywords))
+        return _recorded(self, recorder, pairs, steps, lambda: super(recorded, self).__call__(*arguments, **keywords))
 
     def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
         gradients = list(grads)
         variables = list(self.trainable_parameters if trainable_variables is None else trainable_variables)
         pairs = list(zip(gradients, variables, strict=False))
         step = super(recorded, self).apply
-        return _recorded(recorder, pairs, self.iterations, lambda: step(gradients, trainable_variables))
+        return _recorded(self, recorder, pairs, self.iterations, lambda: step(gradients, trainable_variables))
 
     own = {"apply": apply} if hasattr(kind, "apply_gradients") else {"__call__": call}
     recorded: Any = type(kind.__name__, (kind,), {**own, "__module__": kind.__module__, "_recorded": True})
@@ -124,12 +127,25 @@ def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
     return undo
 
 
-def _recorded(recorder: Recorder, pairs: list[tuple[Any, Any]], steps: int, step: Callable[[], Any]) -> Any:
+def _keeps(optimizer: Any) -> bool:
+    """Whether an optimizer is an Adam that has made steps, or was built."""
+    return isinstance(optimizer, nn.Adam) or (isinstance(optimizer, ApplyGradientsAdam) and optimizer.built)
+
+
+def _recorded(
+    optimizer: Any, recorder: Recorder, pairs: list[tuple[Any, Any]], steps: int, step: Callable[[], Any]
+) -> Any:
     """Make a step and record it."""
     found = [(gradient, parameter) for gradient, parameter in pairs if gradient is not None]
     names = [parameter.name for _, parameter in found]
     if not recorder.begun:
-        recorder.before(names, [parameter.asnumpy() for _, parameter in found], steps)
+        called = {name: name for name in names}
+        recorder.before(
+            names,
+            [parameter.asnumpy() for _, parameter in found],
+            steps,
+            lambda: captured(find(optimizer, None, None, build=False), None, called) if _keeps(optimizer) else None,
+        )
     result = step()
     if all(isinstance(gradient, Tensor) for gradient, _ in found):
         arrays = [gradient.asnumpy() for gradient, _ in found]
