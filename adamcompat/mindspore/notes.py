@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,11 +11,9 @@ from mindspore import log
 
 from adamcompat.corrections import left_out
 from adamcompat.mapping.model import Dialect
+from adamcompat.once import warn_once
 
 _LIBRARIES = ("adamcompat", "mindspore")
-
-_lock = threading.Lock()
-_said: set[str] = set()
 
 
 def _keep(record: logging.LogRecord) -> bool:
@@ -37,11 +33,7 @@ def without_deprecations() -> Iterator[None]:
 
 def say_once(text: str) -> None:
     """Warn the user, once a process, at the line that called into this package or MindSpore."""
-    with _lock:
-        if text in _said:
-            return
-        _said.add(text)
-    warnings.warn(text, UserWarning, stacklevel=_depth())
+    warn_once(text, text, stacklevel=_depth())
 
 
 def say_left_out(dialect: Dialect, correction: str) -> None:

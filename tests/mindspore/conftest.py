@@ -34,11 +34,9 @@ def mode(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _says_everything_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some warnings come once a process; here once a test, so that none depends on another."""
-    from adamcompat import corrections
-    from adamcompat.mindspore import notes
+    from adamcompat import once
 
-    monkeypatch.setattr(corrections, "_said", set())
-    monkeypatch.setattr(notes, "_said", set())
+    monkeypatch.setattr(once, "_said", set())
 
 
 @pytest.fixture(autouse=True)
