@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from importlib.util import find_spec
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from adamcompat.comparison import Comparison, random_stream
 from adamcompat.comparison.measure import Scales, distance
 from adamcompat.comparison.models import differences, model_of, spread
 from adamcompat.drive import prepare
+from adamcompat.numpy.drive import EngineDriver
 from tests.test_goldens import MS, MS_GROUPS, MS_META, TF, TF_META, exponential, tf_hyperparameters
 
 OURS = "adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam"
@@ -220,6 +222,43 @@ def test_the_first_step_that_differs_and_the_nearer_one() -> None:
     assert found.runs[2].to_float64 == 0 < found.runs[0].to_float64
     with pytest.raises(KeyError, match="no pair of 'x' and 'y'"):
         found.pair("x", "y")
+
+
+def halved(step: int) -> float:
+    return 0.1 * 0.5**step
+
+
+_SIDES: dict[str, tuple[str, dict[str, Any]]] = {
+    "tf": (OURS[0], {"learning_rate": 0.1, "epsilon": 1e-8}),
+    "tf, its rate a callable": (OURS[0], {"learning_rate": halved, "epsilon": 1e-8}),
+    "tf, decay": (OURS[0], {"learning_rate": 0.1, "epsilon": 1e-8, "weight_decay": 0.3}),
+    "ms": (OURS[1], {"learning_rate": 0.1}),
+    "ms, its rate a callable, l2": (OURS[1], {"learning_rate": halved, "weight_decay": 0.2}),
+    "ms, its rate a list, its l2 a callable": (OURS[1], {"learning_rate": [0.3, 0.2, 0.1], "weight_decay": halved}),
+}
+
+
+@pytest.mark.parametrize(("here", "there"), list(permutations(_SIDES, 2)))
+def test_with_every_difference_one_optimizer_is_the_other(here: str, there: str) -> None:
+    """No fact stays behind that is kept in two places, as a number and as what is asked at each step."""
+    names = ["w", "bn.gamma"]
+    opened = prepare(*_SIDES[here], names)
+    model, other = model_of(opened), model_of(prepare(*_SIDES[there], names))
+    for difference in differences(model, other, names):
+        model = difference.apply(model)
+    assert not differences(model, other, names)
+    at_steps = [
+        {name: rates for name, schedule in one.hyper.schedules.items() if any(rates := [*map(schedule.at, range(3))])}
+        for one in (model, other)
+    ]
+    assert at_steps[0] == at_steps[1]
+    assert model.hyper.values.keys() == other.hyper.values.keys()
+    drivers = [EngineDriver(opened, one, [np.ones(3), np.ones(2)]) for one in (model, other)]
+    for step in range(2):
+        for driver in drivers:
+            driver.step([np.full(3, 0.5 - step), np.full(2, 1.5)])
+    for one, same in zip(*(driver.parameters() for driver in drivers), strict=True):
+        np.testing.assert_array_equal(one, same)
 
 
 def golden(data: Any, name: str, steps: int) -> tuple[list[Any], list[Any], list[Any]]:

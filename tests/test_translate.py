@@ -37,6 +37,27 @@ def one(result: adamcompat.Translation, code: str) -> str:
     return text
 
 
+SCHEDULED = [
+    (f"{target}.{name}({{}})", {"keras3": "keras.optimizers.Adam({})", "mindspore": "nn.Adam(p, {})"}[dialect], to)
+    for dialect, to in (("keras3", "mindspore"), ("mindspore", "keras3"), ("mindspore", "tf26"))
+    for schedule in MAPPING.schedules.values()
+    for target, _, name in [schedule.classes[dialect].target.rpartition(".")]
+]
+
+
+@pytest.mark.parametrize(
+    "arguments", ["*a", "0.1, *a", "0.1, 10, *a", "0.1, 0.5, 1, *a", "**k", "0.1, decay_steps=10, **k", "*a, **k"]
+)
+@pytest.mark.parametrize(("schedule", "call", "to"), SCHEDULED)
+def test_a_schedule_with_a_star_among_its_arguments_is_refused(
+    schedule: str, call: str, to: str, arguments: str
+) -> None:
+    """A star may hold any of them; a text with it in the place of one would be another schedule, or no Python."""
+    result = translate(call.format(schedule.format(arguments)), to)
+    assert result.call is None
+    assert "learning-rate-form" in codes(result, Severity.ERROR), result.messages
+
+
 CALLS = [
     ("tf.keras.optimizers.Adam()", "mindspore", "mindspore.nn.Adam(params, eps=1e-07)"),
     ("tf.keras.optimizers.Adam(0.001, amsgrad=True)", "mindspore",
