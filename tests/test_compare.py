@@ -450,6 +450,27 @@ def test_the_command_draws(tmp_path: Path, capsys: Any) -> None:
     assert "the folder does not exist" in capsys.readouterr().err
 
 
+def test_a_drawing_has_a_place_for_equal_bits_and_for_powers_of_ten() -> None:
+    pytest.importorskip("matplotlib")
+    from adamcompat.comparison import plot
+
+    sides = "adamcompat.TFStyleAdam", "adamcompat.TFStyleAdam(epsilon=1e-7)", "adamcompat.TFStyleAdam(epsilon=1e-3)"
+    found = compare(*sides, steps=20, shapes=[(3,)])
+    (axes,) = plot.figure(found).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "symlog")
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_xlim() == (1, 20)
+    pairs = {plot._label(pair): pair for pair in found.pairs}
+    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    tolerance = drawn.pop("tolerance")
+    assert set(tolerance[:, 1]) == {found.tolerance}
+    assert drawn.keys() == pairs.keys()
+    assert [label for label in drawn if label.endswith(": equal bits")] == [f"{sides[0]} and {sides[1]}: equal bits"]
+    for label, points in drawn.items():
+        assert points.tolist() == [[step, distance] for step, distance, _ in pairs[label].curve]
+        assert np.isfinite(axes.transData.transform(points)).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

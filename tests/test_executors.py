@@ -43,6 +43,20 @@ def test_blocks_of_rows_cover_rows_of_any_width() -> None:
         np.testing.assert_array_equal(joined, dense.ravel())
 
 
+@pytest.mark.parametrize("rows", [None, [1, 3]], ids=["dense", "rows"])
+@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (5, 1), (1, 5), (5, 40_000), (30_000, 2), (4, 1, 20_000), (6, 2, 3)])
+def test_means_are_those_of_rows_of_any_width(shape: tuple[int, ...], rows: list[int] | None) -> None:
+    rng = np.random.default_rng(0)
+    gradient = rng.standard_normal(shape)
+    source: blocked.Gradient = blocked.Elements(gradient)
+    if rows is not None:
+        kept = np.array([row for row in rows if row < shape[0]], np.intp)
+        source = blocked.Rows(kept, gradient[kept], shape)
+        gradient[np.setdiff1d(np.arange(shape[0]), kept)] = 0
+    found = blocked.row_means(source, np.ones(shape), [Instruction(MULTIPLY, 2.0)], MAPPING.numerics["canonical"])
+    np.testing.assert_allclose(found, 2 * gradient.reshape(shape[0], -1).mean(axis=1), rtol=1e-12, atol=1e-15)
+
+
 def test_temporaries_stay_small() -> None:
     """Without Numba a step of 10 million elements may not allocate a second array of that size."""
     import tracemalloc

@@ -58,6 +58,40 @@ def test_a_schedule_with_a_star_among_its_arguments_is_refused(
     assert "learning-rate-form" in codes(result, Severity.ERROR), result.messages
 
 
+@pytest.mark.parametrize(
+    ("line", "certain"),
+    [
+        ("", True),
+        ("p: list = net.trainable_params()", True),
+        ("(p := net.trainable_params())", True),
+        ("other, p.first = make()", True),
+        ("for p in made(): ...", False),
+        ("async def f():\n    async for p in made(): ...", False),
+        ("with made() as p: ...", False),
+        ("p, q = made()", False),
+        ("[q, *p] = made()", False),
+        ("del p", False),
+        ("import p", False),
+        ("import p.q", False),
+        ("from made import q as p", False),
+        ("def p(): ...", False),
+        ("class p: ...", False),
+        ("def f(p): ...", False),
+        ("lambda *p: 1", False),
+        ("[p for p in made()]", False),
+        ("try: ...\nexcept OSError as p: ...", False),
+        ("match made():\n    case [*p]: ...", False),
+    ],
+)
+def test_parameters_are_told_only_where_nothing_else_gives_their_name_a_value(line: str, certain: bool) -> None:
+    code = f"from mindspore.nn import Adam\np = net.trainable_params()\n{line}\nAdam(p)\n"
+    result = translate(code, "keras3")
+    if certain:
+        assert "params-at-each-step" in codes(result, Severity.INFO), result.messages
+    else:
+        assert "if it holds parameter groups" in one(result, "parameters-not-read")
+
+
 CALLS = [
     ("tf.keras.optimizers.Adam()", "mindspore", "mindspore.nn.Adam(params, eps=1e-07)"),
     ("tf.keras.optimizers.Adam(0.001, amsgrad=True)", "mindspore",

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adamcompat.state import AdamState, StateError
-from adamcompat.state.files import convert, open_document, read, safetensors_file, stored, write
+from adamcompat.state.files import ckpt_file, convert, open_document, read, safetensors_file, stored, write
 from adamcompat.state.powers import running_product
 
 pytest.importorskip("safetensors", reason="needs safetensors: pip install 'adamcompat[files]'")
@@ -271,6 +271,37 @@ def test_a_dtype_that_a_file_cannot_hold_is_refused_before_it_is_written(tmp_pat
         safetensors_file.write_sealed(path, tensors, {})
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
     assert path.read_bytes() == b"old"
+
+
+def _field(number: int, value: bytes | int) -> bytes:
+    """A field of a protocol buffer: a number, or bytes."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value & 127 | 128]) + _varint(value >> 7) if value > 127 else bytes([value])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("shape", [(3,), (2, 300), (20_000, 1), (2, 3, 1, 4)])
+def test_a_checkpoint_may_pack_its_shapes(tmp_path: Path, shape: tuple[int, ...], packed: bool) -> None:
+    """A reader of protocol buffers must take either form of a list of numbers."""
+    path = tmp_path / "a.ckpt"
+    array = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+
+    def content(axes: bytes) -> bytes:
+        tensor = axes + _field(2, b"Float32") + _field(3, array.tobytes())
+        return _field(1, _field(1, b"w") + _field(2, tensor)) + _field(1, _field(1, b"v") + _field(2, tensor))
+
+    joined = b"".join(map(_varint, shape))
+    path.write_bytes(content(_field(1, joined) if packed else b"".join(_field(1, axis) for axis in shape)))
+    for stored_one in ckpt_file.read(path).values():
+        np.testing.assert_array_equal(np.asarray(stored_one), array)
+    path.write_bytes(content(_field(1, joined[:-1] + b"\x80")))
+    with pytest.raises(StateError, match="not a whole MindSpore checkpoint"):
+        ckpt_file.read(path)
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:
