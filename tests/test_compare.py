@@ -232,9 +232,16 @@ _SIDES: dict[str, tuple[str, dict[str, Any]]] = {
     "tf": (OURS[0], {"learning_rate": 0.1, "epsilon": 1e-8}),
     "tf, its rate a callable": (OURS[0], {"learning_rate": halved, "epsilon": 1e-8}),
     "tf, decay": (OURS[0], {"learning_rate": 0.1, "epsilon": 1e-8, "weight_decay": 0.3}),
+    "tf, all that MindSpore lacks": (
+        OURS[0],
+        {"gradient_accumulation_steps": 2, "clipnorm": 0.1, "use_ema": True, "ema_overwrite_frequency": 2},
+    ),
     "ms": (OURS[1], {"learning_rate": 0.1}),
     "ms, its rate a callable, l2": (OURS[1], {"learning_rate": halved, "weight_decay": 0.2}),
-    "ms, its rate a list, its l2 a callable": (OURS[1], {"learning_rate": [0.3, 0.2, 0.1], "weight_decay": halved}),
+    "ms, its rate a list, its l2 a callable": (
+        OURS[1],
+        {"learning_rate": [0.3, 0.2, 0.1, 0.4], "weight_decay": halved},
+    ),
 }
 
 
@@ -254,11 +261,36 @@ def test_with_every_difference_one_optimizer_is_the_other(here: str, there: str)
     assert at_steps[0] == at_steps[1]
     assert model.hyper.values.keys() == other.hyper.values.keys()
     drivers = [EngineDriver(opened, one, [np.ones(3), np.ones(2)]) for one in (model, other)]
-    for step in range(2):
+    for step in range(4):
         for driver in drivers:
             driver.step([np.full(3, 0.5 - step), np.full(2, 1.5)])
     for one, same in zip(*(driver.parameters() for driver in drivers), strict=True):
         np.testing.assert_array_equal(one, same)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("accumulation_steps", "gradient_accumulation_steps=2"),
+        ("clip_norm", "clipnorm=0.01"),
+        ("clip_value", "clipvalue=0.01"),
+        ("global_clip_norm", "global_clipnorm=0.01"),
+        ("use_ema", "use_ema=True"),
+        ("use_ema", "use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3"),
+        ("loss_scale", "loss_scale_factor=4.0"),
+        ("weight_decay", "weight_decay=0.1"),
+    ],
+)
+def test_a_stage_that_only_one_side_has_explains_from_either(name: str, given: str) -> None:
+    sides = (f"{OURS[0]}({given})", f"{OURS[1]}(eps=1e-7)")
+    for optimizers in (sides, sides[::-1]):
+        pair = compare(*optimizers, steps=12, shapes=[(3,)]).pairs[0]
+        if given == "use_ema=True":
+            # An average that is never written back changes no weight.
+            assert pair.agree
+            continue
+        assert [cause.name for cause in pair.causes or []] == [name], pair.sentences
+        assert pair.unexplained == 0
 
 
 def golden(data: Any, name: str, steps: int) -> tuple[list[Any], list[Any], list[Any]]:
