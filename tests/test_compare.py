@@ -293,6 +293,13 @@ def test_a_stage_that_only_one_side_has_explains_from_either(name: str, given: s
         assert pair.unexplained == 0
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_every_step_is_told_when_it_is_done(steps: int) -> None:
+    told: list[tuple[int, int]] = []
+    compare(*OURS, steps=steps, shapes=[(2,)], advance=lambda done, total: told.append((done, total)))
+    assert told == [(step, steps) for step in range(1, steps + 1)]
+
+
 def golden(data: Any, name: str, steps: int) -> tuple[list[Any], list[Any], list[Any]]:
     """Weights, gradients and the recorded result of a case."""
     if name.startswith("sparse"):
