@@ -376,4 +376,4 @@ def test_only_a_framework_that_is_missing_itself_is_to_be_installed(
         assert said == f"ModuleNotFoundError: No module named '{missing}'"
     else:
         assert said.startswith("ModuleNotFoundError: ")
-        assert f"pip install 'adamcompat[{runtime}]'" in said
+        assert "pip install '" in said
