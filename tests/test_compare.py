@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from importlib.util import find_spec
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from adamcompat.comparison import Comparison, random_stream
 from adamcompat.comparison.measure import Scales, distance
 from adamcompat.comparison.models import differences, model_of, spread
 from adamcompat.drive import prepare
+from adamcompat.numpy.drive import EngineDriver
 from tests.test_goldens import MS, MS_GROUPS, MS_META, TF, TF_META, exponential, tf_hyperparameters
 
 OURS = "adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam"
@@ -222,6 +224,82 @@ def test_the_first_step_that_differs_and_the_nearer_one() -> None:
         found.pair("x", "y")
 
 
+def halved(step: int) -> float:
+    return 0.1 * 0.5**step
+
+
+_SIDES: dict[str, tuple[str, dict[str, Any]]] = {
+    "tf": (OURS[0], {"learning_rate": 0.1, "epsilon": 1e-8}),
+    "tf, its rate a callable": (OURS[0], {"learning_rate": halved, "epsilon": 1e-8}),
+    "tf, decay": (OURS[0], {"learning_rate": 0.1, "epsilon": 1e-8, "weight_decay": 0.3}),
+    "tf, all that MindSpore lacks": (
+        OURS[0],
+        {"gradient_accumulation_steps": 2, "clipnorm": 0.1, "use_ema": True, "ema_overwrite_frequency": 2},
+    ),
+    "ms": (OURS[1], {"learning_rate": 0.1}),
+    "ms, its rate a callable, l2": (OURS[1], {"learning_rate": halved, "weight_decay": 0.2}),
+    "ms, its rate a list, its l2 a callable": (
+        OURS[1],
+        {"learning_rate": [0.3, 0.2, 0.1, 0.4], "weight_decay": halved},
+    ),
+}
+
+
+@pytest.mark.parametrize(("here", "there"), list(permutations(_SIDES, 2)))
+def test_with_every_difference_one_optimizer_is_the_other(here: str, there: str) -> None:
+    """No fact stays behind that is kept in two places, as a number and as what is asked at each step."""
+    names = ["w", "bn.gamma"]
+    opened = prepare(*_SIDES[here], names)
+    model, other = model_of(opened), model_of(prepare(*_SIDES[there], names))
+    for difference in differences(model, other, names):
+        model = difference.apply(model)
+    assert not differences(model, other, names)
+    at_steps = [
+        {name: rates for name, schedule in one.hyper.schedules.items() if any(rates := [*map(schedule.at, range(3))])}
+        for one in (model, other)
+    ]
+    assert at_steps[0] == at_steps[1]
+    assert model.hyper.values.keys() == other.hyper.values.keys()
+    drivers = [EngineDriver(opened, one, [np.ones(3), np.ones(2)]) for one in (model, other)]
+    for step in range(4):
+        for driver in drivers:
+            driver.step([np.full(3, 0.5 - step), np.full(2, 1.5)])
+    for one, same in zip(*(driver.parameters() for driver in drivers), strict=True):
+        np.testing.assert_array_equal(one, same)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("accumulation_steps", "gradient_accumulation_steps=2"),
+        ("clip_norm", "clipnorm=0.01"),
+        ("clip_value", "clipvalue=0.01"),
+        ("global_clip_norm", "global_clipnorm=0.01"),
+        ("use_ema", "use_ema=True"),
+        ("use_ema", "use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3"),
+        ("loss_scale", "loss_scale_factor=4.0"),
+        ("weight_decay", "weight_decay=0.1"),
+    ],
+)
+def test_a_stage_that_only_one_side_has_explains_from_either(name: str, given: str) -> None:
+    sides = (f"{OURS[0]}({given})", f"{OURS[1]}(eps=1e-7)")
+    for optimizers in (sides, sides[::-1]):
+        pair = compare(*optimizers, steps=12, shapes=[(3,)]).pairs[0]
+        if given == "use_ema=True":
+            # An average that is never written back changes no weight.
+            assert pair.agree
+            continue
+        assert [cause.name for cause in pair.causes or []] == [name], pair.sentences
+        assert pair.unexplained == 0
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_every_step_is_told_when_it_is_done(steps: int) -> None:
+    told: list[tuple[int, int]] = []
+    compare(*OURS, steps=steps, shapes=[(2,)], advance=lambda done, total: told.append((done, total)))
+    assert told == [(step, steps) for step in range(1, steps + 1)]
+
+
 def golden(data: Any, name: str, steps: int) -> tuple[list[Any], list[Any], list[Any]]:
     """Weights, gradients and the recorded result of a case."""
     if name.startswith("sparse"):
@@ -409,6 +487,27 @@ def test_the_command_draws(tmp_path: Path, capsys: Any) -> None:
     assert "cannot draw a xyz; use one of" in capsys.readouterr().err
     assert cli.main([*COMMAND, "--html", str(tmp_path / "no" / "drift.html")]) == 2
     assert "the folder does not exist" in capsys.readouterr().err
+
+
+def test_a_drawing_has_a_place_for_equal_bits_and_for_powers_of_ten() -> None:
+    pytest.importorskip("matplotlib")
+    from adamcompat.comparison import plot
+
+    sides = "adamcompat.TFStyleAdam", "adamcompat.TFStyleAdam(epsilon=1e-7)", "adamcompat.TFStyleAdam(epsilon=1e-3)"
+    found = compare(*sides, steps=20, shapes=[(3,)])
+    (axes,) = plot.figure(found).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "symlog")
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_xlim() == (1, 20)
+    pairs = {plot._label(pair): pair for pair in found.pairs}
+    drawn = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    tolerance = drawn.pop("tolerance")
+    assert set(tolerance[:, 1]) == {found.tolerance}
+    assert drawn.keys() == pairs.keys()
+    assert [label for label in drawn if label.endswith(": equal bits")] == [f"{sides[0]} and {sides[1]}: equal bits"]
+    for label, points in drawn.items():
+        assert points.tolist() == [[step, distance] for step, distance, _ in pairs[label].curve]
+        assert np.isfinite(axes.transData.transform(points)).all()
 
 
 @pytest.mark.parametrize(

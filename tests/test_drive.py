@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from numpy.typing import NDArray
 from adamcompat import MindSporeStyleAdam, Parameter, RowSparse, TFStyleAdam
 from adamcompat.drive import entries, find, open_driver, prepare
 
+ROOT = Path(__file__).parent.parent
 Arrays = list[NDArray[Any]]
 NAMES = ("dense.weight", "bn.gamma", "scale")
 SHAPES = ((3, 5), (7,), ())
@@ -351,3 +356,24 @@ def test_sparse_gradients_and_other_dtypes(name: str) -> None:
         return
     driver.step([gradient])
     assert (driver.parameters()[0] != table).any(axis=1).tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize(("runtime", "framework"), [("tensorflow", "keras"), ("mindspore", "mindspore")])
+@pytest.mark.parametrize("missing", ["", "nothing_like_this"], ids=["the framework", "what it needs"])
+def test_only_a_framework_that_is_missing_itself_is_to_be_installed(
+    runtime: str, framework: str, missing: str, tmp_path: Path
+) -> None:
+    """What a framework in turn fails to import is said as it is: to install the framework would not help."""
+    (tmp_path / f"{framework}.py").write_text(f"import {missing}" if missing else "")
+    hide = "" if missing else f"sys.modules[{framework!r}] = None; "
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys; {hide}import adamcompat.{runtime}.drive"],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+    )  # fmt: skip
+    said = result.stderr.splitlines()[-1]
+    if missing:
+        assert said == f"ModuleNotFoundError: No module named '{missing}'"
+    else:
+        assert said.startswith("ModuleNotFoundError: ")
+        assert "pip install '" in said

@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 
 from adamcompat.mapping.compare import OTHER_MEANING, Row, rows
 from adamcompat.mapping.loader import MappingError, load
@@ -94,6 +96,41 @@ def test_a_mistake_is_an_error_with_file_and_line(mistake: str, tmp_path: Path) 
     assert found, text
     if offset is not None and offset >= 0:
         assert int(found[1]) == line + offset
+
+
+def _blocks(node: yaml.Node, path: str) -> Iterator[tuple[str, yaml.MappingNode]]:
+    """Every block of keys and values below a node, itself included."""
+    if isinstance(node, yaml.MappingNode):
+        yield path, node
+        for key, value in node.value:
+            yield from _blocks(value, f"{path}.{key.value}")
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _blocks(item, f"{path}[]")
+
+
+def test_no_block_takes_an_unknown_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is spelled wrong would otherwise be a fact that nobody reads."""
+    tree = yaml.compose(TEXT, Loader=yaml.SafeLoader)
+    assert tree is not None
+    # Reading the text takes longer than what is tested.
+    monkeypatch.setattr(yaml, "compose", lambda text, Loader: tree)
+    assert load(ROOT / "mapping.yaml") == MAPPING
+    kinds = {
+        (path.split(".")[:2][-1], path.rpartition(".")[2], *(key.value for key, _ in block.value)): (path, block)
+        for path, block in _blocks(tree, "")
+    }
+    taken = []
+    for path, block in kinds.values():
+        word = [yaml.ScalarNode("tag:yaml.org,2002:str", text, block.start_mark) for text in ("colour", "red")]
+        block.value.append(tuple(word))
+        try:
+            load(ROOT / "mapping.yaml")
+            taken.append(path)
+        except MappingError as error:
+            assert "colour" in str(error), path
+        block.value.pop()
+    assert taken == [".modules"]
 
 
 def test_a_dialect_without_slots_is_an_error(tmp_path: Path) -> None:

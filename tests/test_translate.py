@@ -37,6 +37,61 @@ def one(result: adamcompat.Translation, code: str) -> str:
     return text
 
 
+SCHEDULED = [
+    (f"{target}.{name}({{}})", {"keras3": "keras.optimizers.Adam({})", "mindspore": "nn.Adam(p, {})"}[dialect], to)
+    for dialect, to in (("keras3", "mindspore"), ("mindspore", "keras3"), ("mindspore", "tf26"))
+    for schedule in MAPPING.schedules.values()
+    for target, _, name in [schedule.classes[dialect].target.rpartition(".")]
+]
+
+
+@pytest.mark.parametrize(
+    "arguments", ["*a", "0.1, *a", "0.1, 10, *a", "0.1, 0.5, 1, *a", "**k", "0.1, decay_steps=10, **k", "*a, **k"]
+)
+@pytest.mark.parametrize(("schedule", "call", "to"), SCHEDULED)
+def test_a_schedule_with_a_star_among_its_arguments_is_refused(
+    schedule: str, call: str, to: str, arguments: str
+) -> None:
+    """A star may hold any of them; a text with it in the place of one would be another schedule, or no Python."""
+    result = translate(call.format(schedule.format(arguments)), to)
+    assert result.call is None
+    assert "learning-rate-form" in codes(result, Severity.ERROR), result.messages
+
+
+@pytest.mark.parametrize(
+    ("line", "certain"),
+    [
+        ("", True),
+        ("p: list = net.trainable_params()", True),
+        ("(p := net.trainable_params())", True),
+        ("other, p.first = make()", True),
+        ("for p in made(): ...", False),
+        ("async def f():\n    async for p in made(): ...", False),
+        ("with made() as p: ...", False),
+        ("p, q = made()", False),
+        ("[q, *p] = made()", False),
+        ("del p", False),
+        ("import p", False),
+        ("import p.q", False),
+        ("from made import q as p", False),
+        ("def p(): ...", False),
+        ("class p: ...", False),
+        ("def f(p): ...", False),
+        ("lambda *p: 1", False),
+        ("[p for p in made()]", False),
+        ("try: ...\nexcept OSError as p: ...", False),
+        ("match made():\n    case [*p]: ...", False),
+    ],
+)
+def test_parameters_are_told_only_where_nothing_else_gives_their_name_a_value(line: str, certain: bool) -> None:
+    code = f"from mindspore.nn import Adam\np = net.trainable_params()\n{line}\nAdam(p)\n"
+    result = translate(code, "keras3")
+    if certain:
+        assert "params-at-each-step" in codes(result, Severity.INFO), result.messages
+    else:
+        assert "if it holds parameter groups" in one(result, "parameters-not-read")
+
+
 CALLS = [
     ("tf.keras.optimizers.Adam()", "mindspore", "mindspore.nn.Adam(params, eps=1e-07)"),
     ("tf.keras.optimizers.Adam(0.001, amsgrad=True)", "mindspore",

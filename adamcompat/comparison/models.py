@@ -178,14 +178,15 @@ def _hyperparameters(here: Model, there: Model) -> list[Difference]:
     for name, mine in here.hyper.values.items():
         theirs = there.hyper.values[name]
         needs = _NEEDS.get(name)
-        idle = needs is not None and not (here.hyper[needs] or there.hyper[needs])
+        # What only one side uses comes and goes with the fact that makes it used.
+        idle = needs is not None and not (here.hyper[needs] and there.hyper[needs])
         grouped = here.groups and name == "learning_rate"
         if idle or grouped or name in _DECAYS or name in _WITHOUT_EFFECT or _same(mine, theirs):
             continue
         together = (name, *(other for other, needed in _NEEDS.items() if needed == name))
 
         def apply(model: Model, names: tuple[str, ...] = together) -> Model:
-            return _with(model, there, names)
+            return _with(_with_stage(model, there, names[0]), there, names)
 
         found.append(Difference(name, shown(mine), shown(theirs), apply))
     return found
@@ -287,6 +288,21 @@ _ACTIVE = {
     "l2_decay": "l2_weight_decay",
     "decoupled_decay": "decoupled_weight_decay",
 }
+
+
+def _with_stage(model: Model, other: Model, name: str) -> Model:
+    """With the stage that does something where a hyperparameter is set, where it stands in the other's dialect."""
+    dialect, theirs = model.dialect, other.dialect.stages
+    stage = next((stage for stage, needed in _ACTIVE.items() if needed == name), None)
+    if stage is None or stage in dialect.stages or stage not in theirs:
+        return model
+    before = [known for known in theirs[: theirs.index(stage)] if known in dialect.stages]
+    at = dialect.stages.index(before[-1]) + 1 if before else 0
+    semantics = dialect.semantics
+    if stage == "average":
+        semantics = replace(semantics, average_start=other.dialect.semantics.average_start)
+    stages = (*dialect.stages[:at], stage, *dialect.stages[at:])
+    return replace(model, dialect=replace(dialect, stages=stages, semantics=semantics))
 
 
 def _active(model: Model) -> list[str]:

@@ -79,7 +79,8 @@ def ordered(
     act on the parameters, so that they are done here, where they stand.
     """
     inner = tuple(s for s in order[: order.index("update") + 1] if s not in ("decoupled_decay", "average"))
-    outer = ("decoupled_weight_decay", "use_ema", "ema_momentum", "ema_overwrite_frequency")
+    outer = ["decoupled_weight_decay", "use_ema", "ema_momentum", "ema_overwrite_frequency"]
+    outer += ["accumulation_steps"] if "accumulate" not in inner else []
     simple = {name: value for name, value in given.items() if name not in outer}
     driver = engine(dataclasses.replace(dialect, stages=inner), numerics, simple, weights)
     live = [slot.array for slot in driver._engine.slots]

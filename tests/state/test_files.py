@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -21,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adamcompat.state import AdamState, StateError
-from adamcompat.state.files import convert, open_document, read, stored, write
+from adamcompat.state.files import ckpt_file, convert, open_document, read, safetensors_file, stored, write
 from adamcompat.state.powers import running_product
 
 pytest.importorskip("safetensors", reason="needs safetensors: pip install 'adamcompat[files]'")
@@ -242,6 +244,64 @@ def test_a_conversion_that_cannot_be(tmp_path: Path, change: Callable[..., Any],
     with pytest.raises(StateError, match=message):
         convert(open_document(tmp_path / "source.safetensors"), tmp_path / name, like=document, **options).carry_out()
     assert (tmp_path / name).read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("code", ["F8_E4M3", "F8_E5M2", "F8_E8M0", "C64"])
+def test_a_dtype_that_is_unknown_here_is_named(tmp_path: Path, code: str) -> None:
+    """The library knows more dtypes than a state may have."""
+    path, size = tmp_path / "a.safetensors", 8 if code == "C64" else 1
+    tensors = {"fine": ("F32", 4), "odd": (code, size)}
+    header, end = {}, 0
+    for name, (kind, length) in tensors.items():
+        header[name] = {"dtype": kind, "shape": [1], "data_offsets": [end, end + length]}
+        end += length
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+    for reader in (read, open_document, safetensors_file.read):
+        with pytest.raises(StateError, match=f"'odd' has dtype {code}, which is unknown here"):
+            reader(path)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.longdouble, "datetime64[s]", "S4"])
+def test_a_dtype_that_a_file_cannot_hold_is_refused_before_it_is_written(tmp_path: Path, dtype: Any) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"old")
+    tensors: dict[str, Any] = {"fine": np.ones(2, np.float32), "odd": np.zeros(2, dtype)}
+    with pytest.raises(StateError, match=r"'odd' has dtype .*, which safetensors does not know"):
+        safetensors_file.write_sealed(path, tensors, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
+    assert path.read_bytes() == b"old"
+
+
+def _field(number: int, value: bytes | int) -> bytes:
+    """A field of a protocol buffer: a number, or bytes."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value & 127 | 128]) + _varint(value >> 7) if value > 127 else bytes([value])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("shape", [(3,), (2, 300), (20_000, 1), (2, 3, 1, 4)])
+def test_a_checkpoint_may_pack_its_shapes(tmp_path: Path, shape: tuple[int, ...], packed: bool) -> None:
+    """A reader of protocol buffers must take either form of a list of numbers."""
+    path = tmp_path / "a.ckpt"
+    array = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+
+    def content(axes: bytes) -> bytes:
+        tensor = axes + _field(2, b"Float32") + _field(3, array.tobytes())
+        return _field(1, _field(1, b"w") + _field(2, tensor)) + _field(1, _field(1, b"v") + _field(2, tensor))
+
+    joined = b"".join(map(_varint, shape))
+    path.write_bytes(content(_field(1, joined) if packed else b"".join(_field(1, axis) for axis in shape)))
+    for stored_one in ckpt_file.read(path).values():
+        np.testing.assert_array_equal(np.asarray(stored_one), array)
+    path.write_bytes(content(_field(1, joined[:-1] + b"\x80")))
+    with pytest.raises(StateError, match="not a whole MindSpore checkpoint"):
+        ckpt_file.read(path)
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:

@@ -108,6 +108,77 @@ def test_other_dtypes_agree_with_numpy(dtype: str, mode: str) -> None:
         assert_close(ours, theirs.arrays)
 
 
+@pytest.mark.parametrize("mode", ["eager", "function"])
+@pytest.mark.parametrize("amsgrad", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_moments_have_digits_enough_to_change(dtype: str, amsgrad: bool, mode: str) -> None:
+    """In bfloat16 a second moment would stand still, for a thousandth of it is less than its last digit."""
+    start, gradients = stream(20, dtype=np.float64)
+    kind = tf.as_dtype(dtype).as_numpy_dtype
+    start, gradients = [a.astype(kind) for a in start], [[a.astype(kind) for a in arrays] for arrays in gradients]
+    own = np.dtype(np.float32 if dtype == "bfloat16" else dtype)
+    variables = variables_of(start)
+    optimizer = MindSporeStyleAdam(variables, use_amsgrad=amsgrad)
+    arrays = [adamcompat.Parameter(a.astype(own), name=name) for a, name in zip(start, NAMES, strict=False)]
+    theirs = adamcompat.MindSporeStyleAdam(arrays, use_amsgrad=amsgrad)
+    run = compiled(optimizer, mode)
+    for step in gradients:
+        run(tuple(tf.constant(array) for array in step))
+        theirs(tuple(array.astype(own) for array in step))
+    found, expected = optimizer.parameters_dict(), theirs.parameters_dict()
+    assert list(found) == list(expected)
+    moments = [name for name in found if name.startswith(("moment", "vhat"))]
+    assert len(moments) == len(variables) * (3 if amsgrad else 2)
+    for name in moments:
+        assert found[name].dtype == own.name
+        assert_close([np.asarray(found[name])], [np.asarray(expected[name])])
+
+
+@pytest.mark.parametrize("mode", ["eager", "function"])
+@pytest.mark.parametrize("calls", [0, 2**24, 2**31 + 2, 2**53 - 2])
+def test_what_depends_on_the_step_is_told_it_exactly(calls: int, mode: str) -> None:
+    seen: list[Any] = []
+
+    class Rate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc, name-defined]
+        def __call__(self, step: Any) -> Any:
+            seen.append(step.dtype)
+            return tf.cast(step, tf.float64)
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    def given(step: Any) -> Any:
+        seen.append(step.dtype)
+        return step
+
+    one, other = tf.Variable([1.0]), tf.Variable([1.0])
+    groups = [{"params": [one], "lr": given, "weight_decay": given}, {"params": [other], "weight_decay": given}]
+    start = MindSporeStyleAdam._dialect().semantics.schedule_start
+    for rate, theirs, dtype in ((given, calls + start, tf.float64), (Rate(), calls, tf.int64)):
+        shared = MindSporeStyleAdam([one, other], rate)
+        grouped = MindSporeStyleAdam(groups, rate)
+        for optimizer in (shared, grouped):
+            optimizer.global_step.assign(calls)
+
+        def asked(shared: Any = shared, grouped: Any = grouped) -> list[Any]:
+            return [shared.learning_rate, shared.get_lr(), *grouped.get_lr(), *grouped.get_weight_decay()]
+
+        seen.clear()
+        values = [float(value) for value in (asked if mode == "eager" else tf.function(asked, autograph=False))()]
+        assert values == [theirs, theirs, calls + start, theirs, calls + start, calls + start]
+        assert set(seen) == {tf.float64, dtype}
+
+
+@pytest.mark.parametrize("mode", ["eager", "function"])
+def test_a_list_of_rates_is_told_by_the_step(mode: str) -> None:
+    rates = [0.5, 0.25, 0.125]
+    optimizer = MindSporeStyleAdam([tf.Variable([1.0])], rates)
+    for calls, rate in enumerate(rates):
+        optimizer.global_step.assign(calls)
+        asked = lambda: [optimizer.learning_rate, optimizer.get_lr()]  # noqa: E731
+        assert [float(value) for value in (asked if mode == "eager" else tf.function(asked))()] == [rate, rate]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_l2_decay_of_the_known_case(mode: str) -> None:
     weight = tf.Variable([1.0])

@@ -412,3 +412,21 @@ def test_a_session_that_goes_on_from_a_checkpoint(make: str, driver: str, tmp_pa
     assert (found.start, found.steps) == (7, 5)
     pair = compare("recorded", driver, gradients=tmp_path / "x").pairs[0]
     assert (pair.spacings, len(pair.curve)) == (0, 5)
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "function"])
+@pytest.mark.parametrize("known", [False, True], ids=["no dense shape", "its dense shape"])
+def test_rows_are_recorded_dense_whether_or_not_they_know_their_shape(
+    known: bool, traced: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.safetensors"
+    variable, optimizer = tf.Variable(np.ones((4, 2), np.float32)), legacy.Adam(0.1)
+
+    def step(values: Any) -> None:
+        rows = tf.IndexedSlices(values, tf.constant([1, 3, 1]), tf.constant([4, 2]) if known else None)
+        optimizer.apply_gradients([(rows, variable)])
+
+    run = tf.function(step) if traced else step
+    with record(optimizer, path):
+        run(tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    np.testing.assert_array_equal(read(path).gradients[0][0], [[0, 0], [6, 8], [0, 0], [3, 4]])
