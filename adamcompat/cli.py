@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from typing import Any, NoReturn
 
 from rich.console import Console
 
 from adamcompat import __version__
-from adamcompat.commands import NAMES
+from adamcompat.commands import DONE, INTERRUPTED, NAMES, WRONG_USAGE
 
 _COMMANDS = {name: import_module(f"adamcompat.commands.{name}") for name in NAMES}
+# A program is run as python would run it: what it says, and what it finds around it, is its own.
+_PROGRAM = "run"
+
+
+class _Console(Console):
+    """A console that leaves it to `main` to see that its reader has left."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that does not keep to itself that its help could not be written."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)
 
 
 def parser() -> argparse.ArgumentParser:
     """The argument parser of the command."""
     examples = "".join(command.EXAMPLES for command in _COMMANDS.values())
-    main_parser = argparse.ArgumentParser(
+    main_parser = _Parser(
         prog="adamcompat",
         description="One Adam under TensorFlow's and MindSpore's calling conventions.",
         epilog=f"examples:\n{examples}\nexit status: 0 done, 1 found a problem, 2 wrong usage\n",
@@ -34,14 +53,58 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = parser().parse_args(arguments)
-    # A pipe has no width to respect: what is read by programs or saved should not be folded to 80 columns.
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160, highlight=False)
+    # Closed files are None to Python; what would be written there is for nobody.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == [_PROGRAM]:
+        return _run(given)
+    # What TensorFlow says on import is of no use here; nor is a character that the output cannot show a reason to stop.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status: int = _COMMANDS[options.command].run(options, console)
+        status = _run(given)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has left, as in `adamcompat table | head`; nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _discard_output()
+        return DONE
+    except OSError as problem:
+        _discard_output()
+        _say(f"{problem.filename or 'cannot write the output'}: {problem.strerror or problem}")
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
     return status
+
+
+def _run(given: Sequence[str]) -> int:
+    main_parser = parser()
+    name = given[0] if given else ""
+    if name and not name.startswith("-") and name not in NAMES:
+        close = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(NAMES)}"
+        main_parser.error(f"there is no command {name!r}; {hint}")
+    try:
+        options = main_parser.parse_args(given)
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    # A pipe has no width to respect: what is read by programs or saved should not be folded to 80 columns.
+    console = _Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160, highlight=False)
+    status: int = _COMMANDS[options.command].run(options, console)
+    return status
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(f"adamcompat: {text}\n")
+
+
+def _discard_output() -> None:
+    """Send what is still to be written to nowhere, so that Python does not fail on it at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,13 +6,9 @@ correction, and ``corrections=True`` (of the drop-in, or of `adamcompat.install`
 
 from __future__ import annotations
 
-import threading
-import warnings
-
 from adamcompat.mapping.model import Correction, Dialect
+from adamcompat.once import said, warn_once
 
-_lock = threading.Lock()
-_said: set[tuple[str, str]] = set()
 # Set by install(): what None means.
 _by_default = False
 
@@ -61,13 +57,17 @@ def left_out(dialect: Dialect, name: str, *, stacklevel: int = 2) -> None:
         stacklevel: as of `warnings.warn`, seen from the caller.
     """
     correction = find(dialect, name)
-    with _lock:
-        if (dialect.name, name) in _said:
-            return
-        _said.add((dialect.name, name))
-    warnings.warn(
+    text = (
         f"{dialect.target}: {correction.original}. This drop-in does the same, bit for bit. With corrections=True (or "
-        f"adamcompat.install(corrections=True), adamcompat run --corrections) {correction.ours}",
-        UserWarning,
-        stacklevel=stacklevel + 1,
+        f"adamcompat.install(corrections=True), adamcompat run --corrections) {correction.ours}"
     )
+    warn_once(text, *_about(dialect, name), stacklevel=stacklevel + 1)
+
+
+def silent(dialect: Dialect, name: str) -> bool:
+    """Return whether the warning of `left_out` has been given, so that nobody need look for a reason to give it."""
+    return said(*_about(dialect, name))
+
+
+def _about(dialect: Dialect, name: str) -> tuple[str, ...]:
+    return "correction", dialect.name, name

@@ -1,30 +1,72 @@
-"""Files that are written as a whole or not at all."""
+"""Files that are written as a whole or not at all, and what is no file."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO
 
 # Seconds between two times at which a large file is sent to the disk while it is written.
 _FLUSHED_EVERY = 0.05
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+class NotAFileError(OSError):
+    """What a path names is there, and is no file: reading or writing it would wait, or destroy it."""
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse what is no file before it is opened: to open a FIFO waits until somebody opens its other end.
+
+    Raises:
+        NotAFileError: the path, or what a symbolic link leads to, is a FIFO, a socket, a device or a folder.
+        FileNotFoundError: there is nothing.
+        OSError: it cannot be looked at; symbolic links lead in a circle, for example.
+    """
+    kind = stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - of a str, too
+    if kind != stat.S_IFREG:
+        what = f"it is {_KINDS.get(kind, 'something else')}, and no file; give the name of a file"
+        raise NotAFileError(errno.EINVAL, what, str(path))
+
+
+def destination(path: str | Path) -> Path:
+    """Return the file that is written for `path`: of a symbolic link the one that it leads to, so that the link stays.
+
+    Raises:
+        NotAFileError: what is there is no file.
+        OSError: it cannot be looked at.
+    """
+    target = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError):
+        check_file(target)
+    return target
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A file to write to in the folder of `path`, which takes its place if the block ends well.
 
-    Whoever looks at `path`, whenever the process ends, finds the old file or the new one.
+    Whoever looks at `path`, whenever the process ends, finds the old file or the new one. A symbolic link stays one:
+    the file that it leads to is replaced.
 
     Raises:
         FileNotFoundError, PermissionError: the folder is not there, or may not be written to.
+        NotAFileError: `path` is a folder, a FIFO, a socket or a device.
     """
-    target = Path(path)
+    target = destination(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     os.close(handle)
     partial = Path(name)

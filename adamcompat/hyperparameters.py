@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
+from adamcompat.mapping.model import Adapter, Conflict, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 
@@ -83,6 +83,14 @@ def check_value(fact: ParameterFact, value: Any, dialect: Dialect) -> Any:
         if not isinstance(value, str):
             raise wrong_type(f"{fact.name} must be text, got {value!r} ({type(value).__name__})")
         return value
+    if fact.type == "function":
+        if not callable(value):
+            raise wrong_type(f"{fact.name} must be a function, got {value!r} ({type(value).__name__})")
+        return value
+    if fact.type == "functions":
+        if not isinstance(value, (list, tuple)) or not all(map(callable, value)):
+            raise wrong_type(f"{fact.name} must be a list of functions, got {value!r} ({type(value).__name__})")
+        return value
     assert fact.type in _NUMBER_TYPES, fact
     if not _is_number(value):
         raise wrong_type(f"{fact.name} must be a number, got {value!r} ({type(value).__name__})")
@@ -151,12 +159,25 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
 
 def _check_conflicts(dialect: Dialect, adapter: Adapter, native: AbstractMapping[str, Any]) -> None:
     for conflict in dialect.conflicts:
-        set_ = [name for name in conflict.pair if native.get(name) not in (None, False)]
-        if len(set_) == 2:
-            why = (
-                "" if conflict.original == "raises" else f" ({dialect.target} would ignore one of them without a word)"
-            )
-            raise exception(dialect.errors.conflict)(
-                f"{adapter.name}: {set_[0]!r} and {set_[1]!r} exclude each other{why}; set only one, "
-                f"got {set_[0]}={native[set_[0]]!r} and {set_[1]}={native[set_[1]]!r}"
-            )
+        text = conflict_text(conflict, adapter, native)
+        if text is not None:
+            raise exception(dialect.errors.conflict)(text)
+
+
+def conflict_text(conflict: Conflict, adapter: Adapter, native: AbstractMapping[str, Any]) -> str | None:
+    """Say that two parameters exclude each other; None where at most one of them is set.
+
+    Args:
+        conflict: the two.
+        adapter: which class was called.
+        native: its arguments by their own names.
+    """
+    one, other = conflict.pair
+    if any(native.get(name) is None or native.get(name) is False for name in conflict.pair):
+        return None
+    target = MAPPING.dialects[adapter.dialect].target
+    why = "" if conflict.original == "raises" else f" ({target} would ignore one of them without a word)"
+    return (
+        f"{adapter.name}: {one!r} and {other!r} exclude each other{why}; set only one, "
+        f"got {one}={native[one]!r} and {other}={native[other]!r}"
+    )

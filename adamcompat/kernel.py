@@ -55,9 +55,10 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
         \alpha = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)
 
     Returns:
-        ``update(p, g, m, v, vhat, alpha, c1, c2, epsilon, beta1)``, which returns the new
+        ``update(p, g, m, v, vhat, alpha, c1, c2, epsilon, beta1, square)``, which returns the new
         ``(p, m, v, vhat)``. ``c1`` and ``c2`` are ``1 - beta1`` and ``1 - beta2``. ``vhat=None``
-        means no AMSGrad; ``beta1=None`` means no Nesterov look-ahead.
+        means no AMSGrad; ``beta1=None`` means no Nesterov look-ahead. ``square`` stands for ``g**2``
+        where that is something else than the square of ``g``; left out, it is not.
 
     >>> plain = Operations(
     ...     lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, float)
@@ -78,9 +79,13 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
         c2: Value,
         epsilon: Value,
         beta1: Value,
+        square: Value = None,
     ) -> tuple[Value, Value, Value, Value]:
         m = fma(g - m, c1, m)
-        v = fma(fma(g, g, -v), c2, v)
+        if square is None:
+            v = fma(fma(g, g, -v), c2, v)
+        else:
+            v = fma(square - v, c2, v)
         if vhat is None:
             divisor = v
         else:

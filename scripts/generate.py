@@ -158,11 +158,12 @@ with the Parameters before, and pass all of them in that order. A callable of th
 float64 scalar Tensor, so that it can be compiled; a LearningRateSchedule gets what nn.Adam gives it.""",
             "call": """\
 A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may
-also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run
-grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
-use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.
-A function of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first,
-with any optimizer and with none: load into it with `parameter.copy_`, not with `set_data`.""",
+also be a one-dimensional Tensor. Where mindspore.nn.Adam fails or stands still, this class works:
+float64 and bfloat16, grad_centralization on a CPU, parameters that are loaded after the first step
+in PYNATIVE mode. Beside use_amsgrad it ignores use_nesterov as nn.Adam does, with a warning. A
+subclass may override any part of a step, as of nn.Adam, which then makes the step. A function of
+your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first, with any optimizer
+and with none: load into it with `parameter.copy_`, not with `set_data`.""",
         },
     ),
 }
@@ -296,7 +297,7 @@ def tables(mapping: Mapping) -> str:
 
 
 def hint(runtime: Runtime, fact: ParameterFact) -> str:
-    optional = fact.default is None and not fact.required
+    optional = (fact.default is None and not fact.required) or None in fact.read_as_default
     return runtime.hints[fact.type] + (" | None" if optional else "")
 
 
@@ -310,7 +311,9 @@ def describe(mapping: Mapping, fact: ParameterFact, origin: str = "") -> str:
         text += f" {fact.note}"
     if fact.range is not None:
         text += f" In {fact.range}."
-    text += " Required." if fact.required else f" Default: {fact.default!r}."
+    also = " and ".join(repr(value) for value in fact.read_as_default)
+    also = f"; {also} mean{'s' if len(fact.read_as_default) == 1 else ''} it too" if also else ""
+    text += " Required." if fact.required else f" Default: {fact.default!r}{also}."
     return wrapped(text + origin, "    ", "        ")
 
 

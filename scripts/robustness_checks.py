@@ -9,12 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.faults import Points, alike, at_every_point, fail, from_a_handler
 
 
 class Seen(NamedTuple):
@@ -104,6 +108,22 @@ def interrupts(make: Make, count: int) -> Seen:
         f"{hit} interrupts (Ctrl-C) in {training.count():,} steps of eight tensors",
         "parameters, moments and the step count agree after each" if whole else "a step was half-applied",
         whole and hit == count,
+    )
+
+
+def faults(paths: Mapping[str, Callable[[], Any]], files: tuple[str, ...], quick: bool) -> Seen:
+    """An exception, and a signal whose handler raises, at every line of a step in every form of it."""
+    tries = half = 0
+    for act in (fail, from_a_handler(signal.SIGTERM), from_a_handler(signal.SIGALRM)):
+        for make in paths.values():
+            found = at_every_point(make, Points(act, files), stride=29 if quick else 1, equal=alike)
+            tries, half = tries + found.tries, half + found.half
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    return Seen(
+        f"{tries:,} steps in {len(paths)} forms, interrupted at every line by an exception, SIGTERM and SIGALRM",
+        f"{half} half-applied",
+        half == 0,
     )
 
 

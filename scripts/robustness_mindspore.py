@@ -22,6 +22,7 @@ from mindspore import Parameter, Tensor
 from robustness_checks import Seen
 
 from adamcompat.mindspore import Adam
+from tests.mindspore.test_mindspore_whole import FILES, PATHS
 
 
 class Training:
@@ -76,6 +77,7 @@ CHECKS: tuple[Callable[[bool], Seen], ...] = (
     lambda quick: checks.long_run(Training, 5 if quick else 60),
     lambda quick: checks.threads(Training, 3 if quick else 20),
     lambda quick: checks.interrupts(Training, 50 if quick else 500),
+    lambda quick: checks.faults(PATHS, FILES, quick),
     kills,
     forks,
 )

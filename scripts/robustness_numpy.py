@@ -19,6 +19,8 @@ from robustness_checks import Seen, resident
 
 from adamcompat import MindSporeStyleAdam, TFStyleAdam
 from adamcompat.state import AdamState
+from tests.faults import OURS
+from tests.test_whole_steps import PATHS
 
 
 def long_run(quick: bool) -> Seen:
@@ -207,6 +209,14 @@ def kills(quick: bool) -> Seen:
     )
 
 
+def faults(quick: bool) -> Seen:
+    os.environ["ADAMCOMPAT_NUM_THREADS"] = "3"
+    try:
+        return checks.faults(PATHS, (OURS,), quick)
+    finally:
+        del os.environ["ADAMCOMPAT_NUM_THREADS"]
+
+
 CHECKS: tuple[Callable[[bool], Seen], ...] = (
     long_run,
     many_tensors,
@@ -214,5 +224,6 @@ CHECKS: tuple[Callable[[bool], Seen], ...] = (
     threads,
     forks,
     interrupts,
+    faults,
     kills,
 )

@@ -23,6 +23,7 @@ import tensorflow as tf
 from robustness_checks import Seen
 
 from adamcompat.tensorflow import Adam
+from tests.tensorflow.test_whole_steps import FILES, PATHS
 
 
 class Training:
@@ -106,6 +107,7 @@ CHECKS: tuple[Callable[[bool], Seen], ...] = (
     lambda quick: checks.long_run(Training, 5 if quick else 60),
     lambda quick: checks.threads(Training, 3 if quick else 20),
     lambda quick: checks.interrupts(Training, 50 if quick else 500),
+    lambda quick: checks.faults(PATHS, FILES, quick),
     lambda quick: kills("checkpoint", "a `tf.train.Checkpoint`", quick),
     lambda quick: kills("keras", "a `.keras` file, saved beside and renamed,", quick),
     forks,

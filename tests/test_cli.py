@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,9 @@ import pytest
 import adamcompat
 import adamcompat.cli as cli
 import adamcompat.demo as demo
+from adamcompat.extras import EXTRAS, how_to_install
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -98,6 +104,236 @@ def test_help_has_examples() -> None:
 
 def test_version() -> None:
     assert run("--version").stdout == f"adamcompat {adamcompat.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("migrat", "did you mean migrate?"), ("tabel", "did you mean table?"), ("dance", "known: table,")],
+)
+def test_a_misspelt_command_gets_a_suggestion(name: str, hint: str) -> None:
+    result = run(name, "--to", "shim")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith(f"adamcompat: error: there is no command '{name}'; {hint}")
+
+
+# Small, with no framework.
+LIGHT = ("float64", "adamcompat.TFStyleAdam")
+WORKING = {
+    "table": ("table",),
+    "table as csv": ("table", "--format", "csv"),
+    "translate": ("translate", "nn.Adam(p)", "--to", "keras3"),
+    "migrate": ("migrate", "train.py", "--to", "shim"),
+    "migrate as json": ("migrate", "train.py", "--to", "shim", "--format", "json"),
+    "compare": ("compare", *LIGHT, "--steps", "3"),
+    "compare as json": ("compare", *LIGHT, "--steps", "3", "--format", "json"),
+    "demo": ("demo",),
+    "help": ("--help",),
+    "help of a command": ("compare", "--help"),
+    "version": ("--version",),
+}
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_spec("libcst") is None:
+        pytest.skip("needs LibCST: pip install libcst")
+    (tmp_path / "train.py").write_text("import keras\nopt = keras.optimizers.Adam()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("case", WORKING)
+@pytest.mark.usefixtures("script")
+def test_a_full_disk_is_said(case: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "adamcompat", *WORKING[case]], stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "adamcompat: cannot write the output: No space left on device"
+    assert "Traceback" not in result.stderr and "Exception ignored" not in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX pipes")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("case", WORKING)
+@pytest.mark.usefixtures("script")
+def test_a_reader_that_has_left_is_no_error_for_any_command(case: str, unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "adamcompat", *WORKING[case]], stdout=writer, stderr=subprocess.PIPE, text=True,
+        check=False, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    os.close(writer)
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr and "Exception ignored" not in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "2>&-", "<&-"])
+@pytest.mark.parametrize("case", WORKING)
+@pytest.mark.usefixtures("script")
+def test_closed_files_are_no_reason_to_fail(case: str, closed: str) -> None:
+    command = shlex.join([sys.executable, "-m", "adamcompat", *WORKING[case]])
+    result = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("case", ["table", "demo", "compare", "help"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_any_encoding_will_do(case: str, encoding: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "adamcompat", *WORKING[case]], capture_output=True, check=False,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert len(result.stdout.decode(encoding)) > 500
+
+
+# Arguments that no command can do anything with, with what is said.
+ABSURD: dict[tuple[str, ...], str] = {
+    ("compare", *LIGHT, "--steps", "9" * 23): "steps must be at most 10,000,000, got about 1e+23",
+    ("compare", *LIGHT, "--steps", "9" * 400): "steps must be at most 10,000,000, got far more",
+    ("compare", *LIGHT, "--steps", "0"): "steps must be at least 1, got 0",
+    ("compare", *LIGHT, "--steps", "-5"): "steps must be at least 1, got -5",
+    ("compare", *LIGHT, "--steps", "1e3"): "argument --steps: invalid int value: '1e3'",
+    ("compare", *LIGHT, "--steps", ""): "argument --steps: invalid int value: ''",
+    ("compare", *LIGHT, "--seed", "-1"): "the seed must be at least 0, got -1",
+    ("compare", *LIGHT, "--shape", "99999999x99999999"): "the shapes have about 1e+16 elements; 1,000,000,000 are",
+    ("compare", *LIGHT, "--shape", "0x3"): "'0x3' is no shape such as 64x32 or 10",
+    ("compare", *LIGHT, "--shape", "-3"): "'-3' is no shape such as 64x32 or 10",
+    ("compare", *LIGHT, "--tolerance", "nan"): "tolerance must be at least 0, got nan",
+    ("compare", *LIGHT, "--tolerance", "-1"): "tolerance must be at least 0, got -1.0",
+    ("compare", *LIGHT, "--set", "learning_rate=1e999"): "learning_rate must lie in the finite numbers, got inf",
+    ("compare", *LIGHT, "--set", "beta_1=5"): "beta_1 must lie in [0, 1), got 5.0",
+    ("compare", *LIGHT, "--set", "learning_rate"): "'learning_rate' is not of the form name=value",
+    ("compare", *LIGHT, "--set", "learning_rate=nan"): "'nan' is no number",
+    ("compare", *LIGHT, "--gradients", "."): ". is no file; adamcompat.record(optimizer, path) writes one",
+    ("compare", *LIGHT, "--gradients", ""): "a path is empty; name a file or folder",
+    ("compare", *LIGHT, "--html", "."): ".: a folder or device stands there; name a file",
+    ("compare", *LIGHT, "--html", "/dev/null"): "/dev/null: a folder or device stands there; name a file",
+    ("compare", *LIGHT, "--html", "none/page.html"): "none/page.html: the folder does not exist; make it first",
+    ("compare", "float64"): "got 1 optimizers; name at least two to compare",
+    ("compare", "float64", "float64"): "'float64' is given twice",
+    ("compare", "keras", "kears"): "unknown optimizer 'kears'; did you mean 'keras",
+    ("compare", "adamcompat.tensorflow.Adam", "mindspore", "nonsense"): "unknown optimizer 'nonsense'",
+    ("compare", "keras", "mindspore", "--steps", "0"): "steps must be at least 1, got 0",
+    ("compare", "keras(", "mindspore"): "'keras(' is not a name with hyperparameters such as",
+    ("compare", "keras", "recorded"): "'recorded' stands for the parameters of a recording; give one as gradients",
+    ("table", "--from", ""): "unknown dialect ''; known: keras3",
+    ("translate", "", "--to", "keras3"): "there is no call; expected something like",
+    ("translate", "x = 1\nf(", "--to", "keras3"): "not valid Python in line 2: '(' was never closed",
+    ("translate", "Adam(0.1)", "--to", "torch"): "unknown dialect 'torch'",
+    ("migrate", "none.py", "--to", "shim"): "adamcompat migrate: none.py does not exist",
+    ("migrate", "", "--to", "shim", "--write"): "a path is empty; name a file or folder",
+    ("verify", "--mapping", "."): "cannot read .: Is a directory",
+    ("verify", "--mapping", ""): "a path is empty; name a file or folder",
+    ("verify", "--runtime", "torch"): "invalid choice: 'torch'",
+    ("demo", "--runtime", ""): "invalid choice: ''",
+    ("state", "show", "none.ckpt"): "none.ckpt: there is no such file",
+    ("state", "show", ""): "a path is empty; name a file",
+    ("state", "convert", "none.ckpt", ""): "a path is empty; name a file",
+    ("run", ""): "adamcompat run: can't open '': no such file or folder",
+    ("run", "none.py"): "adamcompat run: can't open 'none.py': no such file or folder",
+    ("run",): "name a script, or -m and a module",
+}
+# What shows that a framework was loaded.
+LOADED = """
+import sys
+from adamcompat.cli import main
+try:
+    status = main(sys.argv[1:])
+except SystemExit as end:
+    status = end.code
+print(status, sorted({"tensorflow", "keras", "tf_keras", "mindspore"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("arguments", ABSURD, ids=lambda arguments: " ".join(arguments)[:60])
+def test_absurd_arguments_are_refused_before_a_framework_is_loaded(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if arguments[0] == "migrate" and find_spec("libcst") is None:
+        pytest.skip("needs LibCST: pip install libcst")
+    monkeypatch.chdir(tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.stdout.splitlines()[-1] == "2 []"
+    assert ABSURD[arguments] in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_or_module_without_a_program_is_said_as_python_says_it(tmp_path: Path) -> None:
+    for arguments, said in (
+        ((str(tmp_path),), f"adamcompat run: can't find '__main__' module in {str(tmp_path)!r}"),
+        (("-m", "nonsense_module"), "adamcompat run: no module named nonsense_module"),
+        (("-m", "json.nonsense"), "No module named json.nonsense"),
+    ):
+        result = run("run", *arguments)
+        assert result.returncode == 1
+        assert said in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_the_command_line_hushes_tensorflow_unless_the_user_wants_to_hear_it(tmp_path: Path) -> None:
+    program = "import os, adamcompat.cli as cli; cli.main({}); print(os.environ.get('TF_CPP_MIN_LOG_LEVEL'))"
+    (tmp_path / "p.py").write_text("pass", encoding="utf-8")
+
+    def level(arguments: list[str], **environment: str) -> str:
+        clean = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        result = subprocess.run(
+            [sys.executable, "-c", program.format(arguments)], capture_output=True, text=True, check=True,
+            env=clean | {"PYTHONPATH": str(ROOT)} | environment,
+        )  # fmt: skip
+        return result.stdout.splitlines()[-1]
+
+    assert level(["table"]) == "3"
+    assert level(["table"], TF_CPP_MIN_LOG_LEVEL="0") == "0"
+    # A program is run as it is.
+    assert level(["run", str(tmp_path / "p.py")]) == "None"
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupt)
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "adamcompat: interrupted\n"
+
+
+# What to install.
+
+
+def test_the_extras_are_those_of_the_project() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: tuple(found) for name, found in project["optional-dependencies"].items()}
+    assert extras == EXTRAS | {name: extras[name] for name in ("docs", "dev")}
+
+
+def test_hints_name_packages_that_an_index_has() -> None:
+    """This package is on none: what its checkout says to install must work beside the checkout."""
+    assert how_to_install("mindspore") == "pip install 'mindspore>=2.7.1' 'numba>=0.61' 'numpy<2'"
+    for folder in ("commands", "comparison", "executors", "migrate", "tensorflow", "translation"):
+        for path in (ROOT / "adamcompat" / folder).rglob("*.py"):
+            assert "adamcompat[" not in path.read_text(encoding="utf-8"), path
+
+
+def test_a_demo_without_its_framework_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    import adamcompat.commands.demo as command
+
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert cli.main(["demo", "--runtime", "mindspore"]) == 1
+    assert capsys.readouterr().err == f"adamcompat demo: mindspore is not installed: {how_to_install('mindspore')}\n"
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -437,3 +438,21 @@ def test_arguments_that_cannot_be_read(argument: str, text: str, capsys: Any) ->
     with pytest.raises(SystemExit):
         cli.main([*COMMAND, argument])
     assert text in capsys.readouterr().err
+
+
+def test_a_difference_that_no_spacing_measures_is_one() -> None:
+    """A rate that float32 does not hold: its weights are infinite, those of float64 are not."""
+    found = compare("float64", "adamcompat.TFStyleAdam", hyperparameters={"learning_rate": 1e300}, steps=3)
+    assert not found.agree
+    assert found.pairs[0].spacings == float("inf")
+
+
+def test_numbers_of_the_comparison_are_looked_at_first() -> None:
+    for given, text in (
+        ({"steps": 10**23}, "steps must be at most 10,000,000, got about 1e+23"),
+        ({"seed": -1}, "the seed must be at least 0"),
+        ({"shapes": [(10**6, 10**6)]}, "1,000,000,000 are the most"),
+        ({"tolerance": float("nan")}, "tolerance must be at least 0"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(text)):
+            compare("float64", "adamcompat.TFStyleAdam", **given)

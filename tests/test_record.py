@@ -190,8 +190,8 @@ def test_closing_takes_the_recorder_off(tmp_path: Path) -> None:
     assert "step" not in vars(optimizer._engine)
     with record(optimizer, tmp_path / "y"):
         optimizer.apply_gradients([(np.ones(2), weight)])
-    with pytest.raises(ValueError, match=r"was recorded from step 3 on; a replay needs the moments"):
-        compare("recorded", "float64", gradients=tmp_path / "y")
+    assert read(tmp_path / "y").start == 2
+    assert compare("recorded", "adamcompat.TFStyleAdam", gradients=tmp_path / "y").pairs[0].spacings == 0
 
 
 def test_save_writes_what_there_is_and_goes_on(tmp_path: Path) -> None:
@@ -289,7 +289,8 @@ def test_a_recording_whose_tensors_do_not_fit(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(tmp_path / "x", "numpy") as file:
-        metadata = file.metadata()
+        metadata = {key: text for key, text in file.metadata().items() if not key.startswith("checksum")}
+    metadata["version"] = "1"
     tensors = load_file(tmp_path / "x")
     tensors["gradients/layer/w1"] = tensors["gradients/layer/w1"][:, :2].copy()
     save_file(tensors, tmp_path / "x", metadata)

@@ -82,6 +82,19 @@ CALLS = [
      "tf.keras.optimizers.legacy.Adam(learning_rate=tf.keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=9, "
      "decay_rate=0.5))"),
     ("tf.keras.optimizers.legacy.Adam(epsilon=0)", "keras3", "keras.optimizers.Adam(epsilon=1e-07)"),
+    # Keras 2's documented call, and what TensorFlow 2.6 takes it for.
+    ("keras.optimizers.Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0.0, amsgrad=False)", "keras3",
+     "keras.optimizers.Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07, amsgrad=False)"),
+    ("keras.optimizers.Adam(lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0.0, amsgrad=False)", "mindspore",
+     "mindspore.nn.Adam(params, learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-07, use_amsgrad=False)"),
+    ("adamcompat.tensorflow.legacy.Adam(epsilon=None)", "tf1",
+     "tf.compat.v1.train.AdamOptimizer(epsilon=1e-07)"),
+    ("keras.optimizers.Adam(epsilon=1e-8, clipnorm=0.0, clipvalue=0, global_clipnorm=0.0)", "mindspore",
+     "mindspore.nn.Adam(params, eps=1e-8)"),
+    ("keras.optimizers.Adam(gradient_accumulation_steps=0, ema_overwrite_frequency=0)", "tf26",
+     "tf.keras.optimizers.legacy.Adam()"),
+    ("tf.keras.optimizers.legacy.Adam(gradient_aggregator=None, gradient_transformers=None)", "keras3",
+     "keras.optimizers.Adam()"),
 ]  # fmt: skip
 
 
@@ -110,6 +123,12 @@ def test_the_call_is_written_in_the_other_dialect(source: str, to: str, call: st
         ("ms.nn.Adam(p)", "mindspore"),
         ("tf.train.AdamOptimizer()", "tf1"),
         ("tf.keras.optimizers.Adam(weight_decay=0.0)", "keras3"),
+        ("import tensorflow.compat.v2 as tf; tf.keras.optimizers.Adam()", "keras3"),
+        ("import tensorflow.compat.v1 as tf; tf.compat.v1.train.AdamOptimizer()", "tf1"),
+        ("from mindspore.nn.optim.adam import Adam; Adam(p)", "mindspore"),
+        ("import tensorflow as tf; k = tf.keras; A = k.optimizers.Adam; A(lr=1e-3)", "tf26"),
+        ("tf.keras.optimizers.Adam(lr=1e-3, nonsense=1)", "tf26"),
+        ("tf.keras.optimizers.Adam(nonsense=1)", "keras3"),
     ],
 )  # fmt: skip
 def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str) -> None:
@@ -122,11 +141,21 @@ def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str)
         ("Adam(0.001)", "may be any of keras3, tf26, mindspore; say which with --from"),
         ("optimizers.Adam(0.001)", "optimizers.Adam(...) may be any of keras3, tf26, mindspore"),
         ("float(1)", "none of the calls (float) is of an Adam known here"),
-        ("import torch.nn as nn; nn.Adam(p)", "none of the calls (nn.Adam) is of an Adam known here"),
-        ("from torch.optim import Adam; Adam(p)", "none of the calls (Adam)"),
+        ("import mine as nn; nn.Adam(p)", "none of the calls (nn.Adam) is of an Adam known here"),
+        ("from mine import Adam; Adam(p)", "none of the calls (Adam)"),
         ("tf.keras.optimizers.Adam(", "not valid Python"),
         ("0.001", "there is no call"),
         ("[nn.Adam(p), nn.Adam(q)]", "there are 2 calls of Adam; pass one"),
+        ("torch.optim.Adam(p, lr=1e-3)", "torch.optim.Adam is not translated yet"),
+        ("optim.Adam(p, lr=1e-3)", "torch.optim.Adam is not translated yet"),
+        ("import torch.optim as o; o.AdamW(p)", "torch.optim.AdamW is not translated yet"),
+        ("from torch.optim import Adam; Adam(p)", "torch.optim.Adam is not translated yet"),
+        ("keras.optimizers.AdamW(1e-3)", "keras.optimizers.AdamW is not translated yet"),
+        ("nn.AdamWeightDecay(p)", "mindspore.nn.AdamWeightDecay is not translated yet"),
+        ("import tensorflow.python.keras.optimizer_v2.adam as a; a.Adam()", "Adam is not translated yet"),
+        ("x = 1\nnn.Adam(p", "not valid Python in line 2: '(' was never closed"),
+        ("nn.Adam(p)\0", "not valid Python"),
+        ("nn.Adam('\ud800')", "not valid Python"),
         ("from keras.optimizers import Adam\nfrom mindspore.nn import Adam\nAdam()", "several meanings"),
         ("from keras.optimizers import Adam\ndef Adam(x): ...\nAdam()", "several meanings"),
     ],
@@ -135,6 +164,52 @@ def test_what_cannot_be_read_is_said(source: str, reason: str) -> None:
     with pytest.raises(TranslationError) as caught:
         translate(source, "mindspore")
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "-" * 20_000 + "1",
+        "+".join(["1"] * 20_000),
+        "(" * 300 + ")" * 300,
+        "-" * 700 + "1",
+        "+".join(["x"] * 700),
+        "f" + "()" * 700,
+        "x" + ".y" * 700,
+    ],
+    ids=lambda text: text[:9],
+)
+@pytest.mark.parametrize(
+    ("code", "to"), [("tf.keras.optimizers.Adam(lr={})", "mindspore"), ("nn.Adam({}, 1)", "keras3")]
+)
+def test_code_that_is_too_deep_is_an_error_of_translation(code: str, to: str, argument: str) -> None:
+    try:
+        translate(code.format(argument), to)
+    except TranslationError as problem:
+        assert "<unknown>" not in str(problem)
+
+
+def test_the_code_of_a_foreign_adam_is_no_dialects_even_if_one_is_named() -> None:
+    with pytest.raises(TranslationError, match=r"torch\.optim\.Adam is not translated yet"):
+        translate("torch.optim.Adam(p)", "keras3", from_="mindspore")
+    assert str(translate("optim.Adam(1e-3)", "tf1", from_="keras3")).startswith("tf.compat.v1.train.AdamOptimizer(")
+
+
+def test_numbers_that_no_float_holds_are_out_of_range() -> None:
+    huge = "1" + "0" * 400
+    assert codes(translate(f"keras.optimizers.Adam({huge})", "mindspore"), Severity.ERROR) == ["invalid-call"]
+    schedule = f"keras.optimizers.schedules.ExponentialDecay(1, {huge}, 1)"
+    assert huge in str(translate(f"keras.optimizers.Adam({schedule})", "mindspore"))
+
+
+EXPRESSIONS = ["cfg.get('wd', 0.0)", "get_wd()", "cfg['wd']", "args.wd", "wd if use else 0.0", "float(x)", "-f(x)"]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_an_expression_is_kept_whatever_it_is(expression: str) -> None:
+    there = translate(f"nn.Adam(p, {expression}, weight_decay={expression})", "keras3")
+    assert f"learning_rate={expression}, epsilon=1e-08, weight_decay={expression})" in str(there)
+    assert "the expression is kept as it is written" in one(there, "other-meaning")
 
 
 def test_from_settles_what_a_name_leaves_open() -> None:
@@ -162,7 +237,11 @@ REFUSED = [
     ("keras.optimizers.Adam(amsgrad=True)", "tf1", "no-counterpart", "amsgrad=True"),
     ("keras.optimizers.Adam(beta_1=0)", "mindspore", "out-of-range", "beta1 must lie in (0, 1), got 0.0"),
     ("keras.optimizers.Adam(epsilon=0.0)", "mindspore", "out-of-range", "eps must lie in (0, inf), got 0.0"),
-    ("keras.optimizers.Adam(epsilon=0.0)", "tf26", "out-of-range", "takes 0 for not given and uses 1e-07"),
+    ("keras.optimizers.Adam(epsilon=0.0)", "tf26", "out-of-range", "takes 0.0 for not given and uses 1e-07"),
+    ("adamcompat.TFStyleAdam(clipnorm=0.0)", "mindspore", "invalid-call", "clipnorm must lie in (0, inf), got 0.0"),
+    ("tf.keras.optimizers.legacy.Adam(gradient_transformers=[f])", "keras3", "no-counterpart", "transformers=[f]"),
+    ("tf.keras.optimizers.legacy.Adam(gradient_aggregator=f)", "mindspore", "no-counterpart", "adds up the gradients"),
+    ("tf.keras.optimizers.legacy.Adam(gradient_transformers=3)", "tf1", "invalid-call", "must be a list of functions"),
     ("keras.optimizers.Adam(beta_1=2.0)", "tf1", "invalid-call", "beta_1 must lie in [0, 1), got 2.0"),
     ("keras.optimizers.Adam(beta_1='a')", "tf1", "invalid-call", "beta_1 must be a number, got 'a'"),
     ("keras.optimizers.Adam(beta1=0.9)", "tf1", "unknown-parameter", "here it is 'beta_1'"),
@@ -377,6 +456,8 @@ def test_the_command_fails_with_the_reason(capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     assert out == ""
     assert "ERROR no-counterpart: use_nesterov=True: Keras 3 has no counterpart" in err
+    assert cli.main(["translate", "torch.optim.Adam(p)", "--to", "keras3"]) == 2
+    assert "torch.optim.Adam is not translated yet" in capsys.readouterr().err
     assert cli.main(["translate", "Adam(0.1)", "--to", "mindspore"]) == 2
     assert "say which with --from" in capsys.readouterr().err
 
@@ -412,15 +493,17 @@ def test_the_page_lists_every_code() -> None:
 def test_every_pair_of_signatures_converts_its_defaults() -> None:
     """No parameter of any dialect is without a rule."""
     from adamcompat.translation.arguments import arguments
-    from adamcompat.translation.convert import Context
-    from adamcompat.translation.names import Bindings
+    from adamcompat.translation.bindings import Bindings
+    from adamcompat.translation.conversion import Context
+    from adamcompat.translation.source import Source
 
     for source, target in PAIRS:
         dialect = MAPPING.dialects[source]
         text = ", ".join(fact.name if fact.required else f"{fact.name}={fact.default!r}" for fact in dialect.accepted)
         call = ast.parse(f"f({text})", mode="eval").body
         assert isinstance(call, ast.Call)
-        context = Context(f"f({text})", Bindings(), {})
-        given = tuple(item for item in arguments(call, f"f({text})") or () if item.keyword not in ("lr",))
+        code = Source(f"f({text})")
+        context = Context(code, Bindings(), {})
+        given = tuple(item for item in arguments(call, code) or () if item.keyword not in ("lr",))
         result = convert(given, original(dialect), original(MAPPING.dialects[target]), context)
         assert [message for message in result.messages if message.severity is not Severity.INFO] == []

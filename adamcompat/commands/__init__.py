@@ -8,6 +8,8 @@ from __future__ import annotations
 
 # Wrong usage is what argparse exits with; a command that finds a mistake in its input later uses the same.
 DONE, FOUND_A_PROBLEM, WRONG_USAGE = 0, 1, 2
+# What shells give a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 # In the order of `adamcompat --help`.
 NAMES = ("table", "translate", "migrate", "run", "compare", "verify", "state", "demo")

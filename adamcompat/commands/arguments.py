@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from pathlib import Path
 
 from adamcompat.mapping.tables import MAPPING
 
@@ -17,6 +18,13 @@ def dialect(name: str) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(MAPPING.dialects)}"
     raise argparse.ArgumentTypeError(f"unknown dialect {name!r}; {hint}")
+
+
+def path(text: str) -> Path:
+    """A path; an empty one, as a variable without a value gives, is not the folder that one stands in."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is empty; name a file or folder")
+    return Path(text)
 
 
 def known_dialects() -> str:

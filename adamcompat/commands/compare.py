@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
+from adamcompat.commands.arguments import path
 
 EXAMPLES = """\
   adamcompat compare keras tf26 tf1 mindspore        how far apart are their defaults?
@@ -68,15 +69,15 @@ def add(commands: Any) -> None:
         metavar="64x32",
         help="of a random parameter; may be repeated; default: 64x32 and 10",
     )
-    shown.add_argument("--gradients", type=Path, metavar="FILE", help="replay what adamcompat.record wrote")
+    shown.add_argument("--gradients", type=path, metavar="FILE", help="replay what adamcompat.record wrote")
     shown.add_argument(
         "--tolerance",
         type=float,
         metavar="SPACINGS",
         help="the largest difference that counts as agreement; default: 2",
     )
-    shown.add_argument("--plot", type=Path, metavar="FILE", help="draw the differences: .png, .svg or .pdf")
-    shown.add_argument("--html", type=Path, metavar="FILE", help="write everything as one page")
+    shown.add_argument("--plot", type=path, metavar="FILE", help="draw the differences: .png, .svg or .pdf")
+    shown.add_argument("--html", type=path, metavar="FILE", help="write everything as one page")
     shown.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
 
 
@@ -132,6 +133,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
     except (ValueError, TypeError, KeyError, OSError, ImportError, RuntimeError) as error:
         sys.stderr.write(f"adamcompat compare: {error.args[0] if isinstance(error, KeyError) else error}\n")
         return WRONG_USAGE
+    except MemoryError:
+        sys.stderr.write("adamcompat compare: not enough memory for these shapes and steps; take smaller ones\n")
+        return WRONG_USAGE
     if options.format == "json":
         sys.stdout.write(json.dumps(found.to_dict(), indent=2) + "\n")
     else:
@@ -141,9 +145,19 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Find out before the comparison what would keep its results from being written."""
-    for path in (options.plot, options.html):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: the folder does not exist; make it first")
+    from adamcompat.files import NotAFileError, destination
+
+    for file in (options.plot, options.html):
+        if file is None:
+            continue
+        if not file.absolute().parent.is_dir():
+            raise ValueError(f"{file}: the folder does not exist; make it first")
+        if not os.access(file.absolute().parent, os.W_OK):
+            raise ValueError(f"{file}: nothing can be written in that folder")
+        try:
+            destination(file)
+        except NotAFileError as error:
+            raise ValueError(f"{file}: {error.strerror}") from None
     if options.plot is not None:
         import_module("adamcompat.comparison.plot").check(options.plot)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 import adamcompat.demo as demo
 from adamcompat.commands import DONE, FOUND_A_PROBLEM
 from adamcompat.commands.table import print_table
+from adamcompat.extras import how_to_install
 
 EXAMPLES = """\
   adamcompat demo                                    both calls train one network on NumPy
@@ -43,7 +45,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Train, compare, and say whether the promise holds."""
     name, needed = _DEMOS[options.runtime]
     if find_spec(needed) is None:
-        console.print(f"{needed} is not installed; run: pip install 'adamcompat\\[{options.runtime}]'")
+        sys.stderr.write(f"adamcompat demo: {needed} is not installed: {how_to_install(options.runtime)}\n")
         return FOUND_A_PROBLEM
     module = import_module(name)
     columns = (TextColumn(f"training on {options.runtime}"), BarColumn(), MofNCompleteColumn())

@@ -8,13 +8,15 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
+from adamcompat.commands.arguments import path
+from adamcompat.extras import how_to_install
 
 if TYPE_CHECKING:
     from adamcompat.migrate import Outcome
@@ -37,13 +39,17 @@ def add(commands: Any) -> None:
         epilog=f"examples:\n{EXAMPLES}\nexit status: 0 done, 1 something is left to do, 2 wrong usage\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    migrate.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a .py or .ipynb file, or a folder")
+    migrate.add_argument("paths", nargs="+", type=path, metavar="PATH", help="a .py or .ipynb file, or a folder")
     migrate.add_argument("--to", dest="target", required=True, choices=["mindspore", "tensorflow", "shim"])
     action = migrate.add_mutually_exclusive_group()
     action.add_argument("--diff", dest="action", action="store_const", const="diff", help="show the changes (default)")
     action.add_argument("--write", dest="action", action="store_const", const="write", help="make them")
     action.add_argument(
-        "--check", dest="action", action="store_const", const="check", help="exit with 1 if there are any"
+        "--check",
+        dest="action",
+        action="store_const",
+        const="check",
+        help="exit with 1 if there are any, or a WARNING or ERROR",
     )
     migrate.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
     migrate.set_defaults(action="diff")
@@ -52,9 +58,10 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Migrate, show, and say whether anything is left to do."""
     if find_spec("libcst") is None:
-        sys.stderr.write("adamcompat migrate needs LibCST; run: pip install 'adamcompat[migrate]'\n")
+        sys.stderr.write(f"adamcompat migrate needs LibCST: {how_to_install('migrate')}\n")
         return WRONG_USAGE
     from adamcompat.migrate import find, migrate_files, write
+    from adamcompat.translation.messages import error
 
     try:
         files = list(dict.fromkeys(find(options.paths)))
@@ -64,25 +71,86 @@ def run(options: argparse.Namespace, console: Console) -> int:
     outcomes: Iterator[Outcome] = migrate_files(files, options.target)
     if options.action == "write":
         outcomes = (write(outcome) if outcome.changed else outcome for outcome in outcomes)
-    status = DONE
+    found = _Count(len(files))
     shown: list[dict[str, Any]] = []
     for outcome in outcomes:
-        left = outcome.changed and options.action == "check"
-        status = FOUND_A_PROBLEM if outcome.failed or left else status
+        found.add(outcome, left=outcome.changed if options.action != "write" else False)
         if options.format == "json":
-            found = [finding.as_data() for finding in outcome.findings]
-            if found or outcome.changed:
-                entry = {"path": str(outcome.path), "changed": outcome.changed, "findings": found}
+            if outcome.findings or outcome.changed:
+                data = [finding.as_data() for finding in outcome.findings]
+                entry = {"path": str(outcome.path), "changed": outcome.changed, "findings": data}
                 shown.append(entry | ({"diff": "".join(_diff(outcome))} if options.action == "diff" else {}))
             continue
-        if options.action == "diff":
-            sys.stdout.writelines(_diff(outcome))
-        for finding in outcome.findings:
-            sys.stderr.write(f"{finding.where(outcome.path)}: {finding.message}\n")
+        lines = [f"{finding.where(outcome.path)}: {finding.message}\n" for finding in outcome.findings]
+        if options.action == "diff" and (reason := _show("".join(_diff(outcome)))):
+            found.failed += 1
+            lines.append(f"{outcome.path}: {error('cannot-show', reason)}\n")
+        sys.stderr.writelines(lines)
     if options.format == "json":
-        document = {"to": options.target, "action": options.action, "looked_at": len(files), "files": shown}
+        counts = {"looked_at": found.files, "with_adam": found.with_adam}
+        document = {"to": options.target, "action": options.action, **counts, "files": shown}
         sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
-    return status
+    else:
+        sys.stderr.write(f"{found}\n")
+    unclear = options.action == "check" and (found.unclear or found.left)
+    return FOUND_A_PROBLEM if found.failed or unclear else DONE
+
+
+@dataclass
+class _Count:
+    """How many files were looked at, and what became of them.
+
+    Attributes:
+        files: how many were read.
+        with_adam: how many have an Adam of which there is something to say.
+        changed: how many are changed, or would be.
+        left: how many have changes that are not made.
+        failed: how many have an ERROR.
+        unclear: how many have a WARNING or an ERROR.
+    """
+
+    files: int
+    with_adam: int = 0
+    changed: int = 0
+    left: int = 0
+    failed: int = 0
+    unclear: int = 0
+
+    def add(self, outcome: Outcome, *, left: bool) -> None:
+        """Count one file."""
+        unread = any(finding.message.code == "cannot-read" for finding in outcome.findings)
+        self.files -= unread
+        self.with_adam += bool(outcome.changed or outcome.findings) and not unread
+        self.changed += outcome.changed
+        self.left += left
+        self.failed += outcome.failed
+        self.unclear += outcome.unclear
+
+    def __str__(self) -> str:
+        files = "1 file" if self.files == 1 else f"{self.files} files"
+        done = "to change" if self.left else "changed"
+        parts = [f"{self.changed} {done}"] if self.changed else []
+        parts += [f"{self.unclear} to look at (WARNING, ERROR)"] if self.unclear else []
+        details = f": {', '.join(parts)}" if parts else ""
+        return f"{files} read, {self.with_adam or 'none'} with an Adam to migrate{details}"
+
+
+def _show(diff: str) -> str | None:
+    """Print a diff as the bytes of its files; returns why not, where the output cannot hold them."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        # Names of files may hold bytes that are no text.
+        data = diff.encode(encoding, "surrogateescape")
+    except UnicodeEncodeError as problem:
+        letters = diff[problem.start : problem.end]
+        return f"the output is in {encoding}, which lacks {letters!r}; set PYTHONIOENCODING=utf-8, or use --format json"
+    if data and hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        sys.stdout.write(diff)
+    return None
 
 
 def _diff(outcome: Outcome) -> Iterable[str]:

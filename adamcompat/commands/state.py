@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from adamcompat.commands import DONE, WRONG_USAGE
+from adamcompat.extras import how_to_install
 
 if TYPE_CHECKING:
     from adamcompat.state.files import Conversion, Document
@@ -47,7 +50,7 @@ def add(commands: Any) -> None:
     tasks = state.add_subparsers(dest="task", required=True, metavar="TASK")
     show = tasks.add_parser("show", help="print step, slots, shapes and norms")
     show.add_argument(
-        "file", metavar="FILE", help=".safetensors, .ckpt, .keras, .weights.h5, or a checkpoint of TensorFlow"
+        "file", metavar="FILE", help=".safetensors, .ckpt, .keras, .weights.h5, .h5, or a checkpoint of TensorFlow"
     )
     convert = tasks.add_parser(
         "convert",
@@ -62,7 +65,9 @@ def add(commands: Any) -> None:
     convert.add_argument(
         "--like", metavar="FILE", help="a file by the program that will read DST, at any step: names, shapes, the rest"
     )
-    convert.add_argument("--map", metavar="MAP.yaml", help="rename: and layout: where names and shapes leave it open")
+    convert.add_argument(
+        "--map", metavar="MAP.yaml", help="rename:, layout: and alone: where names and shapes leave it open"
+    )
     convert.add_argument(
         "--mindspore", action="store_true", help="MindSpore's names in a .safetensors file, not adamcompat's"
     )
@@ -78,26 +83,44 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Show or convert."""
     from adamcompat.state.errors import StateError
 
+    if "" in vars(options).values():
+        sys.stderr.write("adamcompat state: a path is empty; name a file\n")
+        return WRONG_USAGE
     try:
-        return _show(options, console) if options.task == "show" else _convert(options, console)
+        with _warnings_as_lines():
+            return _show(options, console) if options.task == "show" else _convert(options, console)
     except StateError as error:
         sys.stderr.write(f"adamcompat state: {error}\n")
+        if any(option in str(error) for option in ("rename=", "layout=", "alone=")):
+            sys.stderr.write("Here these stand in a file for --map, as rename:, layout: and alone:.\n")
         return WRONG_USAGE
 
 
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show warnings for the user as the errors are shown, without the place in our code."""
+
+    def show(message: Warning | str, *rest: object) -> None:
+        sys.stderr.write(f"adamcompat state: note: {message}\n")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
 def _open(path: str, options: argparse.Namespace) -> Document:
-    # What TensorFlow says on import is of no use here.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from adamcompat.state.files import open_document
 
     return open_document(path, beta1=options.beta1, beta2=options.beta2)
 
 
 def _show(options: argparse.Namespace, console: Console) -> int:
-    from adamcompat.state.files.formats import FORMS
+    from adamcompat.state.files.formats import FORMS, refuse_missing
     from adamcompat.state.files.stored import norm
 
     document = _open(options.file, options)
+    refuse_missing(document)
     state = document.state
     roles = list(state.tensors)
     table = _table(f"{document.path}: {FORMS[document.form]}", ["parameter", "shape", "dtype"], roles)
@@ -146,10 +169,12 @@ def _convert(options: argparse.Namespace, console: Console) -> int:
 def _shown(conversion: Conversion) -> Table:
     roles = list(conversion.source.state.tensors)
     table = _table("", ["from", "to", "layout", "because of"], roles)
-    for (source, target, layout, evidence), (_, norms) in zip(
-        conversion.matching.rows(), conversion.norms(), strict=True
-    ):
-        found = [f"{norms[role]:.6g}" for role in roles]
+    rows = conversion.matching.rows()
+    # What has no partner stands after the pairs, and nothing of it is carried.
+    carried = [norms for _, norms in conversion.norms()]
+    for position, (source, target, layout, evidence) in enumerate(rows):
+        norms = carried[position] if position < len(carried) else {}
+        found = [f"{norms[role]:.6g}" if role in norms else "" for role in roles]
         table.add_row(*map(escape, (source, target, layout, evidence.removeprefix("by "))), *found)
     return table
 
@@ -171,8 +196,9 @@ def _map(path: str | None) -> dict[str, Any]:
     """The contents of a map file.
 
     Raises:
-        StateError: it cannot be read, or says something else than rename and layout.
+        StateError: it cannot be read, or says something else than rename, layout and alone.
     """
+    from adamcompat.files import check_file
     from adamcompat.state.errors import StateError
 
     if path is None:
@@ -180,14 +206,18 @@ def _map(path: str | None) -> dict[str, Any]:
     try:
         import yaml
     except ModuleNotFoundError:
-        raise StateError("--map needs PyYAML: pip install 'adamcompat[files]'") from None
+        raise StateError(f"--map needs PyYAML: {how_to_install('files')}") from None
     try:
+        check_file(path)
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise StateError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise StateError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(found, dict) or set(found) - {"rename", "layout"}:
-        raise StateError(f"{path}: expected rename: and layout:, and nothing else")
-    return {key: _tuples(value) for key, value in found.items()}
+    if not isinstance(found, dict) or set(found) - {"rename", "layout", "alone"}:
+        raise StateError(f"{path}: expected rename:, layout: and alone:, and nothing else")
+    alone = found.pop("alone", None) or []
+    return {**{key: _tuples(value) for key, value in found.items()}, "alone": alone}
 
 
 def _tuples(value: Any) -> Any:

@@ -40,8 +40,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Print the translated call."""
     from adamcompat.translation import TranslationError, translate
 
-    code = sys.stdin.read() if options.call == "-" else options.call
     try:
+        code = _read() if options.call == "-" else options.call
         found = translate(code, options.target, from_=options.source, shim=options.shim)
     except TranslationError as problem:
         sys.stderr.write(f"adamcompat translate: {problem}\n")
@@ -53,3 +53,21 @@ def run(options: argparse.Namespace, console: Console) -> int:
             sys.stdout.write("".join(f"{line}\n" for line in (*found.imports, found.call)))
         sys.stderr.write("".join(f"{message}\n" for message in found.messages))
     return FOUND_A_PROBLEM if found.errors else DONE
+
+
+def _read() -> str:
+    """The code on standard input.
+
+    Raises:
+        TranslationError: there is none, or it is no text.
+    """
+    from adamcompat.translation import TranslationError
+
+    if sys.stdin is None:
+        raise TranslationError("standard input is closed; give the call itself instead of -")
+    try:
+        code = sys.stdin.read()
+        code.encode("utf-8")
+    except UnicodeError:
+        raise TranslationError("standard input is no text in UTF-8") from None
+    return code

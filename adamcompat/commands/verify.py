@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
+from adamcompat.commands.arguments import path
+from adamcompat.extras import how_to_install
 
 EXAMPLES = """\
   adamcompat verify                                  measure the installed frameworks against the mapping
@@ -34,7 +36,7 @@ def add(commands: Any) -> None:
         description="Read the signatures of the installed Adams, measure what they do on a few numbers, and compare "
         "each fact with the mapping. Exits with 1 if one differs. Frameworks that are absent are named.",
     )
-    verify.add_argument("--mapping", type=Path, metavar="FILE", help="another mapping.yaml (default: the built-in one)")
+    verify.add_argument("--mapping", type=path, metavar="FILE", help="another mapping.yaml (default: the built-in one)")
     verify.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
     verify.add_argument("--runtime", choices=_RUNTIMES, help="only this one (default: all that are installed)")
 
@@ -44,15 +46,14 @@ def run(options: argparse.Namespace, console: Console) -> int:
     mapping = _mapping(options.mapping, console)
     if mapping is None:
         return WRONG_USAGE
-    # What the frameworks say on import, and of the mistakes that are made on purpose, is of no use here.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # What MindSpore says of the mistakes that are made on purpose is of no use here.
     os.environ.setdefault("GLOG_v", "4")
     observations, absent = [], {}
     for runtime in [options.runtime] if options.runtime else _RUNTIMES:
         module, needed = _RUNTIMES[runtime]
         missing = [name for name in needed if find_spec(name) is None]
         if missing:
-            absent[runtime] = f"{' and '.join(missing)} not installed: pip install 'adamcompat[{runtime}]'"
+            absent[runtime] = f"{' and '.join(missing)} not installed: {how_to_install(runtime)}"
             continue
         try:
             observe = import_module(module).observe
@@ -75,18 +76,18 @@ def run(options: argparse.Namespace, console: Console) -> int:
     return FOUND_A_PROBLEM if any(verdict.state == DIFFERS for verdict in verdicts) else DONE
 
 
-def _mapping(path: Path | None, console: Console) -> Any:
+def _mapping(file: Path | None, console: Console) -> Any:
     """The built-in mapping or that of a file; None, with a message, where it cannot be read."""
-    if path is None:
+    if file is None:
         return import_module("adamcompat.mapping.tables").MAPPING
     if find_spec("yaml") is None:
-        console.print("--mapping reads YAML, and PyYAML is not installed: pip install PyYAML")
+        console.print(f"--mapping reads YAML, and PyYAML is not installed: {how_to_install('files')}", soft_wrap=True)
         return None
     loader = import_module("adamcompat.mapping.loader")
     try:
-        return loader.load(path)
+        return loader.load(file)
     except OSError as error:
-        console.print(f"cannot read {escape(str(path))}: {error.strerror}", soft_wrap=True)
+        console.print(f"cannot read {escape(str(file))}: {error.strerror}", soft_wrap=True)
     except loader.MappingError as error:
         console.print(escape(str(error)), soft_wrap=True)
     return None

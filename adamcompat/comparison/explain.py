@@ -72,6 +72,8 @@ def _cause(difference: Difference, explained: float) -> Cause:
 
 def _distance(model: Model, opened: Opened, start: Sequence[Array], stream: Stream, kept: dict[int, Kept]) -> float:
     driver = EngineDriver(opened, model, [weight.copy() for weight in start])
+    if stream.state is not None:
+        driver.load(stream.state)
     found = 0.0
     for step in range(max(kept)):
         driver.step(stream.gradients(step))

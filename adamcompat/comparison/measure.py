@@ -48,9 +48,11 @@ class Scales:
 
     @property
     def units(self) -> list[float]:
-        """The unit for each tensor."""
+        """The unit for each tensor; of values that only a wider dtype holds that of the largest its own holds."""
         scaled = zip(self._largest, self._dtypes, strict=True)
-        return [float(np.spacing(np.asarray(largest, dtype))) for largest, dtype in scaled]
+        return [
+            float(np.spacing(np.asarray(min(largest, np.finfo(dtype).max / 2), dtype))) for largest, dtype in scaled
+        ]
 
 
 def distance(one: Sequence[Array], other: Sequence[Array], units: Sequence[float]) -> Distance:

@@ -35,6 +35,8 @@ def model_of(opened: Opened) -> Model:
     numerics = own.pop("numerics", None) or own_numerics(opened)
     if own.pop("fused", None):
         numerics = MAPPING.dialects["tf26"].numerics
+    # What an optimizer would leave out without them is refused when it is opened.
+    own.pop("corrections", None)
     facts = {fact.name: fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted}
     for name, value in own.items():
         values[facts[name].canonical] = value

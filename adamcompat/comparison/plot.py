@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adamcompat.comparison.result import Comparison, Pair
+from adamcompat.extras import how_to_install
 from adamcompat.files import write_bytes
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart; the styles help in print.
@@ -23,7 +24,7 @@ def _matplotlib() -> Any:
         import matplotlib.ticker
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "drawing needs matplotlib, which is not installed: pip install 'adamcompat[plot]'", name=error.name
+            f"drawing needs matplotlib, which is not installed: {how_to_install('plot')}", name=error.name
         ) from None
     return matplotlib
 

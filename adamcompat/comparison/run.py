@@ -17,7 +17,7 @@ from adamcompat.comparison.measure import Distance, Scales, distance
 from adamcompat.comparison.models import effective, model_of, shown
 from adamcompat.comparison.result import Cause, Comparison, Pair, Point, Run
 from adamcompat.comparison.streams import Stream, given_stream, load_stream, random_stream
-from adamcompat.drive import Driver, Opened, prepare, start
+from adamcompat.drive import Driver, Opened, find, prepare, start
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.drive import EngineDriver, Model
 
@@ -88,16 +88,22 @@ def compare(
     >>> found.agree, found.pairs[0].sentences
     (False, ['epsilon: 1e-07 against 1e-08 explains 100% of it'])
     """
-    stream = _stream(steps, seed, shapes, gradients, weights, names)
-    runners = [_open(*_parsed(optimizer), hyperparameters or {}, stream) for optimizer in optimizers]
-    labels = [runner.label for runner in runners]
-    if len(runners) < 2:
-        raise ValueError(f"got {len(runners)} optimizers; name at least two to compare")
+    # Everything is looked at before a framework is loaded.
+    parsed = [_parsed(optimizer) for optimizer in optimizers]
+    labels = [label for label, _, _ in parsed]
+    for _, name, _ in parsed:
+        if name != RECORDED:
+            find(name)
+    if len(parsed) < 2:
+        raise ValueError(f"got {len(parsed)} optimizers; name at least two to compare")
     if len(set(labels)) != len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise ValueError(f"{twice!r} is given twice; give one of them other hyperparameters, or leave it out")
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
+    stream = _stream(steps, seed, shapes, gradients, weights, names)
+    prepared = [_prepared(name, own, hyperparameters or {}, stream) for _, name, own in parsed]
+    runners = [_open(label, opened, stream) for label, opened in zip(labels, prepared, strict=True)]
     curves = _run(runners, stream, advance or (lambda done, total: None))
     runs = [
         Run(runner.label, effective(runner.model, stream.names), runner.to_float64, runner.parameters or [])
@@ -152,16 +158,14 @@ def _parsed(optimizer: Optimizer) -> tuple[str, str, dict[str, Any]]:
     return optimizer.strip(), name.strip(), own
 
 
-def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any], stream: Stream) -> _Runner:
-    weights = [weight.copy() for weight in stream.weights]
+def _prepared(name: str, own: dict[str, Any], shared: Mapping[str, Any], stream: Stream) -> Opened | None:
+    """What is to be run; None where it has been run already."""
     if name == RECORDED:
         if stream.recording is None:
             raise ValueError(f"{RECORDED!r} stands for the parameters of a recording; give one as gradients")
         if own:
             raise ValueError(f"{RECORDED!r} takes no hyperparameters: it has been run already")
-        opened, model = _recorded(stream)
-        reference = _reference(opened, model, stream) if opened is not None and model is not None else None
-        return _Runner(label, opened, model, None, reference, weights, {})
+        return None
     # Each is translated by itself, so that its own hyperparameters win over those for all, and these over the
     # recorded ones, whatever they are called.
     opened = prepare(name, {}, stream.names)
@@ -173,8 +177,20 @@ def _open(label: str, name: str, own: dict[str, Any], shared: Mapping[str, Any],
             own={**opened.own, **part.own},
             groups=part.groups or opened.groups,
         )
+    return opened
+
+
+def _open(label: str, opened: Opened | None, stream: Stream) -> _Runner:
+    weights = [weight.copy() for weight in stream.weights]
+    if opened is None:
+        opened, model = _recorded(stream)
+        reference = _reference(opened, model, stream) if opened is not None and model is not None else None
+        return _Runner(label, opened, model, None, reference, weights, {})
     model = model_of(opened)
-    return _Runner(label, opened, model, start(opened, weights), _reference(opened, model, stream), weights, {})
+    driver = start(opened, weights)
+    if stream.state is not None:
+        driver.load(stream.state)
+    return _Runner(label, opened, model, driver, _reference(opened, model, stream), weights, {})
 
 
 def _recorded(stream: Stream) -> tuple[Opened, Model] | tuple[None, None]:
@@ -205,7 +221,10 @@ def _recorded_for(opened: Opened, stream: Stream) -> dict[str, Any]:
 
 def _reference(opened: Opened, model: Model, stream: Stream) -> EngineDriver:
     exact = replace(model, numerics=MAPPING.numerics["canonical"])
-    return EngineDriver(opened, exact, [weight.astype(np.float64) for weight in stream.weights])
+    driver = EngineDriver(opened, exact, [weight.astype(np.float64) for weight in stream.weights])
+    if stream.state is not None:
+        driver.load(stream.state)
+    return driver
 
 
 class _Curves(NamedTuple):

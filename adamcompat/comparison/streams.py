@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from adamcompat.numpy.arrays import real_array
 from adamcompat.recording.file import Recording, read
+from adamcompat.state.model import AdamState
 
 Array = NDArray[Any]
 
 # Gradients of real networks differ by many orders of magnitude from element to element; with all of
 # one size, a difference of epsilon would not show.
 SMALLEST, LARGEST = 1e-8, 1.0
+
+# What no machine gets done in a day, or keeps in its memory.
+MOST_STEPS = 10_000_000
+MOST_ELEMENTS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class Stream:
         weights: the initial parameters.
         steps: number of steps.
         recording: what it was recorded from, or None.
+        state: what the optimizer kept before the first step, where that was not its first.
     """
 
     about: str
@@ -37,6 +44,7 @@ class Stream:
     weights: tuple[Array, ...]
     steps: int
     recording: Recording | None = None
+    state: AdamState | None = None
     _given: tuple[Array, ...] = ()
     _seed: int = 0
     _scales: tuple[Array, ...] = field(default=(), repr=False)
@@ -58,9 +66,12 @@ def random_stream(shapes: Sequence[tuple[int, ...]], steps: int, seed: int = 0, 
 
     Args:
         shapes: of the parameters.
-        steps: number of steps, at least 1.
-        seed: of NumPy's generator.
+        steps: number of steps, from 1 to 10,000,000.
+        seed: of NumPy's generator, at least 0.
         dtype: float16, float32 or float64.
+
+    Raises:
+        ValueError: there is no parameter, or a number is too small or too large.
 
     >>> stream = random_stream([(2, 3)], steps=10)
     >>> stream.gradients(0)[0].shape, bool((stream.gradients(0)[0] == stream.gradients(0)[0]).all())
@@ -68,8 +79,15 @@ def random_stream(shapes: Sequence[tuple[int, ...]], steps: int, seed: int = 0, 
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
+    if steps > MOST_STEPS:
+        raise ValueError(f"steps must be at most {MOST_STEPS:,}, got {_short(steps)}")
+    if seed < 0:
+        raise ValueError(f"the seed must be at least 0, got {_short(seed)}")
     if not shapes:
         raise ValueError("no shapes: give at least one parameter")
+    elements = sum(math.prod(shape) for shape in shapes)
+    if elements > MOST_ELEMENTS:
+        raise ValueError(f"the shapes have {_short(elements)} elements; {MOST_ELEMENTS:,} are the most")
     rng = np.random.default_rng(seed)
     weights = tuple(np.asarray(rng.standard_normal(shape), dtype) for shape in shapes)
     low, high = np.log10(SMALLEST), np.log10(LARGEST)
@@ -78,6 +96,11 @@ def random_stream(shapes: Sequence[tuple[int, ...]], steps: int, seed: int = 0, 
     text = ", ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)
     about = f"{steps} steps of random gradients, seed {seed}, shapes {text}"
     return Stream(about, names, weights, steps, _seed=seed, _scales=scales)
+
+
+def _short(number: int) -> str:
+    """A whole number for people; of one that is far too large the size."""
+    return f"{number:,}" if abs(number) < 10**15 else f"about {number:.0e}" if abs(number) < 10**300 else "far more"
 
 
 def given_stream(weights: Sequence[ArrayLike], gradients: Sequence[ArrayLike], names: Sequence[str] | None) -> Stream:
@@ -116,19 +139,21 @@ def load_stream(path: str | Path, steps: int | None = None) -> Stream:
         steps: how many of its steps to replay; None means all.
 
     Raises:
-        ValueError: the file is no recording, has no steps, fewer than asked for, or begins in the
-            middle of a training, so that the moments it began with are unknown.
+        ValueError: the file is no recording, has no steps, fewer than asked for, or begins in the middle of a training
+            without the moments of that step.
     """
     recording = read(path)
-    if recording.start:
+    if recording.start and recording.state is None:
         raise ValueError(
             f"{path} was recorded from step {recording.start + 1} on; a replay needs the moments of that step, which "
-            f"it does not hold: record from the first step"
+            f"it does not hold: an older adamcompat wrote it, or the optimizer was no Adam; record again, or from the "
+            f"first step"
         )
     if steps is not None and steps > recording.steps:
         raise ValueError(f"{path} holds {recording.steps} steps, fewer than the {steps} asked for")
     count = recording.steps if steps is None else steps
     if count < 1:
         raise ValueError(f"{path} holds no steps")
-    about = f"{count} steps recorded from {recording.optimizer} in {Path(path).name}"
-    return Stream(about, recording.names, recording.weights, count, recording, recording.gradients)
+    after = f" after its first {recording.start}" if recording.start else ""
+    about = f"{count} steps recorded from {recording.optimizer}{after} in {Path(path).name}"
+    return Stream(about, recording.names, recording.weights, count, recording, recording.state, recording.gradients)

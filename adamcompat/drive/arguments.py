@@ -94,7 +94,13 @@ def canonical(adapter: Adapter, native: AbstractMapping[str, Any]) -> Hyperparam
     Raises:
         The dialect's exceptions for wrong types, values out of range and conflicts.
     """
-    signature = {fact.name for fact in MAPPING.dialects[adapter.dialect].parameters}
+    dialect = MAPPING.dialects[adapter.dialect]
+    signature = {fact.name for fact in dialect.parameters}
+    if not adapter.module or adapter.replaces(dialect):
+        # What an original reads as its default; our styles refuse it.
+        facts = {name: dialect.find(name) for name in native}
+        read = {name: fact.default for name, fact in facts.items() if fact and fact.reads_as_default(native[name])}
+        native = {**native, **read}
     return resolve(
         adapter,
         {name: value for name, value in native.items() if name in signature},

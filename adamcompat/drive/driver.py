@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -18,6 +18,10 @@ from adamcompat.drive.groups import Grouping, parameter_names, read_groups
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import DTYPES, RowSparse
+from adamcompat.state.layout import unchanged
+from adamcompat.state.live import Live, restore
+from adamcompat.state.matching import Matching, Pair
+from adamcompat.state.model import AdamState
 
 Array = NDArray[Any]
 
@@ -74,6 +78,16 @@ class Driver(Protocol):
         Args:
             gradients: an array or `RowSparse` for each parameter, in the order of the weights. Arrays are
                 rounded to the parameter's dtype.
+        """
+
+    def load(self, state: AdamState) -> None:
+        """Go on from what another optimizer kept, as far as this one keeps it too.
+
+        Args:
+            state: under the names of the weights.
+
+        Raises:
+            ValueError: it is in the middle of an accumulation that this optimizer does not have.
         """
 
     def parameters(self) -> list[Array]:
@@ -171,6 +185,35 @@ def start(opened: Opened, weights: Sequence[Any]) -> Driver:
             raise ValueError(f"{label} has dtype {array.dtype}; expected float16, float32 or float64")
     driver: Driver = import_module(opened.entry.module).open_driver(opened, arrays)
     return driver
+
+
+def load_into(live: Live, state: AdamState) -> int:
+    """Set an optimizer to a state under the names of its parameters.
+
+    The largest second moments begin with the second moments and averages with the parameters where the state has none;
+    what the optimizer does not keep is left out.
+
+    Returns:
+        How many calls the optimizer has seen then.
+
+    Raises:
+        ValueError: the state is in the middle of an accumulation that the optimizer does not have.
+    """
+    if state.accumulated_calls and live.accumulation_steps != state.accumulation_steps:
+        raise ValueError(
+            f"what was recorded begins in the middle of an accumulation ({state.accumulated_calls} of "
+            f"{state.accumulation_steps} gradients), which the {live.title} does not have: give it the same number, or "
+            f"record from an update on"
+        )
+    parameters = {name: place.read() for name, place in live.places.get("parameter", {}).items()}
+    begins = {"maximum_second_moment": state.second_moment, "average": parameters}
+    kept = {role: (getattr(state, role) or begin) if role in live.places else None for role, begin in begins.items()}
+    if "accumulated_gradient" not in live.places:
+        kept["accumulated_gradient"] = None
+    fitting = replace(state, parameters=None, hyperparameters={}, **kept)  # type: ignore[arg-type]
+    pairs = tuple(Pair(name, name, unchanged(tuple(shape)), "name") for name, shape in live.shapes.items())
+    restore(live, fitting, Matching(pairs), with_parameters=False, cast=True)
+    return fitting.step * (live.accumulation_steps or 1) + fitting.accumulated_calls
 
 
 def keyword_only(kind: Any) -> dict[str, Any]:

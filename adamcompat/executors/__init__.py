@@ -8,6 +8,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from adamcompat.extras import how_to_install
+
 VARIABLE = "ADAMCOMPAT_EXECUTOR"
 
 
@@ -29,6 +31,6 @@ def _executor(asked: str) -> ModuleType | None:
         return None
     if find_spec("numba") is None:
         if asked == "numba":
-            raise ModuleNotFoundError(f"{VARIABLE} is numba, but Numba is missing: pip install 'adamcompat[fast]'")
+            raise ModuleNotFoundError(f"{VARIABLE} is numba, but Numba is missing: {how_to_install('fast')}")
         return None
     return import_module("adamcompat.executors.fused")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 
 from adamcompat.corrections import set_default
 from adamcompat.installation import names
+from adamcompat.installation.classes import watch
 from adamcompat.installation.frameworks import WATCHED, recipes, waiting
 from adamcompat.installation.report import Replaced, Report
 from adamcompat.installation.stand_in import Replacement, replacement
@@ -32,6 +34,7 @@ class _Manager:
         self._replaced: dict[Replacement, int] = {}
         self._failed: dict[str, str] = {}
         self._watcher = Watcher(WATCHED, self._imported)
+        self._leave_classes: Callable[[], None] = lambda: None
         self._preparing = threading.local()
 
     @property
@@ -73,6 +76,7 @@ class _Manager:
                 self._commit(prepared)
             if not self._holders:
                 sys.meta_path.insert(0, self._watcher)
+                self._leave_classes = watch()
             self._holders[holder] = corrections
             set_default(any(self._holders.values()))
         try:
@@ -92,6 +96,7 @@ class _Manager:
                 self._replaced.clear()
                 self._failed.clear()
                 sys.meta_path.remove(self._watcher)
+                self._leave_classes()
             del self._holders[holder]
             set_default(any(self._holders.values()))
 

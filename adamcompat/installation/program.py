@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -27,11 +28,14 @@ def run_script(path: str, *arguments: str, report: bool = False, corrections: bo
         corrections: mend what the originals get wrong without a word.
 
     Returns:
-        0; a program that fails or exits does so through here.
+        0, or 1 or 2 where there is nothing to run; a program that fails or exits does so through here.
     """
-    if not Path(path).exists():
+    if not path or not Path(path).exists():
         sys.stderr.write(f"adamcompat run: can't open {path!r}: no such file or folder\n")
         return 2
+    if Path(path).is_dir() and not any(Path(path).glob("__main__.*")):
+        sys.stderr.write(f"adamcompat run: can't find '__main__' module in {path!r}\n")
+        return 1
     sys.argv[:] = [path, *arguments]
     if Path(path).is_dir() or zipfile.is_zipfile(path) or path.endswith(".pyc"):
         return _run(lambda: runpy.run_path(path, run_name="__main__"), report, corrections)
@@ -43,6 +47,10 @@ def run_module(name: str, *arguments: str, report: bool = False, corrections: bo
     """Run a module, as ``python -m`` does; otherwise as `run_script`."""
     sys.argv[:] = [name, *arguments]
     _start_path_with(str(Path.cwd()))
+    # Only the first part: what is imported before the names are ours keeps copies of the originals.
+    if not name or find_spec(name.partition(".")[0]) is None:
+        sys.stderr.write(f"adamcompat run: no module named {name}\n")
+        return 1
     return _run(lambda: runpy.run_module(name, run_name="__main__", alter_sys=True), report, corrections)
 
 

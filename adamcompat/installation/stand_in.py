@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import types
 from abc import ABCMeta
 from collections import deque
 from collections.abc import Callable
@@ -71,8 +72,21 @@ class Replacement:
 class StandIn(ABCMeta):
     """The type of a class that stands in for another: whatever is an instance of that one is one of this.
 
-    Derived from ABCMeta so that classes may inherit from a stand-in and from an abstract class.
+    A class that is made from a stand-in must not be of this type: it may have a metaclass of its own, as it may have
+    with the original, and Python allows no two. So it is made from the twin, the same class under the original's
+    metaclass. Derived from ABCMeta because Python chooses the metaclass of a class that has an abstract parent too
+    before it comes here.
     """
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], space: dict[str, Any], **keywords: Any) -> Any:
+        """Make a stand-in, or a class from the twins of stand-ins."""
+        twins = with_twins(bases)
+        if twins == bases:
+            return super().__new__(mcls, name, bases, space, **keywords)
+        # Somebody may have called ABCMeta, and Python has come here instead.
+        abstract = any(getattr(value, "__isabstractmethod__", False) for value in space.values())
+        kind, _, _ = types.prepare_class(name, twins, {"metaclass": ABCMeta} if abstract else {})
+        return kind(name, twins, space, **keywords)
 
     def __instancecheck__(cls, instance: Any) -> bool:
         original = cls.__dict__.get("_stands_for")
@@ -85,6 +99,11 @@ class StandIn(ABCMeta):
     def __repr__(cls) -> str:
         adapter = cls.__dict__.get("_adapter_of")
         return f"<class {adapter.module}.{adapter.name}, installed>" if adapter else super().__repr__()
+
+
+def with_twins(bases: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return bases with the twins of stand-ins instead of these."""
+    return tuple([vars(base).get("_twin", base) if type(base) is StandIn else base for base in bases])
 
 
 def _pickled(cls: StandIn) -> Any:
@@ -121,6 +140,7 @@ def replacement(recipe: Recipe) -> Replacement:
         }
         if recipe.marks is not None:
             space |= {name: value for name, value in vars(original).items() if recipe.marks in name}
+        space["_twin"] = type(original)(original.__name__, (ours,), space)
         _made[adapter] = Replacement(recipe.name, adapter, original, StandIn(original.__name__, (ours,), space), use)
     return _made[adapter]
 

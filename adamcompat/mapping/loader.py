@@ -18,6 +18,7 @@ from adamcompat.mapping.model import (
     Adapter,
     ArgumentFact,
     Canonical,
+    Compound,
     Conflict,
     Correction,
     Default,
@@ -34,7 +35,9 @@ from adamcompat.mapping.model import (
     RateClass,
     RateSchedule,
     Semantics,
+    Share,
     Slot,
+    Twins,
     Weights,
 )
 
@@ -53,6 +56,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "beta": (float,),
     "learning_rate": (int, float),
     "decay": (int, float),
+    "function": (),
+    "functions": (),
     "parameters": (),
 }
 _SCOPES = ("hyperparameter", "input", "group", "label")
@@ -299,8 +304,10 @@ class _DialectReader:
             absent=fields.take("absent", _one_of("refuse", "warn", "ignore")),
             note=fields.maybe("note", _Node.text, ""),
             alias_of=fields.maybe("alias_of", _Node.text, None),
-            zero_is_default=fields.maybe("zero_is_default", _Node.truth, False),
+            read_as_default=fields.maybe("read_as_default", _not_given, ()),
         )
+        if not required and fact.default in fact.read_as_default:
+            raise node.error(f"{fact.default!r} is the default of {name!r} and need not be read as it")
         fields.close()
         return fact
 
@@ -383,6 +390,14 @@ def _check_names(dialect: Dialect, node: _Node) -> None:
         for name in conflict.pair:
             if name not in names:
                 raise node.error(f"a conflict names {name!r}, which {dialect.name!r} does not have")
+
+
+def _not_given(node: _Node) -> tuple[Default, ...]:
+    found = tuple(item.scalar() for item in node.items())
+    for value in found:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise node.error(f"expected null and numbers, got {value!r}")
+    return found
 
 
 def _conflict(node: _Node) -> Conflict:
@@ -555,10 +570,92 @@ def _layer(name: str, node: _Node) -> Layer:
     if len(layer.tensorflow.axes) != len(layer.mindspore.axes):
         raise node.error("the axes of the two frameworks belong together in pairs, and their numbers differ")
     for pair in zip(layer.tensorflow.axes, layer.mindspore.axes, strict=True):
-        one, other = (sorted(re.findall(r"[a-z]", axes)) for axes in pair)
-        if one != other or len(set(one)) != len(one):
-            raise node.error(f"{pair[0]!r} and {pair[1]!r} do not name the same axes, each once")
+        _check_axes(node, *pair)
     return layer
+
+
+def _module(name: str, node: _Node) -> str:
+    known = node.text()
+    if len(known) >= len(name):
+        # A name that grows when it is replaced would be replaced for ever.
+        raise node.error(f"{known!r} is not shorter than {name!r}; the shorter name of a module is the one to use")
+    return known
+
+
+def _check_axes(node: _Node, one: str, other: str) -> None:
+    letters, others = (sorted(re.findall(r"[a-zA-Z]", axes)) for axes in (one, other))
+    if letters != others or len(set(letters)) != len(letters):
+        raise node.error(f"{one!r} and {other!r} do not name the same axes, each once")
+
+
+def _share(node: _Node) -> Share:
+    fields = node.fields()
+    share = Share(
+        name=fields.take("name", _Node.text),
+        axes=fields.take("axes", _Node.text),
+        part=fields.maybe("part", _part, None),
+        addend=fields.maybe("addend", _Node.truth, False),
+    )
+    fields.close()
+    return share
+
+
+def _part(node: _Node) -> tuple[int, int]:
+    numbers = [item.integer() for item in node.items()]
+    if len(numbers) != 2 or not 0 <= numbers[0] < numbers[1]:
+        raise node.error(f"expected [i, n] with i from 0 to n - 1, got {numbers}")
+    return numbers[0], numbers[1]
+
+
+def _twins(node: _Node) -> Twins:
+    fields = node.fields()
+    twins = Twins(
+        tensorflow=fields.take("tensorflow", _share),
+        mindspore=fields.take("mindspore", _share),
+        optional=fields.maybe("optional", _Node.truth, False),
+    )
+    fields.close()
+    _check_axes(node, twins.tensorflow.axes, twins.mindspore.axes)
+    return twins
+
+
+_NEITHER: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+
+def _for_both(node: _Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    fields = node.fields()
+    both = fields.take("tensorflow", _Node.texts), fields.take("mindspore", _Node.texts)
+    fields.close()
+    return both
+
+
+def _compound(name: str, node: _Node) -> Compound:
+    fields = node.fields()
+    compound = Compound(
+        name=name,
+        about=fields.take("about", _Node.text),
+        weights=fields.take("weights", lambda child: tuple(_twins(item) for item in child.items())),
+        gates=fields.maybe("gates", _for_both, _NEITHER),
+        cell=fields.maybe("cell", _Node.text, None),
+        ways=fields.maybe("ways", _for_both, _NEITHER),
+    )
+    fields.close()
+    one, other = compound.gates
+    if sorted(one) != sorted(other) or len(set(one)) != len(one):
+        raise node.error(f"gates: {', '.join(one)} and {', '.join(other)} are not the same gates, each once")
+    gated = any("g" in twins.tensorflow.axes for twins in compound.weights)
+    if gated != bool(one):
+        raise node.error("gates and an axis g belong together: one of them is missing")
+    if any(len(ways) not in (0, 2) for ways in compound.ways):
+        raise node.error("ways: expected what says forwards and what says backwards, for each framework")
+    if all(twins.optional for twins in compound.weights):
+        raise node.error("all weights are optional, so that nothing tells the layer")
+    return compound
+
+
+def _layer_or_compound(name: str, node: _Node) -> Layer | Compound:
+    several = any(key == "weights" for key, _ in node.entries())
+    return _compound(name, node) if several else _layer(name, node)
 
 
 def _adapters(node: _Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
@@ -622,7 +719,10 @@ def load(path: str | Path) -> Mapping:
         "schedules",
         lambda node: _named(node, lambda name, child: _rate_schedule(name, child, canonical, dialects)),
     )
-    layers = fields.take("layers", lambda node: _named(node, _layer))
+    kinds = fields.take("layers", lambda node: _named(node, _layer_or_compound))
+    layers = {name: kind for name, kind in kinds.items() if isinstance(kind, Layer)}
+    compounds = {name: kind for name, kind in kinds.items() if isinstance(kind, Compound)}
     adapters = fields.take("adapters", lambda node: tuple(_adapters(node, dialects)))
+    modules: dict[str, str] = fields.maybe("modules", lambda node: _named(node, _module), {})
     fields.close()
-    return Mapping(canonical, numerics, dialects, schedules, layers, adapters)
+    return Mapping(canonical, numerics, dialects, schedules, layers, compounds, adapters, modules)

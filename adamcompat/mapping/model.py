@@ -85,7 +85,14 @@ class ParameterFact:
     absent: str
     note: str
     alias_of: str | None
-    zero_is_default: bool
+    read_as_default: tuple[Default, ...] = ()
+
+    def reads_as_default(self, value: object) -> bool:
+        """Return whether the original takes a value for "not given"."""
+        if value is None:
+            return None in self.read_as_default
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and any(other is not None and value == other for other in self.read_as_default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +304,64 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A weight of one framework, or a part of it, among the weights of a layer.
+
+    Attributes:
+        name: the end of its name; ``*`` stands for what tells the layers of one cell apart.
+        axes: a letter an axis, as in `Weights`; ``g`` is the axis of the gates, a capital another axis of the size of
+            its letter.
+        part: which of how many equal parts along the first axis; None for all of it.
+        addend: whether the layer sees only the sum of this weight and another one.
+    """
+
+    name: str
+    axes: str
+    part: tuple[int, int] | None = None
+    addend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """The same numbers in both frameworks.
+
+    Attributes:
+        tensorflow, mindspore: where they are there.
+        optional: whether a layer may be without them.
+    """
+
+    tensorflow: Share
+    mindspore: Share
+    optional: bool = False
+
+    def of(self, framework: str) -> Share:
+        """The weight as `framework` has it."""
+        return self.tensorflow if framework == "tensorflow" else self.mindspore
+
+
+@dataclass(frozen=True, slots=True)
+class Compound:
+    """A kind of layer whose weights are matched together.
+
+    Attributes:
+        name: of the kind.
+        about: one sentence.
+        weights: in the order in which Keras makes them.
+        gates: for TensorFlow and for MindSpore the order of the gates; both empty where there are none.
+        cell: the part of Keras's layer that holds the weights, or None.
+        ways: for TensorFlow and for MindSpore what says that a layer runs forwards and backwards; empty where nothing
+            does.
+    """
+
+    name: str
+    about: str
+    weights: tuple[Twins, ...]
+    gates: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    cell: str | None = None
+    ways: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """A class to generate."""
 
@@ -305,6 +370,10 @@ class Adapter:
     runtime: str
     dialect: str
     borrows: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def replaces(self, dialect: Dialect) -> bool:
+        """Return whether it is the drop-in for the original of its dialect, in the original's framework."""
+        return self.name == dialect.target.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +385,9 @@ class Mapping:
     dialects: dict[str, Dialect]
     schedules: dict[str, RateSchedule]
     layers: dict[str, Layer]
+    compounds: dict[str, Compound]
     adapters: tuple[Adapter, ...]
+    modules: dict[str, str]
 
     def adapter(self, runtime: str, name: str) -> Adapter:
         """The adapter of that name for one runtime."""

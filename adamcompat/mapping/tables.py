@@ -8,6 +8,7 @@ from adamcompat.mapping.model import (
     Adapter,
     ArgumentFact,
     Canonical,
+    Compound,
     Conflict,
     Correction,
     Dialect,
@@ -23,7 +24,9 @@ from adamcompat.mapping.model import (
     RateClass,
     RateSchedule,
     Semantics,
+    Share,
     Slot,
+    Twins,
     Weights,
 )
 
@@ -141,6 +144,18 @@ MAPPING = Mapping(
             name="inverse_time_decay",
             about="The learning rate is divided by 1 + decay * step.",
             neutral=0.0,
+            scope="hyperparameter",
+        ),
+        "gradient_aggregator": Canonical(
+            name="gradient_aggregator",
+            about="A function that adds up the gradients of replicas; from pairs of gradient and parameter it makes such pairs.",
+            neutral=None,
+            scope="hyperparameter",
+        ),
+        "gradient_transformers": Canonical(
+            name="gradient_transformers",
+            about="Functions that change the gradients before the update, one after another; each makes pairs of gradient and parameter from such pairs.",
+            neutral=None,
             scope="hyperparameter",
         ),
         "use_locking": Canonical(
@@ -270,6 +285,9 @@ MAPPING = Mapping(
                 "tf.keras.optimizers.Adam",
                 "tensorflow.keras.optimizers.Adam",
                 "tensorflow.optimizers.Adam",
+                "tensorflow.compat.v1.keras.optimizers.Adam",
+                "keras.src.optimizers.Adam",
+                "keras.src.optimizers.adam.Adam",
             ),
             former=(),
             versions="TensorFlow 2.16 to 2.21",
@@ -302,7 +320,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -314,7 +332,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -326,7 +344,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -338,7 +356,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -350,7 +368,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -362,7 +380,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -374,7 +392,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0.0,),
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -386,7 +404,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0.0,),
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -398,7 +416,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0.0,),
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -410,7 +428,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -422,7 +440,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -434,7 +452,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0,),
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -446,7 +464,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -458,7 +476,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(0,),
                 ),
                 ParameterFact(
                     name="name",
@@ -470,7 +488,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             keywords=(),
@@ -552,10 +570,18 @@ MAPPING = Mapping(
             name="tf26",
             title="TensorFlow 2.6",
             target="tf.keras.optimizers.legacy.Adam",
-            aliases=("tf_keras.optimizers.legacy.Adam", "keras.optimizers.legacy.Adam"),
+            aliases=(
+                "tf_keras.optimizers.legacy.Adam",
+                "tf_keras.src.optimizers.Adam",
+                "tf_keras.src.optimizers.legacy.adam.Adam",
+                "keras.optimizers.legacy.Adam",
+                "tensorflow.optimizers.legacy.Adam",
+                "tensorflow.compat.v1.keras.optimizers.legacy.Adam",
+            ),
             former=(
                 "tensorflow.keras.optimizers.Adam",
                 "tensorflow.optimizers.Adam",
+                "tensorflow.compat.v1.keras.optimizers.Adam",
                 "keras.optimizers.Adam",
             ),
             versions="tf.keras.optimizers.Adam of TensorFlow 2.6; tf_keras.optimizers.legacy.Adam since 2.11",
@@ -595,7 +621,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -607,7 +633,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -619,7 +645,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -631,7 +657,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=True,
+                    read_as_default=(None, 0.0),
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -643,7 +669,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="name",
@@ -655,7 +681,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             keywords=(
@@ -665,11 +691,11 @@ MAPPING = Mapping(
                     type="number",
                     default=None,
                     required=False,
-                    range=Interval(low=0.0, high=math.inf, includes_low=False, includes_high=False),
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -677,11 +703,11 @@ MAPPING = Mapping(
                     type="number",
                     default=None,
                     required=False,
-                    range=Interval(low=0.0, high=math.inf, includes_low=False, includes_high=False),
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -689,11 +715,11 @@ MAPPING = Mapping(
                     type="number",
                     default=None,
                     required=False,
-                    range=Interval(low=0.0, high=math.inf, includes_low=False, includes_high=False),
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="lr",
@@ -705,7 +731,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="decay",
@@ -717,11 +743,40 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Not a weight decay.",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
+                ),
+                ParameterFact(
+                    name="gradient_aggregator",
+                    canonical="gradient_aggregator",
+                    type="function",
+                    default=None,
+                    required=False,
+                    range=None,
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                ),
+                ParameterFact(
+                    name="gradient_transformers",
+                    canonical="gradient_transformers",
+                    type="functions",
+                    default=None,
+                    required=False,
+                    range=None,
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
                 ),
             ),
             groups=(),
-            conflicts=(Conflict(pair=("clipnorm", "global_clipnorm"), original="raises"),),
+            conflicts=(
+                Conflict(pair=("clipnorm", "global_clipnorm"), original="raises"),
+                Conflict(pair=("clipnorm", "gradient_transformers"), original="raises"),
+                Conflict(pair=("clipvalue", "gradient_transformers"), original="raises"),
+                Conflict(pair=("global_clipnorm", "gradient_transformers"), original="raises"),
+            ),
             errors=Errors(
                 unknown_keyword="TypeError",
                 wrong_type="TypeError",
@@ -761,7 +816,12 @@ MAPPING = Mapping(
             name="tf1",
             title="TensorFlow 1",
             target="tf.compat.v1.train.AdamOptimizer",
-            aliases=("tensorflow.compat.v1.train.AdamOptimizer", "tensorflow.train.AdamOptimizer"),
+            aliases=(
+                "tensorflow.compat.v1.train.AdamOptimizer",
+                "tensorflow.train.AdamOptimizer",
+                "tensorflow.python.training.adam.AdamOptimizer",
+                "tensorflow.python.training.training.AdamOptimizer",
+            ),
             former=(),
             versions="TensorFlow 1.x; tf.compat.v1 of every TensorFlow 2",
             protocol="apply_gradients",
@@ -804,7 +864,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta1",
@@ -816,7 +876,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta2",
@@ -828,7 +888,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -840,7 +900,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -852,7 +912,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="name",
@@ -864,7 +924,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_own_namescope_for_non_slot_vars",
@@ -876,7 +936,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="Newer TensorFlow only.",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             keywords=(),
@@ -930,7 +990,7 @@ MAPPING = Mapping(
             name="mindspore",
             title="MindSpore",
             target="mindspore.nn.Adam",
-            aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam"),
+            aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam", "mindspore.nn.optim.adam.Adam"),
             former=(),
             versions="MindSpore 2.7 to 2.10",
             protocol="call",
@@ -954,7 +1014,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -966,7 +1026,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta1",
@@ -978,7 +1038,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="beta2",
@@ -990,7 +1050,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="eps",
@@ -1002,7 +1062,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -1014,7 +1074,7 @@ MAPPING = Mapping(
                     absent="warn",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_nesterov",
@@ -1026,7 +1086,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1038,7 +1098,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="loss_scale",
@@ -1050,7 +1110,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_amsgrad",
@@ -1062,7 +1122,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             keywords=(
@@ -1076,7 +1136,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="use_offload",
@@ -1088,7 +1148,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             groups=(
@@ -1102,7 +1162,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="lr",
@@ -1114,7 +1174,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1126,7 +1186,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="grad_centralization",
@@ -1138,7 +1198,7 @@ MAPPING = Mapping(
                     absent="refuse",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1150,7 +1210,7 @@ MAPPING = Mapping(
                     absent="ignore",
                     note="",
                     alias_of=None,
-                    zero_is_default=False,
+                    read_as_default=(),
                 ),
             ),
             conflicts=(
@@ -1172,14 +1232,26 @@ MAPPING = Mapping(
             corrections=(
                 Correction(
                     name="centralization",
-                    original="grad_centralization leaves out parameters whose second axis is no multiple of 16",
+                    original="grad_centralization leaves out parameters whose second axis is no multiple of 16, and with use_offload all of them",
                     ours="every gradient with two axes or more is centralized",
                     stage=None,
                 ),
                 Correction(
-                    name="live_schedules",
-                    original="in PYNATIVE mode a schedule that holds a Parameter keeps the value that it held first",
-                    ours="it sees what is loaded later",
+                    name="live_values",
+                    original="in PYNATIVE mode a step keeps the learning rate, the Parameters of schedules and the attributes that the first step saw, whatever set_data, assign_value or an assignment puts in their place",
+                    ours="each step looks at them anew",
+                    stage=None,
+                ),
+                Correction(
+                    name="construct_once",
+                    original="in PYNATIVE mode an overridden construct that calls super().construct() is applied twice, in Python and in the graph that is compiled there",
+                    ours="it is applied once",
+                    stage=None,
+                ),
+                Correction(
+                    name="integer_gradients",
+                    original="with a loss_scale, gradients of integers or truth values are multiplied by 1 / loss_scale in their own dtype, which is the integer part of it, or True",
+                    ours="they become gradients of the parameter's dtype first",
                     stage=None,
                 ),
             ),
@@ -1721,9 +1793,196 @@ MAPPING = Mapping(
         ),
         "recurrent": Layer(
             name="recurrent",
-            about="Recurrent layers, whose gates lie in another order.",
+            about="A weight of a recurrent layer by itself, without the others that say how its gates lie.",
             tensorflow=Weights(names=("recurrent_kernel",), axes=()),
-            mindspore=Weights(names=("weight_[ih]h_l*", "bias_[ih]h_l*"), axes=()),
+            mindspore=Weights(names=("weight_[ih]h*", "bias_[ih]h*"), axes=()),
+        ),
+    },
+    compounds={
+        "lstm": Compound(
+            name="lstm",
+            about="Long short-term memory. The gates lie in the same order; MindSpore keeps two biases, of which the layer sees the sum.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="kernel", axes="i (g u)", part=None, addend=False),
+                    mindspore=Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
+                    mindspore=Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="(g u)", part=None, addend=False),
+                    mindspore=Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="(g u)", part=None, addend=False),
+                    mindspore=Share(name="bias_hh*", axes="(g u)", part=None, addend=True),
+                    optional=True,
+                ),
+            ),
+            gates=(("i", "f", "c", "o"), ("i", "f", "c", "o")),
+            cell="lstm_cell",
+            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+        ),
+        "gru": Compound(
+            name="gru",
+            about="Gated recurrent units, as Keras has them with reset_after=True; MindSpore knows no others.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="kernel", axes="i (g u)", part=None, addend=False),
+                    mindspore=Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
+                    mindspore=Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="1 (g u)", part=(0, 2), addend=False),
+                    mindspore=Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="1 (g u)", part=(1, 2), addend=False),
+                    mindspore=Share(name="bias_hh*", axes="(g u)", part=None, addend=False),
+                    optional=True,
+                ),
+            ),
+            gates=(("z", "r", "h"), ("r", "z", "h")),
+            cell="gru_cell",
+            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+        ),
+        "rnn": Compound(
+            name="rnn",
+            about="Recurrent layers without gates; MindSpore keeps two biases, of which the layer sees the sum.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="kernel", axes="i u", part=None, addend=False),
+                    mindspore=Share(name="weight_ih*", axes="u i", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="recurrent_kernel", axes="U u", part=None, addend=False),
+                    mindspore=Share(name="weight_hh*", axes="u U", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="u", part=None, addend=False),
+                    mindspore=Share(name="bias_ih*", axes="u", part=None, addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="bias", axes="u", part=None, addend=False),
+                    mindspore=Share(name="bias_hh*", axes="u", part=None, addend=True),
+                    optional=True,
+                ),
+            ),
+            gates=((), ()),
+            cell="simple_rnn_cell",
+            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+        ),
+        "attention": Compound(
+            name="attention",
+            about="Attention with several heads, which Keras keeps apart; MindSpore joins queries, keys and values.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="query/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(0, 3), addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="query/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="key/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(1, 3), addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="key/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="value/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(2, 3), addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="value/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
+                    mindspore=Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="attention_output/bias", axes="d", part=None, addend=False),
+                    mindspore=Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                    optional=True,
+                ),
+            ),
+            gates=((), ()),
+            cell=None,
+            ways=((), ()),
+        ),
+        "attention_apart": Compound(
+            name="attention_apart",
+            about="The same where keys and values have sizes of their own, so that MindSpore does not join the kernels.",
+            weights=(
+                Twins(
+                    tensorflow=Share(name="query/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="q_proj_weight", axes="(h k) d", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="query/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="key/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="k_proj_weight", axes="(h k) d", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="key/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="value/kernel", axes="d h k", part=None, addend=False),
+                    mindspore=Share(name="v_proj_weight", axes="(h k) d", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="value/bias", axes="h k", part=None, addend=False),
+                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                    optional=True,
+                ),
+                Twins(
+                    tensorflow=Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
+                    mindspore=Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                    optional=False,
+                ),
+                Twins(
+                    tensorflow=Share(name="attention_output/bias", axes="d", part=None, addend=False),
+                    mindspore=Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                    optional=True,
+                ),
+            ),
+            gates=((), ()),
+            cell=None,
+            ways=((), ()),
         ),
     },
     adapters=(
@@ -1784,4 +2043,8 @@ MAPPING = Mapping(
             borrows=(("tf26", ("lr", "decay")),),
         ),
     ),
+    modules={
+        "tensorflow.compat.v2": "tensorflow",
+        "tensorflow.compat.v1.compat": "tensorflow.compat",
+    },
 )

@@ -22,15 +22,15 @@ class Editor:
 
     def say(self, node: ast.expr | ast.stmt, message: Message) -> None:
         """Remark on a node."""
-        self.findings.append(Finding(message, node.lineno, self.module.column(node)))
+        self.findings.append(Finding(message, node.lineno, self.module.code.column(node)))
 
     def replace(self, node: ast.expr, new: str) -> None:
         """Write something else in place of a node."""
-        self.edits.append(Edit(*self.module.span(node), new))
+        self.edits.append(Edit(*self.module.code.span(node), new))
 
     def need(self, line: str, after: Iterable[Import]) -> None:
         """Have an import line behind some import statements, unless the module has it."""
-        for statement in after:
+        for statement in list(after) or self.module.imports[:1]:
             lines = self._lines.setdefault(statement, [])
             if line not in lines and not self._has(line):
                 lines.append(line)
@@ -53,15 +53,18 @@ class Editor:
             elif needed:
                 edits.append(self._below(statement, needed))
             above |= set(needed) if not statement.col_offset else set()
-        return apply(self.module.text, edits)
+        return apply(self.module.code.text, edits)
 
     def _below(self, statement: Import, lines: list[str]) -> Edit:
-        """Lines below a statement."""
+        """Lines below a statement; behind it, where it shares its line with others."""
+        code = self.module.code
         assert statement.end_lineno is not None
-        first = self.module.line(statement.lineno)
-        indent = first[: len(first) - len(first.lstrip())]
-        end = self.module.line_end(statement.end_lineno)
-        return Edit(end, end, "".join(f"{self.module.newline}{indent}{line}" for line in lines))
+        start, end = code.span(statement)
+        line_end = code.line_end(statement.end_lineno)
+        before = code.text[start - code.column(statement) + 1 : start]
+        if before.strip() or code.text[end:line_end].partition("#")[0].strip():
+            return Edit(end, end, "".join(f"; {line}" for line in lines))
+        return Edit(line_end, line_end, "".join(f"{code.newline}{before}{line}" for line in lines))
 
     def _rewritten(self, statement: ast.ImportFrom, needed: list[str]) -> Edit:
         """A statement without the names that are imported elsewhere now, behind the lines that import them."""
@@ -72,10 +75,11 @@ class Editor:
         new = [line for line in dict.fromkeys([*needed, *names.values()]) if line and not self._has(line)]
         if {alias.asname or alias.name for alias in statement.names} - set(names):
             new.append(without_aliases(self.module.source(statement), names))
-        start, end = self.module.span(statement)
-        line_end = self.module.line_end(statement.end_lineno)
-        before = self.module.text[start - self.module.column(statement) + 1 : start]
-        alone = not before.strip() and not self.module.text[end:line_end].partition("#")[0].strip()
+        code = self.module.code
+        start, end = code.span(statement)
+        line_end = code.line_end(statement.end_lineno)
+        before = code.text[start - code.column(statement) + 1 : start]
+        alone = not before.strip() and not code.text[end:line_end].partition("#")[0].strip()
         if not new and alone:
-            return Edit(start - len(before), line_end + len(self.module.newline), "")
-        return Edit(start, end, (f"{self.module.newline}{before}" if alone else "; ").join(new or ["pass"]))
+            return Edit(start - len(before), line_end + len(code.newline), "")
+        return Edit(start, end, (f"{code.newline}{before}" if alone else "; ").join(new or ["pass"]))

@@ -5,21 +5,29 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 import tempfile
 import tokenize
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from adamcompat.migrate.findings import Finding, Outcome
 from adamcompat.migrate.notebook import migrate_notebook
+from adamcompat.migrate.strings import HOMES
 from adamcompat.migrate.text import TARGETS, migrate_text
 from adamcompat.translation.messages import error
 
 SUFFIXES = (".py", ".ipynb")
-_MENTIONS = re.compile(rb"adam", re.IGNORECASE)
+# A file without any of these has no Adam, and cannot look one up.
+_HOME = "|".join(sorted({home.rpartition(".")[2] for home in HOMES}))
+_MENTIONS = re.compile(
+    rf"adam|optimizers\s*(?:\.\s*(?:get|deserialize)\b|import)|(?:getattr|vars)\s*\(\s*[\w.]*\b(?:{_HOME})\b".encode(),
+    re.IGNORECASE,
+)
 # From here on starting processes pays.
 _MANY = 200
 
@@ -30,53 +38,96 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
     """The files to look at: files as they are named, and in folders every .py and .ipynb.
 
     Hidden folders, virtual environments, __pycache__ and node_modules are passed over, and links to
-    folders are not followed.
+    folders are not followed. A folder that cannot be listed stands for itself.
 
     Raises:
         FileNotFoundError: a path does not exist.
     """
     for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(path)
-        if not path.is_dir():
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(path) from None
+        except OSError:
             yield path
             continue
-        for folder, folders, names in os.walk(path):
+        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a folder on the way is closed
+            yield path
+            continue
+        closed: list[OSError] = []
+        for folder, folders, names in os.walk(path, onerror=closed.append):
             here = Path(folder)
             folders[:] = sorted(
                 name
                 for name in folders
                 if not name.startswith(".")
                 and name not in ("__pycache__", "node_modules")
-                and not (here / name / "pyvenv.cfg").exists()
+                and not os.path.exists(here / name / "pyvenv.cfg")  # noqa: PTH110 - likewise
             )
             yield from (here / name for name in sorted(names) if name.endswith(SUFFIXES))
+        yield from (Path(problem.filename) for problem in closed)
 
 
 def migrate_file(path: Path, to: str) -> Outcome:
-    """Read and migrate one file; nothing is written.
+    """Read and migrate one file; nothing is written. Whatever is wrong with the file is a finding.
 
     Args:
         path: a .py or .ipynb file.
         to: shim, mindspore or tensorflow.
     """
+    if reason := _reason(path):
+        return Outcome(path, (Finding(error("cannot-read", reason)),))
     try:
         data = path.read_bytes()
-    except OSError as problem:
-        return Outcome(path, (Finding(error("cannot-read", f"{problem.strerror or problem}")),))
+    except (OSError, MemoryError) as problem:
+        return Outcome(path, (Finding(error("cannot-read", _said(problem))),))
     if not _MENTIONS.search(data):
         return Outcome(path)
     notebook = path.suffix == ".ipynb"
     try:
-        text = data.decode("utf-8" if notebook else _encoding(data))
-    except (SyntaxError, UnicodeDecodeError, LookupError) as problem:
+        text = _decoded(data, path)
+    except (SyntaxError, UnicodeError, LookupError) as problem:
         return Outcome(path, (Finding(error("does-not-parse", f"cannot be decoded: {problem}")),))
-    after, findings = (migrate_notebook if notebook else migrate_text)(text, to)
+    try:
+        after, findings = (migrate_notebook if notebook else migrate_text)(text, to)
+    except Exception as problem:
+        # One odd file must not end the run of a folder.
+        said = f"{type(problem).__name__} in adamcompat: {_said(problem)}; left alone, please report it"
+        return Outcome(path, (Finding(error("not-rewritten", said)),), text, text)
     return Outcome(path, tuple(findings), text, after)
 
 
-def _encoding(data: bytes) -> str:
-    return tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+def _reason(path: Path) -> str | None:
+    """Why a path is no file that can be read, if it is none; a pipe would be waited for, forever."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            next(path.iterdir(), None)
+            return "a folder"
+    except (OSError, RuntimeError) as problem:
+        return _said(problem)
+    return None if stat.S_ISREG(mode) else "not a regular file"
+
+
+def _said(problem: BaseException) -> str:
+    return (problem.strerror if isinstance(problem, OSError) else "") or str(problem) or type(problem).__name__
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    """The text of a file, which gives the same bytes when it is written again.
+
+    Raises:
+        SyntaxError, UnicodeError, LookupError: there is none.
+    """
+    encoding = _encoding(data, path)
+    text = data.decode(encoding)
+    if text.encode(encoding) != data:
+        raise UnicodeError(f"{encoding} would not give the same bytes again")
+    return text
+
+
+def _encoding(data: bytes, path: Path) -> str:
+    return "utf-8" if path.suffix == ".ipynb" else tokenize.detect_encoding(io.BytesIO(data).readline)[0]
 
 
 def migrate_files(paths: Sequence[Path], to: str) -> Iterator[Outcome]:
@@ -86,8 +137,24 @@ def migrate_files(paths: Sequence[Path], to: str) -> Iterator[Outcome]:
     if len(paths) < _MANY or workers == 1:
         yield from map(work, paths)
         return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(work, paths, chunksize=16)
+    left = list(paths)
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            for outcome in pool.map(work, paths, chunksize=16):
+                del left[0]
+                yield outcome
+    except BrokenProcessPool:
+        # A process died, of whichever file; each of the others gets one of its own.
+        yield from (_alone(work, path) for path in left)
+
+
+def _alone(work: Callable[[Path], Outcome], path: Path) -> Outcome:
+    """Migrate one file in a process that may die of it."""
+    try:
+        with ProcessPoolExecutor(1) as pool:
+            return pool.submit(work, path).result()
+    except BrokenProcessPool:
+        return Outcome(path, (Finding(error("cannot-read", "the process that read it ended abruptly; left alone")),))
 
 
 def write(outcome: Outcome) -> Outcome:
@@ -97,10 +164,13 @@ def write(outcome: Outcome) -> Outcome:
         The outcome; with another finding, and unchanged, where the file could not be written.
     """
     # A link stays a link.
-    path = outcome.path.resolve()
     temporary: str | None = None
     try:
-        encoding = "utf-8" if path.suffix == ".ipynb" else _encoding(path.read_bytes())
+        path = outcome.path.resolve()
+        old = path.read_bytes()
+        encoding = _encoding(old, outcome.path)
+        if outcome.before.encode(encoding) != old:
+            raise OSError("the file was changed meanwhile")
         data = outcome.after.encode(encoding)
         mode = path.stat().st_mode
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -110,7 +180,7 @@ def write(outcome: Outcome) -> Outcome:
             os.fsync(file.fileno())
         Path(temporary).chmod(mode & 0o7777)
         Path(temporary).replace(path)
-    except (OSError, UnicodeEncodeError) as problem:
+    except (OSError, RuntimeError, SyntaxError, UnicodeError) as problem:
         if temporary is not None:
             with suppress(OSError):
                 Path(temporary).unlink()

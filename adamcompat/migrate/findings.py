@@ -70,6 +70,11 @@ class Outcome:
         """Whether something is left that cannot be done here."""
         return any(finding.message.severity is Severity.ERROR for finding in self.findings)
 
+    @property
+    def unclear(self) -> bool:
+        """Whether something is left that must be looked at."""
+        return any(finding.message.severity is not Severity.INFO for finding in self.findings)
+
     def unchanged(self, *findings: Finding) -> Outcome:
         """The same file left alone, with other findings."""
         return replace(self, findings=findings, after=self.before)

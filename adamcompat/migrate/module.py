@@ -1,20 +1,31 @@
-"""One module of source code: its tree, what its names stand for, and where its nodes are in the text."""
+"""One module of source code: its tree, what its names stand for, and the places that name an Adam."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.translation.arguments import assigned_once
-from adamcompat.translation.names import CATALOGUE, Bindings, Signature, choose
+from adamcompat.translation.arguments import arguments, assigned_once
+from adamcompat.translation.bindings import Bindings, root_of
+from adamcompat.translation.convert import not_taken
+from adamcompat.translation.messages import Message
+from adamcompat.translation.names import CATALOGUE, Signature, choose, elsewhere
+from adamcompat.translation.source import Source, parse
 
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 IGNORE = "adamcompat: ignore"
+# An Adam in text that is not read as code.
+MENTION = re.compile(r"\badam(?!compat)", re.IGNORECASE)
 
 Import = ast.Import | ast.ImportFrom
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_SHARED = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+_CLASS_NAMES = {dialect.target.rpartition(".")[2] for dialect in MAPPING.dialects.values()}
+# What is an Adam of some framework, whoever imported it.
+_LOOSE_NAMES = _CLASS_NAMES | {"AdamW", "AdamWeightDecay"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +37,14 @@ class Use:
         signature: the class that it means.
         name: its full dotted name.
         call: the call of which it is the callee, if any.
+        misfits: what the class does not take of the call's arguments.
     """
 
     node: ast.Name | ast.Attribute
     signature: Signature
     name: str
     call: ast.Call | None
+    misfits: tuple[Message, ...] = ()
 
     @property
     def bound_by_from(self) -> bool:
@@ -44,37 +57,34 @@ class Module:
     """A parsed module. Use `Module.parse`.
 
     Attributes:
-        text: the source.
-        tree: its syntax tree.
+        code: the source.
+        nodes: the nodes of its syntax tree.
         bindings: what its names stand for.
         values: what they are assigned, for those with one assignment.
         parents: the node around each node.
-        bound: how often each name is given a value, by whatever means.
-        first_bound: the first line in which that happens.
         calls: every call.
         imports: every import statement.
         uses: the places that name an Adam.
         unclear: the places that may name an Adam or something else.
+        loose: the places whose name is that of an Adam, and of which no import tells whose.
         unlocated: the places that name an Adam where the text says something else: inside an f-string,
             whose parts have no places of their own before Python 3.12.
         others: the places that name an Adam which is not known here, with their dotted names.
     """
 
-    text: str
-    tree: ast.Module
+    code: Source
+    nodes: list[ast.AST]
     bindings: Bindings
     values: dict[str, ast.expr]
     parents: dict[ast.AST, ast.AST]
-    bound: Counter[str] = field(default_factory=Counter)
-    first_bound: dict[str, int] = field(default_factory=dict)
     calls: list[ast.Call] = field(default_factory=list)
     imports: list[Import] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     unclear: list[ast.expr] = field(default_factory=list)
+    loose: list[ast.expr] = field(default_factory=list)
     unlocated: list[ast.expr] = field(default_factory=list)
     others: list[tuple[ast.expr, str]] = field(default_factory=list)
-    _lines: list[str] = field(default_factory=list)
-    _starts: list[int] = field(default_factory=list)
+    _ignored: set[int] = field(default_factory=set)
 
     @classmethod
     def parse(cls, text: str) -> Module:
@@ -83,50 +93,40 @@ class Module:
         Raises:
             SyntaxError, ValueError: it is not valid Python.
         """
-        tree = ast.parse(text)
-        nodes, parents = _walk(tree)
-        module = cls(text, tree, Bindings.of(nodes), assigned_once(nodes), parents)
-        for match in _LINE.finditer(text):
-            module._starts.append(match.start())
-            module._lines.append(match.group())
+        nodes, parents = _walk(parse(text))
+        bindings = Bindings.of(nodes)
+        module = cls(Source(text), nodes, bindings, assigned_once(nodes, bindings.bound), parents)
+        if IGNORE in text:
+            lines = enumerate(module.code.lines, 1)
+            module._ignored = {n for n, line in lines if IGNORE in line and "#" in line.partition(IGNORE)[0]}
         named: list[ast.Name | ast.Attribute] = []
         for node in nodes:
-            if isinstance(node, ast.Call):
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                # A name may stand for anything; an attribute is what it is called.
+                if isinstance(node.ctx, ast.Load) and (isinstance(node, ast.Name) or "dam" in node.attr):
+                    named.append(node)
+            elif isinstance(node, ast.Call):
                 module.calls.append(node)
             elif isinstance(node, (ast.Import, ast.ImportFrom)):
                 module.imports.append(node)
-                for alias in node.names:
-                    module._bind(alias.asname or alias.name.partition(".")[0], node.lineno)
-            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                module._bind(node.name, node.lineno)
-            elif isinstance(node, ast.arg):
-                module._bind(node.arg, node.lineno)
-            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                module._bind(node.id, node.lineno)
-            elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
-                named.append(node)
         module.imports.sort(key=lambda node: (node.lineno, node.col_offset))
         for name in named:
             module._classify(name)
         return module
 
-    def _bind(self, name: str, line: int) -> None:
-        self.bound[name] += 1
-        self.first_bound[name] = min(line, self.first_bound.get(name, line))
-
     def _classify(self, node: ast.Name | ast.Attribute) -> None:
-        if not self.bindings.meanings(node) or self.ignored(node):
+        meanings = self.bindings.meanings(node)
+        if not meanings:
+            self._look_at_loose(node)
             return
-        if self.bindings.ambiguous(node):
-            self.unclear.append(node)
+        if not meanings & CATALOGUE.keys():
+            self._look_at_other(node, meanings)
+            return
+        if self.ignored(node):
             return
         name = self.bindings.resolve(node)
-        if name is None:
-            return
-        candidates = CATALOGUE.get(name)
-        if candidates is None:
-            if name.rpartition(".")[2] in _CLASS_NAMES and not name.startswith("."):
-                self.others.append((node, name))
+        if name is None or self.bindings.ambiguous(node):
+            self.unclear.append(node)
             return
         if not self.located(node):
             self.unlocated.append(node)
@@ -134,54 +134,42 @@ class Module:
         parent = self.parents.get(node)
         call = parent if isinstance(parent, ast.Call) and parent.func is node else None
         keywords = [keyword.arg for keyword in call.keywords if keyword.arg] if call is not None else []
-        signature = choose(candidates, len(call.args) if call is not None else 0, keywords)
-        self.uses.append(Use(node, signature, name, call))
+        signature = choose(CATALOGUE[name], len(call.args) if call is not None else 0, keywords)
+        misfits = not_taken(arguments(call, self.code) or (), signature) if call is not None else []
+        self.uses.append(Use(node, signature, name, call, tuple(misfits)))
+
+    def _look_at_loose(self, node: ast.Name | ast.Attribute) -> None:
+        """Keep a place that nobody can tell about: ``Adam(...)`` without an import, ``x.Adam(...)``."""
+        name = node.attr if isinstance(node, ast.Attribute) else node.id
+        free = isinstance(node, ast.Attribute) or not self.bindings.bound[node.id]
+        if name in _LOOSE_NAMES and free and not self.ignored(node):
+            self.loose.append(node)
+
+    def _look_at_other(self, node: ast.Name | ast.Attribute, meanings: set[str]) -> None:
+        parent = self.parents.get(node)
+        for name in sorted(name for name in meanings if "dam" in name):
+            last = name.rpartition(".")[2]
+            part = isinstance(parent, ast.Attribute) and not last[:1].isupper()
+            known = elsewhere(name) is not None and not part
+            if (known or last in _CLASS_NAMES) and not self.ignored(node) and not self.asks_for_type(node):
+                self.others.append((node, name))
+                return
 
     def ignored(self, node: ast.expr | ast.stmt) -> bool:
         """Whether a comment on the node's first line asks to leave it alone."""
-        line = self._lines[node.lineno - 1]
-        return IGNORE in line and "#" in line.partition(IGNORE)[0]
+        return node.lineno in self._ignored
 
     def located(self, node: ast.expr) -> bool:
         """Whether a node's place in the text holds that node."""
         try:
-            found = ast.parse(f"({self.source(node)}\n)", mode="eval").body
+            (found,) = parse(f"({self.source(node)}\n)").body
         except (SyntaxError, ValueError, IndexError):
             return False
-        return ast.dump(found) == ast.dump(node)
-
-    def offset(self, line: int, column: int) -> int:
-        """The position in the text of a node's line and column, which counts bytes of UTF-8."""
-        text = self._lines[line - 1]
-        return self._starts[line - 1] + (column if text.isascii() else len(text.encode()[:column].decode()))
-
-    def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
-        """Where a node stands in the text."""
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
+        return isinstance(found, ast.Expr) and ast.dump(found.value) == ast.dump(node)
 
     def source(self, node: ast.expr | ast.stmt) -> str:
         """The text of a node."""
-        start, end = self.span(node)
-        return self.text[start:end]
-
-    def column(self, node: ast.expr | ast.stmt) -> int:
-        """A node's column in characters, counted from 1."""
-        return self.offset(node.lineno, node.col_offset) - self._starts[node.lineno - 1] + 1
-
-    def line(self, number: int) -> str:
-        """A line, counted from 1, with its end."""
-        return self._lines[number - 1]
-
-    def line_end(self, number: int) -> int:
-        """The position behind a line's text, before its end-of-line characters."""
-        return self._starts[number - 1] + len(self._lines[number - 1].rstrip("\r\n"))
-
-    @property
-    def newline(self) -> str:
-        """The end of line that the module uses."""
-        return next((end for end in ("\r\n", "\n", "\r") if any(line.endswith(end) for line in self._lines)), "\n")
+        return self.code.segment(node)
 
     def ancestors(self, node: ast.AST) -> list[ast.AST]:
         """The nodes around a node, innermost first."""
@@ -191,22 +179,70 @@ class Module:
             found.append(node)
         return found
 
+    @cached_property
+    def _functions(self) -> dict[ast.AST, ast.AST | None]:
+        found: dict[ast.AST, ast.AST | None] = {}
+        for node in self.nodes:
+            parent = self.parents.get(node)
+            # A node stands behind the one around it.
+            found[node] = parent if parent is None or isinstance(parent, _FUNCTIONS) else found[parent]
+        return found
+
+    def function(self, node: ast.AST) -> ast.AST | None:
+        """The function in which a node stands, or None."""
+        return self._functions[node]
+
+    @cached_property
+    def stores(self) -> dict[tuple[ast.AST | None, str], list[int]]:
+        """The lines in which each name gets a value: by function, and under None all of them."""
+        found: dict[tuple[ast.AST | None, str], list[int]] = defaultdict(list)
+        for node, name in self.bindings.places:
+            line = getattr(node, "lineno", 1)
+            found[None, name].append(line)
+            if (function := self._functions[node]) is not None:
+                found[function, name].append(line)
+        return found
+
+    def asks_for_type(self, node: ast.expr) -> bool:
+        """Whether a name stands in isinstance() or an annotation; ours is a subclass, so both stay true."""
+        child: ast.AST = node
+        for parent in self.ancestors(node):
+            if isinstance(parent, ast.Call):
+                return isinstance(parent.func, ast.Name) and parent.func.id in ("isinstance", "issubclass")
+            if isinstance(parent, (ast.arg, ast.AnnAssign)) and parent.annotation is child:
+                return True
+            if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                return parent.returns is child
+            if isinstance(parent, ast.stmt):
+                return False
+            child = parent
+        return False
+
     def binders(self, name: str) -> list[Import]:
         """The import statements that give a name its value; those of the module's top level first.
 
-        Where the top level has one, those inside functions are left out.
+        Where the top level has one, those inside functions are left out. A name that only stands for
+        another is brought by what brings that.
         """
-        found = [
-            node
-            for node in self.imports
-            if any((alias.asname or alias.name.partition(".")[0]) == name for alias in node.names)
-        ]
+        names, found = [name], []
+        for item in names:
+            found += [
+                node
+                for node in self.imports
+                if any((alias.asname or alias.name.partition(".")[0]) == item for alias in node.names)
+            ]
+            names += [other for other in sorted(self.bindings.followed_from.get(item, ())) if other not in names]
         top = [node for node in found if node.col_offset == 0]
         return top[:1] or found
 
+    def bringers(self, node: ast.expr) -> list[Import]:
+        """The import statements that bring what an expression names; a star import, where no other does."""
+        stars = [item for item in self.imports if any(alias.name == "*" for alias in item.names)]
+        return self.binders(root_of(node)) or stars
+
 
 def _walk(tree: ast.AST) -> tuple[list[ast.AST], dict[ast.AST, ast.AST]]:
-    """Every node but Load and Store, which all places share, and the node around each."""
+    """Every node but Load, Add and the like, which all places share, and the node around each."""
     found: list[ast.AST] = []
     parents: dict[ast.AST, ast.AST] = {}
     waiting = [tree]
@@ -214,10 +250,7 @@ def _walk(tree: ast.AST) -> tuple[list[ast.AST], dict[ast.AST, ast.AST]]:
         node = waiting.pop()
         found.append(node)
         for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.expr_context):
+            if not isinstance(child, _SHARED):
                 parents[child] = node
                 waiting.append(child)
     return found, parents
-
-
-_CLASS_NAMES = {dialect.target.rpartition(".")[2] for dialect in MAPPING.dialects.values()}

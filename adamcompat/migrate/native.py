@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import ast
-import re
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from adamcompat.mapping.model import Dialect
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.findings import Finding
-from adamcompat.migrate.module import Module, Use
-from adamcompat.migrate.sites import Optimizer, optimizers, step_of, string_forms
+from adamcompat.migrate.module import Import, Module, Use
+from adamcompat.migrate.sites import Optimizer, optimizers, step_of
+from adamcompat.migrate.steps import (
+    Problem,
+    Step,
+    all_of,
+    compiled_model,
+    known_at,
+    to_apply_gradients,
+    to_call,
+    unknown_method,
+)
+from adamcompat.migrate.strings import KERAS, StringForm, mentions, string_forms
 from adamcompat.translation.arguments import arguments
-from adamcompat.translation.convert import Context, Conversion, convert
-from adamcompat.translation.messages import Message, error, info, warning
-from adamcompat.translation.names import CUSTOMARY, full, original
+from adamcompat.translation.conversion import Context, Conversion
+from adamcompat.translation.convert import convert
+from adamcompat.translation.messages import Message, Severity, error, info, warning
+from adamcompat.translation.names import CUSTOMARY, canonical, full, original
 
-# How models of each calling convention list what is trained.
-_TRAINED = {"apply_gradients": ".trainable_variables", "call": ".trainable_params()"}
-_WEIGHTS = re.compile(r"\.trainable_(variables|weights)$")
+# What is said to who translates one call, and goes without saying where the steps are seen, too.
+_EVIDENT = ("params-placeholder", "params-at-each-step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,60 +37,108 @@ class Plan:
     """What is to become of one construction: its conversion and its steps, or what stands in the way."""
 
     conversion: Conversion
-    steps: tuple[tuple[ast.Call, str], ...] = ()
-    problems: tuple[tuple[ast.expr, Message], ...] = ()
+    steps: tuple[Step, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the call is rewritten."""
+        return self.conversion.ok and not self.problems
 
 
 def migrate(module: Module, editor: Editor, target: Dialect) -> None:
     """Plan the edits that write the target's own calls."""
     kept = {id(optimizer.use): optimizer for optimizer in optimizers(module)}
-    foreign: list[Use] = []
+    originals = [use for use in module.uses if use.signature.adapter is None]
+    uses = [use for use in originals if use.signature.dialect is not target]
+    for use in originals:
+        if use.signature.dialect is target and use.call is not None:
+            for message in use.misfits:
+                editor.say(use.call, message)
+    plans = _plans(module, [use for use in uses if use.call is not None], target, kept)
     done: set[int] = set()
-    for use in module.uses:
-        source = use.signature.dialect
-        if use.signature.adapter is not None or source is target:
-            continue
-        crosses = source.protocol != target.protocol
-        if crosses:
-            foreign.append(use)
+    for use in uses:
+        crosses = use.signature.dialect.protocol != target.protocol
         if use.call is None:
             if crosses and not isinstance(module.parents.get(use.node), ast.Attribute):
                 text = f"{module.source(use.node)} is used as a value, not called; change it by hand"
                 editor.say(use.node, error("class-as-value", text))
             continue
-        plan = _plan(module, use, target, kept.get(id(use)))
-        for message in plan.conversion.messages:
-            if message.code not in ("params-placeholder", "params-at-each-step"):
-                editor.say(use.call, message)
-        for node, message in plan.problems:
-            editor.say(node, message)
-        if plan.conversion.ok and not plan.problems:
+        plan = plans[id(use)]
+        _say(module, editor, use, plan, target)
+        if plan.ok:
             _write(module, editor, use, plan, target)
             done.add(id(use))
         for node in kept[id(use)].others if id(use) in kept else []:
             if crosses or isinstance(module.parents[node], ast.Attribute):
                 text = f"{module.source(_whole(module, node))} uses the optimizer in a way that is not rewritten"
                 editor.say(node, warning("other-use", text))
+    _write_values(module, editor, uses, plans)
     _drop_imports(module, editor, done, target)
-    if target.protocol == "call":
-        for form in filter(lambda form: form.certain, string_forms(module)):
-            text = f"{module.source(form.node)}: {target.title} has no such name; pass {target.target}(...)"
-            editor.say(form.node, error("string-form", text))
+    forms = string_forms(module)
+    written = [form for form in forms if target is not KERAS and _string(module, editor, form, target)]
+    for mention in mentions(module, forms):
+        if mention.dialect != target.name:
+            editor.say(mention.node, mention.message)
+    foreign = {use.signature.dialect.title for use in uses if use.signature.dialect.protocol != target.protocol}
+    foreign |= {KERAS.title} if written else set()
     if foreign:
-        titles = " and ".join(sorted({use.signature.dialect.title for use in foreign}))
         text = (
-            f"the optimizer is only part of porting this file from {titles} to {target.title}: model, data, gradients "
-            f"and the training loop are left as they are"
+            f"the optimizer is only part of porting this file from {' and '.join(sorted(foreign))} to {target.title}: "
+            f"model, data, gradients and the training loop are left as they are"
         )
         editor.findings.append(Finding(warning("rest-of-the-model", text)))
 
 
-def _plan(module: Module, use: Use, target: Dialect, kept: Optimizer | None) -> Plan:
+def _plans(module: Module, uses: Sequence[Use], target: Dialect, kept: dict[int, Optimizer]) -> dict[int, Plan]:
+    """What is to become of each construction.
+
+    A schedule that has a name is written anew where it is made, if every place that reads it is rewritten.
+    """
+    readers = _schedules_to_write(module, uses)
+    while True:
+        plans = {id(use): _plan(module, use, target, kept.get(id(use)), readers) for use in uses}
+        written = {name: {_value(plans[id(use)], name) for use in found} for name, found in readers.items()}
+        left = {name: found for name, found in readers.items() if len(written[name]) == 1 and "" not in written[name]}
+        if len(left) == len(readers):
+            return plans
+        readers = left
+
+
+def _value(plan: Plan, name: str) -> str:
+    """What a plan wants a name to be assigned, or ""."""
+    return plan.conversion.values.get(name, "") if plan.ok else ""
+
+
+def _schedules_to_write(module: Module, uses: Sequence[Use]) -> dict[str, list[Use]]:
+    """The names of schedules that nothing but these constructions reads, with those that do."""
+    readers: dict[str, list[Use]] = {}
+    for use in uses:
+        assert use.call is not None
+        for argument in arguments(use.call, module.code) or ():
+            name = argument.node.id if isinstance(argument.node, ast.Name) else ""
+            value = module.values.get(name)
+            if isinstance(value, ast.Call) and _imports_before(module, use, value) and not module.ignored(value):
+                readers.setdefault(name, []).append(use)
+    reads = [node.id for node in module.nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    shared = {name for node in module.nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
+    return {name: found for name, found in readers.items() if reads.count(name) == len(found) and name not in shared}
+
+
+def _imports_before(module: Module, use: Use, place: ast.expr) -> bool:
+    """Whether an import beside that of an optimizer's class is done before a place."""
+    function = module.function(place)
+    return all(
+        node.lineno < place.lineno and module.function(node) in (None, function) for node in module.bringers(use.node)
+    )
+
+
+def _plan(module: Module, use: Use, target: Dialect, kept: Optimizer | None, in_place: Collection[str]) -> Plan:
     assert use.call is not None
     source = use.signature.dialect
-    problems: list[tuple[ast.expr, Message]] = []
-    steps: list[tuple[ast.Call, str]] = []
-    parameters = ""
+    problems: list[Problem] = []
+    steps: list[Step] = []
+    parameters, why = "", ""
     if source.protocol == target.protocol and (step := step_of(module, use.call)) is not None:
         kept = Optimizer("", use, 1, [step])
     if kept is not None and kept.stored > 1 and kept.steps:
@@ -88,169 +147,98 @@ def _plan(module: Module, use: Use, target: Dialect, kept: Optimizer | None) -> 
         )
         problems.append((use.call, error("unclear-optimizer", text)))
     elif source.protocol == target.protocol:
-        problems = [problem for step in (kept.steps if kept else []) if (problem := _unknown_method(step, target))]
+        problems = [problem for step in (kept.steps if kept else []) if (problem := unknown_method(step, target))]
     elif target.protocol == "call":
-        parameters = _to_call(module, use, kept, target, steps, problems)
+        parameters, why = to_call(module, use, kept, steps, problems)
     elif kept is not None:
-        _to_apply_gradients(module, use, kept, steps, problems)
-    context = Context(
-        module.text, module.bindings, module.values, parameters, lambda name: _local(module, name, target) or name
+        to_apply_gradients(module, use, kept, steps, problems)
+    conversion = convert(
+        arguments(use.call, module.code),
+        use.signature,
+        original(target),
+        _context(module, use.call, target, parameters, in_place),
     )
-    given = arguments(use.call, module.text)
-    return Plan(convert(given, use.signature, original(target), context), tuple(steps), tuple(problems))
+    if why:
+        text = f"{target.title} takes the parameters when the optimizer is made, and {why}"
+        problems.append((use.call, error("parameters-unknown", text)))
+    if steps and not problems:
+        # What is trained stands at the steps now.
+        conversion.messages = [item for item in conversion.messages if item.code != "some-parameters"]
+    return Plan(conversion, tuple(steps), tuple(problems))
 
 
-def _unknown_method(step: ast.Call, target: Dialect) -> tuple[ast.expr, Message] | None:
-    """What the target's method of the same calling convention does not take."""
-    name = step.func.attr if isinstance(step.func, ast.Attribute) else ""
-    method = next((method for method in target.methods if method.name == name), None)
-    if method is None:
-        text = f"{target.title}'s Adam has no {name}(); compute the gradients and call {target.methods[0].name}()"
-        return step, error("step-method", text)
-    known = {argument.name for argument in method.arguments}
-    extra = [keyword.arg for keyword in step.keywords if keyword.arg not in known]
-    if extra or len(step.args) > len(method.arguments):
-        what = ", ".join(f"{name}=" for name in extra) or "so many arguments"
-        return step, error("step-method", f"{target.title}'s {name}() does not take {what}; remove it")
-    return None
+def _context(
+    module: Module, place: ast.expr, target: Dialect, parameters: str, in_place: Collection[str] = ()
+) -> Context:
+    around = [None, *module.ancestors(place)]
+    return Context(
+        module.code,
+        module.bindings,
+        module.values,
+        module.nodes,
+        parameters,
+        lambda name: _local(module, name, target) or name,
+        in_place,
+        lambda node: module.function(node) in around,
+    )
 
 
-def _to_call(
-    module: Module,
-    use: Use,
-    kept: Optimizer | None,
-    target: Dialect,
-    steps: list[tuple[ast.Call, str]],
-    problems: list[tuple[ast.expr, Message]],
-) -> str:
-    """Rewrite apply_gradients(zip(gradients, variables)); returns what is trained, as text."""
+def _say(module: Module, editor: Editor, use: Use, plan: Plan, target: Dialect) -> None:
+    """Say what a plan has to say; where nothing is rewritten, with the call that it comes to."""
     assert use.call is not None
-    trained: dict[str, ast.expr] = {}
-    for step in kept.steps if kept is not None else []:
-        pair = _zipped(module, step)
-        if pair is None:
-            text = (
-                f"{module.source(step.func)}(...) cannot be rewritten safely: only apply_gradients(zip(gradients, "
-                f"variables)) whose result is not used can"
-            )
-            problems.append((step, error("step-method", text)))
+    suggested = ""
+    if not plan.ok and plan.conversion.arguments:
+        call = f"{_callee(module, use, target)}({', '.join(map(str, plan.conversion.arguments))})"
+        suggested = f"; suggested: {call}" if plan.conversion.ok else f"; without that: {call}"
+    said: list[tuple[ast.expr, Message]] = [(use.call, message) for message in plan.conversion.messages]
+    for node, message in [*said, *plan.problems]:
+        if message.code in _EVIDENT:
             continue
-        gradients, variables = pair
-        trained[module.source(variables)] = variables
-        whole = module.source(gradients)
-        text = whole if isinstance(gradients, ast.Tuple) and whole.startswith("(") else f"tuple({whole})"
-        assert kept is not None
-        steps.append((step, f"{kept.key}({text})"))
-    if problems:
-        return ""
-    if len(trained) == 1:
-        (text, node), *_ = trained.items()
-        if _known_at(module, node, use.call):
-            return _WEIGHTS.sub(_TRAINED["call"], text)
-        why = f"{text} is not certain to mean the same where the optimizer is made"
-    elif trained:
-        why = f"its steps update different variables: {', '.join(trained)}"
-    else:
-        why = "no step in this file says which"
-    text = f"{target.title} takes the parameters when the optimizer is made, and {why}; write the call by hand"
-    problems.append((use.call, error("parameters-unknown", text)))
-    return ""
+        if message.code == "parameters-not-read":
+            # In a file a name that nothing gives a value has one all the same.
+            message = replace(message, severity=Severity.WARNING)
+        if message.severity is Severity.ERROR and suggested:
+            message, suggested = replace(message, text=message.text + suggested), ""
+        editor.say(node, message)
 
 
-def _zipped(module: Module, step: ast.Call) -> tuple[ast.expr, ast.expr] | None:
-    """Gradients and variables of ``apply_gradients(zip(gradients, variables))`` as a statement."""
-    if not (isinstance(step.func, ast.Attribute) and step.func.attr == "apply_gradients"):
-        return None
-    if len(step.args) != 1 or step.keywords or not isinstance(module.parents.get(step), ast.Expr):
-        return None
-    inner = step.args[0]
-    zips = isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) and inner.func.id == "zip"
-    if not zips or module.bound["zip"]:
-        return None
-    assert isinstance(inner, ast.Call)
-    if len(inner.args) != 2 or any(isinstance(item, ast.Starred) for item in inner.args):
-        return None
-    if any(keyword.arg != "strict" for keyword in inner.keywords):
-        return None
-    return inner.args[0], inner.args[1]
+def _string(module: Module, editor: Editor, form: StringForm, target: Dialect) -> bool:
+    """Write the target's call for a string that is Keras's Adam, or say why not; returns whether it was written."""
+    model = form.call.func.value if isinstance(form.call.func, ast.Attribute) else None
+    certain = form.certain and compiled_model(module, form.node) is model and model is not None
+    parameters = all_of(module, model) if model is not None and certain and known_at(module, model, form.call) else ""
+    context = _context(module, form.node, target, parameters)
+    conversion = convert((), original(KERAS), original(target), context)
+    callee = _local(module, target.target, target) or target.target
+    call = f"{callee}({', '.join(map(str, conversion.arguments))})"
+    if parameters and conversion.ok and form.after is not None:
+        editor.replace(form.node, call)
+        if _local(module, target.target, target) is None:
+            _import_root(module, editor, [form.after], target.target)
+        editor.say(form.node, info("string-replaced", f"{module.source(form.node)} becomes {call}"))
+        return True
+    what = "is" if form.certain else "may be"
+    text = f"{module.source(form.node)} {what} Keras's Adam, and {target.title} has no such name; suggested: {call}"
+    editor.say(form.node, error("string-form", text) if form.after is not None else warning("unclear-string", text))
+    return False
 
 
-def _to_apply_gradients(
-    module: Module,
-    use: Use,
-    kept: Optimizer,
-    steps: list[tuple[ast.Call, str]],
-    problems: list[tuple[ast.expr, Message]],
-) -> None:
-    """Rewrite opt(gradients)."""
-    assert use.call is not None
-    given = {item.keyword or f"{item.position}": item for item in arguments(use.call, module.text) or ()}
-    params = given.get("params") or given.get("0")
-    for step in kept.steps:
-        alone = isinstance(module.parents.get(step), ast.Expr)
-        single = len(step.args) == 1 and not step.keywords and not isinstance(step.args[0], ast.Starred)
-        if not alone or not single or ast.unparse(step.func) != kept.key:
-            text = (
-                f"{module.source(step)} cannot be rewritten safely: its result is used, or it takes more than gradients"
-            )
-            problems.append((step, error("step-method", text)))
-            continue
-        if params is None or not _trained(params.node) or not _known_at(module, params.node, step):
-            text = (
-                f"what {kept.key} trains is not certain to mean the same at its steps; write apply_gradients(zip(...))"
-            )
-            problems.append((step, error("parameters-unknown", text)))
-            continue
-        variables = params.text.replace(_TRAINED["call"], _TRAINED["apply_gradients"])
-        steps.append((step, f"{kept.key}.apply_gradients(zip({module.source(step.args[0])}, {variables}))"))
-
-
-def _trained(node: ast.expr) -> bool:
-    """Whether an expression may be read again at each step: a name, a list, or what a model trains."""
-    if isinstance(node, (ast.List, ast.Tuple)):
-        return all(_trained(item) for item in node.elts)
-    if isinstance(node, ast.Call):
-        ends = isinstance(node.func, ast.Attribute) and ast.unparse(node).endswith(_TRAINED["call"])
-        return ends and _trained(node.func.value) if isinstance(node.func, ast.Attribute) else False
-    return isinstance(node, (ast.Name, ast.Attribute))
-
-
-def _known_at(module: Module, node: ast.expr, place: ast.expr) -> bool:
-    """Whether an expression certainly means the same at another place: each name has one value, given before."""
-    in_class = [item for item in module.ancestors(place) if isinstance(item, ast.ClassDef)]
-    for name in [item for item in ast.walk(node) if isinstance(item, ast.Name)]:
-        if name.id == "self" and in_class and in_class[0] in module.ancestors(node):
-            attribute = module.parents[name]
-            if not _set_before(module, ast.unparse(attribute), in_class[0], place):
-                return False
-        elif module.bound[name.id] != 1 or module.first_bound[name.id] > place.lineno:
-            return False
-    return not any(isinstance(item, (ast.Lambda, ast.comprehension, ast.Await)) for item in ast.walk(node))
-
-
-def _set_before(module: Module, attribute: str, owner: ast.ClassDef, place: ast.expr) -> bool:
-    """Whether a class sets an attribute of self once, before a place or in __init__."""
-    stores = [
-        node
-        for node in ast.walk(owner)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node) == attribute
-    ]
-    if len(stores) != 1:
-        return False
-    makers = [item.name for item in module.ancestors(stores[0]) if isinstance(item, ast.FunctionDef)]
-    homes = [item.name for item in module.ancestors(place) if isinstance(item, ast.FunctionDef)]
-    return stores[0].lineno < place.lineno if makers == homes else makers == ["__init__"]
+def _callee(module: Module, use: Use, target: Dialect) -> str:
+    """How the target's class is written in place of a use."""
+    if use.name in map(full, target.names):
+        return module.source(use.node)
+    return _local(module, target.target, target) or target.target
 
 
 def _write(module: Module, editor: Editor, use: Use, plan: Plan, target: Dialect) -> None:
     from adamcompat.migrate.rewrite import call as rewritten
 
     assert use.call is not None
-    same = use.name in map(full, target.names)
-    callee = module.source(use.node) if same else _local(module, target.target, target) or target.target
+    callee = _callee(module, use, target)
+    same = callee == module.source(use.node)
     for name in plan.conversion.modules + ([] if same else [target.target]):
         if _local(module, name, target) is None:
-            _import_root(module, editor, use, name)
+            _import_root(module, editor, module.bringers(use.node), name)
     editor.replace(use.call, rewritten(module.source(use.call), callee, plan.conversion.arguments))
     old = module.source(use.node)
     text = f"{old} of {use.signature.dialect.title} becomes {callee} of {target.title}"
@@ -258,6 +246,18 @@ def _write(module: Module, editor: Editor, use: Use, plan: Plan, target: Dialect
     for step, new in plan.steps:
         editor.replace(step, new)
         editor.say(step, info("step-rewritten", f"{module.source(step)} becomes {new}"))
+
+
+def _write_values(module: Module, editor: Editor, uses: Sequence[Use], plans: dict[int, Plan]) -> None:
+    """Write schedules anew where they are made."""
+    values: dict[str, str] = {}
+    for use in uses:
+        if id(use) in plans and plans[id(use)].ok:
+            values |= plans[id(use)].conversion.values
+    for name, text in values.items():
+        node = module.values[name]
+        editor.replace(node, text)
+        editor.say(node, info("schedule-rewritten", f"{module.source(node)} becomes {text}"))
 
 
 def _local(module: Module, name: str, target: Dialect) -> str | None:
@@ -283,17 +283,12 @@ def _synonyms(name: str, target: Dialect) -> list[str]:
     return found
 
 
-def _import_root(module: Module, editor: Editor, use: Use, name: str) -> None:
-    """Import the top of a dotted name beside the import that brought the old class."""
+def _import_root(module: Module, editor: Editor, after: Sequence[Import], name: str) -> None:
+    """Import the top of a dotted name beside the imports that brought the old class."""
     first = name.partition(".")[0]
     whole = CUSTOMARY.get(first, first)
     if whole in module.bindings.imported.get(first, ()):
         return
-    root: ast.expr = use.node
-    while isinstance(root, ast.Attribute):
-        root = root.value
-    assert isinstance(root, ast.Name)
-    after = module.binders(root.id) or [node for node in module.imports if isinstance(node, ast.ImportFrom)]
     editor.need(f"import {whole}" if whole == first else f"import {whole} as {first}", after)
 
 
@@ -306,7 +301,7 @@ def _drop_imports(module: Module, editor: Editor, done: set[int], target: Dialec
             local = alias.asname or alias.name
             uses = [use for use in module.uses if isinstance(use.node, ast.Name) and use.node.id == local]
             reads = [n for n in module.parents if isinstance(n, ast.Name) and n.id == local]
-            brought = any(full(name) == f"{statement.module}.{alias.name}" for name in target.names)
+            brought = any(full(name) == canonical(f"{statement.module}.{alias.name}") for name in target.names)
             if uses and not brought and len(reads) == len(uses) and all(id(use) in done for use in uses):
                 editor.move(statement, local, "")
 
@@ -314,4 +309,6 @@ def _drop_imports(module: Module, editor: Editor, done: set[int], target: Dialec
 def _whole(module: Module, node: ast.expr) -> ast.expr:
     """The expression around a name that says what is done with it."""
     parent = module.parents[node]
+    if isinstance(parent, ast.keyword):
+        parent = module.parents[parent]
     return parent if isinstance(parent, (ast.Attribute, ast.Call)) else node

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from adamcompat.migrate.findings import Edit, Finding, apply
+from adamcompat.migrate.magics import TOO_DEEP, Cell, read, show
+from adamcompat.migrate.module import MENTION
 from adamcompat.migrate.text import migrate_text
-from adamcompat.translation.messages import error
+from adamcompat.translation.messages import error, warning
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-# Lines that IPython runs itself: magics, shell commands, help; and assignments from them.
-_MAGIC = re.compile(r"^(\s*)(?:[%!?]|[\w.]+\?{1,2}\s*$|[\w, ]+=\s*[%!])")
-# Cell magics behind which Python follows; behind any other the whole cell is something else.
-_PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun", "%%python", "%%python3")
-_HIDDEN = "pass  # adamcompat:magic:"
-_MARK = "# adamcompat:cell:"
+# A notebook of an old format keeps its cells here.
+_OLD = "worksheets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +27,11 @@ class _Cell:
         number: its place among all cells, counted from 1.
         source: what it holds.
         spans: where the JSON strings of its source stand in the file; more than one only in a list.
-        text: the source with magics hidden.
-        hidden: the magics.
     """
 
     number: int
     source: str
     spans: tuple[tuple[int, int], ...]
-    text: str = ""
-    hidden: tuple[str, ...] = ()
 
 
 def migrate_notebook(raw: str, to: str) -> tuple[str, list[Finding]]:
@@ -49,38 +42,54 @@ def migrate_notebook(raw: str, to: str) -> tuple[str, list[Finding]]:
         to: shim, mindspore or tensorflow.
 
     Returns:
-        The new text and the findings. A cell sees the imports of all cells; one that does not parse is
+        The new text and the findings. A cell sees the imports of all cells; a cell that is a program of
+        its own, such as one that writes a file, sees its own. One that names Adam and does not parse is
         left alone, with a finding.
     """
     try:
         cells = list(_code_cells(raw))
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         return raw, [Finding(error("does-not-parse", f"not a notebook: {problem}"))]
+    except (RecursionError, MemoryError):
+        return raw, [Finding(error("does-not-parse", "not a notebook: nested too deeply to be read"))]
+    mark = _mark(cells)
     findings: list[Finding] = []
-    parsed: list[_Cell] = []
-    hidden: tuple[str, ...]
+    programs: dict[str, list[tuple[_Cell, Cell]]] = {}
     for cell in cells:
-        text, hidden = cell.source, ()
-        if _problem(text) is not None:
-            text, hidden = _hide_magics(text)
-        failed = _problem(text)
-        if failed is None:
-            parsed.append(replace(cell, text=text, hidden=hidden))
-        else:
-            message = error("does-not-parse", f"not valid Python: {failed}")
-            findings.append(Finding(message, failed.lineno or 1, 1, cell.number))
-    # The cells as one module, with a comment in front of each by which they are told apart again.
-    whole = "".join(f"{_MARK}{index}\n{cell.text}\n" for index, cell in enumerate(parsed))
-    new, found = migrate_text(whole, to)
-    findings += [_placed(finding, parsed) for finding in found]
+        code = read(cell.source, mark, f"cell {cell.number}")
+        if code.problem is not None:
+            if code.problem.msg == TOO_DEEP or MENTION.search(cell.source):
+                message = error("does-not-parse", f"not valid Python: {code.problem.msg}")
+                findings.append(Finding(message, code.line(code.problem.lineno or 1), 1, cell.number))
+            continue
+        for line, text in code.unread:
+            if MENTION.search(text):
+                message = warning("not-read", f"{text.strip()!r} names Adam and is not read as Python; left alone")
+                findings.append(Finding(message, line, 1, cell.number))
+        if code.program is not None:
+            programs.setdefault(code.program, []).append((cell, code))
+    edits: list[Edit] = []
+    for parsed in programs.values():
+        # The cells as one module, with a comment in front of each by which they are told apart again.
+        whole = "".join(f"# {mark}:{index}\n{code.text}\n" for index, (_, code) in enumerate(parsed))
+        new, found = migrate_text(whole, to)
+        findings += [_placed(finding, parsed) for finding in found]
+        texts = re.split(rf"^# {mark}:\d+\n", new, flags=re.MULTILINE)[1:]
+        edits += [
+            _edit(raw, cell, show(code, text.removesuffix("\n"), mark))
+            for (cell, code), text in zip(parsed, texts, strict=True)
+            if text.removesuffix("\n") != code.text
+        ]
     findings.sort(key=lambda finding: (finding.cell or 0, finding.line, finding.column))
-    texts = re.split(rf"^{_MARK}\d+\n", new, flags=re.MULTILINE)[1:]
-    edits = [
-        _edit(raw, cell, _show_magics(text.removesuffix("\n"), cell.hidden))
-        for cell, text in zip(parsed, texts, strict=True)
-        if text.removesuffix("\n") != cell.text
-    ]
     return apply(raw, edits), findings
+
+
+def _mark(cells: Sequence[_Cell]) -> str:
+    """A text that no cell holds."""
+    mark = "adamcompat:cell"
+    while any(mark in cell.source for cell in cells):
+        mark += "_"
+    return mark
 
 
 def _code_cells(raw: str) -> Iterator[_Cell]:
@@ -105,6 +114,8 @@ def _code_cells(raw: str) -> Iterator[_Cell]:
                 yield from spans(item)
 
     notebook = json.loads(raw)
+    if _OLD in notebook:
+        raise ValueError("its format is older than 4; open it in Jupyter and save it")
     for key, value in notebook.items():
         list(spans(key))
         if key != "cells":
@@ -120,45 +131,15 @@ def _code_cells(raw: str) -> Iterator[_Cell]:
                 yield _Cell(number, "".join(text for text, _ in found), tuple(span for _, span in found))
 
 
-def _problem(text: str) -> SyntaxError | None:
-    """Why some text is not valid Python, if it is not."""
-    try:
-        ast.parse(text)
-    except SyntaxError as problem:
-        return problem
-    except ValueError as problem:
-        return SyntaxError(str(problem))
-    return None
-
-
-def _hide_magics(source: str) -> tuple[str, tuple[str, ...]]:
-    """The source with every line that only IPython understands behind a placeholder; and these lines."""
-    lines = source.split("\n")
-    hidden: list[str] = []
-    first = next((line.strip() for line in lines if line.strip()), "")
-    everything = first.startswith("%%") and first.partition(" ")[0] not in _PYTHON_CELLS
-    continued = False
-    for index, line in enumerate(lines):
-        match = _MAGIC.match(line)
-        if everything or match or continued:
-            indent = match[1] if match and not everything and not continued else ""
-            lines[index] = f"{indent}{_HIDDEN}{len(hidden)}"
-            hidden.append(line)
-            continued = line.rstrip().endswith("\\")
-    return "\n".join(lines), tuple(hidden)
-
-
-def _show_magics(text: str, hidden: tuple[str, ...]) -> str:
-    return re.sub(rf"[ \t]*{re.escape(_HIDDEN)}(\d+)", lambda match: hidden[int(match[1])], text)
-
-
-def _placed(finding: Finding, cells: list[_Cell]) -> Finding:
-    """A finding on all cells together as one on its cell."""
+def _placed(finding: Finding, cells: Sequence[tuple[_Cell, Cell]]) -> Finding:
+    """A finding on all cells of a program together as one on its cell."""
     start = 0
-    for cell in cells:
-        length = cell.text.count("\n") + 2
+    for cell, code in cells:
+        length = code.text.count("\n") + 2
         if start < finding.line <= start + length:
-            return replace(finding, line=finding.line - start - 1, cell=cell.number)
+            line = finding.line - start - 1
+            column = finding.column + code.shifts.get(line, 0)
+            return replace(finding, line=code.line(line), column=column, cell=cell.number)
         start += length
     return finding
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import tokenize
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import libcst as cst
 
-from adamcompat.translation.convert import NewArgument
+from adamcompat.translation.conversion import NewArgument
 
 _Space = cst.BaseParenthesizableWhitespace
+# Calls up to this length cannot be too deep.
+_SHORT = 2000
+_DEEP = 500
 
 
 def call(text: str, callee: str, arguments: Sequence[NewArgument]) -> str:
@@ -26,10 +31,28 @@ def call(text: str, callee: str, arguments: Sequence[NewArgument]) -> str:
          learning_rate=1e-3  # peak
          )
     """
+    _check(text)
     old = cst.parse_expression(text)
     assert isinstance(old, cst.Call)
     changed = old.with_changes(func=cst.parse_expression(callee), **_Layout(old).arguments(arguments))
     return _code(changed, text)
+
+
+def _check(text: str) -> None:
+    """Refuse what LibCST's parser cannot take: it nests where Python does not, and ends the process.
+
+    Raises:
+        RecursionError: conditions, strings in a row or loops in a comprehension are too many.
+    """
+    if len(text) < _SHORT:
+        return
+    nested = row = longest = 0
+    for token in tokenize.generate_tokens(io.StringIO(f"({text})").readline):
+        nested += token.type == tokenize.NAME and token.string in ("and", "or", "for")
+        row = row + 1 if token.type == tokenize.STRING else row * (token.type in (tokenize.NL, tokenize.COMMENT))
+        longest = max(longest, row)
+    if max(nested, longest) > _DEEP:
+        raise RecursionError("an expression is nested too deeply")
 
 
 class _Layout:

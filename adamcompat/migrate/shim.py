@@ -9,31 +9,82 @@ from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.module import Module, Use
-from adamcompat.migrate.sites import optimizers, string_forms
+from adamcompat.migrate.sites import optimizers
+from adamcompat.migrate.strings import KERAS, StringForm, mentions, string_forms
 from adamcompat.translation.messages import error, info, warning
-from adamcompat.translation.names import CATALOGUE, drop_in
-
-KERAS = MAPPING.dialects["keras3"]
+from adamcompat.translation.names import CATALOGUE, canonical, drop_in
 
 
 def migrate(module: Module, editor: Editor) -> None:
     """Plan the edits that put adamcompat's classes in the place of the originals."""
     originals = [use for use in module.uses if use.signature.adapter is None]
     _report_steps(module, editor)
+    for use in originals:
+        for message in use.misfits:
+            assert use.call is not None
+            editor.say(use.call, message)
     _statements(module, editor, [use for use in originals if use.bound_by_from])
     for use in originals:
-        if not use.bound_by_from and not _only_asks_for_the_type(module, use):
-            _attribute(module, editor, use)
-    for form in string_forms(module):
-        if form.certain:
-            adapter = _adapter(KERAS)
+        if not use.bound_by_from and not use.misfits and not module.asks_for_type(use.node):
+            dialect = _dialect(module, editor, use, originals)
+            if dialect is not None:
+                _attribute(module, editor, use, dialect)
+    _strings(module, editor)
+
+
+def _strings(module: Module, editor: Editor) -> None:
+    """Write a class for each string that is Keras's Adam, and report those that may reach it."""
+    forms = string_forms(module)
+    adapter = _adapter(KERAS)
+    for form in forms:
+        if form.certain and form.after is not None:
             editor.replace(form.node, f"{adapter.module}.{adapter.name}()")
             editor.need(f"import {adapter.module}", [form.after])
             text = f"{module.source(form.node)} becomes {adapter.module}.{adapter.name}()"
             editor.say(form.node, info("string-replaced", text))
+        elif form.after is None:
+            what = module.source(form.node)
+            text = f"{what} is Keras's Adam if this is Keras's {_called(form)}; no import here tells"
+            editor.say(form.node, warning("unclear-string", text))
         else:
             text = f"{module.source(form.node)} may be Keras's Adam or something else; write optimizer=..."
             editor.say(form.node, error("unclear-string", text))
+    for mention in mentions(module, forms):
+        editor.say(mention.node, mention.message)
+
+
+def _called(form: StringForm) -> str:
+    return f"{form.call.func.attr}()" if isinstance(form.call.func, ast.Attribute) else "function"
+
+
+def _dialect(module: Module, editor: Editor, use: Use, originals: Sequence[Use]) -> Dialect | None:
+    """Whose class a use means; of one that gets a name (``Adam = keras.optimizers.Adam``) the calls of that tell."""
+    parent = module.parents.get(use.node)
+    if use.call is not None or not isinstance(parent, ast.Assign):
+        return use.signature.dialect
+    names = [target.id for target in parent.targets if isinstance(target, ast.Name)]
+    return _called_as(module, editor, use.node, names, originals, use.signature.dialect)
+
+
+def _called_as(
+    module: Module,
+    editor: Editor,
+    place: ast.expr | ast.stmt,
+    names: Sequence[str],
+    uses: Sequence[Use],
+    otherwise: Dialect,
+) -> Dialect | None:
+    """The dialect in which some names are called; None, with a reason, where they are called in several."""
+    known = set().union(*map(module.bindings.followers, names)) if names else set()
+    calls = [use for use in uses if use.call is not None and use.bound_by_from and _id(use) in known]
+    if any(use.misfits for use in calls):
+        return None
+    found = {use.signature.dialect.name for use in calls} or {otherwise.name}
+    if len(found) > 1:
+        text = f"calls of {', '.join(names)} have keywords of {' and of '.join(sorted(found))}; import each by its name"
+        editor.say(place, error("unclear-dialect", text))
+        return None
+    return MAPPING.dialects[found.pop()]
 
 
 def _adapter(dialect: Dialect) -> Adapter:
@@ -59,18 +110,15 @@ def _statements(module: Module, editor: Editor, uses: Sequence[Use]) -> None:
             if alias.name == "*":
                 _star(module, editor, statement, uses)
                 continue
-            candidates = CATALOGUE.get(f"{statement.module}.{alias.name}")
+            candidates = CATALOGUE.get(canonical(f"{statement.module}.{alias.name}"))
             if candidates is None or candidates[0].adapter is not None:
                 continue
             if local in module.bindings.rebound or module.bindings.resolve(ast.Name(local, ast.Load())) is None:
                 continue
-            dialects = {use.signature.dialect.name for use in uses if _id(use) == local and use.call is not None}
-            dialects = dialects or {candidates[0].dialect.name}
-            if len(dialects) > 1:
-                text = f"calls of {local} have keywords of {' and of '.join(sorted(dialects))}; import each by its name"
-                editor.say(statement, error("unclear-dialect", text))
+            dialect = _called_as(module, editor, statement, [local], uses, candidates[0].dialect)
+            if dialect is None:
                 continue
-            adapter = _adapter(MAPPING.dialects[dialects.pop()])
+            adapter = _adapter(dialect)
             as_ = f" as {alias.asname}" if alias.asname else ""
             editor.move(statement, local, f"from {adapter.module} import {adapter.name}{as_}")
             text = f"{statement.module}.{alias.name} becomes {adapter.module}.{adapter.name}"
@@ -82,7 +130,8 @@ def _star(module: Module, editor: Editor, statement: ast.ImportFrom, uses: Seque
     """Import ours behind a star import that brings the original."""
     for use in uses:
         local = _id(use)
-        if local in module.bindings.imported or use.name != f"{statement.module}.{local}":
+        bound = local in module.bindings.imported or local in module.bindings.followed
+        if bound or use.name != canonical(f"{statement.module}.{local}") or use.misfits:
             continue
         adapter = _adapter(use.signature.dialect)
         editor.need(f"from {adapter.module} import {adapter.name}", [statement])
@@ -91,15 +140,11 @@ def _star(module: Module, editor: Editor, statement: ast.ImportFrom, uses: Seque
         _mind(editor, use.node, adapter)
 
 
-def _attribute(module: Module, editor: Editor, use: Use) -> None:
+def _attribute(module: Module, editor: Editor, use: Use, dialect: Dialect) -> None:
     """Change a name such as tf.keras.optimizers.Adam where it is used."""
-    root: ast.expr = use.node
-    while isinstance(root, ast.Attribute):
-        root = root.value
-    assert isinstance(root, ast.Name)
-    adapter = _adapter(use.signature.dialect)
+    adapter = _adapter(dialect)
     editor.replace(use.node, f"{adapter.module}.{adapter.name}")
-    editor.need(f"import {adapter.module}", module.binders(root.id))
+    editor.need(f"import {adapter.module}", module.bringers(use.node))
     text = f"{module.source(use.node)} becomes {adapter.module}.{adapter.name}"
     editor.say(use.node, info("name-replaced", text))
     _mind(editor, use.node, adapter)
@@ -119,19 +164,3 @@ def _mind(editor: Editor, node: ast.expr | ast.stmt, adapter: Adapter) -> None:
 def _id(use: Use) -> str:
     assert isinstance(use.node, ast.Name)
     return use.node.id
-
-
-def _only_asks_for_the_type(module: Module, use: Use) -> bool:
-    """Whether a name stands in isinstance() or an annotation; ours is a subclass, so both stay true."""
-    child: ast.AST = use.node
-    for parent in module.ancestors(use.node):
-        if isinstance(parent, ast.Call):
-            return isinstance(parent.func, ast.Name) and parent.func.id in ("isinstance", "issubclass")
-        if isinstance(parent, (ast.arg, ast.AnnAssign)) and parent.annotation is child:
-            return True
-        if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            return parent.returns is child
-        if isinstance(parent, ast.stmt):
-            return False
-        child = parent
-    return False

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.migrate import native, shim
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.findings import Finding
 from adamcompat.migrate.module import Module
-from adamcompat.translation.messages import error, info
+from adamcompat.translation.messages import error, info, warning
+from adamcompat.translation.names import elsewhere, full
+from adamcompat.translation.source import parse
 
 #: Name on the command line to the dialect that is written; None keeps each call's own.
 TARGETS: dict[str, str | None] = {"shim": None, "mindspore": "mindspore", "tensorflow": "keras3"}
@@ -33,10 +33,18 @@ def migrate_text(text: str, to: str) -> tuple[str, list[Finding]]:
     opt = adamcompat.tensorflow.Adam(1e-3)
     """
     try:
-        module = Module.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
-        line = getattr(problem, "lineno", None) or 0
-        return text, [Finding(error("does-not-parse", f"not valid Python: {problem}"), line, 1 if line else 0)]
+        return _migrate(text, to)
+    except (RecursionError, MemoryError):
+        return text, [Finding(error("does-not-parse", "nested too deeply to be read; left alone"))]
+    except SyntaxError as problem:
+        line = problem.lineno or 0
+        return text, [Finding(error("does-not-parse", f"not valid Python: {problem.msg}"), line, 1 if line else 0)]
+    except ValueError as problem:
+        return text, [Finding(error("does-not-parse", f"not valid Python: {problem}"))]
+
+
+def _migrate(text: str, to: str) -> tuple[str, list[Finding]]:
+    module = Module.parse(text)
     editor = Editor(module)
     dialect = TARGETS[to]
     if dialect is None:
@@ -47,16 +55,34 @@ def migrate_text(text: str, to: str) -> tuple[str, list[Finding]]:
         what = module.source(node)
         text_of = f"{what} may be Adam or something else: the name is given a value in several ways; use one name each"
         editor.say(node, error("unclear-name", text_of))
+    for node in module.loose:
+        text_of = f"{module.source(node)} may be an Adam of some framework: no import here tells; left alone"
+        editor.say(node, warning("unknown-name", text_of))
     for node in module.unlocated:
         editor.say(node, error("not-rewritten", "inside an f-string there is no telling where it stands; move it out"))
     for node, name in module.others:
-        editor.say(node, info("another-adam", f"{name} is not an Adam known here; left alone"))
+        if elsewhere(name) is None:
+            editor.say(node, info("another-adam", f"{name} is not an Adam known here; left alone"))
+        elif dialect is None or not _belongs(name, dialect):
+            editor.say(node, warning("another-adam", f"{name} is not handled yet; left alone"))
     new = editor.result()
     findings = sorted(editor.findings, key=lambda finding: (finding.line, finding.column))
     if new != text:
         try:
-            ast.parse(new)
+            parse(new)
         except SyntaxError as problem:
-            reason = error("not-rewritten", f"the edited code would not parse ({problem}); left alone")
+            reason = error("not-rewritten", f"the edited code would not parse ({problem.msg}); left alone")
             return text, [Finding(reason, findings[0].line, findings[0].column)]
+    if new != text and module.loose and _migrate(new, to)[0] != new:
+        # The import that a change needs would tell whose Adam another place means, which nothing tells now.
+        place = module.loose[-1]
+        said = f"a change here imports what {module.source(place)} may be of; write that import yourself, and run again"
+        return text, [Finding(error("not-rewritten", said), place.lineno, module.code.column(place))]
     return new, findings
+
+
+def _belongs(name: str, dialect: str) -> bool:
+    """Whether a class is the target framework's own, and one that it has today."""
+    roots = {full(known).partition(".")[0] for known in MAPPING.dialects[dialect].names}
+    old = name.rpartition(".")[2].lower() == "adam"
+    return name.partition(".")[0] in roots and not old

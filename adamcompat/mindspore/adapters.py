@@ -50,10 +50,16 @@ class Adam(CallAdam):
         use_offload: Run the update on the host CPU. NumPy arrays are always updated there. Default:
             False.
         corrections: Whether to mend what the original gets wrong without a word: grad_centralization
-            leaves out parameters whose second axis is no multiple of 16 (centralization: every gradient
-            with two axes or more is centralized); in PYNATIVE mode a schedule that holds a Parameter
-            keeps the value that it held first (live_schedules: it sees what is loaded later). None: as
-            `adamcompat.install(corrections=...)` says, otherwise not. Default: None.
+            leaves out parameters whose second axis is no multiple of 16, and with use_offload all of
+            them (centralization: every gradient with two axes or more is centralized); in PYNATIVE mode
+            a step keeps the learning rate, the Parameters of schedules and the attributes that the
+            first step saw, whatever set_data, assign_value or an assignment puts in their place
+            (live_values: each step looks at them anew); in PYNATIVE mode an overridden construct that
+            calls super().construct() is applied twice, in Python and in the graph that is compiled
+            there (construct_once: it is applied once); with a loss_scale, gradients of integers or
+            truth values are multiplied by 1 / loss_scale in their own dtype, which is the integer part
+            of it, or True (integer_gradients: they become gradients of the parameter's dtype first).
+            None: as `adamcompat.install(corrections=...)` says, otherwise not. Default: None.
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -65,11 +71,12 @@ class Adam(CallAdam):
             group. Default: None.
 
     A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may
-    also be a one-dimensional Tensor. Where mindspore.nn.Adam differs: it skips or cannot run
-    grad_centralization on a CPU, cannot update float64 and bfloat16, drops use_nesterov beside
-    use_amsgrad, and in PYNATIVE mode stops training when a parameter is loaded after the first step.
-    A function of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first,
-    with any optimizer and with none: load into it with `parameter.copy_`, not with `set_data`.
+    also be a one-dimensional Tensor. Where mindspore.nn.Adam fails or stands still, this class works:
+    float64 and bfloat16, grad_centralization on a CPU, parameters that are loaded after the first step
+    in PYNATIVE mode. Beside use_amsgrad it ignores use_nesterov as nn.Adam does, with a warning. A
+    subclass may override any part of a step, as of nn.Adam, which then makes the step. A function of
+    your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first, with any optimizer
+    and with none: load into it with `parameter.copy_`, not with `set_data`.
 
     Raises:
         KeyError: unknown keyword.
@@ -147,20 +154,21 @@ class TFStyleAdam(ApplyGradientsAdam):
         weight_decay: Decoupled weight decay: before the update each parameter loses weight_decay *
             learning_rate of itself; the moments never see it. Reaches every parameter, except those
             named in exclude_from_weight_decay(). In [0, inf). Default: None.
-        clipnorm: Each gradient is scaled down to at most this L2 norm. In (0, inf). Default: None.
+        clipnorm: Each gradient is scaled down to at most this L2 norm. In (0, inf). Default: None; 0.0
+            means it too.
         clipvalue: Each element of a gradient is clipped to at most this magnitude. In (0, inf).
-            Default: None.
+            Default: None; 0.0 means it too.
         global_clipnorm: All gradients together are scaled down to at most this L2 norm. In (0, inf).
-            Default: None.
+            Default: None; 0.0 means it too.
         use_ema: Keep an exponential moving average of the parameters. Default: False.
         ema_momentum: Weight of the old average; the parameter enters with 1 - ema_momentum. In [0, 1].
             Default: 0.99.
         ema_overwrite_frequency: Every so many steps the parameters are overwritten by their average. In
-            [1, inf). Default: None.
+            [1, inf). Default: None; 0 means it too.
         loss_scale_factor: Gradients are divided by this factor, which the loss was multiplied with. In
             (0, inf). Default: None.
         gradient_accumulation_steps: Gradients are averaged over this many calls before one update is
-            made. In [2, inf). Default: None.
+            made. In [2, inf). Default: None; 0 means it too.
         name: A label. Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
             step) or of nothing. Old name of learning_rate. In [0, inf). Default: None. TensorFlow

@@ -1,17 +1,16 @@
-"""The arguments of nn.Adam, checked before nn.Adam sees them: the same exceptions, clearer texts."""
+"""The arguments of nn.Adam: nn.Adam itself decides about them, and what it refuses is explained here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mindspore import Parameter, Tensor, nn
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
-from adamcompat.hyperparameters import check_value, exception, resolve
+from adamcompat.hyperparameters import check_value, exception, unknown_keyword
 from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.mindspore.batch import STORAGE
 
 LearningRate: TypeAlias = float | Sequence[float] | Tensor | LearningRateSchedule | Callable[..., Any]
 Beta: TypeAlias = float | Callable[[], float]
@@ -19,42 +18,108 @@ Decay: TypeAlias = float | nn.Cell
 Parameters: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 
 
-def checked(adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments for nn.Adam.
+def listed(given: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """The arguments, with lists in place of iterators that can be read only once.
+
+    nn.Adam reads what a group holds twice: of an iterator it finds nothing the second time, and so never trains the
+    Parameters.
+    """
+    keys = {fact.name for fact in dialect.groups if fact.canonical in ("group_parameters", "group_learning_rate")}
+    found = {name: list(value) if _is_iterator(value) else value for name, value in given.items()}
+    params = dialect.named("parameters")
+    assert params is not None
+    entries = found[params.name]
+    if isinstance(entries, (list, tuple)):
+        found[params.name] = [
+            {key: list(value) if key in keys and _is_iterator(value) else value for key, value in entry.items()}
+            if isinstance(entry, dict) and any(_is_iterator(entry.get(key)) for key in keys)
+            else entry
+            for entry in entries
+        ]
+    return found
+
+
+def _is_iterator(value: Any) -> bool:
+    return isinstance(value, Iterator) and not isinstance(value, Tensor)
+
+
+def ignored_names(dialect: Dialect, given: Mapping[str, Any]) -> dict[str, str]:
+    """What nn.Adam accepts and ignores of these arguments: the second of a pair, with the first."""
+    pairs = [conflict.pair for conflict in dialect.conflicts if conflict.original == "ignores"]
+    return {second: first for first, second in pairs if given.get(first) is True and given.get(second) is True}
+
+
+def ignored(adapter: Adapter, given: Mapping[str, Any]) -> list[str]:
+    """What nn.Adam accepts and ignores of these arguments, as sentences."""
+    dialect = MAPPING.dialects[adapter.dialect]
+    return [
+        f"{adapter.name}: {first}=True and {second}=True exclude each other; {dialect.target} ignores {second} without "
+        f"a word, and so does this drop-in: leave it out"
+        for second, first in ignored_names(dialect, given).items()
+    ]
+
+
+def explained(
+    error: Exception, adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]
+) -> Exception | None:
+    """A clearer exception of the same type for what nn.Adam raised; None if nothing is clearer.
 
     Args:
+        error: the exception.
         adapter: the class that was called.
         given: the arguments of its signature.
         extra: what came through ``**kwargs``.
+    """
+    said = str(error).lower()
+    found = [(names, better) for names, better in _faults(adapter, given, extra) if type(better) is type(error)]
+    named = [better for names, better in found if any(name.lower() in said for name in names)]
+    if named:
+        return named[0]
+    return found[0][1] if len(found) == 1 else None
+
+
+def _faults(
+    adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]
+) -> Iterator[tuple[tuple[str, ...], Exception]]:
+    """What is wrong with the arguments, each with the names by which nn.Adam may speak of it."""
+    dialect = MAPPING.dialects[adapter.dialect]
+    known = {fact.name: fact for fact in dialect.accepted}
+    for name in extra:
+        if name not in known:
+            error = exception(dialect.errors.unknown_keyword)(unknown_keyword(name, adapter))
+            yield (name, "keys"), error
+    passed = dict(given) | {name: value for name, value in extra.items() if name in known}
+    for name, value in passed.items():
+        fact = known[name]
+        look = _check_params if fact.type == "parameters" else _check_argument
+        try:
+            look(fact, value, dialect)
+        except Exception as wrong:
+            spoken = ("param", "group", "order", "lr") if fact.type == "parameters" else ()
+            yield (name, name.replace("_", " "), *spoken), wrong
+    for conflict in dialect.conflicts:
+        if conflict.original == "raises" and all(passed.get(name) is True for name in conflict.pair):
+            first, second = conflict.pair
+            text = (
+                f"{adapter.name}: {first!r} and {second!r} exclude each other; set only one, "
+                f"got {first}={passed[first]!r} and {second}={passed[second]!r}"
+            )
+            yield conflict.pair, exception(dialect.errors.conflict)(text)
+
+
+def _check_argument(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
+    """Say what is wrong with one value; one that nn.Adam takes may be called wrong here too.
 
     Raises:
-        The exceptions that nn.Adam raises for the same mistakes.
+        What the dialect raises for a wrong type or a value out of range.
     """
-    dialect = MAPPING.dialects[adapter.dialect]
-    plain = dict(given)
-    params = dialect.named("parameters")
-    assert params is not None
-    plain[params.name] = None
-    passed = dict(given) | dict(extra)
-    for fact in dialect.accepted:
-        if fact.name in passed and fact.type in ("learning_rate", "decay"):
-            passed[fact.name], plain[fact.name] = _schedule(fact, passed[fact.name], dialect)
-    resolve(adapter, plain, extra)
-    passed[params.name] = _parameters(passed[params.name], params, dialect)
-    return passed
-
-
-def _schedule(fact: ParameterFact, value: Any, dialect: Dialect) -> tuple[Any, Any]:
-    """A learning rate or decay as nn.Adam takes it, and as the checks of every runtime take it."""
     wrong_type = exception(dialect.errors.wrong_type)
+    if fact.type not in ("learning_rate", "decay"):
+        check_value(fact, value, dialect)
+        return
     kind = LearningRateSchedule if fact.type == "learning_rate" else nn.Cell
     if isinstance(value, kind):
-        return value, value
-    if callable(value) and not isinstance(value, Tensor):
-        raise wrong_type(
-            f"{fact.name} must be a number{', a list' if fact.type == 'learning_rate' else ''} or a "
-            f"{kind.__name__} whose construct takes the step; got {value!r} ({type(value).__name__})"
-        )
+        return
     if isinstance(value, Tensor):
         if fact.type == "decay":
             raise wrong_type(f"{fact.name} must be a number or a Cell, got a Tensor: use float({fact.name})")
@@ -62,19 +127,48 @@ def _schedule(fact: ParameterFact, value: Any, dialect: Dialect) -> tuple[Any, A
             raise exception(dialect.errors.out_of_range)(
                 f"{fact.name} must have no axis (one rate) or one (a rate for each step), got shape {value.shape}"
             )
-        return value, value.asnumpy()
-    if (
-        isinstance(value, Iterable)
-        and not isinstance(value, (str, bytes, Mapping))
-        and getattr(value, "ndim", None) != 0
-    ):
-        value = list(value)
-    elif getattr(value, "ndim", None) == 0:
-        value = float(value)
-    return value, value
+        return
+    if callable(value):
+        raise wrong_type(
+            f"{fact.name} must be a number{', a list' if fact.type == 'learning_rate' else ''} or a "
+            f"{kind.__name__} whose construct takes the step; got {value!r} ({type(value).__name__})"
+        )
+    if isinstance(value, str):
+        text = f"{fact.name} must be a number, got the text {value!r}: write float({value!r})"
+        raise (exception(dialect.errors.out_of_range) if fact.type == "learning_rate" else wrong_type)(text)
+    if value is None or not isinstance(value, (float, int)):
+        if fact.type == "learning_rate" and isinstance(value, Iterable) and getattr(value, "ndim", 1) == 1:
+            _check_list(fact, list(value))
+            return
+        raise wrong_type(
+            f"{fact.name} must be a number of Python{', a list' if fact.type == 'learning_rate' else ''} or a "
+            f"{kind.__name__}, got {value!r} ({type(value).__name__})"
+        )
+    check_value(fact, float(value), dialect)
 
 
-def _parameters(value: Any, fact: ParameterFact, dialect: Dialect) -> list[Any]:
+def _check_list(fact: ParameterFact, values: list[Any]) -> None:
+    for step, value in enumerate(values):
+        wrong = _no_number(value)
+        if wrong is not None:
+            raise wrong(f"{fact.name}[{step}] must be a number, got {value!r} ({type(value).__name__})")
+
+
+def _no_number(value: Any) -> type[Exception] | None:
+    """The type of exception that says that a value is no number."""
+    try:
+        float(value)
+    except (TypeError, ValueError) as error:
+        return type(error)
+    return None
+
+
+def _check_params(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
+    """Say what is wrong with the Parameters or groups.
+
+    Raises:
+        What nn.Adam raises for it.
+    """
     wrong_type, out_of_range = exception(dialect.errors.wrong_type), exception(dialect.errors.out_of_range)
     entries = _listed(value, fact.name, dialect)
     grouped = [isinstance(entry, Mapping) for entry in entries]
@@ -83,23 +177,23 @@ def _parameters(value: Any, fact: ParameterFact, dialect: Dialect) -> list[Any]:
     if not any(grouped):
         _check_parameters(entries, fact.name, dialect)
         _check_unique(entries, exception(dialect.errors.repeated_parameter))
-        return entries
-    groups = [_group(number, entry, dialect) for number, entry in enumerate(entries)]
+        return
+    for number, entry in enumerate(entries):
+        _check_group(number, entry, dialect)
     key = _key(dialect, "group_parameters")
-    everyone = [parameter for group in groups for parameter in group.get(key, ())]
+    everyone = [parameter for group in entries for parameter in group.get(key, ())]
     if not everyone:
         raise out_of_range(f"no group of {fact.name} holds a Parameter")
     # Across groups nn.Adam raises another type than for a plain list.
     _check_unique(everyone, RuntimeError)
-    _check_order(groups, everyone, dialect)
-    return groups
+    _check_order(entries, everyone, dialect)
 
 
 def _key(dialect: Dialect, canonical: str) -> str:
     return next(fact.name for fact in dialect.groups if fact.canonical == canonical)
 
 
-def _group(number: int, entry: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
+def _check_group(number: int, entry: Mapping[str, Any], dialect: Dialect) -> None:
     facts = {fact.name: fact for fact in dialect.groups}
     for name in entry:
         if name not in facts:
@@ -113,20 +207,14 @@ def _group(number: int, entry: Mapping[str, Any], dialect: Dialect) -> dict[str,
             )
     elif parameters not in entry:
         raise KeyError(f"group {number} has no {parameters!r}; known keys: {', '.join(facts)}")
-    group = dict(entry)
     for name, value in entry.items():
         fact, what = facts[name], f"{name!r} of group {number}"
         if fact.type == "parameters":
-            group[name] = _listed(value, what, dialect)
-            _check_parameters(group[name], what, dialect)
+            _check_parameters(_listed(value, what, dialect), what, dialect)
+        elif value is None:
+            raise exception(dialect.errors.wrong_type)(f"{what} is None; leave the key out to use the optimizer's")
         else:
-            plain = value
-            if fact.type in ("learning_rate", "decay"):
-                group[name], plain = _schedule(fact, value, dialect)
-            if value is None:
-                raise exception(dialect.errors.wrong_type)(f"{what} is None; leave the key out to use the optimizer's")
-            check_value(fact, plain, dialect)
-    return group
+            _check_argument(fact, value, dialect)
 
 
 def _listed(value: Any, name: str, dialect: Dialect) -> list[Any]:
@@ -148,10 +236,6 @@ def _check_parameters(entries: Sequence[Any], what: str, dialect: Dialect) -> No
             raise exception(dialect.errors.wrong_type)(
                 f"entry {index} of {what} must be a mindspore.Parameter, got {type(entry).__name__}; "
                 f"wrap a Tensor as Parameter(tensor, name='...')"
-            )
-        if entry.dtype not in STORAGE:
-            raise exception(dialect.errors.wrong_type)(
-                f"the parameter {entry.name!r} is {entry.dtype}, but only {', '.join(map(str, STORAGE))} can be updated"
             )
 
 

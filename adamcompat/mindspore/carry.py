@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from mindspore import Parameter, Tensor, nn
-from mindspore.common.api import ms_compile_cache
-from mindspore.common.dtype import dtype_to_nptype
 from numpy.typing import NDArray
 
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
+from adamcompat.mindspore.arguments import ignored_names
+from adamcompat.mindspore.graphs import forget
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live, plain_numbers
 
 _DIALECT = MAPPING.dialects["mindspore"]
+
+
+@cache
+def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
+    """NumPy's dtype for one of MindSpore's, by an array: MindSpore's own function logs a deprecation at each call."""
+    return np.dtype(Tensor([0], dtype).asnumpy().dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class _Place:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(dtype_to_nptype(self.parameter.dtype))
+        return _numpy_dtype(self.parameter.dtype)
 
     def read(self) -> NDArray[Any]:
         return np.array(self.parameter.asnumpy())
@@ -44,12 +52,38 @@ class _Place:
         self.parameter.copy_(Tensor(value, self.parameter.dtype))
 
 
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """One element of a Parameter."""
+
+    whole: _Place
+    index: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.whole.dtype
+
+    def read(self) -> NDArray[Any]:
+        return np.array(self.whole.read()[self.index])
+
+    def write(self, value: NDArray[Any]) -> None:
+        array = self.whole.read()
+        array[self.index] = value
+        self.whole.write(array)
+
+
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """mindspore.nn.Adam and adamcompat.mindspore.Adam, in either mode; None if it is something else."""
-    if not isinstance(optimizer, nn.Adam):
-        return None
+    """mindspore.nn.Adam and adamcompat.mindspore's classes, in either mode; None if it is something else."""
     if session is not None:
         raise StateError("session: only graphs of TensorFlow have one")
+    if isinstance(optimizer, ApplyGradientsAdam):
+        return _of_tf_style(optimizer, parameters, build=build)
+    if not isinstance(optimizer, nn.Adam):
+        return None
     own = list(optimizer.parameters)
     if parameters is not None:
         given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
@@ -64,6 +98,13 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         slots["maximum_second_moment"] = optimizer.vhat
     powers = (("beta1_power", optimizer.beta1_power), ("beta2_power", optimizer.beta2_power))
     _check_known(optimizer, [*(p for found in slots.values() for p in found), *(p for _, p in powers)])
+    native = {
+        fact.name: _number(getattr(optimizer, fact.name, None))
+        for fact in _DIALECT.accepted
+        if fact.type != "parameters"
+    }
+    for name in ignored_names(_DIALECT, native):
+        native[name] = False
     return Live(
         title="nn.Adam" if type(optimizer) is nn.Adam else f"{type(optimizer).__module__}.{type(optimizer).__name__}",
         dialect=_DIALECT.name,
@@ -76,26 +117,57 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         },
         step=_Place(optimizer.global_step),
         powers=tuple((role, _Place(parameter)) for role, parameter in powers),
-        loaded=lambda: _forget_graphs(optimizer),
+        loaded=lambda: forget(optimizer),
         ahead=int(_DIALECT.semantics.power_start == "beta"),
         hyperparameters=plain_numbers(
-            {
-                fact.canonical: _number(getattr(optimizer, fact.name, None))
-                for fact in _DIALECT.accepted
-                if fact.type != "parameters"
-            }
+            {fact.canonical: native[fact.name] for fact in _DIALECT.accepted if fact.name in native}
         ),
     )
 
 
-def _forget_graphs(optimizer: Any) -> None:
-    """Have nn.Adam compile its step anew.
-
-    Where a Parameter had been given another buffer before, by `load_param_into_net` for example, the old
-    graph would go on updating what nobody sees.
-    """
-    for phase in optimizer.phase_cache.values():
-        ms_compile_cache.discard(phase)
+def _of_tf_style(optimizer: ApplyGradientsAdam, parameters: Any, *, build: bool) -> Live:
+    """adamcompat.mindspore.TFStyleAdam."""
+    title = type(optimizer).__name__
+    given = None
+    if parameters is not None:
+        given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
+    if not optimizer.built:
+        if not build or given is None:
+            raise StateError(
+                f"this {title} has no state yet; {'pass parameters=..., or ' if build else 'make a step, or '}call its "
+                f"build(parameters) first"
+            )
+        optimizer.build(given)
+    own, state = list(optimizer._variables), optimizer._state
+    assert state is not None
+    if given is not None and [id(parameter) for parameter in given] != [id(parameter) for parameter in own]:
+        raise StateError(f"parameters: not the {len(own)} Parameters that this {title} updates, in its order")
+    names = tuple(parameters) if isinstance(parameters, Mapping) else tuple(parameter.name for parameter in own)
+    columns = {role: getattr(state, name) for role, name in optimizer._ROLES.items()}
+    slots = {"parameter": own, **{role: list(column) for role, column in columns.items() if column}}
+    hyper, dialect = optimizer._engine.hyper, optimizer._dialect
+    values: dict[str, Any] = dict(hyper.values)
+    if optimizer._rate is not None:
+        values["learning_rate"] = float(optimizer._rate.asnumpy())
+    return Live(
+        title=title,
+        dialect=dialect.name,
+        numerics=optimizer._numerics.name,
+        convention="mindspore",
+        shapes={name: tuple(parameter.shape) for name, parameter in zip(names, own, strict=True)},
+        places={
+            role: {name: _Place(parameter) for name, parameter in zip(names, found, strict=True)}
+            for role, found in slots.items()
+        },
+        step=_Place(optimizer._iterations),
+        powers=tuple(
+            (role, _Element(_Place(pair), index))
+            for pair in state.powers
+            for index, role in enumerate(("beta1_power", "beta2_power"))
+        ),
+        accumulation_steps=hyper["accumulation_steps"],
+        hyperparameters=plain_numbers(values),
+    )
 
 
 def _number(value: Any) -> Any:

@@ -15,11 +15,14 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from adamcompat.drive.catalogue import Entry
-from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only
+from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only, load_into
 from adamcompat.mapping.model import ParameterFact
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.graph import in_divisions
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule
+from adamcompat.state.model import AdamState
+from adamcompat.state.runtimes import find
 
 _MODES = {"pynative": ms.PYNATIVE_MODE, "graph": ms.GRAPH_MODE}
 
@@ -50,21 +53,25 @@ def _mode(name: str) -> Iterator[None]:
         ms.set_context(mode=before)
 
 
-def _refuse_centralization(opened: Opened) -> None:
-    """Refuse what nn.Adam would not do, or only in part.
+def _refuse_centralization(opened: Opened, weights: list[Array]) -> None:
+    """Refuse what nn.Adam would not do, or only in part; ours does on a CPU what it has no operator for.
 
     Raises:
         ValueError: a group asks for it.
     """
     assert opened.groups is not None
-    if any(group.centralize for group in opened.groups.groups):
+    asked = [weight for weight, group in zip(weights, opened.groups.groups, strict=True) if group.centralize]
+    if opened.entry.adapter is not None:
+        whole = opened.own.get("corrections")
+        asked = [] if whole else [weight for weight in asked if weight.ndim > 1 and not in_divisions(weight.shape)]
+    if asked:
         fact = next(fact for fact in opened.dialect.groups if fact.canonical == "group_centralization")
         ours = next(
             a for a in MAPPING.adapters if (a.runtime, a.dialect) == (opened.entry.runtime, opened.dialect.name)
         )
         raise ValueError(
             f"{opened.dialect.target} leaves most gradients as they are when {fact.name!r} is set, and has no operator "
-            f"for the others on a CPU; leave the key out, or drive {ours.module}.{ours.name}"
+            f"for the others on a CPU; leave the key out, or drive {ours.module}.{ours.name} with corrections=True"
         )
 
 
@@ -80,8 +87,8 @@ class MindSporeDriver:
         kind = _class_of(opened.entry)
         arguments: dict[str, Any] = {**opened.native, **opened.own}
         self._calls = opened.dialect.protocol == "call"
-        if opened.entry.adapter is None and opened.groups is not None:
-            _refuse_centralization(opened)
+        if self._calls and opened.groups is not None:
+            _refuse_centralization(opened, weights)
         with _mode(opened.mode):
             if self._calls:
                 groups = opened.grouped(self._parameters)
@@ -142,6 +149,15 @@ class MindSporeDriver:
             else:
                 self._optimizer.apply_gradients(zip(tensors, self._parameters, strict=True))
         self._steps += 1
+
+    def load(self, state: AdamState) -> None:
+        """Go on from a state."""
+        names = {id(parameter): name for name, parameter in zip(self.opened.names, self._parameters, strict=True)}
+        # Groups change the order of nn.Adam's own Parameters.
+        own = self._optimizer.parameters if self._calls else self._parameters
+        with _mode(self.opened.mode):
+            live = find(self._optimizer, {names[id(parameter)]: parameter for parameter in own}, None, build=True)
+            self._steps = load_into(live, state)
 
     def parameters(self) -> list[Array]:
         """Copies of the parameters."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import mindspore
@@ -40,37 +40,44 @@ def densified(rows: Rows, shape: tuple[int, ...]) -> Any:
     return ops.unsorted_segment_sum(rows.values, rows.indices, shape[0])
 
 
-def check(gradients: Any, parameters: Sequence[Any], dialect: Dialect) -> None:
+def check(gradients: Any, parameters: Sequence[Any], dialect: Dialect, decays: Sequence[bool]) -> None:
     """Explain what is wrong with gradients.
 
+    Args:
+        gradients: what the optimizer was called with.
+        parameters: what they are for.
+        dialect: whose exceptions.
+        decays: whether each Parameter has a decay: nn.Adam adds that to a single number without axes too.
+
     Raises:
-        TypeError: they are no tuple of Tensors, or of a dtype that would lose digits.
-        ValueError: their number or a shape is wrong.
+        RuntimeError: they are no tuple, or too few or too many.
+        ValueError: one is missing, or its shape is wrong.
+        TypeError: one is no Tensor, or of a dtype that would lose digits.
     """
     wrong_type, wrong = exception(dialect.errors.wrong_type), exception(dialect.errors.wrong_gradients)
+    # For these two nn.Adam raises what its Map raises.
     if not isinstance(gradients, (tuple, list)):
-        raise wrong_type(
+        raise RuntimeError(
             f"gradients must be a tuple with one Tensor for each parameter, got {type(gradients).__name__}"
         )
     if len(gradients) != len(parameters):
-        raise wrong(
+        raise RuntimeError(
             f"got {len(gradients)} gradients for {len(parameters)} parameters; differentiate with respect to "
             f"optimizer.parameters"
         )
-    for parameter, gradient in zip(parameters, gradients, strict=True):
+    for parameter, gradient, decayed in zip(parameters, gradients, decays, strict=True):
         rows = rows_of(gradient)
         tensor = gradient if rows is None else rows.values
+        if tensor is None:
+            raise wrong(f"the gradient of {parameter.name!r} is None; pass ops.zeros_like(parameter) if it has none")
         if not isinstance(tensor, Tensor):
-            raise wrong_type(
-                f"the gradient of {parameter.name!r} must be a Tensor, got {type(gradient).__name__}"
-                + (
-                    "; pass ops.zeros_like(parameter) if it has none"
-                    if gradient is None
-                    else ": wrap it in Tensor(...)"
-                )
+            kind = wrong if isinstance(tensor, (bool, int, float)) else wrong_type
+            raise kind(
+                f"the gradient of {parameter.name!r} must be a Tensor, got {type(gradient).__name__}: "
+                f"wrap it in Tensor(...)"
             )
         expected = parameter.shape if rows is None else (*rows.indices.shape, *parameter.shape[1:])
-        if tensor.shape != expected:
+        if tensor.shape != expected and not (decayed and (tensor.shape, expected) == ((), (1,))):
             raise wrong(_wrong_shape(parameter, tensor, expected))
         if rows is not None and rows.indices.size:
             least, most = int(rows.indices.min()), int(rows.indices.max())
@@ -79,7 +86,12 @@ def check(gradients: Any, parameters: Sequence[Any], dialect: Dialect) -> None:
                     f"the gradient of {parameter.name!r} names row {least if least < 0 else most}, but rows run from "
                     f"0 to {parameter.shape[0] - 1}"
                 )
-        if _RANK.get(tensor.dtype, 0) > _RANK[parameter.dtype] or tensor.dtype.__str__().startswith("Complex"):
+        if parameter.dtype not in _RANK:
+            raise wrong_type(
+                f"the parameter {parameter.name!r} is {parameter.dtype}, but only {', '.join(map(str, _RANK))} can be "
+                f"updated; leave it out of the optimizer"
+            )
+        if _RANK.get(tensor.dtype, 0) > _RANK[parameter.dtype] or str(tensor.dtype).startswith("Complex"):
             raise wrong_type(
                 f"the gradient of {parameter.name!r} is {tensor.dtype}, but the parameter is {parameter.dtype}; "
                 f"convert it with gradient.astype(parameter.dtype)"
@@ -97,7 +109,14 @@ def _wrong_shape(parameter: Any, tensor: Any, expected: tuple[int, ...]) -> str:
 
 
 def prepared(
-    gradient: Any, parameter: Any, decay: Any, reciprocal: Any, stages: Sequence[str], *, centralize: bool
+    gradient: Any,
+    parameter: Any,
+    decay: Any,
+    reciprocal: Any,
+    stages: Sequence[str],
+    *,
+    centralize: bool,
+    leave_integers: Callable[[bool], bool],
 ) -> Any:
     """A gradient after the stages of a step, in the order and the dtypes of nn.Adam, as its parameter's dtype.
 
@@ -108,8 +127,16 @@ def prepared(
         reciprocal: of the loss scale, a Tensor, or None.
         stages: the order.
         centralize: whether to subtract the mean over all axes but the first.
+        leave_integers: asked about gradients of integers or truth values of which the loss scale leaves something in
+            their own dtype: whether to leave them that, as nn.Adam does. Told whether it shows.
     """
     exact = gradient.dtype in _RANK
+    if not exact and reciprocal is not None and decay is None and not centralize:
+        # nn.Adam fails with a decay or a mean of these, and stands still where the loss scale leaves nothing.
+        own = reciprocal.astype(gradient.dtype)
+        left = own.astype(mindspore.float32)
+        if left != 0 and leave_integers(bool(left != reciprocal) or gradient.itemsize < 4):
+            gradient, reciprocal = ops.mul(gradient, own), None
     if decay is not None or not exact:
         gradient = gradient.astype(parameter.dtype)
     for stage in stages:
@@ -126,5 +153,8 @@ def centralized(gradient: Any) -> Any:
     """A gradient without its mean over all axes but the first; those with one axis are left alone."""
     if gradient.ndim < 2:
         return gradient
+    if gradient.dtype == mindspore.bfloat16:
+        # There is no mean of these on a CPU.
+        return centralized(gradient.astype(mindspore.float32)).astype(mindspore.bfloat16)
     means = ops.mean(gradient, tuple(range(1, gradient.ndim)), True)
     return _subtract(gradient, None, means)

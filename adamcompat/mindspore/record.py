@@ -12,9 +12,13 @@ from mindspore import Parameter, Tensor, nn
 from adamcompat.groups import Group
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
+from adamcompat.mindspore.arguments import ignored_names
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
 from adamcompat.schedules import Schedule
+from adamcompat.state.live import captured
+from adamcompat.state.runtimes import find
 
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
@@ -35,7 +39,7 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
 
 def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
     """Each Parameter's name and group; empty where they are not grouped, None where that cannot be replayed."""
-    # What nn.Adam itself makes of centralization depends on shapes and device.
+    # Where nn.Adam itself centralizes depends on the device too.
     if optimizer.dynamic_lr or (
         optimizer.is_group and type(optimizer) is nn.Adam and any(optimizer.grad_centralization_flags)
     ):
@@ -51,7 +55,7 @@ def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
             None if rate is None else Schedule(_plain(rate), "lr"),
             # nn.Adam keeps it times the loss scale.
             Schedule(decay / optimizer.loss_scale, "weight_decay"),
-            optimizer.grad_centralization_flags[i],
+            type(optimizer) is not nn.Adam and optimizer._centralizes(i),
         )
         found.append((parameter.name, group))
     return found
@@ -73,7 +77,7 @@ def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
     if isinstance(native.get(decay.name), float):
         # nn.Adam keeps it times the loss scale.
         native[decay.name] /= native[scale.name]
-    return native
+    return {name: value for name, value in native.items() if name not in ignored_names(dialect, native)}
 
 
 def _plain(value: Any) -> Any:
@@ -104,14 +108,14 @@ def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
         gradients = arguments[0] if arguments and isinstance(arguments[0], (tuple, list)) else ()
         pairs = list(zip(gradients, self.parameters, strict=False))
         steps = int(self.global_step.asnumpy().reshape(-1)[0])
-        return _recorded(recorder, pairs, steps, lambda: super(recorded, self).__call__(*arguments, **keywords))
+        return _recorded(self, recorder, pairs, steps, lambda: super(recorded, self).__call__(*arguments, **keywords))
 
     def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
         gradients = list(grads)
         variables = list(self.trainable_parameters if trainable_variables is None else trainable_variables)
         pairs = list(zip(gradients, variables, strict=False))
         step = super(recorded, self).apply
-        return _recorded(recorder, pairs, self.iterations, lambda: step(gradients, trainable_variables))
+        return _recorded(self, recorder, pairs, self.iterations, lambda: step(gradients, trainable_variables))
 
     own = {"apply": apply} if hasattr(kind, "apply_gradients") else {"__call__": call}
     recorded: Any = type(kind.__name__, (kind,), {**own, "__module__": kind.__module__, "_recorded": True})
@@ -123,12 +127,25 @@ def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
     return undo
 
 
-def _recorded(recorder: Recorder, pairs: list[tuple[Any, Any]], steps: int, step: Callable[[], Any]) -> Any:
+def _keeps(optimizer: Any) -> bool:
+    """Whether an optimizer is an Adam that has made steps, or was built."""
+    return isinstance(optimizer, nn.Adam) or (isinstance(optimizer, ApplyGradientsAdam) and optimizer.built)
+
+
+def _recorded(
+    optimizer: Any, recorder: Recorder, pairs: list[tuple[Any, Any]], steps: int, step: Callable[[], Any]
+) -> Any:
     """Make a step and record it."""
     found = [(gradient, parameter) for gradient, parameter in pairs if gradient is not None]
     names = [parameter.name for _, parameter in found]
     if not recorder.begun:
-        recorder.before(names, [parameter.asnumpy() for _, parameter in found], steps)
+        called = {name: name for name in names}
+        recorder.before(
+            names,
+            [parameter.asnumpy() for _, parameter in found],
+            steps,
+            lambda: captured(find(optimizer, None, None, build=False), None, called) if _keeps(optimizer) else None,
+        )
     result = step()
     if all(isinstance(gradient, Tensor) for gradient, _ in found):
         arrays = [gradient.asnumpy() for gradient, _ in found]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import mindspore
 import numpy as np
-from mindspore import Tensor, nn
-from mindspore.nn.optim.optimizer import _IteratorLearningRate
+from mindspore import Parameter, Tensor, nn
+from mindspore.nn.optim.optimizer import _ConvertToCell, _IteratorLearningRate
+from numpy.typing import NDArray
+
+from adamcompat.mindspore.memory import addresses, view
+
+_F4 = np.dtype("f4")
 
 
 def check_length(rates: Sequence[Any], step: int) -> None:
@@ -25,23 +31,85 @@ def check_length(rates: Sequence[Any], step: int) -> None:
             )
 
 
+class Place:
+    """The memory of a Tensor, as the graph of nn.Adam looks at it.
+
+    The graph keeps the memory that it saw first. What is written into it later counts (`ops.assign`, `copy_`); what
+    is put in its place does not (`set_data`, `assign_value`).
+
+    Args:
+        tensor: of float32.
+        live: look at what was put in its place after all.
+        stale: called where that is not looked at.
+    """
+
+    def __init__(self, tensor: Any, live: bool, stale: Callable[[], None]) -> None:
+        self._tensor = tensor
+        self._live = live
+        self._stale = stale
+        self.take()
+
+    def take(self) -> None:
+        """Look at the memory that the Tensor has now."""
+        if self._tensor.has_init:
+            self._tensor.init_data()
+        # A view shares the memory, and keeps it.
+        self._kept = self._tensor.view(self._tensor.shape)
+        self._address: int = self._tensor.data_ptr()
+        self._values: NDArray[Any] = view(self._address, tuple(self._tensor.shape), _F4)
+
+    def __call__(self) -> NDArray[Any]:
+        """The values, as an array over the memory."""
+        if self._tensor.data_ptr() != self._address:
+            if self._live:
+                self.take()
+            else:
+                self._stale()
+        return self._values
+
+
+class Constants:
+    """Tensors of one float32 each, in the memory that they have now, which is kept.
+
+    Args:
+        tensors: in order.
+    """
+
+    def __init__(self, tensors: Sequence[Any]) -> None:
+        self._tensors = tensors
+        self._found = addresses(tensors).tobytes()
+        self._kept = [tensor.view(tensor.shape) for tensor in tensors]
+        self._read = [ctypes.c_float.from_address(tensor.data_ptr()) for tensor in self._kept]
+
+    def now(self) -> list[float]:
+        """Their values: something may have been written there."""
+        return [number.value for number in self._read]
+
+    def moved(self) -> bool:
+        """Whether something has taken the place of their memory."""
+        return addresses(self._tensors).tobytes() != self._found
+
+
 class Sources:
     """Where the numbers of a step come from: Parameters, Tensors, lists and Cells of the step.
 
-    Cells without Parameters are compiled into one graph, because that is how nn.Adam runs them and
-    because running them operator by operator is slower than the update. Cells with Parameters are
-    not: a graph would keep the values that they held when it was compiled.
+    Cells are compiled into one graph, because that is how nn.Adam runs them and because running them operator by
+    operator is slower than the update. The graph keeps the Parameters of Cells as nn.Adam's does; `live` ones are
+    therefore not compiled.
 
     Args:
         sources: each without repetition.
+        live: look at Parameters anew in each step, also where they were given other memory.
+        stale: called where the memory that is looked at is not the Parameter's any more.
     """
 
-    def __init__(self, sources: Sequence[Any]) -> None:
+    def __init__(self, sources: Sequence[Any], live: bool, stale: Callable[[], None]) -> None:
         self._sources = list(sources)
-        self._compiled = [
-            i for i, source in enumerate(sources) if isinstance(source, nn.Cell) and not source.parameters_dict()
-        ]
-        self._graph = _compile([self._sources[i] for i in self._compiled]) if self._compiled else None
+        self._stale = stale
+        self._cells: list[Any] = []
+        self._places: list[Place] = []
+        self._readers = [self._reader(source, live) for source in self._sources]
+        self._compile()
 
     def at(self, step: int) -> list[float]:
         """The value of each source at a step, counted from 0.
@@ -50,32 +118,82 @@ class Sources:
             RuntimeError: a list of learning rates is too short.
         """
         check_length(self._sources, step)
-        found: dict[int, Any] = {}
+        values: Iterator[Any] = iter(())
         if self._graph is not None:
-            values = self._graph(_step(step))
-            found = dict(zip(self._compiled, values, strict=True))
-        return [_number(found.get(i, source), step) for i, source in enumerate(self._sources)]
+            if addresses(self._held).tobytes() != self._found:
+                self._stale()
+            # Not through Cell.__call__, which takes longer than the graph.
+            values = iter(self._graph.construct(Tensor(np.array([step], np.int32))))
+        return [float(next(values).item()) if reader is None else reader(step) for reader in self._readers]
+
+    def renew(self) -> None:
+        """Look at everything as it is now."""
+        for place in self._places:
+            place.take()
+        if self._graph is not None and addresses(self._held).tobytes() != self._found:
+            self._compile()
+
+    def _compile(self) -> None:
+        self._held = [parameter for cell in self._cells for parameter in cell.get_parameters()]
+        for parameter in self._held:
+            if parameter.has_init:
+                parameter.init_data()
+        self._found = addresses(self._held).tobytes()
+        self._graph = _Together(self._cells) if self._cells else None
+
+    def _reader(self, source: Any, live: bool) -> Callable[[int], float] | None:
+        """A function from the step to the value of a source; None for what is compiled."""
+        if isinstance(source, _IteratorLearningRate):
+            rates = self._place(source.learning_rate, live)
+            return lambda step: float(rates()[step])
+        if isinstance(source, _ConvertToCell):
+            # What nn.Adam makes of a number where another group has a list or a schedule.
+            rate, one = self._place(source.learning_rate, live), np.float32(1)
+            return lambda step: float(rate() + one - one)
+        if isinstance(source, nn.Cell):
+            if live and source.parameters_dict():
+                return lambda step: float(source(Tensor(np.array([step], np.int32))).item())
+            self._cells.append(source)
+            return None
+        if isinstance(source, Parameter):
+            place = self._place(source, live)
+            return lambda step: float(place().item())
+        return self._constant(source, live)
+
+    def _constant(self, source: Any, live: bool) -> Callable[[int], float]:
+        """A number that nn.Adam folds into its graph, so that not even what is written in place counts."""
+        if not isinstance(source, Tensor):
+            value = float(np.float32(source))
+            return lambda step: value
+        place = self._place(source, live)
+        first = float(place().item())
+
+        def read(step: int) -> float:
+            now = float(place().item())
+            if live or now == first:
+                return now
+            self._stale()
+            return first
+
+        return read
+
+    def _place(self, tensor: Any, live: bool) -> Place:
+        place = Place(tensor, live, self._stale)
+        self._places.append(place)
+        return place
 
 
-def _step(step: int) -> Any:
-    return Tensor(np.array([step], np.int32))
+class _Together(nn.Cell):  # type: ignore[misc]
+    """Several Cells of the step as one graph: of a Cell, because MindSpore reports functions compiled twice."""
 
-
-def _compile(cells: Sequence[Any]) -> Any:
-    chosen = nn.CellList(cells, auto_prefix=False)
+    def __init__(self, cells: Sequence[Any]) -> None:
+        super().__init__(auto_prefix=False)
+        self.chosen = nn.CellList(cells, auto_prefix=False)
 
     @mindspore.jit  # type: ignore[untyped-decorator]
-    def values(step: Any) -> Any:
+    def construct(self, step: Any) -> Any:
+        """The value of each, and the step: a graph that leaves its arguments unused looks for Parameters anew."""
         found: Any = ()
-        for cell in chosen:
+        for cell in self.chosen:
             found += (cell(step),)
-        return found
-
-    return values
-
-
-def _number(source: Any, step: int) -> float:
-    if isinstance(source, _IteratorLearningRate):
-        return float(source.learning_rate.asnumpy()[step])
-    value = source(_step(step)) if isinstance(source, nn.Cell) else source
-    return float(value.item())
+        return (*found, step)

@@ -37,20 +37,21 @@ class TFStyleAdam(ApplyGradientsAdam):
         weight_decay: Decoupled weight decay: before the update each parameter loses weight_decay *
             learning_rate of itself; the moments never see it. Reaches every parameter, except those
             named in exclude_from_weight_decay(). In [0, inf). Default: None.
-        clipnorm: Each gradient is scaled down to at most this L2 norm. In (0, inf). Default: None.
+        clipnorm: Each gradient is scaled down to at most this L2 norm. In (0, inf). Default: None; 0.0
+            means it too.
         clipvalue: Each element of a gradient is clipped to at most this magnitude. In (0, inf).
-            Default: None.
+            Default: None; 0.0 means it too.
         global_clipnorm: All gradients together are scaled down to at most this L2 norm. In (0, inf).
-            Default: None.
+            Default: None; 0.0 means it too.
         use_ema: Keep an exponential moving average of the parameters. Default: False.
         ema_momentum: Weight of the old average; the parameter enters with 1 - ema_momentum. In [0, 1].
             Default: 0.99.
         ema_overwrite_frequency: Every so many steps the parameters are overwritten by their average. In
-            [1, inf). Default: None.
+            [1, inf). Default: None; 0 means it too.
         loss_scale_factor: Gradients are divided by this factor, which the loss was multiplied with. In
             (0, inf). Default: None.
         gradient_accumulation_steps: Gradients are averaged over this many calls before one update is
-            made. In [2, inf). Default: None.
+            made. In [2, inf). Default: None; 0 means it too.
         name: A label. Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
             step) or of nothing. Old name of learning_rate. In [0, inf). Default: None. TensorFlow

@@ -10,9 +10,9 @@ import numpy as np
 
 from adamcompat.numpy.apply_gradients import ApplyGradientsAdam
 from adamcompat.numpy.arrays import Array, Parameter
+from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.optimizer import NumPyAdam
 from adamcompat.numpy.slots import Slot
-from adamcompat.schedules import Schedule
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live, plain_numbers
 
@@ -43,16 +43,28 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
     if session is not None:
         raise StateError("session: only graphs of TensorFlow have one")
     slots = _slots(optimizer, parameters, build)
-    engine, hyper = optimizer._engine, optimizer._hyper
+    title, dialect = type(optimizer).__name__, optimizer._dialect().name
+    return of_engine(title, dialect, optimizer._numerics, optimizer._engine, slots)
+
+
+def of_engine(title: str, dialect: str, numerics: str, engine: Engine, slots: Mapping[str, Slot]) -> Live:
+    """The state of an engine.
+
+    Args:
+        title: what to call the optimizer.
+        dialect, numerics: names in mapping.yaml.
+        engine: whose state.
+        slots: the engine's, by name.
+    """
+    hyper = engine.hyper()
     places: dict[str, dict[str, _Place]] = {}
     for name, slot in slots.items():
         for role, array in slot.kept.items():
             places.setdefault(role, {})[name] = _Place(array)
-    values = {name: _number(value) for name, value in hyper.values.items()}
     return Live(
-        title=type(optimizer).__name__,
-        dialect=optimizer._dialect().name,
-        numerics=optimizer._numerics,
+        title=title,
+        dialect=dialect,
+        numerics=numerics,
         convention=None,
         shapes={name: slot.array.shape for name, slot in slots.items()},
         places=places,
@@ -63,7 +75,7 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
             if engine.powers is not None
         ),
         accumulation_steps=hyper["accumulation_steps"],
-        hyperparameters=plain_numbers(values),
+        hyperparameters=plain_numbers(hyper.values),
     )
 
 
@@ -87,11 +99,3 @@ def _slots(optimizer: NumPyAdam, parameters: Any, build: bool) -> dict[str, Slot
     if len(set(names)) != len(names):
         raise StateError(f"two parameters are named alike: {', '.join(names)}; pass parameters={{name: array}}")
     return dict(zip(names, slots, strict=True))
-
-
-def _number(value: Any) -> Any:
-    """The value of what may be a schedule; None where it changes from step to step."""
-    if not isinstance(value, Schedule):
-        return value
-    # Betas are callables of nothing, if they are any.
-    return value.at(0) if value.constant or value.name.startswith("beta") else None

@@ -11,14 +11,17 @@ import numpy as np
 
 from adamcompat.drive.arguments import canonical
 from adamcompat.drive.catalogue import FLOAT64, Entry
-from adamcompat.drive.driver import Opened, check_count, keyword_only
+from adamcompat.drive.driver import Opened, check_count, keyword_only, load_into
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, RowSparse
+from adamcompat.numpy.carry import of_engine
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.optimizer import NumPyAdam
+from adamcompat.state.model import AdamState
+from adamcompat.state.runtimes import find
 
 
 def _class_of(entry: Entry) -> type[NumPyAdam]:
@@ -64,6 +67,11 @@ class NumPyDriver:
             self._optimizer(self.opened.ordered(prepared))
         else:
             self._optimizer.apply_gradients(zip(prepared, self._parameters, strict=True))
+
+    def load(self, state: AdamState) -> None:
+        """Go on from a state."""
+        named = None if self._calls else dict(zip(self.opened.names, self._parameters, strict=True))
+        load_into(find(self._optimizer, named, None, build=True), state)
 
     def parameters(self) -> list[Array]:
         """Copies of the parameters."""
@@ -118,6 +126,12 @@ class EngineDriver:
         check_count(gradients, len(self._all))
         self._engine.follow()
         self._engine.step(self._all, list(gradients))
+
+    def load(self, state: AdamState) -> None:
+        """Go on from a state."""
+        slots = {slot.name: slot for slot in self._engine.slots}
+        dialect, numerics = self._model.dialect.name, self._model.numerics.name
+        load_into(of_engine(self.opened.label, dialect, numerics, self._engine, slots), state)
 
     def parameters(self) -> list[Array]:
         """Copies of the parameters."""

@@ -8,11 +8,14 @@ Tensors:
     the gradients that the optimizer was given, steps first
 ``parameters/NAME``
     the parameter after the kept steps, steps first
+``first_moment/NAME``, ``second_moment/NAME`` and, where there are any, ``maximum_second_moment/NAME``,
+``average/NAME``, ``accumulated_gradient/NAME``
+    what the optimizer kept before the first recorded step, where that was not its first
 
 Metadata:
 
 ``format``, ``version``
-    ``adamcompat.recording``, ``1``
+    ``adamcompat.recording``, ``2``; version ``1`` has no state at its beginning and no checksums
 ``names``
     JSON list of the parameters in the optimizer's order
 ``optimizer``
@@ -21,18 +24,26 @@ Metadata:
     its name for `adamcompat.compare`, and its arguments by their native names as JSON; empty where they are
     not known or change from step to step
 ``start``
-    how many steps the optimizer had made before
+    how many calls the optimizer had seen before
+``state``
+    JSON: ``step``, ``accumulation_steps``, ``accumulated_calls`` and the other facts of the state before the first
+    recorded step, as in files of state; empty where that was the optimizer's first, or where the state is not known
 ``steps``
     number of recorded steps
 ``kept``
     JSON list of the steps, counted from 1, after which parameters were kept
 ``stopped``
     why recording ended before the training did, or empty
+``checksums``
+    JSON: CRC-32 of the bytes of each tensor, eight hexadecimal digits
+``checksum``
+    CRC-32 of the other metadata and of names, shapes and dtypes
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,12 +51,19 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.files import replacing
+from adamcompat.files import check_file
+from adamcompat.state.errors import StateError
+from adamcompat.state.files import safetensors_file
+from adamcompat.state.files.neutral import FACTS, facts_of
+from adamcompat.state.files.stored import Stored
+from adamcompat.state.model import ATTRIBUTES, AdamState
 
 Array = NDArray[Any]
 T = TypeVar("T")
 
-FORMAT, VERSION = "adamcompat.recording", "1"
+FORMAT, VERSION = "adamcompat.recording", "2"
+# Without checksums, and without the state at the beginning.
+_FIRST_VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,7 @@ class Recording:
     steps: int
     kept: tuple[int, ...]
     stopped: str
+    state: AdamState | None = None
 
     def parameters_after(self, step: int) -> list[Array] | None:
         """The parameters after a step, counted from 1, or None where they were not kept."""
@@ -72,27 +91,35 @@ class Recording:
         return [array[index] for array in self.parameters]
 
 
-def safetensors_numpy() -> Any:
-    """The reader and writer of the format.
+def check_installed() -> None:
+    """Find out whether recordings can be written and read.
 
     Raises:
         ModuleNotFoundError: safetensors is not installed.
     """
     try:
-        import safetensors.numpy
+        import safetensors  # noqa: F401 - to find out
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "recordings need safetensors, which is not installed: pip install 'adamcompat[files]'", name=error.name
         ) from None
-    return safetensors
 
 
 def write(recording: Recording, path: str | Path) -> None:
-    """Write a file as a whole: whoever looks sees the old one or the new one."""
+    """Write a file as a whole: whoever looks sees the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written; an older file is as it was.
+    """
     tensors: dict[str, Array] = {}
     for kind in ("weights", "gradients", "parameters"):
         for name, array in zip(recording.names, getattr(recording, kind), strict=True):
             tensors[f"{kind}/{name}"] = array
+    state = recording.state
+    if state is not None:
+        for role, kept in state.tensors.items():
+            if role != "parameter":
+                tensors |= {f"{role}/{name}": np.asarray(kept[name]) for name in recording.names}
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -101,12 +128,13 @@ def write(recording: Recording, path: str | Path) -> None:
         "driver": recording.driver or "",
         "hyperparameters": "" if recording.hyperparameters is None else json.dumps(recording.hyperparameters),
         "start": str(recording.start),
+        "state": "" if state is None else json.dumps(facts_of(state)),
         "steps": str(recording.steps),
         "kept": json.dumps(recording.kept),
         "stopped": recording.stopped,
     }
-    with replacing(path) as partial:
-        safetensors_numpy().numpy.save_file(tensors, partial, metadata)
+    # Recordings are also written when the process ends.
+    safetensors_file.write_sealed(Path(path), tensors, metadata, threads=False)
 
 
 def read(path: str | Path) -> Recording:
@@ -116,39 +144,62 @@ def read(path: str | Path) -> Recording:
         FileNotFoundError: there is no such file.
         ValueError: it is no recording, or one that was damaged.
     """
-    safetensors = safetensors_numpy()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is no file; adamcompat.record(optimizer, path) writes one")
+    check_installed()
     try:
-        with safetensors.safe_open(path, "numpy") as file:
-            metadata = dict(file.metadata() or {})
-            if metadata.get("format") != FORMAT:
-                raise ValueError("its metadata do not name the format")
-            if metadata["version"] != VERSION:
-                raise ValueError(f"it has version {metadata['version']} of the format; this reads version {VERSION}")
-            names: tuple[str, ...] = tuple(_typed(metadata, "names", list))
-
-            def tensors(kind: str) -> tuple[Array, ...]:
-                return tuple(file.get_tensor(f"{kind}/{name}") for name in names)
-
-            recording = Recording(
-                names=names,
-                weights=tensors("weights"),
-                gradients=tensors("gradients"),
-                parameters=tensors("parameters"),
-                optimizer=metadata["optimizer"],
-                driver=metadata["driver"] or None,
-                hyperparameters=_typed(metadata, "hyperparameters", dict) if metadata["hyperparameters"] else None,
-                start=int(metadata["start"]),
-                steps=int(metadata["steps"]),
-                kept=tuple(_typed(metadata, "kept", list)),
-                stopped=metadata["stopped"],
-            )
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        check_file(path)
+    except OSError:
+        raise FileNotFoundError(f"{path} is no file; adamcompat.record(optimizer, path) writes one") from None
+    try:
+        tensors, metadata = safetensors_file.read(Path(path))
+        recording = _read(Path(path), tensors, metadata)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).removeprefix(f"{path}: ")
         raise ValueError(f"{path} is not a recording that adamcompat.record wrote: {reason}") from None
     _check(recording, path)
     return recording
+
+
+def _read(path: Path, tensors: Mapping[str, Stored], metadata: dict[str, str]) -> Recording:
+    if metadata.get("format") != FORMAT:
+        raise ValueError("its metadata do not name the format")
+    version = metadata["version"]
+    if version == VERSION:
+        tensors = safetensors_file.unsealed(path, tensors, metadata)
+    elif version != _FIRST_VERSION:
+        raise ValueError(f"it has version {version} of the format; this reads versions {_FIRST_VERSION} and {VERSION}")
+    elif "checksum" in metadata:
+        raise ValueError(f"it says to have version {version}, which has no checksums, and has some: it is damaged")
+    names: tuple[str, ...] = tuple(_typed(metadata, "names", list))
+
+    def arrays(kind: str) -> tuple[Array, ...]:
+        return tuple(np.asarray(tensors[f"{kind}/{name}"]) for name in names)
+
+    return Recording(
+        names=names,
+        weights=arrays("weights"),
+        gradients=arrays("gradients"),
+        parameters=arrays("parameters"),
+        optimizer=metadata["optimizer"],
+        driver=metadata["driver"] or None,
+        hyperparameters=_typed(metadata, "hyperparameters", dict) if metadata["hyperparameters"] else None,
+        start=int(metadata["start"]),
+        steps=int(metadata["steps"]),
+        kept=tuple(_typed(metadata, "kept", list)),
+        stopped=metadata["stopped"],
+        state=_state(names, tensors, metadata) if metadata.get("state") else None,
+    )
+
+
+def _state(names: tuple[str, ...], tensors: Mapping[str, Stored], metadata: dict[str, str]) -> AdamState:
+    facts = _typed(metadata, "state", dict)
+    kept: dict[str, Any] = {
+        attribute: {name: np.asarray(tensors[f"{role}/{name}"]) for name in names}
+        for role, attribute in ATTRIBUTES.items()
+        if f"{role}/{names[0]}" in tensors
+    }
+    if not {"first_moment", "second_moment"} <= kept.keys():
+        raise StateError("it has the facts of a state, and no moments")
+    return AdamState(**{key: facts[key] for key in FACTS}, **kept)
 
 
 def _typed(metadata: dict[str, str], key: str, kind: type[T]) -> T:
@@ -160,8 +211,8 @@ def _typed(metadata: dict[str, str], key: str, kind: type[T]) -> T:
 
 def _check(recording: Recording, path: str | Path) -> None:
     """Refuse tensors that do not fit each other."""
-    for name, weight, gradient, parameter in zip(
-        recording.names, recording.weights, recording.gradients, recording.parameters, strict=True
+    for place, (name, weight, gradient, parameter) in enumerate(
+        zip(recording.names, recording.weights, recording.gradients, recording.parameters, strict=True)
     ):
         wanted = (recording.steps, *weight.shape), (len(recording.kept), *weight.shape)
         if (gradient.shape, parameter.shape) != wanted:
@@ -171,3 +222,5 @@ def _check(recording: Recording, path: str | Path) -> None:
             )
         if not all(np.issubdtype(array.dtype, np.floating) for array in (weight, gradient, parameter)):
             raise ValueError(f"{path}: {name} holds {gradient.dtype}; expected floating-point numbers")
+        if recording.state is not None and tuple(recording.state.shapes.values())[place] != weight.shape:
+            raise ValueError(f"{path}: the moments of {name} have shape {recording.state.shapes[name]}")

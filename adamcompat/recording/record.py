@@ -7,10 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from adamcompat.files import destination
 from adamcompat.groups import Group, stated
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.recording.file import safetensors_numpy
+from adamcompat.recording.file import check_installed
 from adamcompat.recording.recorder import Recorder
 
 # The first part of the name of a module that an optimizer's class comes from, to the part that records it.
@@ -27,7 +28,8 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     """Write the gradients and parameters of an optimizer's steps to one file; the training is not changed.
 
     The optimizer is instrumented in place, so that it goes on working wherever it is used: in `compile` and
-    `fit`, in a tf.function, in `nn.TrainOneStepCell`. Recording begins with its next step. The file is written when
+    `fit`, in a tf.function, in `nn.TrainOneStepCell`. Recording begins with its next step; what an Adam has kept until
+    then is recorded too, so that a replay can begin there. The file is written when
     the recorder is closed (or the process ends), as a whole; a process that is killed leaves none.
     What goes wrong with recording, or exceeds `max_bytes`, ends the recording with one line in the log, and not
     the training; what was recorded until then is written.
@@ -56,7 +58,7 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     >>> recorder
     Recorder('.../run.safetensors', steps=1)
     """
-    safetensors_numpy()
+    check_installed()
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"every must be a whole number of at least 1, got {every!r}")
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
@@ -64,8 +66,10 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     target = Path(path).absolute()
     if not target.parent.is_dir():
         raise ValueError(f"the folder {target.parent} does not exist; make it first")
-    if target.is_dir():
-        raise ValueError(f"{target} is a folder; give the name of a file")
+    try:
+        destination(target)
+    except OSError as error:
+        raise ValueError(f"{target} cannot be written: {error.strerror}") from None
     part = import_module(_part(optimizer))
     kind = type(optimizer)
     driver, hyperparameters = part.facts(optimizer)

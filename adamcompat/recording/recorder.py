@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.recording.file import Recording, write
+from adamcompat.state.errors import StateError
+from adamcompat.state.model import AdamState
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,12 +27,17 @@ Array = NDArray[Any]
 # A warning could be turned into an error, which would stop the training.
 _log = logging.getLogger("adamcompat")
 
+# What a disk says that is full, and how much of a recording is tried then.
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_SHARES = (15 / 16, 3 / 4, 1 / 2, 3 / 8, 1 / 4)
+
 
 class _Spill:
     """Records of one size, in a file without a name, which vanishes with the process."""
 
     def __init__(self, folder: Path) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as this object
+        # Without a buffer: what a full disk did not take would be tried again whenever the file is touched.
+        self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115 - lives as long as this
         self.records = 0
 
     def append(self, arrays: Sequence[Array]) -> None:
@@ -36,8 +45,9 @@ class _Spill:
         start = self._file.seek(0, 2)
         try:
             for array in arrays:
-                self._file.write(array.tobytes())
-            self._file.flush()
+                left = memoryview(array.tobytes())
+                while left:
+                    left = left[self._file.write(left) :]
         except BaseException:
             self._file.truncate(start)
             raise
@@ -55,7 +65,8 @@ class _Spill:
         whole = np.memmap(self._file, np.uint8, "r", shape=(self.records, sum(sizes)))
         found, start = [], 0
         for array, size in zip(like, sizes, strict=True):
-            part = np.ascontiguousarray(whole[:, start : start + size])
+            # A copy in any case: the disk gets the space back when the file is closed.
+            part = np.array(whole[:, start : start + size])
             found.append(part.reshape(-1).view(array.dtype).reshape(self.records, *array.shape))
             start += size
         return tuple(found)
@@ -87,20 +98,25 @@ class Recorder:
         self._left = max_bytes
         self._facts: dict[str, Any] = {"optimizer": optimizer, "driver": driver, "hyperparameters": hyperparameters}
         self._start = 0
+        self._state: AdamState | None = None
         self._names: tuple[str, ...] = ()
         self._weights: tuple[Array, ...] = ()
         self._kept: list[int] = []
         self._spills: tuple[_Spill, _Spill] | None = None
+        # What is to be written, once nothing more will come, and whether there was room for a part of it only.
+        self._whole: Recording | None = None
+        self._shortened = False
         self._lock = threading.RLock()
         self._undo: Callable[[], None] = lambda: None
-        self._written = 0
+        # How many steps are in the file, and what it says of why recording ended.
+        self._written = (0, "")
         self._closed = False
 
     def attach(self, undo: Callable[[], None]) -> None:
         """Remember how to take the recorder off its optimizer; to be called once."""
         self._undo = undo
         # The file is written at the end of the process too, if nobody has closed the recorder.
-        atexit.register(self.close)
+        atexit.register(self._close_quietly)
 
     # What an instrumented optimizer calls. Nothing that goes wrong here may reach the training.
 
@@ -114,17 +130,24 @@ class Recorder:
         """Whether the parameters before the first step are known."""
         return bool(self._names)
 
-    def before(self, names: Sequence[str], weights: Sequence[Any], start: int) -> None:
-        """Take the parameters before a step; only the first call counts.
+    def before(
+        self,
+        names: Sequence[str],
+        weights: Sequence[Any],
+        start: int,
+        state: Callable[[], AdamState | None] | None = None,
+    ) -> None:
+        """Take the parameters before a step, and what the optimizer keeps; only the first call counts.
 
         Args:
             names: of the parameters that have gradients.
             weights: their values.
-            start: how many steps the optimizer has made.
+            start: how many calls the optimizer has seen.
+            state: called for its state, under these names; None where no state of Adam is kept.
         """
         with self._lock:
             if self.recording and not self.begun:
-                self._guarded(lambda: self._begin(names, weights, start))
+                self._guarded(lambda: self._begin(names, weights, start, state))
 
     def after(self, names: Sequence[str], gradients: Sequence[Any], parameters: Callable[[], Sequence[Any]]) -> None:
         """Take the gradients of a step, and what became of the parameters.
@@ -139,11 +162,33 @@ class Recorder:
                 self._guarded(lambda: self._step(names, gradients, parameters))
 
     def stop(self, why: str) -> None:
-        """End recording and say so once; the training goes on."""
+        """End recording, write what there is, and say so once; the training goes on."""
         with self._lock:
             if not self.stopped:
                 self.stopped = why
-                _log.warning("adamcompat.record: %s; %d steps are recorded in %s", why, self.steps, self.path)
+                _log.warning("adamcompat.record: %s; %s", why, self._outcome())
+
+    def _outcome(self) -> str:
+        """What became of the recording: no file is named that is not there."""
+        if not self.steps:
+            return "nothing is recorded"
+        many = f"{self.steps} step{'' if self.steps == 1 else 's'}"
+        try:
+            self._finish()
+        except OSError as error:
+            there = "the file that is there is an older one" if self.path.exists() else "there is no file"
+            reason = error.strerror or error
+            return (
+                f"{many} could not be written to {self.path} ({reason}): {there}; closing the recorder tries it again"
+            )
+        return self._told()
+
+    def _told(self) -> str:
+        """What is in the file."""
+        written = self._written[0]
+        if written < self.steps:
+            return f"the first {written} of {self.steps} steps are recorded in {self.path}, for more there is no room"
+        return f"{written} steps are recorded in {self.path}" if written != 1 else f"1 step is recorded in {self.path}"
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -151,14 +196,40 @@ class Recorder:
         except Exception as error:
             self.stop(f"recording ended, because {type(error).__name__}: {error}")
 
-    def _begin(self, names: Sequence[str], weights: Sequence[Any], start: int) -> None:
+    def _begin(
+        self, names: Sequence[str], weights: Sequence[Any], start: int, state: Callable[[], AdamState | None] | None
+    ) -> None:
         arrays = tuple(_plain(weight) for weight in weights)
         if len(set(names)) != len(names):
             raise ValueError("two parameters have the same name")
+        found = self._captured(start, state)
         self._take(sum(array.nbytes for array in arrays))
+        if found is not None:
+            self._take(sum(np.asarray(tensor).nbytes for kept in found.tensors.values() for tensor in kept.values()))
         if self.recording:
             self._spills = (_Spill(self.path.parent), _Spill(self.path.parent))
-            self._names, self._weights, self._start = tuple(names), arrays, start
+            if found is not None:
+                start = found.step * (found.accumulation_steps or 1) + found.accumulated_calls
+            self._names, self._weights, self._start, self._state = tuple(names), arrays, start, found
+
+    def _captured(self, start: int, state: Callable[[], AdamState | None] | None) -> AdamState | None:
+        """What the optimizer keeps, where that is more than nothing; a replay begins there."""
+        reason = "it is no Adam"
+        try:
+            found = state() if state is not None else None
+        except StateError as error:
+            found, reason = None, str(error)
+        if found is None and start:
+            _log.warning(
+                "adamcompat.record: recording begins after %s of %s, whose state is not known (%s): what is recorded "
+                "cannot be replayed from there",
+                f"{start} step{'' if start == 1 else 's'}",
+                self._facts["optimizer"],
+                reason,
+            )
+        if found is None or (not found.step and not found.accumulated_calls and not _holds_anything(found)):
+            return None
+        return replace(found, parameters=None)
 
     def _step(self, names: Sequence[str], gradients: Sequence[Any], parameters: Callable[[], Sequence[Any]]) -> None:
         assert self._spills is not None
@@ -198,22 +269,58 @@ class Recorder:
             OSError: the file cannot be written; an older one is left as it was.
         """
         with self._lock:
-            if self._spills is None or not self.steps or self._written == self.steps:
-                return
-            gradients, parameters = (spill.stacked(self._weights) for spill in self._spills)
-            recording = Recording(
-                names=self._names,
-                weights=self._weights,
-                gradients=tuple(array[: self.steps] for array in gradients),
-                parameters=tuple(array[: len(self._kept)] for array in parameters),
-                start=self._start,
-                steps=self.steps,
-                kept=tuple(self._kept),
-                stopped=self.stopped,
-                **self._facts,
-            )
+            if self.steps:
+                self._write(self._recorded())
+
+    def _recorded(self) -> Recording:
+        if self._whole is not None:
+            return self._whole
+        assert self._spills is not None
+        gradients, parameters = (spill.stacked(self._weights) for spill in self._spills)
+        return Recording(
+            names=self._names,
+            weights=self._weights,
+            gradients=tuple(array[: self.steps] for array in gradients),
+            parameters=tuple(array[: len(self._kept)] for array in parameters),
+            start=self._start,
+            steps=self.steps,
+            kept=tuple(self._kept),
+            stopped=self.stopped,
+            state=self._state,
+            **self._facts,
+        )
+
+    def _finish(self) -> None:
+        """Write the file for the last time. Before that the disk gets back what the records took: it may be full."""
+        if self.steps and self._whole is None:
+            self._whole = self._recorded()
+        for spill in self._spills or ():
+            spill.close()
+        self._spills = None
+        if self._whole is not None and not self._shortened:
+            self._write_what_fits(self._whole)
+
+    def _write_what_fits(self, recording: Recording) -> None:
+        """Write a file, with fewer steps where there is no room for all: the records took less than the file does."""
+        counts = [int(recording.steps * share) for share in _SHARES]
+        tried = [recording, *(_first(recording, steps) for steps in counts if steps)]
+        while not self._has_room(tried[0], last=len(tried) == 1):
+            tried = tried[1:]
+        self._shortened = tried[0] is not recording
+
+    def _has_room(self, recording: Recording, *, last: bool) -> bool:
+        try:
+            self._write(recording)
+        except OSError as error:
+            if last or error.errno not in _NO_ROOM:
+                raise
+            return False
+        return True
+
+    def _write(self, recording: Recording) -> None:
+        if self._written != (recording.steps, recording.stopped):
             write(recording, self.path)
-            self._written = self.steps
+            self._written = recording.steps, recording.stopped
 
     def close(self) -> None:
         """Take the recorder off the optimizer and write the file; a second call does nothing.
@@ -225,30 +332,61 @@ class Recorder:
             if self._closed:
                 return
             self._closed = True
-            atexit.unregister(self.close)
+            atexit.unregister(self._close_quietly)
             self._undo()
             if not self.steps:
                 self.stop(
                     "no step was seen: the optimizer made none, or in compiled code that was built before recording "
                     "began, or that nothing can be copied out of"
                 )
-            try:
-                self.save()
-            finally:
-                for spill in self._spills or ():
-                    spill.close()
-                self._spills = None
+            told = self._shortened
+            self._finish()
+            if self._shortened and not told:
+                _log.warning("adamcompat.record: %s", self._told())
+
+    def _close_quietly(self) -> None:
+        """Close; what cannot be written is said in the log, for the program has other things to do."""
+        try:
+            self.close()
+        except OSError as error:
+            there = "the file that is there is an older one" if self.path.exists() else "there is no file"
+            _log.error(
+                "adamcompat.record: %d steps could not be written to %s (%s): %s",
+                self.steps,
+                self.path,
+                error.strerror or error,
+                there,
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        self._close_quietly()
 
     def __repr__(self) -> str:
         return (
             f"Recorder({str(self.path)!r}, steps={self.steps}{f', stopped={self.stopped!r}' if self.stopped else ''})"
         )
+
+
+def _first(recording: Recording, steps: int) -> Recording:
+    """The first steps of a recording."""
+    kept = tuple(step for step in recording.kept if step <= steps)
+    return replace(
+        recording,
+        gradients=tuple(array[:steps] for array in recording.gradients),
+        parameters=tuple(array[: len(kept)] for array in recording.parameters),
+        steps=steps,
+        kept=kept,
+        stopped=recording.stopped or "there was no room for more steps",
+    )
+
+
+def _holds_anything(state: AdamState) -> bool:
+    return any(
+        np.any(tensor) for role, kept in state.tensors.items() if role != "parameter" for tensor in kept.values()
+    )
 
 
 def _plain(value: Any) -> Array:

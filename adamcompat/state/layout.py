@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +32,7 @@ class Transform:
         split: its shape with joined axes taken apart.
         permutation: which axis of `split` comes where.
         shape: shape of the result.
+        gates: an axis of `split` and the order in which what lies along it comes; None where all axes keep theirs.
 
     >>> Transform("dense", (2, 3), (2, 3), (1, 0), (3, 2)).apply(np.arange(6).reshape(2, 3)).tolist()
     [[0, 3], [1, 4], [2, 5]]
@@ -42,20 +43,29 @@ class Transform:
     split: Shape
     permutation: tuple[int, ...]
     shape: Shape
+    gates: tuple[int, tuple[int, ...]] | None = None
 
     def apply(self, array: NDArray[Any]) -> NDArray[Any]:
         """`array` in the other layout: a view where that is possible."""
-        return array.reshape(self.split).transpose(self.permutation).reshape(self.shape)
+        parts = array.reshape(self.split)
+        if self.gates is not None:
+            axis, order = self.gates
+            parts = parts.take(order, axis)
+        return parts.transpose(self.permutation).reshape(self.shape)
 
     @property
     def inverse(self) -> Transform:
         """The way back."""
         permuted = tuple(self.split[axis] for axis in self.permutation)
         back = tuple(int(axis) for axis in np.argsort(self.permutation))
-        return Transform(self.name, self.shape, permuted, back, self.source)
+        gates = None
+        if self.gates is not None:
+            axis, order = self.gates
+            gates = self.permutation.index(axis), tuple(int(place) for place in np.argsort(order))
+        return Transform(self.name, self.shape, permuted, back, self.source, gates)
 
     @property
-    def effect(self) -> tuple[Shape, tuple[tuple[int, int], ...]]:
+    def effect(self) -> tuple[Shape, tuple[tuple[int, int], ...], tuple[int, tuple[int, ...]] | None]:
         """What it does to elements: two transforms with the same effect are the same."""
         strides = [math.prod(self.split[axis + 1 :]) for axis in range(len(self.split))]
         runs: list[tuple[int, int]] = []
@@ -67,19 +77,20 @@ class Transform:
                 runs[-1] = (runs[-1][0] * size, stride)
             else:
                 runs.append((size, stride))
-        return self.shape, tuple(runs)
+        return self.shape, tuple(runs), self.gates
 
     @property
     def keeps_order(self) -> bool:
         """Whether every element stays where it is."""
-        return len(self.effect[1]) <= 1
+        return self.gates is None and len(self.effect[1]) <= 1
 
     def __str__(self) -> str:
         if "->" in self.name:
             return self.name
         if self.keeps_order:
             return SAME if self.shape == self.source else f"{self.name} (reshaped)"
-        return f"{self.name} {self.permutation}".replace(" ", "").replace("(", " (", 1)
+        gates = "" if self.gates is None else f" gates {self.gates[1]}".replace(", ", ",")
+        return f"{self.name} {self.permutation}".replace(" ", "").replace("(", " (", 1) + gates
 
 
 def unchanged(shape: Shape) -> Transform:
@@ -119,7 +130,7 @@ def rearranged(pattern: str, source: Shape, target: Shape) -> Transform | None:
         )
     if len(set(_letters(ours))) != len(_letters(ours)):
         raise ValueError(f"{pattern!r} has a letter twice on one side")
-    sizes = {letter: int(size) for letter, size in re.findall(r"([a-z])=(\d+)", pattern)}
+    sizes = {letter: int(size) for letter, size in re.findall(r"([a-zA-Z])=(\d+)", pattern)}
     return _between(pattern, ours, source, theirs, target, sizes)
 
 
@@ -145,6 +156,61 @@ def all_of(source: Shape, target: Shape, *, to: str) -> Iterator[Transform]:
         transform = of_layer(layer, source, target, to=to)
         if transform is not None:
             yield transform
+
+
+def of_twins(
+    name: str, ours: str, source: Shape, theirs: str, target: Shape, gates: tuple[Sequence[str], Sequence[str]]
+) -> Transform | None:
+    """A weight of a layer with gates on its way from one framework to the other, if the shapes fit.
+
+    Args:
+        name: of the layout.
+        ours, theirs: axes of the source and of the target; ``g`` is the axis of the gates, a capital another axis of
+            the size of its letter.
+        source, target: their shapes.
+        gates: their order in the source and in the target.
+    """
+    ours_gates, _ = gates
+    found = _between(name, ours, source, theirs, target, {"g": len(ours_gates)} if ours_gates else {})
+    if found is None:
+        return None
+    letters = "".join(_groups(ours))
+    sizes = dict(zip(letters, found.split, strict=True))
+    if any(letter.isupper() and sizes.get(letter.lower(), size) != size for letter, size in sizes.items()):
+        return None
+    return _with_gates(found, letters.find("g"), gates)
+
+
+def as_given(
+    pattern: str, axes: str, source: Shape, target: Shape, gates: tuple[Sequence[str], Sequence[str]]
+) -> Transform | None:
+    """A pattern that the caller gives for a weight of a layer with gates, which are put in order nevertheless.
+
+    Args:
+        pattern: as `rearranged` takes it; it need not know of gates.
+        axes: of the source, with ``g``.
+        source, target, gates: as for `of_twins`.
+    """
+    places = [place for place, group in enumerate(_groups(axes)) if "g" in group]
+    if not places or not gates[0]:
+        return rearranged(pattern, source, target)
+    ours, _, theirs = pattern.partition("->")
+    joined = _groups(ours)
+    if len(joined) <= places[0] or len(joined[places[0]]) != 1:
+        return None
+    # Two letters that no pattern has meanwhile: the axis is one of gates and one of units.
+    letter, apart = joined[places[0]], "λμ"
+    sizes = {name: int(size) for name, size in re.findall(r"([a-zA-Z])=(\d+)", pattern)}
+    split = [group.replace(letter, apart) for group in joined], [g.replace(letter, apart) for g in _groups(theirs)]
+    ours, theirs = (" ".join(f"({group})" if group else "1" for group in groups) for groups in split)
+    found = _between(pattern, ours, source, theirs, target, {**sizes, apart[0]: len(gates[0])})
+    return None if found is None else _with_gates(found, "".join(split[0]).index(apart[0]), gates)
+
+
+def _with_gates(found: Transform, axis: int, gates: tuple[Sequence[str], Sequence[str]]) -> Transform:
+    ours, theirs = gates
+    order = tuple(ours.index(gate) for gate in theirs)
+    return found if list(order) == list(range(len(order))) else replace(found, gates=(axis, order))
 
 
 def _between(
@@ -177,4 +243,4 @@ def _groups(axes: str) -> list[str]:
 
 
 def _letters(axes: str) -> list[str]:
-    return re.findall(r"[a-z]", axes)
+    return re.findall(r"[a-zA-Zλμ]", axes)

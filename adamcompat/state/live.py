@@ -7,7 +7,8 @@ the same for all.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.schedules import Schedule
 from adamcompat.state.errors import StateError
 from adamcompat.state.layout import Shape
-from adamcompat.state.matching import Matching
+from adamcompat.state.matching import Matching, Pair
 from adamcompat.state.model import AdamState, Tensors
+from adamcompat.state.pairing import pieces_for, put_together, shape_of
 from adamcompat.state.powers import factors_in, running_product
 
 Array = NDArray[Any]
@@ -81,9 +84,14 @@ class Live:
 
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The canonical hyperparameters among `values` that are numbers or truth values; NumPy's become Python's."""
+    """The canonical hyperparameters among `values` that are numbers or truth values; NumPy's become Python's.
+
+    Of schedules those that are constant are numbers; betas are callables of nothing, if they are any.
+    """
     found = {}
     for name, value in values.items():
+        if isinstance(value, Schedule):
+            value = value.at(0) if value.constant or value.name.startswith("beta") else None
         if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
             value = value.item()
         known = name in MAPPING.canonical and MAPPING.canonical[name].scope == "hyperparameter"
@@ -95,14 +103,18 @@ def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
 # Reading.
 
 
-def captured(live: Live, step: int | None) -> AdamState:
+def captured(live: Live, step: int | None, names: Mapping[str, str] | None = None) -> AdamState:
     """A copy of what an optimizer keeps.
 
     Args:
         live: the optimizer.
         step: the step, where the optimizer does not know it.
+        names: the parameters that are wanted, in order, and what they shall be called; None means all as they are.
     """
-    kept = {role: {name: place.read() for name, place in places.items()} for role, places in live.places.items()}
+    chosen = names if names is not None else {name: name for name in live.shapes}
+    kept = {
+        role: {called: places[name].read() for name, called in chosen.items()} for role, places in live.places.items()
+    }
     every = live.accumulation_steps or 1
     calls = int(live.step.read().reshape(())) if live.step is not None else None
     steps = _step(live, None if calls is None else calls // every, step)
@@ -181,13 +193,16 @@ class _Plan:
 def restore(live: Live, state: AdamState, matching: Matching, *, with_parameters: bool, cast: bool) -> None:
     """Set an optimizer to a state; on any error it is as it was."""
     _check_matching(live, state, matching)
-    plan = _Plan()
+    plan, pairs = _Plan(), matching.of_targets
     for role, places in live.places.items():
         if role == "parameter" and not with_parameters:
             continue
         for name, place in places.items():
-            pair = matching.by_target[name]
-            _plan_tensor(plan, f"{role} of {name!r}", place, _source(live, state, role), pair.source, pair, cast)
+            label = f"{role} of {name!r}"
+            if name in pairs:
+                _plan_tensor(plan, label, place, _source(live, state, role), role, pairs[name], cast)
+            elif role != "parameter":
+                _plan_alone(plan, label, live, role, name)
     if with_parameters and "parameter" not in live.places:
         raise StateError(f"with_parameters: the {live.title} does not hold its parameters; pass parameters=...")
     for role, option in _OPTIONAL.items():
@@ -198,23 +213,31 @@ def restore(live: Live, state: AdamState, matching: Matching, *, with_parameters
             )
     _plan_step(plan, live, state)
     _warn_of_differences(live, state)
+    for note in matching.notes:
+        warnings.warn(note, UserWarning, stacklevel=3)
     plan.carry_out()
     live.loaded()
 
 
 def _check_matching(live: Live, state: AdamState, matching: Matching) -> None:
-    for what, names, shapes, own in (
-        ("state", [pair.source for pair in matching.pairs], state.shapes, "source"),
-        ("optimizer", [pair.target for pair in matching.pairs], dict(live.shapes), "shape"),
+    ours = [(pair.source, pair.source_part, pair.transform.source) for pair in matching.pairs]
+    theirs = [(pair.target, pair.target_part, pair.transform.shape) for pair in matching.pairs]
+    for what, pairs, alone, shapes in (
+        ("state", ours, matching.source_alone, state.shapes),
+        ("optimizer", theirs, matching.target_alone, dict(live.shapes)),
     ):
-        if sorted(names) != sorted(shapes):
-            odd = sorted(set(names) ^ set(shapes)) or sorted(names)
+        plain = [entry for entry, pair in zip(pairs, matching.pairs, strict=True) if not pair.addend]
+        names = {name for name, _, _ in pairs} | {name for name, _ in alone}
+        if names != set(shapes):
+            odd = sorted(names ^ set(shapes))
             raise StateError(f"the matching is not for the parameters of this {what}: {', '.join(odd[:5])}")
-        for name, pair in zip(names, matching.pairs, strict=True):
-            if getattr(pair.transform, own) != tuple(shapes[name]):
+        twice = [name for (name, _), times in Counter((name, part) for name, part, _ in plain).items() if times > 1]
+        if twice:
+            raise StateError(f"the matching has {twice[0]!r} twice, in a {what} that has it once")
+        for name, part, shape in [*pairs, *((name, None, shape) for name, shape in alone)]:
+            if shape_of(tuple(shapes[name]), part) != shape:
                 raise StateError(
-                    f"the matching has {name!r} in shape {getattr(pair.transform, own)}, this {what} in "
-                    f"{tuple(shapes[name])}"
+                    f"the matching has {name!r} in shape {shape}, this {what} in {shape_of(tuple(shapes[name]), part)}"
                 )
 
 
@@ -234,17 +257,34 @@ def _source(live: Live, state: AdamState, role: str) -> Tensors | None:
 
 
 def _plan_tensor(
-    plan: _Plan, label: str, place: Place, tensors: Tensors | None, name: str, pair: Any, cast: bool
+    plan: _Plan, label: str, place: Place, tensors: Tensors | None, role: str, pairs: Sequence[Pair], cast: bool
 ) -> None:
-    if tensors is None:
+    if tensors is None or not [*pieces_for(pairs, role)]:
         plan.add(label, place, lambda: np.zeros(place.shape, place.dtype))
         return
-    tensor = tensors[name]
-    if tuple(place.shape) != pair.transform.shape:
-        raise StateError(f"{label} has shape {tuple(place.shape)}, but its parameter has {pair.transform.shape}")
-    if not cast and _narrows(tensor.dtype, place.dtype):
-        raise StateError(f"{label} is {place.dtype}, and the state has {tensor.dtype}; pass cast=True to round it")
-    plan.add(label, place, lambda: pair.transform.apply(np.asarray(tensor)))
+    pieces = [*pieces_for(pairs, role)]
+    whole = [pair for pair in pieces if not pair.addend]
+    shape = whole[0].transform.shape
+    if len(whole) > 1:
+        shape = (sum(pair.transform.shape[0] for pair in whole), *shape[1:])
+    if tuple(place.shape) != shape:
+        raise StateError(f"{label} has shape {tuple(place.shape)}, but its parameter has {shape}")
+    for dtype in {tensors[pair.source].dtype for pair in pieces}:
+        if not cast and _narrows(dtype, place.dtype):
+            raise StateError(f"{label} is {place.dtype}, and the state has {dtype}; pass cast=True to round it")
+    plan.add(label, place, lambda: put_together(pairs, role, tensors))
+
+
+def _plan_alone(plan: _Plan, label: str, live: Live, role: str, name: str) -> None:
+    """What begins for a parameter without partner: moments at zero, an average at the parameter."""
+    place = live.places[role][name]
+    if role != "average":
+        plan.add(label, place, lambda: np.zeros(place.shape, place.dtype))
+        return
+    if "parameter" not in live.places:
+        raise StateError(f"{label} begins at the parameter, which the {live.title} does not hold; pass parameters=...")
+    parameter = live.places["parameter"][name]
+    plan.add(label, place, parameter.read)
 
 
 def _plan_step(plan: _Plan, live: Live, state: AdamState) -> None:
@@ -315,4 +355,10 @@ def _differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[s
         neutral = MAPPING.canonical[name].neutral
         ours, theirs = (values.get(name, neutral) or 0.0 for values in (own, other))
         if np.float32(ours) != np.float32(theirs):
-            yield f"{name} {ours!r} instead of {theirs!r}"
+            yield f"{name} {_short(ours)} instead of {_short(theirs)}"
+
+
+def _short(value: Any) -> str:
+    """A number as text; of one that has been through float32 the shortest decimal that means the same."""
+    single = np.float32(value)
+    return str(single) if isinstance(value, float) and float(single) == value else repr(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -169,12 +169,13 @@ class AdamState:
         parameters: Any = None,
         session: Any = None,
         convention: str | None = None,
+        alone: Sequence[str] = (),
     ) -> Matching:
         """Find the parameter of `target` that each parameter of this state belongs to.
 
         Args:
             target: an optimizer, as for `of`, or a dictionary from names to shapes.
-            rename, layout: as `adamcompat.state.matching.match` describes them.
+            rename, layout, alone: as `adamcompat.state.matching.match` describes them.
             parameters, session: as for `load_into`.
             convention: whose layouts a dictionary's shapes follow: "tensorflow", "mindspore" or None.
 
@@ -188,14 +189,7 @@ class AdamState:
         else:
             found = runtimes.find(target, parameters, session, build=True)
             shapes, convention = found.shapes, found.convention
-        return matching.match(
-            self.shapes,
-            shapes,
-            source_convention=self.convention,
-            target_convention=convention,
-            rename=rename,
-            layout=layout,
-        )
+        return _matched(self, shapes, convention, rename, layout, alone)
 
     def load_into(
         self,
@@ -208,6 +202,7 @@ class AdamState:
         with_parameters: bool = False,
         cast: bool = False,
         session: Any = None,
+        alone: Sequence[str] = (),
     ) -> Matching:
         """Make an optimizer go on from here.
 
@@ -219,8 +214,9 @@ class AdamState:
 
         Args:
             optimizer: as for `of`; one that has not been built needs `parameters`.
-            matching: what `match` returned; instead of `rename` and `layout`.
-            rename, layout: as `adamcompat.state.matching.match` describes them.
+            matching: what `match` returned; instead of `rename`, `layout` and `alone`.
+            rename, layout, alone: as `adamcompat.state.matching.match` describes them. The parameter of a target
+                that has no partner stays as it is, and its moments begin at zero.
             parameters: the parameters that the optimizer updates: variables, or a dictionary from names
                 to them. An optimizer without state is built with them.
             with_parameters: whether the parameters are set, too.
@@ -238,11 +234,11 @@ class AdamState:
         """
         from adamcompat.state import live, runtimes
 
-        if matching is not None and not (rename is None and layout is None):
-            raise StateError("pass a matching, or rename and layout, not both")
+        if matching is not None and not (rename is None and layout is None and not alone):
+            raise StateError("pass a matching, or rename, layout and alone, not both")
         found = runtimes.find(optimizer, parameters, session, build=True)
         if matching is None:
-            matching = _matched(self, found.shapes, found.convention, rename, layout)
+            matching = _matched(self, found.shapes, found.convention, rename, layout, alone)
         live.restore(found, self, matching, with_parameters=with_parameters, cast=cast)
         return matching
 
@@ -273,6 +269,7 @@ def _matched(
     convention: str | None,
     rename: Rename | None,
     layout: Layout | None,
+    alone: Sequence[str],
 ) -> Matching:
     return matching.match(
         state.shapes,
@@ -281,4 +278,5 @@ def _matched(
         target_convention=convention,
         rename=rename,
         layout=layout,
+        alone=alone,
     )

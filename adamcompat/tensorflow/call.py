@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from adamcompat.groups import Arranged, Arrangement, Group
 from adamcompat.hyperparameters import FIXED_BY_STATE, Hyperparameters, exception, resolve, unknown_keyword
-from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Adapter, Dialect, Slot
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
@@ -19,6 +18,7 @@ from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import raw, refuse_session
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 from adamcompat.tensorflow.step import Member, Numbers, Step
+from adamcompat.tensorflow.traced import Traced
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -53,7 +53,8 @@ class _Private:
         self.groups: list[Group] = []
         self.roundings: dict[Any, Rounding] = {}
         self.powers: dict[Any, tuple[Any, Any]] = {}
-        self.traced: dict[Any, Any] = {}
+        self.functions: dict[Any, Any] = {}
+        self.traced = Traced()
 
 
 def _is_variable(value: Any) -> bool:
@@ -153,7 +154,7 @@ class CallAdam:
                 raise cls._error("wrong_type")(
                     f"parameter {position} must be a tf.Variable or a Keras variable, got {type(variable).__name__}"
                 )
-            if not update.supported([raw(variable)]):
+            if raw(variable).dtype not in update.FLOATS:
                 raise cls._error("wrong_type")(
                     f"parameter {label(variable)!r} is {raw(variable).dtype.name}; only float16, bfloat16, float32 "
                     f"and float64 can be updated"
@@ -344,8 +345,8 @@ class CallAdam:
         """Call `function` as one step: under the lock, and not to be cut short by Ctrl-C."""
         private = self._private
         if tf.executing_eagerly():
-            with private.lock or nullcontext(), Uninterrupted():
-                return function()
+            with private.lock or nullcontext():
+                return private.traced.whole(raw(self._iterations), function)
         if private.section is None:
             return function()
         if update.inside_xla():
@@ -374,16 +375,26 @@ class CallAdam:
                 return
             numbers = self._numbers()
             key = (positions, tuple(map(_signature, gradients)))
-            if key not in private.traced:
+            known = private.functions.get(key)
+            if known is None or any(getattr(variable, "constraint", None) is not None for variable in variables):
+                private.traced.keep_everything(self._everything)
+            if known is None:
                 # Tracing takes longer than a step, and is worth it for those who make another.
-                if len(private.traced) > 8:
-                    private.traced.clear()
-                private.traced[key] = tf.function(
+                if len(private.functions) > 8:
+                    private.functions.clear()
+                private.functions[key] = tf.function(
                     lambda *arguments: self._update(positions, *arguments), autograph=False
                 )
                 self._update(positions, gradients, numbers, raw(self._iterations))
             else:
-                private.traced[key](list(gradients), numbers, tf.convert_to_tensor(raw(self._iterations)))
+                iterations, note = tf.convert_to_tensor(raw(self._iterations)), private.traced.note()
+                note(known(list(gradients), numbers, iterations))
+
+    def _everything(self) -> list[Any]:
+        """All that a step may change."""
+        private = self._private
+        powers = [raw(power) for pair in private.powers.values() for power in pair]
+        return [one for member in private.members for one in member[:4]] + powers
 
     def _update(self, positions: tuple[int, ...], gradients: Sequence[Any], numbers: Any, iterations: Any) -> None:
         private = self._private
@@ -616,7 +627,7 @@ class CallAdam:
             {key: item for key, item in given.items() if key not in signature},
         )
         private.given = given
-        private.traced.clear()
+        private.functions.clear()
         private.roundings = {dtype: Rounding(private.numerics, dtype, private.hyper) for dtype in private.roundings}
         object.__setattr__(self, name, value)
 

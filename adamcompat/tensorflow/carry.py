@@ -22,9 +22,16 @@ _CLASSES = (
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """One of TensorFlow's four kinds of Adam; None if it is something else."""
+    """One of TensorFlow's four kinds of Adam, or ours in MindSpore's style; None if it is something else."""
     if hasattr(optimizer, "inner_optimizer"):
         raise StateError(f"{type(optimizer).__name__} wraps an optimizer; pass its inner_optimizer")
+    if hasattr(optimizer, "_inner_optimizers"):
+        raise StateError(f"{type(optimizer).__name__} holds several optimizers; pass each of its optimizers")
+    if type(optimizer).__module__.startswith("adamcompat."):
+        ours = import_module("adamcompat.tensorflow.carry_call")
+        if isinstance(optimizer, ours.CallAdam):
+            found: Live = ours.call(optimizer, parameters, session, build=build)
+            return found
     for package, name, module, function in _CLASSES:
         kind: Any = sys.modules.get(package)
         for part in name.split("."):

@@ -14,7 +14,7 @@ from adamcompat.state.slots import name_of
 from adamcompat.tensorflow.places import Place, check_same, hyperparameters, listed, names_of, title_of
 
 # Where the two Kerases keep the state of each parameter, by role.
-_LISTS = {
+LISTS = {
     "first_moment": "_momentums",
     "second_moment": "_velocities",
     "maximum_second_moment": "_velocity_hats",
@@ -97,7 +97,7 @@ def _described(
 ) -> Live:
     lists = {
         role: list(getattr(optimizer, attribute))
-        for role, attribute in _LISTS.items()
+        for role, attribute in LISTS.items()
         if wanted.get(role, role in ("first_moment", "second_moment"))
     }
     if any(slot is None for slots in lists.values() for slot in slots):

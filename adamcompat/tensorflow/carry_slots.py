@@ -18,7 +18,7 @@ from adamcompat.tensorflow.places import Place, hyperparameters, listed, names_o
 _MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
 
 
-def _key(role: str) -> str:
+def key_of(role: str) -> str:
     """What both optimizers call a slot when they are asked for it."""
     return (name_of(role, "", "tf26") or "").strip("/")
 
@@ -29,12 +29,12 @@ def legacy(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Liv
     if not optimizer._slots:
         _create(optimizer._create_all_weights, title, parameters, build=build)
     by_variable = list(optimizer._slots.values())
-    everything = {role: [slots[_key(role)] for slots in by_variable if _key(role) in slots] for role in _MOMENTS}
-    _check_names(optimizer.get_slot_names(), [*map(_key, _MOMENTS)], title)
+    everything = {role: [slots[key_of(role)] for slots in by_variable if key_of(role) in slots] for role in _MOMENTS}
+    _check_names(optimizer.get_slot_names(), [*map(key_of, _MOMENTS)], title)
 
     def lookup(variable: Any, role: str) -> Any:
         try:
-            return optimizer.get_slot(variable, _key(role))
+            return optimizer.get_slot(variable, key_of(role))
         except KeyError:
             return None
 
@@ -58,12 +58,12 @@ def v1(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
     title, dialect = title_of(optimizer, "tf.compat.v1.train.AdamOptimizer"), MAPPING.dialects["tf1"]
     if not optimizer._slots:
         _create(optimizer._create_slots, title, parameters, build=build)
-    session = _session_of({"": [*optimizer._slots[_key("first_moment")].values()]}, session, title)
+    session = _session_of({"": [*optimizer._slots[key_of("first_moment")].values()]}, session, title)
     graph = None if session is None else session.graph
     everything = {
         role: [
             slot
-            for key, slot in optimizer._slots.get(_key(role), {}).items()
+            for key, slot in optimizer._slots.get(key_of(role), {}).items()
             if graph is None or (isinstance(key, tuple) and key[0] is graph)
         ]
         for role in _MOMENTS
@@ -71,10 +71,10 @@ def v1(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
     if not everything["first_moment"]:
         raise StateError(f"this {title} has no state in the graph of that session; pass the session that trains")
     powers = {slot.role: slot.template for block in dialect.slots for slot in block if not slot.per_parameter}
-    _check_names(optimizer.get_slot_names(), [*map(_key, _MOMENTS)], title)
+    _check_names(optimizer.get_slot_names(), [*map(key_of, _MOMENTS)], title)
     _check_names([name for name, where in optimizer._non_slot_dict if where is graph], [*powers.values()], title)
     if graph is not None and parameters is None:
-        parameters = _of_graph(graph, [key[1] for key in optimizer._slots[_key("first_moment")] if key[0] is graph])
+        parameters = _of_graph(graph, [key[1] for key in optimizer._slots[key_of("first_moment")] if key[0] is graph])
     rate = dialect.named("learning_rate")
     assert rate is not None
     values = {fact.name: getattr(optimizer, f"_{fact.name}", None) for fact in dialect.accepted}
@@ -84,7 +84,7 @@ def v1(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
         title,
         dialect,
         everything,
-        lambda variable, role: optimizer.get_slot(variable, _key(role)),
+        lambda variable, role: optimizer.get_slot(variable, key_of(role)),
         parameters,
         session,
         hyperparameters={**found, **own},

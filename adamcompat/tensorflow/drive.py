@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from adamcompat.extras import how_to_install
+
 # What the framework says on import is of no use here.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -21,13 +23,15 @@ except ModuleNotFoundError as error:
     if error.name not in ("keras", "tensorflow", "tf_keras"):
         raise
     raise ModuleNotFoundError(
-        f"{error.name} is not installed: pip install 'adamcompat[tensorflow]'", name=error.name
+        f"{error.name} is not installed: {how_to_install('tensorflow')}", name=error.name
     ) from None
 
 from adamcompat.drive.catalogue import Entry
-from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only
+from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only, load_into
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule, takes_step
+from adamcompat.state.model import AdamState
+from adamcompat.state.runtimes import find
 
 _ORIGINALS = {
     "keras3": keras.optimizers.Adam,
@@ -153,6 +157,11 @@ class TensorFlowDriver:
         self._apply([_indexed(gradient, like) for gradient, like in zip(gradients, arrays, strict=True)])
         self._steps += 1
 
+    def load(self, state: AdamState) -> None:
+        """Go on from a state."""
+        named = dict(zip(self.opened.names, self._variables, strict=True))
+        self._steps = load_into(find(self._optimizer, named, None, build=True), state)
+
     def parameters(self) -> list[Array]:
         """Copies of the parameters."""
         return [np.array(variable) for variable in self._variables]
@@ -198,6 +207,11 @@ class SessionDriver:
         feed[self._rate] = 0.0 if self._schedule is None else self._schedule.at(self._steps)
         self._session.run(self._train, feed)
         self._steps += 1
+
+    def load(self, state: AdamState) -> None:
+        """Go on from a state."""
+        named = dict(zip(self.opened.names, self._variables, strict=True))
+        self._steps = load_into(find(self._optimizer, named, self._session, build=True), state)
 
     def parameters(self) -> list[Array]:
         """Copies of the parameters."""

@@ -9,70 +9,90 @@ from typing import Any, ClassVar
 import tensorflow as tf
 import tf_keras
 
-from adamcompat.corrections import wanted as corrections_wanted
-from adamcompat.hyperparameters import exception
+from adamcompat import corrections as mending
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, dialect_of, moments_of, refuse_no_gradients, refuse_session
+from adamcompat.once import warn_once
+from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow.arguments import (
+    FIXED,
+    dialect_of,
+    is_number,
+    is_scalar,
+    moments_of,
+    refuse_no_gradients,
+    refuse_session,
+    stand_still,
+)
+from adamcompat.tensorflow.construction import construct
+from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
-from adamcompat.tensorflow.whole import whole_step
 
-_SIGNATURE = {
-    name: parameter
-    for name, parameter in inspect.signature(tf_keras.optimizers.Adam).parameters.items()
-    if parameter.kind is not parameter.VAR_KEYWORD
-}
-_NAMES = [fact.name for fact in MAPPING.dialects["keras3"].parameters]
-# Parameters of Keras 3 that the installed tf_keras does not have, and what a configuration of tf_keras holds
-# besides Keras 3's: its own parameters, and the mark by which it tells its optimizers apart when it loads one.
-_ABSENT = [name for name in _NAMES if name not in _SIGNATURE]
-_OWN = ["is_legacy_optimizer", *(name for name in _SIGNATURE if name not in _NAMES)]
+_PARAMETERS = inspect.signature(tf_keras.optimizers.Adam.__init__).parameters
+_OWN = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation="bool | None")
+    for name in ("fused", "corrections")
+]
+# Parameters of Keras 3 that the installed tf_keras does not have.
+_ABSENT = [fact.name for fact in MAPPING.dialects["keras3"].parameters if fact.name not in _PARAMETERS]
+_NOT_HERE = (
+    "{} is Keras 3's, and TF_USE_LEGACY_KERAS=1 selects tf_keras, which has no counterpart; leave it out, or unset "
+    "TF_USE_LEGACY_KERAS"
+)
 # Named as in TensorFlow 2.6.
 _MOMENTS = moments_of(MAPPING.dialects["tf26"])
+
+
+def _signature() -> inspect.Signature:
+    """tf_keras's, with our own keywords."""
+    *named, more = _PARAMETERS.values()
+    return inspect.Signature([*named, *_OWN, more])
 
 
 class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
     """Base of the drop-in on tf_keras; use `adamcompat.tensorflow.Adam`."""
 
     _adapter: ClassVar[str]
-    _patterns = "_exclude_from_weight_decay_names"
+    _copied_patterns = "_exclude_from_weight_decay_names"
     # The first parent stays the original, for those who look for it, and has methods of its own for these.
     __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
 
-    def __init__(
-        self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None, corrections: bool | None
-    ) -> None:
+    def __init__(self, *args: Any, fused: bool | None = None, corrections: bool | None = None, **kwargs: Any) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)
-        errors = dialect_of(adapter).errors
         if fused is not None and not isinstance(fused, bool):
-            raise exception(errors.wrong_type)(f"fused must be True, False or None, got {fused!r}")
-        own = {name: extra[name] for name in _OWN if name in extra}
-        arguments = check(adapter, given, {name: value for name, value in extra.items() if name not in own})
-        for name in _ABSENT:
-            if arguments.pop(name) is not None:
-                raise ValueError(
-                    f"{name} is Keras 3's, and TF_USE_LEGACY_KERAS=1 selects tf_keras, which has no counterpart; "
-                    f"leave it out, or unset TF_USE_LEGACY_KERAS"
-                )
-        if arguments["name"] is None:
-            arguments["name"] = _SIGNATURE["name"].default
-        if own.get("adaptive_epsilon"):
-            raise ValueError("adaptive_epsilon=True is another update; use tf_keras.optimizers.Adam for it")
-        super().__init__(**arguments, **own)
+            raise TypeError(f"fused must be True, False or None, got {fused!r}")
+        corrects = mending.wanted(corrections, TypeError)
+        # Keras 3's parameters, at their defaults: a configuration of Keras 3 holds them.
+        kwargs = {name: value for name, value in kwargs.items() if name not in _ABSENT or value is not None}
+        named = dict(zip(list(_PARAMETERS)[1:-1], args, strict=False))
+        if named.keys() & kwargs.keys() or len(args) > len(named):
+            # Python's own error for what is given twice, and for too many.
+            super().__init__(*args, **kwargs)
+        construct(adapter, super().__init__, {**named, **kwargs}, {name: _NOT_HERE.format(name) for name in _ABSENT})
+        if kwargs.get("lr"):
+            warn_once(
+                f"lr={kwargs['lr']!r}: tf_keras ignores it, and so does this drop-in; pass learning_rate= instead",
+                "tf_keras",
+                "lr",
+                stacklevel=3,
+            )
         self.fused = fused
-        self.corrections = corrections_wanted(corrections, exception(errors.wrong_type))
-        self._corrections_given = corrections
-        self._traced = Traced()
+        self.corrections = corrects
+        self.__corrections_given = corrections
+        self.__traced = Traced(first_row=0)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__module__.startswith("adamcompat."):
+            # The generated signature is Keras 3's, whose fifth parameter is another one.
+            del cls.__init__
             tf_keras.saving.register_keras_serializable(package="adamcompat")(cls)
 
     def get_config(self) -> dict[str, Any]:
         """tf_keras's own configuration, and `fused` and `corrections` where they were given."""
-        own = {"fused": self.fused, "corrections": self._corrections_given}
+        own = {"fused": self.fused, "corrections": self.__corrections_given}
+        # tf_keras forgets it, and a copy would be another optimizer.
+        own["adaptive_epsilon"] = getattr(self, "adaptive_epsilon", False) or None
         return {**super().get_config(), **{name: value for name, value in own.items() if value is not None}}
 
     def build(self, var_list: Sequence[Any]) -> None:
@@ -83,24 +103,25 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         """
         super().build(var_list)
         try:
-            self._fill(var_list)
+            self._copied_fill(var_list)
         except ValueError:
             self._built = False
             raise
 
-    def _excluded(self) -> list[int]:
+    def _copied_excluded(self) -> list[int]:
         keys = getattr(self, "_exclude_from_weight_decay", [])
         return [index for key, index in getattr(self, "_index_dict", {}).items() if key in keys]
 
-    def _exclude(self, variables: Sequence[Any]) -> None:
+    def _copied_exclude(self, variables: Sequence[Any]) -> None:
         self._exclude_from_weight_decay = [self._var_key(variable) for variable in variables]
 
     def add_variable_from_reference(
         self, model_variable: Any, variable_name: str, shape: Any = None, initial_value: Any = None
     ) -> Any:
-        """tf_keras's; the moments of bfloat16 variables are kept in float32, where they can change."""
+        """tf_keras's; the moments of bfloat16 variables that would stand still are kept in float32."""
         add = super().add_variable_from_reference
-        if variable_name not in _MOMENTS or getattr(model_variable, "true_dtype", model_variable.dtype) != tf.bfloat16:
+        narrow = getattr(model_variable, "true_dtype", model_variable.dtype) == tf.bfloat16
+        if variable_name not in _MOMENTS or not narrow or not stand_still(self.beta_1, self.beta_2):
             return add(model_variable, variable_name, shape, initial_value)
         with tf.variable_creator_scope(update.in_float32):
             return add(model_variable, variable_name, shape, initial_value)
@@ -115,49 +136,123 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         refuse_session("tf_keras")
         pairs = list(grads_and_vars)
         refuse_no_gradients(gradient for gradient, _ in pairs)
-        with whole_step():
-            return super().apply_gradients(pairs, *args, **kwargs)
+        plain = super().apply_gradients
+
+        def make() -> Any:
+            # Somebody's own code runs after the update.
+            if any(getattr(variable, "constraint", None) is not None for _, variable in pairs):
+                self.__keep_everything(variable for _, variable in pairs)
+            return plain(pairs, *args, **kwargs)
+
+        return self.__traced.whole(self._iterations, make)
+
+    def __keep_everything(self, variables: Iterable[Any]) -> None:
+        """Hold all that the step may change."""
+        rates = getattr(self, "_current_learning_rate", None)
+        self.__traced.keep_everything(lambda: [*variables, *self.variables, rates])
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        if self.weight_decay is not None:
+            self.__traced.keep("decay", variables)
+        super()._apply_weight_decay(variables)
 
     def update_step(self, gradient: Any, variable: Any) -> None:
         """Update one variable."""
-        self._update([gradient], [variable], whole=False)
+        calls = callable(self.beta_1) or callable(self.beta_2)
+        # tf_keras's own fails with these, stands still, or is not what was asked for.
+        ours = variable.dtype in update.FLOATS and (self.fused or calls or self.__widened(variable))
+        fits = not isinstance(gradient, tf.IndexedSlices) and _WITHIN.untouched(self)
+        if ours or (fits and self.__takes([variable])):
+            self.__update([gradient], [variable], whole=False)
+        else:
+            super().update_step(gradient, variable)
+
+    def __widened(self, variable: Any) -> bool:
+        """Whether a bfloat16 variable stands still with tf_keras, or has got moments in float32 because it would."""
+        return variable.dtype == tf.bfloat16 and (
+            stand_still(self.beta_1, self.beta_2)
+            or self._momentums[self._index_dict[self._var_key(variable)]].dtype != tf.bfloat16
+        )
+
+    def __takes(self, variables: Sequence[Any]) -> bool:
+        """Whether the formula of the kernel has tf_keras's bits for these: it is written for plain numbers."""
+        kinds = {one.dtype for one in variables}
+        return (
+            all(is_number(beta) or callable(beta) for beta in (self.beta_1, self.beta_2))
+            and is_number(self.epsilon)
+            and isinstance(self.amsgrad, FIXED)
+            and not getattr(self, "adaptive_epsilon", False)
+            and is_scalar(self.learning_rate)
+            and all(isinstance(one, tf.Variable) for one in variables)
+            and kinds <= update.FLOATS
+            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, update.narrow(variables))))
+        )
 
     def _distributed_apply_gradients_fn(
         self, distribution: Any, grads_and_vars: Sequence[tuple[Any, Any]], **kwargs: Any
     ) -> Any:
-        replaced = type(self).update_step is not Keras2Adam.update_step
-        distinct = len({id(variable) for _, variable in grads_and_vars}) == len(grads_and_vars)
-        if tf.distribute.has_strategy() or self.use_ema or replaced or not distinct:
-            return super()._distributed_apply_gradients_fn(distribution, grads_and_vars, **kwargs)
+        plain = super()._distributed_apply_gradients_fn
         gradients, variables = zip(*grads_and_vars, strict=True)
+        distinct = len({id(variable) for variable in variables}) == len(variables)
+        if (
+            tf.distribute.has_strategy()
+            or self.use_ema
+            or not distinct
+            or not _STEP.untouched(self)
+            or not self.__takes(variables)
+        ):
+            self.__keep_everything(variables)
+            return plain(distribution, grads_and_vars, **kwargs)
         run = None
-        if tf.executing_eagerly() and all(isinstance(variable, tf.Variable) for variable in variables):
-            key = (self.fused, self.amsgrad)
-            run = self._traced.function(key, self._update, gradients, variables, variables, self._hyper())
+        if tf.executing_eagerly():
+            constants: tuple[Any, ...] = ()
+            if any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
+                constants = self.beta_1, self.beta_2, self.epsilon
+            key = (self.fused, bool(self.amsgrad), *constants)
+            run = self.__traced.function(key, self.__update, gradients, variables, variables)
         if run is None:
-            self._update(gradients, variables)
+            self.__keep_everything(variables)
+            self.__update(gradients, variables)
         else:
-            run()
-        return super()._distributed_apply_gradients_fn(distribution, [], **kwargs)
+            hyper, note = self.__hyper(), self.__traced.note()
+            note(run(hyper))
+        return plain(distribution, [], **kwargs)
 
-    def _hyper(self) -> update.Hyper:
+    def __hyper(self) -> update.Hyper:
         """The hyperparameters of this step; betas may be callables."""
-        if self._traced.hyper is not None:
-            return self._traced.hyper
+        if self.__traced.hyper is not None:
+            return self.__traced.hyper
         beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
         return update.Hyper(tf.convert_to_tensor(self.learning_rate), beta1, beta2, self.epsilon)
 
-    def _update(self, gradients: Sequence[Any], variables: Sequence[Any], whole: bool = True) -> None:
-        hyper, rows = self._hyper(), []
+    def __update(self, gradients: Sequence[Any], variables: Sequence[Any], whole: bool = True) -> None:
+        hyper, rows = self.__hyper(), []
+        calls = callable(self.beta_1) or callable(self.beta_2)
         for gradient, variable in zip(gradients, variables, strict=True):
+            # tf_keras decays the moments of all rows and then adds to some: two roundings.
+            sparse_here = isinstance(gradient, tf.IndexedSlices)
+            if sparse_here and not (self.fused or calls or self.__widened(variable)):
+                super().update_step(gradient, variable)
+                continue
             index = self._index_dict[self._var_key(variable)]
             vhat = self._velocity_hats[index] if self.amsgrad else None
-            dense = update.dense(gradient, variable.shape)
+            dense = sparse.dense(gradient, variable.shape)
             rows.append(update.Row(variable, dense, self._momentums[index], self._velocities[index], vhat))
         step, compiled = self.iterations + 1, update.inside_xla()
+        if getattr(self, "adaptive_epsilon", False):
+            # Variables come one by one here.
+            kind = update.arithmetic(variables[0].dtype)
+            root = tf.sqrt(1 - update.powers(hyper, step, kind)[1])
+            hyper = hyper._replace(epsilon=update.number(hyper.epsilon, kind) * root)
         if self.fused:
             numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
             update.update_fused(rows, numerics, hyper, self.iterations, step, inside_xla=compiled)
             return
         numerics = MAPPING.numerics[dialect_of(MAPPING.adapter("tensorflow", self._adapter)).numerics]
         update.update_list(rows, numerics, hyper, self.iterations, step, inside_xla=compiled, whole=whole)
+
+
+Keras2Adam.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
+# The methods of tf_keras that are replaced as a whole, and those that are called within the update of one variable.
+_STEP = Hooks(tf_keras.optimizers.Adam, Keras2Adam, ("_distributed_apply_gradients_fn",))
+_WITHIN = Hooks(tf_keras.optimizers.Adam, Keras2Adam, ("update_step",), inner=True)

@@ -10,38 +10,41 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from adamcompat.corrections import wanted as corrections_wanted
+from adamcompat import corrections as mending
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, dialect_of, is_tensor, raw, refuse_no_gradients, refuse_session
+from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow.arguments import (
+    FIXED,
+    dialect_of,
+    is_number,
+    is_scalar,
+    raw,
+    refuse_no_gradients,
+    refuse_session,
+    stand_still,
+)
+from adamcompat.tensorflow.construction import construct, without_time_decay
+from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
-from adamcompat.tensorflow.whole import whole_step
 
 # Before Keras 3.5 `iterations` counts calls, clipping and decay come in `apply`, before accumulation, and
 # replicas do not add up their gradients.
 BEFORE_35 = not hasattr(keras.optimizers.Optimizer, "iterations")
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-# Methods of Keras that the fast path runs inside one traced function. Where a subclass has its own,
-# it must be called as Keras calls it.
-_TRACED = (
-    "_backend_apply_gradients",
-    "_backend_update_step",
-    "update_step",
-    "_clip_gradients",
-    "_clip_by_norm",
-    "_apply_weight_decay",
-    "_update_model_variables_moving_average",
-    "_overwrite_model_variables_with_average_value",
-)
+_SCHEDULE = keras.optimizers.schedules.LearningRateSchedule
+_DIALECT = MAPPING.dialects["keras3"]
+_REPEATED_ROWS = "repeated_rows"
 # Hyperparameters that tracing turns into constants: those that neither come in as tensors nor act before.
 _ACT_BEFORE = ("loss_scale", "decoupled_weight_decay", "accumulation_steps")
-_TRACED_ATTRIBUTES = tuple(
-    fact.name
-    for fact in MAPPING.dialects["keras3"].parameters
-    if MAPPING.canonical[fact.canonical].scope == "hyperparameter"
-    and fact.canonical not in (*update.Hyper._fields, *_ACT_BEFORE)
+_CONSTANTS = attrgetter(
+    *(
+        fact.name
+        for fact in _DIALECT.parameters
+        if MAPPING.canonical[fact.canonical].scope == "hyperparameter"
+        and fact.canonical not in (*update.Hyper._fields, *_ACT_BEFORE)
+    )
 )
 
 
@@ -49,7 +52,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     """Base of the drop-in on Keras 3; use `adamcompat.tensorflow.Adam`."""
 
     _adapter: ClassVar[str]
-    _patterns = "_exclude_from_weight_decay_pattern"
+    _copied_patterns = "_exclude_from_weight_decay_pattern"
     # The first parent stays the original, for those who look for it, and has methods of its own for these.
     __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
     built: bool
@@ -60,22 +63,19 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         self, given: dict[str, Any], extra: dict[str, Any], *, fused: bool | None, corrections: bool | None
     ) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)
-        errors = dialect_of(adapter).errors
-        extra = _without_time_decay(extra, exception(errors.unknown_keyword))
+        wrong_type = exception(dialect_of(adapter).errors.wrong_type)
         if fused is not None and not isinstance(fused, bool):
-            raise exception(errors.wrong_type)(f"fused must be True, False or None, got {fused!r}")
+            raise wrong_type(f"fused must be True, False or None, got {fused!r}")
         if fused and not _ON_TENSORFLOW:
             raise ValueError(
                 f"fused=True needs Keras's TensorFlow backend; this is {keras.backend.backend()}. Leave fused out"
             )
-        rate = given["learning_rate"]
-        if isinstance(rate, int) and not isinstance(rate, bool):
-            raise ValueError(f"learning_rate must be a float, got {rate!r}; write {float(rate)!r}")
-        super().__init__(**check(adapter, given, extra))
+        corrects = mending.wanted(corrections, wrong_type)
+        construct(adapter, super().__init__, {**given, **without_time_decay(extra)})
         self.fused = fused
-        self.corrections = corrections_wanted(corrections, exception(errors.wrong_type))
-        self._corrections_given = corrections
-        self._traced = Traced()
+        self.corrections = corrects
+        self.__corrections_given = corrections
+        self.__traced = Traced()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -84,7 +84,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Keras's own configuration, and `fused` and `corrections` where they were given."""
-        own = {"fused": self.fused, "corrections": self._corrections_given}
+        own = {"fused": self.fused, "corrections": self.__corrections_given}
         return {**super().get_config(), **{name: value for name, value in own.items() if value is not None}}
 
     def build(self, var_list: Sequence[Any]) -> None:
@@ -97,23 +97,24 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             return
         super().build(var_list)
         try:
-            self._fill(var_list)
+            self._copied_fill(var_list)
         except ValueError:
             self.built = False
             raise
 
-    def _excluded(self) -> list[int]:
+    def _copied_excluded(self) -> list[int]:
         variables = enumerate(self._trainable_variables)
         return [index for index, variable in variables if not self._use_weight_decay(variable)]
 
-    def _exclude(self, variables: Sequence[Any]) -> None:
+    def _copied_exclude(self, variables: Sequence[Any]) -> None:
         self._exclude_from_weight_decay = {self._var_key(variable) for variable in variables}
         self._exclude_from_weight_decay_pattern = None
         self._exclude_from_weight_decay_cache: dict[Any, bool] = {}
 
     def add_variable(self, shape: Any, *args: Any, dtype: Any = None, name: Any = None, **kwargs: Any) -> Any:
-        """Keras's; the moments of bfloat16 variables are kept in float32, where they can change."""
-        if dtype is not None and keras.backend.standardize_dtype(dtype) == "bfloat16" and _is_moment(name):
+        """Keras's; the moments of bfloat16 variables that would stand still are kept in float32."""
+        narrow = dtype is not None and keras.backend.standardize_dtype(dtype) == "bfloat16"
+        if narrow and _is_moment(name) and stand_still(self.beta_1, self.beta_2):
             dtype = "float32"
         return super().add_variable(shape, *args, dtype=dtype, name=name, **kwargs)
 
@@ -141,41 +142,114 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             return super().apply(grads, trainable_variables)
         refuse_session("Keras")
         grads = list(grads)
+        trainable_variables = None if trainable_variables is None else list(trainable_variables)
+        if any(isinstance(gradient, tf.IndexedSlices) for gradient in grads):
+            variables = self._trainable_variables if trainable_variables is None else trainable_variables
+            if len(variables) == len(grads):
+                grads = [self.__sparse(gradient, variable) for gradient, variable in zip(grads, variables, strict=True)]
+        plain = super().apply
+
+        def make() -> Any:
+            variables = trainable_variables or self._trainable_variables
+            # Somebody's own code runs after the update, or variables are written to before it.
+            if any(map(_has_own_code, variables)):
+                self.__traced.keep_everything(lambda: self.__everything(variables))
+            return plain(grads, trainable_variables)
+
+        return self.__traced.whole(raw(self._iterations), make)
+
+    def __everything(self, variables: Iterable[Any]) -> list[Any]:
+        """All that a step may change."""
+        found = map(raw, (*variables, *self._trainable_variables, *self.variables))
+        return list({id(one): one for one in found}.values())
+
+    def __sparse(self, gradient: Any, variable: Any) -> Any:
+        """A gradient as it goes to Keras: IndexedSlices know their shape, and repeated rows are seen to."""
+        if not isinstance(gradient, tf.IndexedSlices):
+            return gradient
+        if gradient.dense_shape is None:
+            shape = tf.constant(variable.shape, tf.int64)
+            gradient = tf.IndexedSlices(gradient.values, gradient.indices, shape)
+        if self.corrections or self.fused:
+            if update.inside_xla():  # which knows no lists of rows of a length that depends on values
+                return sparse.dense(gradient, raw(variable).shape)
+            gradient = sparse.deduplicate(gradient)
+        # Keras accumulates dense gradients, in which repeated rows have been added up.
+        elif (
+            not self.gradient_accumulation_steps
+            and not mending.silent(_DIALECT, _REPEATED_ROWS)
+            and sparse.may_repeat(gradient)
+        ):
+            mending.left_out(_DIALECT, _REPEATED_ROWS, stacklevel=4)
+        if self.loss_scale_factor is None:
+            return gradient
+        return sparse.Scalable(gradient.values, gradient.indices, gradient.dense_shape)
+
+    def _filter_empty_gradients(self, grads: Sequence[Any], vars: Sequence[Any]) -> Any:  # noqa: A002 - Keras's name
         refuse_no_gradients(grads)
-        densify = self.loss_scale_factor is not None or self.gradient_accumulation_steps
-        for position, gradient in enumerate(grads):
-            if isinstance(gradient, tf.IndexedSlices):
-                variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
-                unique = update.deduplicate(gradient)
-                grads[position] = update.dense(unique, raw(variables[position]).shape) if densify else unique
-        with whole_step():
-            return super().apply(grads, trainable_variables)
+        return super()._filter_empty_gradients(grads, vars)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable."""
+        own = raw(variable)
         if not _ON_TENSORFLOW:
             super().update_step(gradient, variable, learning_rate)
-            return
-        self._update([gradient], [raw(variable)], learning_rate, whole=False)
+        elif _WITHIN.untouched(self) and self.__takes([gradient], [own], learning_rate):
+            self.__update([gradient], [own], learning_rate, whole=False)
+        elif self.__needs_ours(own):
+            self.__update([gradient], [own], learning_rate, whole=False, assign=self.__by_hooks(own))
+        else:
+            super().update_step(gradient, variable, learning_rate)
 
-    def _hyper(self, learning_rate: Any) -> update.Hyper:
+    def __needs_ours(self, variable: Any) -> bool:
+        """Whether Keras's own update of a variable fails, stands still, or is not what was asked for."""
+        calls = callable(self.beta_1) or callable(self.beta_2)
+        return bool(self.fused or calls or self.__widened(variable)) and variable.dtype in update.FLOATS
+
+    def __widened(self, variable: Any) -> bool:
+        """Whether a bfloat16 variable stands still with Keras, or has got moments in float32 because it would."""
+        return variable.dtype == tf.bfloat16 and (
+            stand_still(self.beta_1, self.beta_2)
+            or self._momentums[self._get_variable_index(variable)].value.dtype != tf.bfloat16
+        )
+
+    def __by_hooks(self, variable: Any) -> Callable[[Any, Any], None]:
+        """How to write by the methods that Keras's own update writes by, where somebody has replaced one."""
+        index = self._get_variable_index(variable)
+        moments = self._momentums[index].value, self._velocities[index].value
+
+        def assign(target: Any, value: Any) -> None:
+            old = tf.convert_to_tensor(target)
+            if target is variable:
+                self.assign_sub(target, old - value)
+            elif any(target is moment for moment in moments):
+                self.assign_add(target, value - old)
+            else:
+                self.assign(target, value)
+
+        return assign
+
+    def __hyper(self, learning_rate: Any) -> update.Hyper:
         """The hyperparameters of this step; betas may be callables."""
-        if self._traced.hyper is not None:
-            return self._traced.hyper._replace(learning_rate=learning_rate)
+        rate = raw(learning_rate)
+        # As Keras casts it: a Python number passes through float32.
+        rate = tf.constant(rate) if isinstance(rate, (int, float)) else rate
+        if self.__traced.hyper is not None:
+            return self.__traced.hyper._replace(learning_rate=rate)
         beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
-        return update.Hyper(learning_rate, beta1, beta2, self.epsilon)
+        return update.Hyper(rate, beta1, beta2, self.epsilon)
 
     def _get_current_learning_rate(self) -> Any:
-        if self._traced.hyper is not None:
-            return self._traced.hyper.learning_rate
+        if self.__traced.hyper is not None:
+            return self.__traced.hyper.learning_rate
         return super()._get_current_learning_rate()
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         # Done in `_decay` before tracing: within a graph, TensorFlow would multiply the two scalars first.
-        if self._traced.hyper is None:
+        if self.__traced.hyper is None:
             super()._apply_weight_decay(variables)
 
-    def _decay(self, variables: Iterable[Any], learning_rate: Any) -> None:
+    def __decay(self, variables: Iterable[Any], learning_rate: Any) -> None:
         """Decoupled weight decay, eagerly; clipping, which Keras does before it, is independent of it."""
         factors: dict[Any, tuple[Any, Any]] = {}
         for variable in map(raw, variables):
@@ -197,112 +271,123 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 momentum = tf.cast(later, own.dtype) * self.ema_momentum
                 old.assign(update.moving_average(old, own, momentum, raw(self._iterations)))
 
-    def _rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
+    def __rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
         rows = []
         for gradient, variable in zip(gradients, variables, strict=True):
             index = self._get_variable_index(variable)
-            rows.append(
-                update.Row(
-                    variable,
-                    update.dense(gradient, variable.shape),
-                    self._momentums[index].value,
-                    self._velocities[index].value,
-                    self._velocity_hats[index].value if self.amsgrad else None,
-                )
-            )
+            if self.fused or not isinstance(gradient, tf.IndexedSlices):
+                gradient = sparse.dense(gradient, variable.shape)
+            m, v = self._momentums[index].value, self._velocities[index].value
+            vhat = self._velocity_hats[index].value if self.amsgrad else None
+            rows.append(update.Row(variable, gradient, m, v, vhat))
         return rows
 
-    def _update(self, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any, whole: bool) -> None:
-        hyper = self._hyper(raw(learning_rate))
+    def __update(
+        self,
+        gradients: Sequence[Any],
+        variables: Sequence[Any],
+        learning_rate: Any,
+        whole: bool,
+        assign: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
+        """Update variables by the formula of the kernel.
+
+        Args:
+            gradients: one for each variable.
+            variables: TensorFlow's.
+            learning_rate: of this step.
+            whole: whether they may be updated together.
+            assign: how to write; None where nobody has replaced the methods of Keras that write.
+        """
+        hyper = self.__hyper(learning_rate)
         iterations, step = raw(self._iterations), raw(self.iterations) + 1
-        rows = self._rows(gradients, variables)
+        rows = self.__rows(gradients, variables)
         compiled = update.inside_xla()
-        if self.fused:
-            numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
+        numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics if self.fused else _DIALECT.numerics]
+        if self.fused and assign is None:
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
             return
-        numerics = MAPPING.numerics[dialect_of(MAPPING.adapter("tensorflow", self._adapter)).numerics]
         update.update_list(
-            rows, numerics, hyper, iterations, step, inside_xla=compiled, whole=whole, assign=self.assign
+            rows, numerics, hyper, iterations, step, inside_xla=compiled, whole=whole, assign=assign or self.assign
         )
 
-    def _replaced(self) -> bool:
-        """Whether a subclass has its own version of what the fast path would trace."""
-        return any(getattr(type(self), name) is not _OWN[name] for name in _TRACED)
+    def __takes(self, gradients: Iterable[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
+        """Whether the formula of the kernel has Keras's bits for these: it is written for plain numbers."""
+        rows = [pair for pair in zip(gradients, raws, strict=True) if isinstance(pair[0], tf.IndexedSlices)]
+        kinds = {one.dtype for one in raws}
+        return (
+            all(is_number(beta) or callable(beta) for beta in (self.beta_1, self.beta_2))
+            and is_number(self.epsilon)
+            and isinstance(self.amsgrad, FIXED)
+            and (learning_rate is None or is_scalar(raw(learning_rate)))
+            and all(isinstance(one, tf.Variable) for one in raws)
+            and kinds <= update.FLOATS
+            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, update.narrow(raws))))
+            and all(sparse.fits(gradient, one) for gradient, one in rows)
+        )
 
-    def _whole(self, variables: Sequence[Any]) -> bool:
-        raws = [raw(variable) for variable in variables]
+    def __whole(self, gradients: Sequence[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
+        """Whether the whole list may be updated at once, without any method of Keras in between."""
         return (
             not tf.distribute.has_strategy()
-            and not self._replaced()
+            and _STEP.untouched(self)
             and len({id(one) for one in raws}) == len(raws)
-            and all(isinstance(one, tf.Variable) for one in raws)
-            and update.supported(raws)
+            and self.__takes(gradients, raws, learning_rate)
         )
 
-    def _clips(self) -> bool:
-        return any(limit is not None for limit in (self.clipnorm, self.clipvalue, self.global_clipnorm))
+    def __constants(self) -> tuple[Any, ...] | None:
+        """What tracing the whole step turns into constants; None where something may change from step to step."""
+        found: tuple[Any, ...] = _CONSTANTS(self)
+        # A callable is asked as often as Keras asks it: with weight decay, once for each variable.
+        asked = callable(self._learning_rate) and not isinstance(self._learning_rate, _SCHEDULE)
+        decays = self.weight_decay is not None
+        if all(isinstance(one, FIXED) for one in found) and not (
+            decays and (asked or not is_number(self.weight_decay))
+        ):
+            return (*map(type, found), *found)
+        return None
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
-        plain = super()._backend_apply_gradients
-        # Accumulation decides in Python whether this is a step, and rows are clipped as rows; the step
-        # itself is traced below.
-        if (
-            not _ON_TENSORFLOW
-            or not tf.executing_eagerly()
-            or self.gradient_accumulation_steps
-            or (self._clips() and any(isinstance(gradient, tf.IndexedSlices) for gradient in grads))
-            or not self._whole(trainable_variables)
-        ):
-            plain(grads, trainable_variables)
-            return
-        rate = self.learning_rate
-        run = self._function("apply", plain, grads, trainable_variables, rate)
-        if run is None:
+        plain, run, rate = super()._backend_apply_gradients, None, None
+        # Accumulation decides in Python whether this is a step; the step itself is traced below.
+        if _ON_TENSORFLOW and tf.executing_eagerly() and not self.gradient_accumulation_steps:
+            constants, raws = self.__constants(), [raw(variable) for variable in trainable_variables]
+            if constants is not None and self.__whole(grads, raws):
+                run = self.__traced.function(("apply", self.fused, *constants), plain, grads, trainable_variables, raws)
+                rate = None if run is None else self.learning_rate
+        if run is None or not is_scalar(raw(rate)):
+            self.__traced.keep_everything(lambda: self.__everything(trainable_variables))
             plain(grads, trainable_variables)
             return
         if self.weight_decay is not None and not BEFORE_35:
-            self._decay(trainable_variables, rate)
-        run()
+            self.__traced.keep("decay", map(raw, trainable_variables))
+            self.__decay(trainable_variables, rate)
+        hyper, note = self.__hyper(rate), self.__traced.note()
+        note(run(hyper))
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _backend_update_step(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
     ) -> None:
-        if not _ON_TENSORFLOW or not self._whole(trainable_variables):
+        raws = [raw(variable) for variable in trainable_variables]
+        if not _ON_TENSORFLOW or not self.__whole(grads, raws, learning_rate):
             if _ON_TENSORFLOW:
                 warn_of_drift()
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
-        raws = [raw(variable) for variable in trainable_variables]
-        if not tf.executing_eagerly():
-            self._update(grads, raws, learning_rate, whole=True)
-            return
 
         def step(gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-            self._update(gradients, variables, self._get_current_learning_rate(), whole=True)
+            self.__update(gradients, variables, self._get_current_learning_rate(), whole=True)
 
-        run = self._function("update", step, grads, raws, learning_rate)
+        run = None
+        if tf.executing_eagerly():
+            run = self.__traced.function(("update", self.fused, bool(self.amsgrad)), step, grads, raws, raws)
         if run is None:
-            self._update(grads, raws, learning_rate, whole=True)
+            self.__update(grads, raws, learning_rate, whole=True)
         else:
-            run()
-
-    def _function(
-        self,
-        what: str,
-        function: Callable[[Sequence[Any], Sequence[Any]], None],
-        gradients: Sequence[Any],
-        variables: Sequence[Any],
-        learning_rate: Any,
-    ) -> Callable[[], Any] | None:
-        """`function` as one traced function; None when it is asked for the first time."""
-        rate = raw(learning_rate) if is_tensor(learning_rate) else tf.constant(learning_rate, keras.config.floatx())
-        constants = tuple([getattr(self, name) for name in _TRACED_ATTRIBUTES])
-        raws = [raw(variable) for variable in variables]
-        key = (what, self.fused, constants)
-        return self._traced.function(key, function, gradients, variables, raws, self._hyper(rate))
+            hyper, note = self.__hyper(learning_rate), self.__traced.note()
+            note(run(hyper))
 
 
 def warn_of_drift() -> None:
@@ -316,26 +401,18 @@ def warn_of_drift() -> None:
         )
 
 
-def _without_time_decay(extra: dict[str, Any], error: type[Exception]) -> dict[str, Any]:
-    """Keras takes the decay of TensorFlow 2.6 for compatibility, and ignores it; here it may be 0 only."""
-    canonical = "inverse_time_decay"
-    fact = MAPPING.dialects["tf26"].named(canonical)
-    assert fact is not None
-    value = extra.get(fact.name)
-    if value:
-        schedule = next(one for one in MAPPING.schedules.values() if one.canonical == canonical).classes["keras3"]
-        names = {argument.role: argument.name for argument in schedule.arguments}
-        raise error(
-            f"{fact.name}={value!r}: Keras 3 ignores it. Pass learning_rate={schedule.target}(learning_rate, "
-            f"{names['steps']}=1, {names['rate']}={value!r}) instead, or use adamcompat.tensorflow.legacy.Adam"
-        )
-    return {name: given for name, given in extra.items() if name != fact.name}
+def _has_own_code(variable: Any) -> bool:
+    """Whether a variable is written to before or after the update."""
+    written = getattr(variable, "overwrite_with_gradient", False)
+    return bool(written) or getattr(variable, "constraint", None) is not None
 
 
 def _is_moment(name: Any) -> bool:
-    slots = [slot for block in MAPPING.dialects["keras3"].slots for slot in block]
+    slots = [slot for block in _DIALECT.slots for slot in block]
     moments = ("first_moment", "second_moment", "maximum_second_moment")
     return any(str(name).endswith(slot.template.partition("}")[2]) for slot in slots if slot.role in moments)
 
 
-_OWN = {name: getattr(Keras3Adam, name) for name in _TRACED if _ON_TENSORFLOW}
+# The methods of Keras that are traced as a whole, and those that are called within the update of one variable.
+_STEP = Hooks(keras.optimizers.Adam, Keras3Adam, ("_backend_apply_gradients",))
+_WITHIN = Hooks(keras.optimizers.Adam, Keras3Adam, ("update_step",), inner=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from adamcompat.extras import how_to_install
+
 _NEEDED = ("tensorflow", "keras", "tf_keras")
 
 
@@ -20,6 +22,6 @@ def load(module: str, name: str) -> Any:
         if error.name not in _NEEDED:
             raise
         raise ModuleNotFoundError(
-            f"{module} needs {error.name}, which is not installed: pip install 'adamcompat[tensorflow]'",
+            f"{module} needs {error.name}, which is not installed: {how_to_install('tensorflow')}",
             name=error.name,
         ) from None

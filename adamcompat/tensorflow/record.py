@@ -19,7 +19,9 @@ from adamcompat.recording.recorder import Recorder
 from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.drive import own_keywords
-from adamcompat.tensorflow.update import dense, in_session_graph, inside_xla
+from adamcompat.tensorflow.record_state import created, state_of, values_of
+from adamcompat.tensorflow.sparse import dense
+from adamcompat.tensorflow.update import in_session_graph, inside_xla
 
 _ORIGINALS = {
     keras.optimizers.Adam: "keras3",
@@ -56,6 +58,8 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
         if MAPPING.canonical[fact.canonical].scope != "hyperparameter" or fact.alias_of is not None:
             continue
         value = config[fact.name] if fact.name in config else _attribute(optimizer, fact.name)
+        if fact.type in ("function", "functions") and _is_tensorflows(value):
+            continue
         if value is not None:
             native[fact.name] = _plain(value)
     entry = find(str(name))[0]
@@ -66,9 +70,16 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     return name, plain_values(native, dialect, groups)
 
 
+def _is_tensorflows(functions: Any) -> bool:
+    """Whether functions of an optimizer are the framework's own: those that are there when none is given."""
+    listed = functions if isinstance(functions, (list, tuple)) else [functions]
+    return all(str(getattr(one, "__module__", "")).startswith("tf_keras.") for one in listed)
+
+
 def _attribute(optimizer: Any, name: str) -> Any:
     """A hyperparameter that is not in the configuration; TensorFlow 1 keeps all of them under a name of its own."""
-    for attribute in (name, f"_{name}", f"_{name.removeprefix('use_')}", f"_{name.replace('learning_rate', 'lr')}"):
+    own = f"_V1Adam__{name.removeprefix('use_')}"
+    for attribute in (name, f"_{name}", f"_{name.replace('learning_rate', 'lr')}", own):
         value = getattr(optimizer, attribute, None)
         if value is not None:
             return value
@@ -132,11 +143,17 @@ def _recorded(optimizer: Any, recorder: Recorder, pairs: Sequence[tuple[Any, Any
         recorder.stop("steps inside jit_compile=True are not recorded: nothing can be copied out of them")
         return step()
     found = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
-    names = _names([variable for _, variable in found])
-    values = [raw(variable) for _, variable in found]
+    variables = [variable for _, variable in found]
+    names = _names(variables)
+    values = [raw(variable) for variable in variables]
     if tf.executing_eagerly():
         if not recorder.begun:
-            recorder.before(names, [value.numpy() for value in values], _steps(optimizer))
+            recorder.before(
+                names,
+                [value.numpy() for value in values],
+                _steps(optimizer),
+                lambda: state_of(optimizer, variables, names),
+            )
         result = step()
         arrays = [_dense(gradient, variable).numpy() for gradient, variable in found]
         recorder.after(names, arrays, lambda: [raw(variable).numpy() for _, variable in found])
@@ -149,9 +166,17 @@ def _traced(
 ) -> Any:
     """Build a step into a graph, with a call of the recorder before it and one after."""
     many = len(found)
+    variables = [variable for _, variable in found]
+    # In a Session only the graph can read what the optimizer keeps; else it is read when it is needed.
+    graph = tf.compat.v1.get_default_graph()
+    own = created(optimizer, variables) if in_session_graph() else []
 
     def before(*inputs: Any) -> None:
-        recorder.before(names, inputs[:many], int(inputs[many]))
+        def state() -> Any:
+            session = values_of(graph, own, inputs[many + 1 :]) if own else None
+            return state_of(optimizer, variables, names, session)
+
+        recorder.before(names, inputs[:many], int(inputs[many]), state)
 
     def after(*inputs: Any) -> None:
         recorder.after(names, inputs[:many], lambda: inputs[many:])
@@ -165,7 +190,8 @@ def _traced(
 
     steps = getattr(optimizer, "iterations", None)
     start = tf.constant(0, tf.int64) if steps is None else tf.cast(raw(steps), tf.int64)
-    ready = call(before, [*(_read(variable) for _, variable in found), start])
+    kept = [variable.read_value() for variable in own]
+    ready = call(before, [*(_read(variable) for variable in variables), start, *kept])
     with tf.control_dependencies([ready]):
         result = step()
     gradients = [_dense(gradient, variable) for gradient, variable in found]

@@ -12,14 +12,14 @@ class Copied:
     """Mixin for an optimizer of either Keras; a copy fills in its moments when its variables are known."""
 
     # The attribute in which Keras keeps the names that weight decay leaves out.
-    _patterns: ClassVar[str]
+    _copied_patterns: ClassVar[str]
     # Values of all state, and the positions of variables that weight decay leaves out.
-    _pending: tuple[list[Any], list[int]] | None = None
+    _copied_pending: tuple[list[Any], list[int]] | None = None
 
-    def _excluded(self) -> list[int]:
+    def _copied_excluded(self) -> list[int]:
         raise NotImplementedError
 
-    def _exclude(self, variables: Sequence[Any]) -> None:
+    def _copied_exclude(self, variables: Sequence[Any]) -> None:
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -30,15 +30,15 @@ class Copied:
         memo[id(self)] = copy
         return copy
 
-    def _fill(self, variables: Sequence[Any]) -> None:
+    def _copied_fill(self, variables: Sequence[Any]) -> None:
         """Fill in what a copy or a pickle brought along.
 
         Raises:
             ValueError: it was brought along for variables of other shapes.
         """
-        if self._pending is None:
+        if self._copied_pending is None:
             return
-        values, excluded = self._pending
+        values, excluded = self._copied_pending
         everything: list[Any] = self.variables  # type: ignore[attr-defined]
         own = [tuple(variable.shape) for variable in everything]
         if own != [value.shape for value in values]:
@@ -50,32 +50,36 @@ class Copied:
         for variable, value in zip(everything, values, strict=True):
             variable.assign(value)
         if excluded:
-            self._exclude([variables[index] for index in excluded])
-        self._pending = None
+            self._copied_exclude([variables[index] for index in excluded])
+        self._copied_pending = None
 
 
-def _snapshot(optimizer: Any) -> tuple[dict[str, Any], list[Any], list[int], Any]:
-    """Everything that a copy needs: configuration, values, what weight decay leaves out."""
+def _snapshot(optimizer: Any) -> tuple[dict[str, Any], list[Any], list[int], Any, bool]:
+    """Everything that a copy needs: configuration, values, what weight decay leaves out, whether it corrects."""
     config = optimizer.get_config()
     rate = optimizer._learning_rate
     if callable(rate):
         # A schedule or function travels as it is; the configuration holds a description of it.
         config["learning_rate"] = rate
-    values, excluded = optimizer._pending or (
+    values, excluded = optimizer._copied_pending or (
         [np.asarray(variable) for variable in optimizer.variables],
-        optimizer._excluded(),
+        optimizer._copied_excluded(),
     )
-    return config, values, excluded, getattr(optimizer, optimizer._patterns, None)
+    return config, values, excluded, getattr(optimizer, optimizer._copied_patterns, None), optimizer.corrections
 
 
-def _restored(kind: Any, config: dict[str, Any], values: list[Any], excluded: list[int], patterns: Any) -> Any:
+def _restored(
+    kind: Any, config: dict[str, Any], values: list[Any], excluded: list[int], patterns: Any, corrections: bool = False
+) -> Any:
     optimizer = kind(**config)
+    # What was installed may be another thing by now.
+    optimizer.corrections = corrections
     own = optimizer.variables
     for variable, value in zip(own, values, strict=False):
         variable.assign(value)
     if patterns is not None:
-        setattr(optimizer, optimizer._patterns, patterns)
+        setattr(optimizer, optimizer._copied_patterns, patterns)
     if len(values) > len(own):
         # Past the tracking of attributes, which would wrap the lists.
-        object.__setattr__(optimizer, "_pending", (values, excluded))
+        object.__setattr__(optimizer, "_copied_pending", (values, excluded))
     return optimizer

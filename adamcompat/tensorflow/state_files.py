@@ -1,33 +1,125 @@
-"""Keras's and TensorFlow's files, by their own readers and writers."""
+"""Files of whole models that Keras writes and reads (.keras), with the state of their optimizers.
+
+Keras passes over an optimizer's state that does not fit the optimizer that it makes, with a warning, and goes on
+with zeros: where the model was trained under mixed_float16, so that another optimizer wrapped it, or where layers were
+frozen or unfrozen after the optimizer was built. The state is in the file nevertheless, and is read from there.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Mapping
+import json
+import shutil
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from adamcompat.files import replacing
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.state import naming, runtimes
 from adamcompat.state.errors import StateError
-from adamcompat.state.model import AdamState, Tensor
-from adamcompat.state.powers import running_product
-from adamcompat.state.slots import gathered
+from adamcompat.state.files import h5_file, keras_variables
+from adamcompat.state.files.keras_variables import Options
+from adamcompat.state.layout import Shape
+from adamcompat.state.live import Live
+from adamcompat.state.model import ATTRIBUTES, AdamState
 
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-_SLOT = "/.OPTIMIZER_SLOT/"
+Array = NDArray[Any]
+
+_WEIGHTS, _CONFIG, _METADATA = "model.weights.h5", "config.json", "metadata.json"
+_DIALECT = MAPPING.dialects["keras3"]
+_HALF = "mixed_float16"
+# Until then averages and accumulated gradients took turns.
+_APART = (3, 10)
+_SHOWN = 4
+# A member of an archive that is larger than this may not have been compressed to less than a hundredth.
+_LARGEST, _EXPANSION = 1 << 28, 100
 
 
-def _load(path: Path) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """What a file says beside the model.
+
+    Attributes:
+        variables: of the optimizer, of the one inside where there is one; None where the file has none.
+        wrapped: whether another optimizer wraps it.
+        notes: what of the file becomes no state of Adam.
+        version: of the Keras that wrote it.
+        rescaled: whether the program wrapped the optimizer because of mixed_float16, which the file does not tell.
+        unnamed: whether the configuration does not name the optimizer; Keras forgets it when a model is saved as .h5
+            before, and makes another one when it reads the file.
+    """
+
+    variables: list[Array] | None
+    wrapped: bool
+    notes: tuple[str, ...]
+    version: tuple[int, ...]
+    rescaled: bool
+    unnamed: bool
+
+
+def _archive(path: Path) -> _Archive:
     try:
-        # Keras's safe mode: nothing in the file is executed, lambdas are refused.
-        model = tf.keras.models.load_model(path, safe_mode=True)
+        with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory() as folder:
+            _refuse_bomb(path, file)
+            version = str(json.loads(file.read(_METADATA)).get("keras_version", ""))
+            compiled = json.loads(file.read(_CONFIG)).get("compile_config") or {}
+            place = Path(folder) / _WEIGHTS
+            with file.open(_WEIGHTS) as source, place.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+            with h5_file.opened(place) as weights:
+                found = h5_file.saved(place, weights, path)
+            if found is None:
+                return _Archive(None, False, (), _numbers(version), False, unnamed=False)
+            h5_file.refuse_others(path, found)
+            told = str((compiled.get("optimizer") or {}).get("class_name", ""))
+            wrapped = bool(found.outer)
+            return _Archive(
+                [np.asarray(variable) for variable in found.variables],
+                wrapped,
+                found.notes,
+                _numbers(version),
+                wrapped and "LossScale" not in told,
+                unnamed=not told,
+            )
+    except StateError:
+        raise
+    except (
+        *(zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError, RuntimeError, AttributeError),
+        *(TypeError, zlib.error, EOFError),
+    ) as error:
+        text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise StateError(f"{path}: Keras cannot read it: {text or type(error).__name__}") from None
+
+
+def _refuse_bomb(path: Path, file: zipfile.ZipFile) -> None:
+    """Refuse what would become far larger than the file; Keras does not compress."""
+    for name in (_METADATA, _CONFIG, _WEIGHTS):
+        facts = file.getinfo(name)
+        if facts.file_size > _LARGEST and facts.file_size > _EXPANSION * facts.compress_size:
+            raise StateError(f"{path}: {name} would be {facts.file_size} bytes, from {facts.compress_size}; not read")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+def _load(path: Path, archive: _Archive) -> Any:
+    library = _library(path, archive)
+    try:
+        # Keras's safe mode: nothing in the file is executed, lambdas are refused. What Keras warns of is looked after.
+        with warnings.catch_warnings(), _policy(library, archive.rescaled):
+            warnings.simplefilter("ignore")
+            model = library.models.load_model(path, safe_mode=True)
     except Exception as error:
         text = str(error).strip().partition("\n")[0]
         raise StateError(f"{path}: Keras cannot read it: {text or type(error).__name__}") from None
@@ -36,17 +128,220 @@ def _load(path: Path) -> Any:
     return model
 
 
-def read_keras(path: Path) -> AdamState:
-    """The state in a ``.keras`` file."""
-    model = _load(path)
-    return AdamState.of(model.optimizer, model.trainable_variables)
+def _library(path: Path, archive: _Archive) -> Any:
+    """The Keras that wrote a file."""
+    if not archive.version or archive.version >= (3,):
+        return keras
+    try:
+        import tf_keras
+    except ModuleNotFoundError:
+        raise StateError(f"{path}: was written by Keras 2 and needs tf_keras: pip install tf_keras") from None
+    return tf_keras
+
+
+@contextmanager
+def _policy(library: Any, half: bool) -> Iterator[None]:
+    """The dtype policy under which the program compiled its model: Keras wraps the optimizer because of it."""
+    before = library.mixed_precision.global_policy()
+    if half:
+        library.mixed_precision.set_global_policy(_HALF)
+    try:
+        yield
+    finally:
+        library.mixed_precision.set_global_policy(before)
+
+
+def _inside(optimizer: Any) -> Any:
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
+def read_keras(path: Path) -> tuple[AdamState, tuple[str, ...], str]:
+    """The state in a ``.keras`` file, what is to be said of it, and why it holds no moments, if there are none."""
+    archive = _archive(path)
+    model = _load(path, archive)
+    optimizer = _inside(model.optimizer)
+    if archive.unnamed:
+        roles, live, notes = _guessed(path, archive), None, (*archive.notes, _UNNAMED)
+    else:
+        live = runtimes.find(optimizer, model.trainable_variables, None, build=True)
+        if archive.variables is None or len(archive.variables) <= h5_file.HEAD:
+            return _fresh(live), archive.notes, _why_nothing(optimizer)
+        roles, notes = _roles(path, archive, live, optimizer), archive.notes
+    owners = _owners(path, model, [tuple(array.shape) for array in roles["first_moment"]])
+    calls = int((archive.variables or [])[0].reshape(()))
+    return _state(live, roles, owners, calls), (*notes, *owners.notes), ""
+
+
+_UNNAMED = (
+    "the configuration does not name the optimizer (Keras forgets it where the model is saved as .h5 before), so that "
+    "only names and shapes tell that it is Adam, and its betas are not known"
+)
+
+
+def _guessed(path: Path, archive: _Archive) -> dict[str, list[Array]]:
+    """The variables in a file by role, where only their shapes tell."""
+    ways = keras_variables.ways(archive.variables or [], Options(interleaved=archive.version < _APART))
+    if len(ways) != 1 or "accumulated_gradient" in ways[0]:
+        raise StateError(f"{path}: {_UNNAMED.partition(', so')[0]}, and shapes leave open what its variables are")
+    return ways[0]
+
+
+def _why_nothing(optimizer: Any) -> str:
+    legacy = type(optimizer).__module__.startswith("tf_keras") and "legacy" in type(optimizer).__module__
+    if legacy:
+        return (
+            "holds no moments: tf_keras does not save those of its legacy optimizers in .keras files; save the model "
+            "as .h5, or a tf.train.Checkpoint"
+        )
+    return "holds no moments: the optimizer had made no step when the model was saved"
+
+
+def _fresh(live: Live) -> AdamState:
+    """What an optimizer begins with: a pattern for names, shapes and dtypes."""
+    places = {role: {name: place.read() for name, place in found.items()} for role, found in live.places.items()}
+    kept = {ATTRIBUTES[role]: tensors for role, tensors in places.items() if role != "accumulated_gradient"}
+    return AdamState(
+        step=0,
+        **kept,  # type: ignore[arg-type]
+        accumulation_steps=live.accumulation_steps,
+        hyperparameters=dict(live.hyperparameters),
+        dialect=live.dialect,
+        numerics=live.numerics,
+        convention=live.convention,
+    )
+
+
+def _roles(path: Path, archive: _Archive, live: Live, optimizer: Any) -> dict[str, list[Array]]:
+    """The variables in the file by role: the configuration in the file tells which there are."""
+    variables = archive.variables or []
+    rate = getattr(optimizer, "_learning_rate", None)
+    options = Options(
+        rate=isinstance(rate, keras.Variable),
+        average="average" in live.places,
+        accumulates="accumulated_gradient" in live.places,
+        maximum="maximum_second_moment" in live.places,
+        interleaved=archive.version < _APART,
+    )
+    ways = keras_variables.ways(variables, options)
+    if len(ways) != 1:
+        raise StateError(
+            f"{path}: holds {len(variables)} variables of an optimizer, which are not those of the {live.title} that "
+            f"its configuration describes; the optimizer was exchanged after the training, or the file is damaged"
+        )
+    return ways[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Owners:
+    """The variables of a model that are in the state.
+
+    Attributes:
+        all: in the order of the model.
+        moments: those whose moments are in the file, in the order of the file.
+        notes: where these are not the same, or not those that are trained now.
+    """
+
+    all: list[Any]
+    moments: list[Any]
+    notes: tuple[str, ...] = ()
+
+
+def _owners(path: Path, model: Any, shapes: Sequence[Shape]) -> _Owners:
+    """The variables that moments of these shapes belong to."""
+    trained = list(model.trainable_variables)
+    if [tuple(variable.shape) for variable in trained] == list(shapes):
+        return _Owners(trained, trained)
+    # The model is thrown away: nobody sees that all of its layers are to be trained now.
+    for layer in model._flatten_layers():
+        layer.trainable = True
+    known = dict(zip(_paths(model.trainable_variables), model.trainable_variables, strict=True))
+    places = keras_variables.places_of(shapes, {name: tuple(variable.shape) for name, variable in known.items()})
+    if len(places) != 1:
+        raise StateError(f"{path}: {_undecided(places, len(shapes), len(trained))}")
+    now = {id(variable) for variable in trained}
+    without = [name for name, variable in known.items() if id(variable) in now and name not in places[0]]
+    frozen = [name for name in places[0] if id(known[name]) not in now]
+    notes = []
+    if without:
+        notes.append(
+            f"{_some(without)} were frozen when the optimizer was built, so that the file has no moments for them; "
+            f"theirs begin at zero"
+        )
+    if frozen:
+        notes.append(f"{_some(frozen)} were frozen after they had been trained; the state has their moments")
+    wanted = {*places[0], *without}
+    everything = [variable for name, variable in known.items() if name in wanted]
+    return _Owners(everything, [known[name] for name in places[0]], tuple(notes))
+
+
+def _undecided(places: Sequence[Sequence[str]], moments: int, trained: int) -> str:
+    text = (
+        f"the optimizer in the file has moments for {moments} parameters and the model trains {trained}: layers were "
+        f"frozen or unfrozen after the optimizer had been built, and Keras itself passes over the state"
+    )
+    if places:
+        text += f". By their shapes the moments may be those of {_some(places[0])} or of {_some(places[1])}"
+    return (
+        f"{text}. Say which layers were trained: load the model, set their trainable as it was, compile() it, "
+        f"optimizer.build(model.trainable_variables), model.load_weights(this file), and save it again"
+    )
+
+
+def _paths(variables: Sequence[Any]) -> tuple[str, ...]:
+    return naming.unique(getattr(variable, "path", variable.name) for variable in variables)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _state(live: Live | None, roles: Mapping[str, list[Array]], owners: _Owners, calls: int) -> AdamState:
+    """The state of variables whose moments are in the file, and of those that have none yet."""
+    names = _paths(owners.all)
+    places = {id(variable): place for place, variable in enumerate(owners.moments)}
+    parameters = {name: np.array(variable) for name, variable in zip(names, owners.all, strict=True)}
+    kept: dict[str, dict[str, Array]] = {}
+    for role, arrays in roles.items():
+        begins = parameters if role == "average" else {name: np.zeros_like(p) for name, p in parameters.items()}
+        kept[role] = {
+            name: arrays[places[id(variable)]] if id(variable) in places else begins[name]
+            for name, variable in zip(names, owners.all, strict=True)
+        }
+    every = live.accumulation_steps if live is not None else None
+    pending = calls % (every or 1)
+    if not pending:
+        kept.pop("accumulated_gradient", None)
+    return AdamState(
+        step=calls // (every or 1),
+        parameters=parameters,
+        **{ATTRIBUTES[role]: tensors for role, tensors in kept.items()},
+        accumulation_steps=every,
+        accumulated_calls=pending,
+        hyperparameters={} if live is None else dict(live.hyperparameters),
+        dialect=_DIALECT.name if live is None else live.dialect,
+        numerics=_DIALECT.numerics if live is None else live.numerics,
+        convention="tensorflow",
+    )
 
 
 def write_keras(path: Path, state: AdamState, like: Path) -> None:
     """Write the model in `like` with this state."""
-    model = _load(like)
+    archive = _archive(like)
+    if archive.unnamed:
+        raise StateError(f"{like}: {_UNNAMED}; compile the model anew and save it as .keras first")
+    model = _load(like, archive)
+    trained = _paths(model.trainable_variables)
+    if set(trained) != set(state.names):
+        odd = sorted(set(trained) ^ set(state.names))
+        raise StateError(
+            f"{like}: other layers are trained now than when its optimizer was built ({_some(odd)}), so that no "
+            f"optimizer of this model holds such a state; compile the model anew, make a step and save it"
+        )
     state.load_into(
-        model.optimizer,
+        _inside(model.optimizer),
         parameters=model.trainable_variables,
         with_parameters=state.parameters is not None,
         cast=True,
@@ -59,134 +354,3 @@ def write_keras(path: Path, state: AdamState, like: Path) -> None:
             named.replace(partial)
         finally:
             named.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _InCheckpoint:
-    """A tensor in a checkpoint, read when it is asked for."""
-
-    reader: Any
-    key: str
-    where: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.reader.get_variable_to_shape_map()[self.key])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.reader.get_variable_to_dtype_map()[self.key].as_numpy_dtype)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        try:
-            array = np.asarray(self.reader.get_tensor(self.key))
-        except Exception as error:
-            raise StateError(f"{self.where}: {self.key!r} cannot be read: {error}") from None
-        return array if dtype is None else array.astype(dtype)
-
-
-def read_checkpoint(path: Path, betas: Mapping[str, float]) -> AdamState:
-    """The state in a checkpoint of tf.train.Checkpoint or tf.compat.v1.train.Saver.
-
-    Args:
-        path: its prefix, or a folder, whose latest is read.
-        betas: of the optimizer; tf.compat.v1.train.AdamOptimizer keeps powers of them for a step.
-    """
-    try:
-        reader = tf.train.load_checkpoint(str(path))
-    except Exception as error:
-        text = str(error).strip().partition("\n")[0]
-        raise StateError(f"{path}: TensorFlow cannot read it: {text}") from None
-    tensors = {key: _InCheckpoint(reader, key, str(path)) for key in reader.get_variable_to_shape_map()}
-    if any(_SLOT in key for key in tensors):
-        return _of_slots(str(path), tensors)
-    if any(re.search(r"/_variables/\d+" + _VALUE, key) for key in tensors):
-        return _of_positions(str(path), tensors)
-    return _of_saver(str(path), tensors, betas)
-
-
-def _one(where: str, keys: list[str], what: str) -> str:
-    if len(keys) != 1:
-        raise StateError(f"{where}: expected one {what}, found {', '.join(sorted(keys)) or 'none'}")
-    return keys[0]
-
-
-def _of_slots(where: str, tensors: Mapping[str, Tensor]) -> AdamState:
-    """The legacy optimizer's: a slot lies beside its variable."""
-    step = next(slot.template for block in MAPPING.dialects["tf26"].slots for slot in block if slot.role == "step")
-    counter = _one(where, [key for key in tensors if key.endswith(f"/{step}{_VALUE}")], "counter of an optimizer")
-    found: dict[str, Tensor] = {step: tensors[counter]}
-    for key, tensor in tensors.items():
-        variable, mark, slot = key.removesuffix(_VALUE).partition(_SLOT)
-        if mark:
-            found[f"{variable}/{slot.rpartition('/')[2]}"] = tensor
-    state = gathered(found, "tf26", convention="tensorflow")
-    return _with_parameters(state, {name: tensors.get(name + _VALUE) for name in state.names})
-
-
-def _of_positions(where: str, tensors: Mapping[str, Tensor]) -> AdamState:
-    """Keras 3's: numbered, moments in turn and then the maxima."""
-    # Without the underscore before Keras 3.5.
-    keys = [key for key in tensors if key.endswith((f"/_iterations{_VALUE}", f"/iterations{_VALUE}"))]
-    counter = _one(where, keys, "counter of an optimizer")
-    own = counter.removesuffix(_VALUE).rpartition("/")[0]
-    states, parameters = (_numbered(tensors, f"{own}/{kind}/") for kind in ("_variables", "_trainable_variables"))
-    count = len(parameters)
-    if not count or len(states) not in (2 * count, 3 * count):
-        raise StateError(
-            f"{where}: {len(states)} variables of the optimizer for {count} parameters: not Keras 3's Adam without "
-            f"averages and accumulation, which is all that can be read from such a file"
-        )
-    names = [f"variable#{position}" for position in range(count)]
-    return AdamState(
-        step=int(np.asarray(tensors[counter])),
-        first_moment=dict(zip(names, states[0 : 2 * count : 2], strict=True)),
-        second_moment=dict(zip(names, states[1 : 2 * count : 2], strict=True)),
-        maximum_second_moment=dict(zip(names, states[2 * count :], strict=True)) if len(states) > 2 * count else None,
-        parameters=dict(zip(names, parameters, strict=True)),
-        dialect="keras3",
-        numerics=MAPPING.dialects["keras3"].numerics,
-        convention="tensorflow",
-    )
-
-
-def _numbered(tensors: Mapping[str, Tensor], before: str) -> list[Tensor]:
-    found = {}
-    for key, tensor in tensors.items():
-        number = key.removeprefix(before).removesuffix(_VALUE)
-        if key.startswith(before) and number.isdigit():
-            found[int(number)] = tensor
-    return [found[number] for number in sorted(found)]
-
-
-def _of_saver(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, float]) -> AdamState:
-    """TensorFlow 1's, by names of variables."""
-    dialect = MAPPING.dialects["tf1"]
-    slots = {slot.role: slot for block in dialect.slots for slot in block}
-    suffix = slots["second_moment"].name_for("")
-    names = sorted(key.removesuffix(suffix) for key in tensors if key.endswith(suffix))
-    if not names:
-        raise StateError(f"{where}: holds no state of Adam")
-    kept = [slots[role].name_for(name) for name in names for role in ("first_moment", "second_moment")]
-    products = [slot.template for slot in slots.values() if not slot.per_parameter]
-    missing = [name for name in (*kept, *products) if name not in tensors]
-    if missing:
-        raise StateError(f"{where}: {' and '.join(missing)} missing; save all variables of the optimizer")
-    found = {name: tensors[name] for name in (*kept, *products)}
-    defaults: dict[str, Any] = {
-        fact.canonical: fact.default for fact in dialect.parameters if fact.canonical in ("beta1", "beta2")
-    }
-    known = {**defaults, **betas}
-    state = gathered(found, "tf1", hyperparameters=known, convention="tensorflow")
-    for name, beta in known.items():
-        power = slots[f"{name}_power"].template
-        product = np.asarray(found[power]).reshape(())[()]
-        # Near zero the products of many betas meet.
-        if product > np.finfo(product.dtype).tiny and running_product(beta, state.step + 1, product.dtype) != product:
-            raise StateError(f"{where}: {power} is {product!r}, which no step has with {known}; pass the right betas")
-    return _with_parameters(state, {name: tensors.get(name) for name in state.names})
-
-
-def _with_parameters(state: AdamState, parameters: Mapping[str, Tensor | None]) -> AdamState:
-    known = {name: tensor for name, tensor in parameters.items() if tensor is not None}
-    return dataclasses.replace(state, parameters=known) if len(known) == len(parameters) else state

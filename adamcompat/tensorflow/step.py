@@ -11,7 +11,7 @@ from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.stages import SUBTRACT, elementwise, make_stages
-from adamcompat.tensorflow import update
+from adamcompat.tensorflow import sparse, update
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 
 
@@ -92,7 +92,7 @@ class Step:
             if self._hyper["lazy"]:
                 self._apply_rows(member, rounding, gradient)
                 return
-        gradient = tf.cast(update.dense(gradient, shape), rounding.around)
+        gradient = tf.cast(sparse.dense(gradient, shape), rounding.around)
         targets, new = self._updated(member, rounding, gradient, _same)
         for target, value in zip(targets, new, strict=True):
             target.assign(value, read_value=False)
@@ -105,11 +105,11 @@ class Step:
             ones = tf.ones_like(gradient.indices, tf.int32)
             touched = tf.math.unsorted_segment_sum(ones, gradient.indices, count) > 0
             touched = tf.reshape(touched, [-1] + [1] * (axes - 1))
-            targets, new = self._updated(member, rounding, update.dense(gradient, member.variable.shape), _same)
+            targets, new = self._updated(member, rounding, sparse.dense(gradient, member.variable.shape), _same)
             for target, value in zip(targets, new, strict=True):
                 target.assign(tf.where(touched, value, target), read_value=False)
             return
-        unique = update.deduplicate(gradient)
+        unique = sparse.deduplicate(gradient)
         targets, new = self._updated(member, rounding, unique.values, lambda x: tf.gather(x, unique.indices))
         for target, value in zip(targets, new, strict=True):
             target.scatter_update(tf.IndexedSlices(value, unique.indices))

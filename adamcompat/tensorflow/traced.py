@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import is_tensor
+from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow.arguments import check_rows, is_tensor
+from adamcompat.tensorflow.whole import EagerStep, begin
 
 
 class Traced:
@@ -16,14 +17,54 @@ class Traced:
 
     Not part of the optimizer's state: an object of its own, so that Keras does not track it.
 
+    Args:
+        first_row: the first row that a sparse gradient may name; None where what is below is left out.
+
     Attributes:
         hyper: the hyperparameters of the step while it is being traced, otherwise None.
+        step: the eager step that is being made, otherwise None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_row: int | None = None) -> None:
+        self._first_row = first_row
         self.hyper: update.Hyper | None = None
-        self._functions: dict[Any, Any] = {}
+        self.step: EagerStep | None = None
+        self._functions: dict[Any, dict[Any, Any]] = {}
         self._constants: dict[float, Any] = {}
+
+    def whole(self, counter: Any, make: Callable[[], Any]) -> Any:
+        """Make a step, in eager execution whole or not at all.
+
+        Args:
+            counter: the variable that counts steps, which is one more after each.
+            make: makes the step.
+        """
+        step = begin([counter])
+        if step is None:
+            return make()
+        self.step = step
+        try:
+            return step.run(make, lambda: counter.assign_add(1))
+        finally:
+            self.step = None
+
+    def note(self) -> Callable[[Any], None]:
+        """Return the function to pass the result of a call to that makes all of the update."""
+        return (self.step.made if self.step is not None else []).append
+
+    def keep_everything(self, variables: Callable[[], Iterable[Any]]) -> None:
+        """Hold all that the step may change.
+
+        Args:
+            variables: returns it, or what is left of it.
+        """
+        if self.step is not None:
+            self.step.keep_everything(variables())
+
+    def keep(self, key: Hashable, variables: Iterable[Any]) -> None:
+        """Hold what an update of several operations changes; see `EagerStep.keep`."""
+        if self.step is not None:
+            self.step.keep(key, variables)
 
     def _constant(self, value: Any) -> Any:
         """A float64 scalar tensor; Python's numbers are converted once."""
@@ -43,13 +84,12 @@ class Traced:
         gradients: Sequence[Any],
         variables: Sequence[Any],
         raws: Sequence[Any],
-        hyper: update.Hyper,
-    ) -> Callable[[], Any] | None:
-        """``function(gradients, variables)`` as one traced function.
+    ) -> Callable[[update.Hyper], Any] | None:
+        """Return ``function(gradients, variables)`` as one traced function of the hyperparameters of a step.
 
         None when it is asked for the first time, since tracing takes longer than a step, and is worth
         it only for those who make another. Hyperparameters come in as tensors, so that setting one acts
-        at once and traces nothing anew.
+        at once and traces nothing anew; so do the rows that a sparse gradient holds, however many.
 
         Args:
             key: what tracing turns into constants.
@@ -57,39 +97,50 @@ class Traced:
             gradients: one for each variable.
             variables: as `function` takes them.
             raws: the same as TensorFlow's variables.
-            hyper: of this step; the learning rate as a tensor or a variable.
         """
-        betas_and_epsilon = (self._constant(value) for value in hyper[1:])
-        values = update.Hyper(tf.convert_to_tensor(hyper.learning_rate), *betas_and_epsilon)
-        tensors = [
-            gradient if isinstance(gradient, tf.Tensor) else update.dense(gradient, raw.shape)
-            for gradient, raw in zip(gradients, raws, strict=True)
-        ]
-        key = (
-            *key,
-            tuple([raw._unique_id for raw in raws]),
-            tuple([(tensor.dtype, tensor.shape) for tensor in tensors]),
-            tuple([value.dtype for value in values]),
-        )
-        if key not in self._functions:
+        tensors = list(gradients)
+        rows: list[int] = []
+        for position in [i for i, one in enumerate(tensors) if not isinstance(one, tf.Tensor)]:
+            if isinstance(tensors[position], tf.IndexedSlices):
+                # In a graph, other variables would be updated before a row is found that is not there.
+                check_rows(tensors[position], raws[position], least=self._first_row)
+                rows.append(position)
+                tensors.append(tf.convert_to_tensor(tensors[position].indices))
+                tensors[position] = tf.convert_to_tensor(tensors[position].values)
+            else:
+                tensors[position] = sparse.dense(tensors[position], raws[position].shape)
+        specs = [(tensor.dtype, tensor.shape) for tensor in tensors]
+        for position in (*rows, *range(len(gradients), len(tensors))):
+            dtype, shape = specs[position]
+            specs[position] = dtype, tf.TensorShape([None, *shape[1:]])
+        full_key = (*key, tuple([raw._unique_id for raw in raws]), tuple(rows), tuple(specs))
+        if full_key not in self._functions:
             if len(self._functions) > 8:
                 self._functions.clear()
-            self._functions[key] = None
+            self._functions[full_key] = {}
             return None
-        run = self._functions[key]
-        if run is None:
-            held = list(variables)
+        known, held, shapes = self._functions[full_key], list(variables), [raw.shape for raw in raws]
 
-            def body(gradients: Sequence[Any], hyper: update.Hyper) -> None:
-                self.hyper = hyper
-                try:
-                    function(gradients, held)
-                finally:
-                    self.hyper = None
+        def body(flat: Sequence[Any], hyper: update.Hyper) -> None:
+            found = list(flat[: len(held)])
+            for position, indices in zip(rows, flat[len(held) :], strict=True):
+                found[position] = tf.IndexedSlices(found[position], indices, tf.constant(shapes[position].as_list()))
+            self.hyper = hyper
+            try:
+                function(found, held)
+            finally:
+                self.hyper = None
 
-            specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
-            of_hyper = update.Hyper(*(tf.TensorSpec(value.shape, value.dtype) for value in values))
-            run = tf.function(body, autograph=False).get_concrete_function(specs, of_hyper)
-            self._functions[key] = run
-        # What a call does, without checking the types of hundreds of tensors once more.
-        return lambda: run._call_flat([*tensors, *values], run.captured_inputs)
+        def run(hyper: update.Hyper) -> Any:
+            betas_and_epsilon = (self._constant(value) for value in hyper[1:])
+            values = update.Hyper(tf.convert_to_tensor(hyper.learning_rate), *betas_and_epsilon)
+            dtype = values.learning_rate.dtype
+            if dtype not in known:
+                of_hyper = update.Hyper(*(tf.TensorSpec(value.shape, value.dtype) for value in values))
+                of_tensors = [tf.TensorSpec(shape, kind) for kind, shape in specs]
+                known[dtype] = tf.function(body, autograph=False).get_concrete_function(of_tensors, of_hyper)
+            traced = known[dtype]
+            # What a call does, without checking the types of hundreds of tensors once more.
+            return traced._call_flat([*tensors, *values], traced.captured_inputs)
+
+        return run

@@ -17,6 +17,7 @@ import tensorflow as tf
 from adamcompat.kernel import Operations, make_update, step_size
 from adamcompat.mapping.model import Numerics
 from adamcompat.stages import DECOUPLED_DECAY, make_stages
+from adamcompat.tensorflow import sparse
 
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
@@ -30,17 +31,23 @@ BLOCK = 4_096
 FED_THREADS = 8
 
 _COMPILED = (tf.float32, tf.float64)
-_FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
+# What can be updated here.
+FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
 
 
 class Row(NamedTuple):
-    """One variable with its dense gradient and its state; `vhat` is None without AMSGrad."""
+    """One variable with its gradient and its state.
+
+    The gradient is dense, or IndexedSlices whose rows are squared before those with the same index are added up.
+    `vhat` is None without AMSGrad, `square` where it is the square of the gradient.
+    """
 
     variable: Any
     gradient: Any
     m: Any
     v: Any
     vhat: Any
+    square: Any = None
 
 
 class Hyper(NamedTuple):
@@ -73,31 +80,9 @@ def in_float32(create: Any, **arguments: Any) -> Any:
     return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
 
 
-def supported(variables: Iterable[Any]) -> bool:
-    """Whether variables of these dtypes can be updated here."""
-    return {variable.dtype for variable in variables} <= _FLOATS
-
-
-def deduplicate(gradient: Any) -> Any:
-    """IndexedSlices with each index once, in order of appearance; values of one index are added up."""
-    values = tf.convert_to_tensor(gradient.values)
-    indices = tf.convert_to_tensor(gradient.indices)
-    if indices.dtype not in (tf.int32, tf.int64):
-        indices = tf.cast(indices, tf.int64)
-    unique, position = tf.unique(indices)
-    total = tf.math.unsorted_segment_sum(values, position, tf.shape(unique)[0])
-    shape = gradient.dense_shape
-    return tf.IndexedSlices(total, unique, None if shape is None else tf.convert_to_tensor(shape))
-
-
-def dense(gradient: Any, shape: Any) -> Any:
-    """A gradient as a tensor of that shape; rows of IndexedSlices with the same index are added up."""
-    if isinstance(gradient, tf.IndexedSlices):
-        gradient = tf.math.unsorted_segment_sum(
-            tf.convert_to_tensor(gradient.values), tf.convert_to_tensor(gradient.indices), shape[0]
-        )
-    gradient = tf.convert_to_tensor(gradient)
-    return gradient if gradient.shape == shape else tf.broadcast_to(gradient, shape)
+def narrow(variables: Iterable[Any]) -> list[Any]:
+    """Those of bfloat16."""
+    return [variable for variable in variables if variable.dtype == tf.bfloat16]
 
 
 def number(value: Any, dtype: Any) -> Any:
@@ -183,8 +168,8 @@ def update_one(
 ) -> list[Any]:
     """Update one row; returns the assignments. `beta1` asks for Nesterov's look-ahead."""
     kind = values.alpha.dtype
-    p, gradient, m, v, vhat = (None if x is None else tf.cast(x, kind) for x in row)
-    results = update(p, gradient, m, v, vhat, *values, beta1)
+    p, gradient, m, v, vhat, square = (None if x is None else tf.cast(x, kind) for x in row)
+    results = update(p, gradient, m, v, vhat, *values, beta1, square)
     return [
         assign(target, tf.cast(result, target.dtype.base_dtype))
         for target, result in zip((row.variable, row.m, row.v, row.vhat), results, strict=True)
@@ -202,14 +187,16 @@ def _update_in_blocks(row: Row, values: Scalars, update: Callable[..., Any], nev
     """
     from tensorflow.compiler.tf2xla.python import xla
 
-    gradient = tf.reshape(row.gradient, [-1])
+    # The gradient of rows that have none is one zero.
+    gradient = None if row.gradient.shape.rank == 0 < row.variable.shape.rank else tf.reshape(row.gradient, [-1])
     targets = [x for x in (row.variable, row.m, row.v, row.vhat) if x is not None]
     order = ((0,), (1, 2)) if row.vhat is None else ((0,), (3,), (1, 2))
 
     def step(state: Sequence[Any], start: Any, size: int) -> list[Any]:
         position, state = start, list(state)
         for results in order:
-            g, p, m, v, *vhat = [xla.dynamic_slice(x, position, [size]) for x in (gradient, *state)]
+            g = row.gradient if gradient is None else xla.dynamic_slice(gradient, position, [size])
+            p, m, v, *vhat = [xla.dynamic_slice(x, position, [size]) for x in state]
             new = update(p, g, m, v, *(vhat or [None]), *values, None)
             for result in results:
                 state[result] = xla.dynamic_update_slice(state[result], new[result], position)
@@ -252,6 +239,8 @@ def _threads() -> int:
 
 def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
     """Update small rows as one; raw operations, because with many rows each costs tracing time and a launch."""
+    if not rows:
+        return
     kind = values.alpha.dtype
     shapes = [row.variable.shape for row in rows]
 
@@ -264,17 +253,44 @@ def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
         return tf.concat(parts, 0)
 
     columns = list(zip(*rows, strict=True))
-    p, gradient, m, v = (flat(column) for column in columns[:4])
-    vhat = None if rows[0].vhat is None else flat(columns[4])
-    results = _plain(p, gradient, m, v, vhat, *values, None)
+    p, gradient, m, v, vhat, square = (None if column[0] is None else flat(column) for column in columns)
+    results = _plain(p, gradient, m, v, vhat, *values, None, square)
     sizes = [shape.num_elements() for shape in shapes]
-    for targets, result in zip((columns[0], *columns[2:]), results, strict=True):
+    for targets, result in zip((columns[0], *columns[2:5]), results, strict=True):
         if result is None:
             continue
         for target, part, shape in zip(targets, tf.split(result, sizes), shapes, strict=True):
             value = part if shape.rank == 1 else tf.reshape(part, shape)
             value = value if target.dtype == kind else tf.cast(value, target.dtype)
             tf.raw_ops.AssignVariableOp(resource=target.handle, value=value)
+
+
+def _sparse(row: Row) -> bool:
+    return isinstance(row.gradient, tf.IndexedSlices)
+
+
+def _dense(row: Row, kind: Any, zero: Any = None) -> Row:
+    """A row with a dense gradient, and its square where that is something else."""
+    if not _sparse(row):
+        return row
+    gradient, square = sparse.dense_and_square(row.gradient, row.variable.shape, kind, zero)
+    return row._replace(gradient=gradient, square=square)
+
+
+def _update_touched(row: Row, values: Scalars, update_all: Callable[[Row], Any]) -> None:
+    """Update a table as if its gradient were zero, and then anew the few rows that have one.
+
+    Two dense arrays as large as the table, of gradients and of their squares, would cost more than the update.
+    """
+    kind = values.alpha.dtype
+    indices, gradient, square = sparse.by_index(row.gradient, kind)
+    targets = row.variable, row.m, row.v, row.vhat
+    # An index that is none fails here, before anything is written.
+    p, m, v, vhat = (None if x is None else tf.gather(x, indices) for x in targets)
+    update_all(row._replace(gradient=tf.zeros((), kind)))
+    for target, result in zip(targets, _plain(p, gradient, m, v, vhat, *values, None, square), strict=True):
+        if target is not None:
+            tf.raw_ops.ResourceScatterUpdate(resource=target.handle, indices=indices, updates=result)
 
 
 def _compilable(row: Row, kind: Any) -> bool:
@@ -310,14 +326,16 @@ def update_list(
     for (kind, _), group in groups.items():
         values = scalars(numerics, hyper, step, kind)
         if inside_xla:
-            update = make_update(_barred(negative_zero(iterations, kind)))
+            zero = negative_zero(iterations, kind)
+            update = make_update(_barred(zero))
             for row in group:
-                update_one(row, values, update=update, assign=assign)
+                update_one(_dense(row, kind, zero), values, update=update, assign=assign)
             continue
         small = [row for row in group if whole and row.variable.shape.num_elements() <= SMALL]
         large = group if len(small) < 2 else [row for row in group if row.variable.shape.num_elements() > SMALL]
         if len(small) > 1:
-            _update_concatenated(small, values)
+            _update_concatenated([row for row in small if not _sparse(row)], values)
+            _update_concatenated([_dense(row, kind) for row in small if _sparse(row)], values)
         elements = sum(row.variable.shape.num_elements() for row in large)
         compiled: list[Row] = []
         if whole and not tf.executing_eagerly() and elements >= WORTH_COMPILING:
@@ -329,9 +347,13 @@ def update_list(
             shape = row.variable.shape
             # What is more than one thread's share is left to XLA, whose loops over whole arrays use all threads.
             in_blocks = shape.num_elements() * _threads() <= elements
-            _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)(row, values, zero, never)
+            adam = _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)
+            if _sparse(row):
+                _update_touched(row, values, lambda untouched: adam(untouched, values, zero, never))  # noqa: B023
+            else:
+                adam(row, values, zero, never)
         for row in large:
-            update_one(row, values, assign=assign)
+            update_one(_dense(row, kind), values, assign=assign)
 
 
 def update_fused(

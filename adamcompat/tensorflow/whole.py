@@ -1,17 +1,121 @@
-"""Steps that Ctrl-C cannot cut in two."""
+"""Eager steps of TensorFlow's optimizers that happen whole or not at all.
+
+An eager step is made operation after operation, in TensorFlow's and Keras's own code. What it may change
+is held as it was, and put back when the step fails. Values of variables are held without a copy: TensorFlow
+writes into a buffer only where nobody else holds it. Where that would cost a copy, because all of an update is
+one operation that works in place, it is noted instead that the operation has run, and the step is finished.
+
+In a graph there is nothing to do: Python only builds the step there, and TensorFlow runs it in one call. Replicas of
+tf.distribute are TensorFlow's to keep together.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 import tensorflow as tf
 
 from adamcompat.interrupts import Uninterrupted
 
 
-def whole_step() -> AbstractContextManager[None]:
-    """Hold Ctrl-C back while a step is made eagerly, operation after operation.
+class EagerStep:
+    """One eager step of an optimizer.
 
-    In a graph nothing is done: Python only builds the step there, and TensorFlow runs it in one call.
+    Args:
+        counters: variables that count steps.
+        holds: whether values are held; under a strategy they are not.
+
+    Attributes:
+        holds: the same.
+        made: what the calls returned that made all of the update at once. Noted by a function of C in the statement
+            that calls, so that nothing comes between.
+        done: the same by variable, where each has its own call.
     """
-    return Uninterrupted() if tf.executing_eagerly() else nullcontext()
+
+    def __init__(self, counters: Iterable[Any], *, holds: bool) -> None:
+        self.made: list[Any] = []
+        self.done: dict[Hashable, Any] = {}
+        self.holds = holds
+        self._everything = False
+        self._kept: dict[Hashable, list[tuple[Any, Any]]] = {}
+        self._counters = self._values(counters)
+
+    def _values(self, variables: Iterable[Any]) -> list[tuple[Any, Any]]:
+        if not self.holds:
+            return []
+        return [(one, tf.convert_to_tensor(one)) for one in variables if isinstance(one, tf.Variable)]
+
+    def keep(self, key: Hashable, variables: Iterable[Any]) -> None:
+        """Hold what variables are before an update of several operations.
+
+        Args:
+            key: of the update in `done`.
+            variables: what it changes; what is no tf.Variable is left out.
+        """
+        if key not in self._kept:
+            self._kept[key] = self._values(variables)
+
+    def keep_everything(self, variables: Iterable[Any]) -> None:
+        """Hold all that the step may change, so that nothing of it stays if it fails.
+
+        Args:
+            variables: the rest of it, where this was called before.
+        """
+        held = {id(variable) for pairs in self._kept.values() for variable, _ in pairs}
+        self._kept.setdefault("everything", []).extend(self._values(one for one in variables if id(one) not in held))
+        self._everything = self.holds
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether all that the step may change is held."""
+        return self._everything
+
+    def once(self, variable: Any, slots: Iterable[Any], apply: Callable[[], Any], *, operations: int) -> Any:
+        """Update a variable, unless that is done.
+
+        Args:
+            variable: the variable.
+            slots: its state.
+            apply: updates both.
+            operations: how many operations that takes: one has run or has not, so that nothing need be held.
+        """
+        key = id(variable)
+        if self._everything or not self.holds:
+            return apply()
+        if key in self.done:
+            return self.done[key]
+        if operations > 1:
+            self.keep(key, [variable, *slots])
+        return self.done.setdefault(key, apply())
+
+    def run(self, make: Callable[[], Any], finish: Callable[[], Any]) -> Any:
+        """Make the step; signals wait for its end.
+
+        Args:
+            make: makes all of it.
+            finish: makes what is missing of it when `make` has failed and something was done that is not held. The
+                counters are then as before.
+        """
+        with Uninterrupted():
+            try:
+                return make()
+            except BaseException:
+                half = bool(self.made or self.done) and not self._everything
+                kept = [pairs for key, pairs in self._kept.items() if not half or not (self.made or key in self.done)]
+                for variable, value in [*self._counters, *(pair for pairs in kept for pair in pairs)]:
+                    variable.assign(value)
+                if half:
+                    finish()
+                raise
+
+
+def begin(counters: Iterable[Any] = ()) -> EagerStep | None:
+    """Return the step that begins now; None in a graph.
+
+    Args:
+        counters: variables that count steps; what is no tf.Variable is left out.
+    """
+    if not tf.executing_eagerly():
+        return None
+    return EagerStep(counters, holds=not tf.distribute.has_strategy())

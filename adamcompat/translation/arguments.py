@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adamcompat.translation.source import Source
+
 
 class _Unknown:
     """The value of an expression that only running it would tell."""
@@ -49,7 +51,7 @@ def literal(node: ast.expr) -> Any:
         return UNKNOWN
 
 
-def arguments(call: ast.Call, source: str) -> tuple[Argument, ...] | None:
+def arguments(call: ast.Call, source: Source) -> tuple[Argument, ...] | None:
     """The arguments of a call, or None where it unpacks a sequence or dictionary."""
     found: list[Argument] = []
     entries: Iterator[tuple[str | None, ast.expr]] = (
@@ -63,9 +65,9 @@ def arguments(call: ast.Call, source: str) -> tuple[Argument, ...] | None:
     return tuple(found)
 
 
-def text_of(node: ast.expr, source: str) -> str:
+def text_of(node: ast.expr, source: Source) -> str:
     """An expression as it is written, such that it may stand behind a keyword."""
-    text = ast.get_source_segment(source, node) or ast.unparse(node)
+    text = source.segment(node) or ast.unparse(node)
     return f"({text})" if isinstance(node, (ast.NamedExpr, ast.Yield, ast.YieldFrom)) else text
 
 
@@ -85,7 +87,7 @@ def form(node: ast.expr, values: Mapping[str, ast.expr]) -> str:
     if isinstance(node, ast.Constant):
         return "number"
     if isinstance(node, ast.UnaryOp):
-        return form(node.operand, values)
+        return "number" if form(node.operand, values) == "number" else "unknown"
     if isinstance(node, ast.BinOp):
         sides = {form(node.left, values), form(node.right, values)}
         return "list" if "list" in sides else "number" if sides == {"number"} else "unknown"
@@ -96,15 +98,17 @@ def form(node: ast.expr, values: Mapping[str, ast.expr]) -> str:
     return "unknown"
 
 
-def assigned_once(nodes: Iterable[ast.AST]) -> dict[str, ast.expr]:
-    """The names that a module gives a value exactly once, by a plain assignment, with the expressions."""
+def assigned_once(nodes: Iterable[ast.AST], bound: Mapping[str, int]) -> dict[str, ast.expr]:
+    """The names that a module gives a value exactly once, by a plain assignment, with the expressions.
+
+    Args:
+        nodes: the nodes of the module.
+        bound: how often each name gets a value, by whatever means.
+    """
     found: dict[str, ast.expr] = {}
-    stores: dict[str, int] = {}
     for node in nodes:
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            stores[node.id] = stores.get(node.id, 0) + 1
-        elif isinstance(node, ast.arg):
-            stores[node.arg] = stores.get(node.arg, 0) + 1
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             found[node.targets[0].id] = node.value
-    return {name: value for name, value in found.items() if stores[name] == 1}
+        elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and isinstance(node.target, ast.Name) and node.value:
+            found[node.target.id] = node.value
+    return {name: value for name, value in found.items() if bound.get(name) == 1}

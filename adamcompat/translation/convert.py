@@ -2,112 +2,24 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from adamcompat.hyperparameters import check_value, unknown_keyword
-from adamcompat.mapping.model import Adapter, Conflict, ParameterFact, RateArgument, RateClass, RateSchedule
+from adamcompat.mapping.model import Adapter, Conflict, ParameterFact
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.translation.arguments import UNKNOWN, Argument, form, literal, text_of
+from adamcompat.translation.arguments import UNKNOWN, Argument, form
+from adamcompat.translation.conversion import Context, Conversion, NewArgument, Value
 from adamcompat.translation.effects import difference
-from adamcompat.translation.messages import Message, Severity, error, info, warning
-from adamcompat.translation.names import Bindings, Signature, full
+from adamcompat.translation.messages import Message, error, info, warning
+from adamcompat.translation.names import Signature
+from adamcompat.translation.rates import RATE, Writer, article, as_float, unfold
+from adamcompat.translation.trained import Trained, trained
 
 _PARAMETERS = "parameters"
-_RATE = "learning_rate"
 # Types whose originals insist on a Python float somewhere, so that 1 is written 1.0.
 _FLOATS = ("float", "beta", "learning_rate", "decay")
-_RATE_PLACE = {"list": "a list", "schedule": "a schedule object", "callable": "a callable of nothing"}
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What one hyperparameter is set to.
-
-    Attributes:
-        fact: the parameter of the source.
-        text: the expression.
-        value: what it evaluates to, or UNKNOWN.
-        node: the expression, parsed; None for a default.
-        position: the argument that it stands in; None for a default.
-    """
-
-    fact: ParameterFact
-    text: str
-    value: Any
-    node: ast.expr | None = None
-    position: int | None = None
-
-    @property
-    def given(self) -> bool:
-        """Whether the call says it, rather than the default."""
-        return self.node is not None
-
-    @property
-    def effective(self) -> Any:
-        """The value, where None means the value that changes nothing."""
-        return MAPPING.canonical[self.fact.canonical].neutral if self.value is None else self.value
-
-    @property
-    def matters(self) -> bool:
-        """Whether it may change anything."""
-        return self.value is UNKNOWN or self.effective != MAPPING.canonical[self.fact.canonical].neutral
-
-    def __str__(self) -> str:
-        return f"{self.fact.name}={self.text}"
-
-
-@dataclass(frozen=True, slots=True)
-class NewArgument:
-    """One argument of the translated call.
-
-    Attributes:
-        keyword: its keyword, or None where it is positional.
-        text: the expression.
-        position: the argument of the original call that it comes from, or None.
-    """
-
-    keyword: str | None
-    text: str
-    position: int | None
-
-    def __str__(self) -> str:
-        return self.text if self.keyword is None else f"{self.keyword}={self.text}"
-
-
-@dataclass
-class Conversion:
-    """The arguments of the translated call and what there is to say about them."""
-
-    arguments: list[NewArgument] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-    modules: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is a translation."""
-        return all(message.severity is not Severity.ERROR for message in self.messages)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What surrounds the call.
-
-    Attributes:
-        text: the source.
-        bindings: what its names stand for.
-        values: what they are assigned, for those with one assignment.
-        parameters: the expression that stands for `params`, where it is known.
-        local: how to write the dotted name of a schedule there.
-    """
-
-    text: str
-    bindings: Bindings
-    values: Mapping[str, ast.expr]
-    parameters: str = ""
-    local: Callable[[str], str] = str
 
 
 def convert(given: Sequence[Argument] | None, source: Signature, target: Signature, context: Context) -> Conversion:
@@ -128,7 +40,7 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
     if not out.ok:
         return out
     if source.dialect is not target.dialect:
-        _unfold(values, source, context)
+        unfold(values, source, context)
     _Converter(source, target, context, values, out).run()
     return out
 
@@ -163,9 +75,9 @@ def _bind(given: Sequence[Argument], source: Signature, messages: list[Message])
             value = Value(fact, found.text, found.value, found.node, found.position)
             if message := _judge(value, fact, source, "invalid-call"):
                 messages.append(message)
-            if fact.zero_is_default and source.adapter is None and value.value == 0:
-                text = f"{value} is {fact.name}={fact.default!r} in {source.title}, which takes 0 for not given"
-                messages.append(info("zero-is-default", text))
+            if source.reads_as_default(fact, value.value):
+                text = f"{value} is {fact.name}={fact.default!r} in {source.title}, which takes that for not given"
+                messages.append(info("read-as-default", text))
                 value = replace(value, text=repr(fact.default), value=fact.default)
             values[fact.canonical] = value
         elif fact.required:
@@ -179,6 +91,16 @@ def _bind(given: Sequence[Argument], source: Signature, messages: list[Message])
             text = f"{' and '.join(conflict.pair)} exclude each other: {source.title} {how}; set only one"
             messages.append(error("conflict", text))
     return values
+
+
+def not_taken(given: Sequence[Argument], source: Signature) -> list[Message]:
+    """What is wrong with the arguments of a call that the class has no place for."""
+    count = len(source.dialect.parameters)
+    return [
+        _not_taken(argument, source)
+        for argument in given
+        if (source.find(argument.keyword) is None if argument.keyword is not None else argument.position >= count)
+    ]
 
 
 def _both(conflict: Conflict, by_name: Mapping[str, Value]) -> bool:
@@ -199,10 +121,14 @@ def _not_taken(argument: Argument, source: Signature) -> Message:
 def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -> Message | None:
     """What is wrong with a literal for a parameter, if anything."""
     known = value.value
-    if known is UNKNOWN or MAPPING.canonical[fact.canonical].scope in ("input", "group"):
+    if (
+        known is UNKNOWN
+        or signature.reads_as_default(fact, known)
+        or MAPPING.canonical[fact.canonical].scope in ("input", "group")
+    ):
         return None
-    if fact.type in _FLOATS and isinstance(known, int) and not isinstance(known, bool):
-        known = float(known)
+    if fact.type in _FLOATS:
+        known = as_float(known)
     try:
         check_value(fact, known, signature.dialect)
     except (TypeError, ValueError) as problem:
@@ -210,86 +136,15 @@ def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -
     return None
 
 
-def _schedule_of(dialect: str, name: str) -> tuple[RateSchedule, RateClass] | None:
-    """The schedule of a dialect by the last part of its class's name."""
-    for schedule in MAPPING.schedules.values():
-        found = schedule.classes.get(dialect)
-        if found is not None and found.target.rpartition(".")[2] == name.rpartition(".")[2]:
-            return schedule, found
-    return None
-
-
-def _roles(call: ast.Call, found: RateClass) -> dict[str, ast.expr] | None:
-    """The arguments of a schedule's call by role, or None where they do not fit."""
-    roles: dict[str, ast.expr] = {}
-    if len(call.args) > len(found.arguments) or any(isinstance(item, ast.Starred) for item in call.args):
-        return None
-    for argument, node in zip(found.arguments, call.args, strict=False):
-        roles[argument.role] = node
-    by_name = {argument.name: argument for argument in found.arguments}
-    for keyword in call.keywords:
-        taken = by_name.get(keyword.arg or "")
-        if keyword.arg != "name" and (taken is None or taken.role in roles):
-            return None
-        if taken is not None:
-            roles[taken.role] = keyword.value
-    required = {argument.role for argument in found.arguments if argument.required}
-    return roles if required <= set(roles) else None
-
-
-def _unfold(values: dict[str, Value], source: Signature, context: Context) -> None:
-    """Read a schedule that a hyperparameter of another dialect stands for as that hyperparameter."""
-    rate = values.get(_RATE)
-    if rate is None or not isinstance(rate.node, ast.Call):
-        return
-    name = _callee(rate.node, context)
-    found = _schedule_of(source.schedules, name) if name else None
-    if found is None or found[0].canonical is None or found[0].canonical in values:
-        return
-    roles = _roles(rate.node, found[1])
-    if roles is None or literal(roles["steps"]) != 1 or not _default(roles, found[1], "staircase"):
-        return
-    accepted = (fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted)
-    fact = next(fact for fact in accepted if fact.canonical == found[0].canonical)
-    for canonical, role, owner in ((_RATE, "initial", rate.fact), (fact.canonical, "rate", fact)):
-        node = roles[role]
-        values[canonical] = Value(owner, text_of(node, context.text), literal(node), node, rate.position)
-
-
-def _default(roles: Mapping[str, ast.expr], found: RateClass, role: str) -> bool:
-    argument = next(argument for argument in found.arguments if argument.role == role)
-    return role not in roles or literal(roles[role]) == argument.default
-
-
-def _callee(call: ast.Call, context: Context) -> str | None:
-    """The dotted name of what is called: in full where an import tells, else as it is written."""
-    name = context.bindings.resolve(call.func)
-    return name or (ast.unparse(call.func) if isinstance(call.func, (ast.Name, ast.Attribute)) else None)
-
-
-class _Converter:
+class _Converter(Writer):
     """One conversion: each hyperparameter of the source finds its place in the target, or a message."""
-
-    def __init__(
-        self, source: Signature, target: Signature, context: Context, values: dict[str, Value], out: Conversion
-    ) -> None:
-        self.source = source
-        self.target = target
-        self.context = context
-        self.values = values
-        self.out = out
-        self.new: dict[str, NewArgument] = {}
-        self.carried: dict[str, Value] = {}
-
-    def say(self, message: Message) -> None:
-        self.out.messages.append(message)
 
     def run(self) -> None:
         for canonical, value in self.values.items():
             fact = self.target.named(canonical)
             if canonical == _PARAMETERS:
                 self.parameters(value, fact)
-            elif canonical == _RATE and fact is not None:
+            elif canonical == RATE and fact is not None:
                 self.rate(value, fact)
             elif fact is not None:
                 self.carry(value, fact)
@@ -318,7 +173,8 @@ class _Converter:
             keyword = None if fact is self.target.dialect.parameters[0] else fact.name
             self.new[fact.name] = NewArgument(keyword, value.text, value.position)
             return
-        if form(value.node, self.context.values) == "groups":
+        holds = trained(value.node, self.context.nodes)
+        if holds is Trained.GROUPS:
             keys = ", ".join(fact.name for fact in self.source.dialect.groups if fact.canonical != "group_parameters")
             text = (
                 f"{value.fact.name} holds parameter groups, which {self.target.title} does not have; "
@@ -327,9 +183,19 @@ class _Converter:
             self.say(error("parameter-groups", text))
             return
         text = f"{self.target.title} takes the parameters at each step instead of {value}: apply_gradients(zip(...))"
-        if isinstance(value.node, ast.Name) and value.node.id not in self.context.values:
-            text += f"; if {value.text} holds parameter groups, their own settings are lost"
-        self.say(info("params-at-each-step", text))
+        lost = "parameter groups, their own settings are lost"
+        if holds is Trained.SOME:
+            text += "; only these are to be trained, so pass only them, and their gradients"
+            self.say(warning("some-parameters", text))
+        elif holds is Trained.UNKNOWN:
+            text += (
+                f"; {value.text} cannot be read here: if it holds {lost}; if it leaves some out, these are trained, too"
+            )
+            self.say(warning("parameters-not-read", text))
+        elif holds is Trained.OPEN:
+            self.say(info("parameters-not-read", f"{text}; if {value.text} holds {lost}"))
+        else:
+            self.say(info("params-at-each-step", text))
 
     def carry(self, value: Value, fact: ParameterFact) -> None:
         """Write a hyperparameter that means the same on the other side."""
@@ -346,142 +212,23 @@ class _Converter:
         if message := _judge(value, fact, self.target, "out-of-range"):
             self.say(message)
             return
-        if fact.zero_is_default and self.target.adapter is None and value.value == 0:
-            text = f"{value}: {self.target.title} takes 0 for not given and uses {fact.default!r}; write a tiny number"
+        if self.target.reads_as_default(fact, value.value):
+            uses = f"{value}: {self.target.title} takes {value.value!r} for not given and uses {fact.default!r}"
+            text = f"{uses}; write a tiny number"
             self.say(error("out-of-range", text))
             return
-        if value.node is not None and value.value is UNKNOWN and fact.type not in ("beta", "decay", _RATE):
+        if value.node is not None and value.value is UNKNOWN and fact.type not in ("beta", "decay", RATE):
             shape = form(value.node, self.context.values)
             if shape in ("callable", "list"):
-                text = f"{value}: {self.target.title}'s {fact.name!r} cannot be {_article(shape)}"
+                text = f"{value}: {self.target.title}'s {fact.name!r} cannot be {article(shape)}"
                 self.say(error("other-form", text))
                 return
         self.write(fact, self.number(value.text, value.value, fact), value)
 
     def number(self, text: str, value: Any, fact: ParameterFact) -> str:
         """A literal as the parameter's type wants it."""
-        integer = isinstance(value, int) and not isinstance(value, bool)
-        return repr(float(value)) if integer and fact.type in _FLOATS else text
-
-    def write(self, fact: ParameterFact, text: str, value: Value) -> None:
-        self.new[fact.name] = NewArgument(fact.name, text, value.position)
-        self.carried[fact.name] = replace(value, fact=fact)
-
-    def rate(self, value: Value, fact: ParameterFact) -> None:
-        """Write the learning rate, whose idioms differ."""
-        shape = form(value.node, self.context.values) if value.node is not None else "number"
-        if shape == "number" or self.source.schedules == self.target.schedules:
-            self.carry(value, fact)
-        elif shape == "unknown":
-            self.write(fact, value.text, value)
-            self.say(info("kept-expression", f"{value} is kept as it is written: right where it is a number"))
-        elif shape == "call":
-            self.call(value, fact)
-        elif shape in self.target.rates:
-            self.write(fact, value.text, value)
-        else:
-            self.say(error("learning-rate-form", f"{value} is {_article(shape)}; {self.takes()}"))
-
-    def call(self, value: Value, fact: ParameterFact) -> None:
-        """Write a learning rate that some call makes: a schedule, or who knows what."""
-        node = value.node if isinstance(value.node, ast.Call) else self.context.values[value.text]
-        assert isinstance(node, ast.Call)
-        name = _callee(node, self.context) or ""
-        found = _schedule_of(self.source.schedules, name)
-        if found is not None and isinstance(value.node, ast.Call):
-            schedule, kind = found
-            there = schedule.classes.get(self.target.schedules)
-            roles = _roles(node, kind)
-            if there is not None and full(there.target) == full(name):
-                self.write(fact, value.text, value)
-                return
-            if there is not None and roles is not None:
-                texts = {role: (text_of(item, self.context.text), literal(item)) for role, item in roles.items()}
-                defaults = {a.role: (repr(a.default), a.default) for a in kind.arguments if not a.required}
-                self.write(fact, self.spell(there, {**defaults, **texts}), value)
-                self.say(info("schedule", f"{kind.target} is {there.target} there: {schedule.about}"))
-                return
-        if not self.same_framework() and (found is not None or self.foreign(name)):
-            self.say(error("learning-rate-form", f"{value.text} is a schedule of {self.source.title}; {self.takes()}"))
-            return
-        self.write(fact, value.text, value)
-        text = f"{value} is kept as it is written: right where the call returns a number; {self.takes()}"
-        self.say(warning("kept-expression", text))
-
-    def foreign(self, name: str) -> bool:
-        """Whether a call stands beside the known schedules of the source's framework."""
-        homes = {
-            found.target.rpartition(".")[0].split(".", 1)[-1]
-            for schedule in MAPPING.schedules.values()
-            if (found := schedule.classes.get(self.source.schedules)) is not None
-        }
-        module = name.rpartition(".")[0]
-        return any(module == home or module.endswith(f".{home}") for home in homes)
-
-    def takes(self) -> str:
-        """What the target takes as a learning rate."""
-        forms = ["a number", *(_RATE_PLACE[item] for item in self.target.rates)]
-        known = [
-            found.target
-            for schedule in MAPPING.schedules.values()
-            if (found := schedule.classes.get(self.target.schedules)) is not None
-        ]
-        return f"{self.target.title} takes {' or '.join(forms)} (such as {', '.join(known)})"
-
-    def same_framework(self) -> bool:
-        """Whether source and target name their schedules alike."""
-        sides = (self.source.schedules, self.target.schedules)
-        names = [[s.classes[side].target.rpartition(".")[2] for s in MAPPING.schedules.values()] for side in sides]
-        return names[0] == names[1]
-
-    def schedule_for(self, canonical: str) -> RateClass | None:
-        """The target's schedule that a hyperparameter stands for."""
-        for schedule in MAPPING.schedules.values():
-            if schedule.canonical == canonical:
-                return schedule.classes.get(self.target.schedules)
-        return None
-
-    def fold(self, value: Value, there: RateClass) -> None:
-        """Write a decay of the learning rate as the schedule that it is."""
-        rate = self.values[_RATE]
-        fact = self.target.named(_RATE)
-        assert fact is not None
-        shape = form(rate.node, self.context.values) if rate.node is not None else "number"
-        if shape in ("list", "callable", "call"):
-            self.say(error("learning-rate-form", f"{value} beside {rate}: write one schedule that does both"))
-            return
-        text = self.spell(
-            there, {"initial": (rate.text, rate.value), "rate": (value.text, value.value), "steps": ("1", 1)}
-        )
-        position = value.position if rate.position is None else rate.position
-        self.write(fact, text, replace(rate, value=UNKNOWN, position=position))
-        about = MAPPING.canonical[value.fact.canonical].about
-        at = ""
-        if UNKNOWN not in (rate.value, value.value):
-            at = f"; at step 1000 it is {rate.value / (1 + value.value * 1000):.3g}"
-        text = f"{value} ({about.rstrip('.').lower()}) is {there.target} there{at}"
-        self.say(info("schedule", text))
-
-    def spell(self, there: RateClass, texts: Mapping[str, tuple[str, Any]]) -> str:
-        """The call of a schedule."""
-        parts: list[str] = []
-        for argument in there.arguments:
-            if argument.role in texts:
-                text, value = texts[argument.role]
-                if not argument.required and value == argument.default:
-                    continue
-                parts.append(f"{argument.name}={_rate_text(argument, text, value)}")
-            elif argument.fill is not None:
-                parts.append(f"{argument.name}={argument.fill}")
-                text = f"{argument.name}= counts steps only if it is passed to {self.step_methods()}, too"
-                self.say(warning("step-counter", text))
-        if parts and there.arguments[0].role == "initial":
-            parts[0] = parts[0].partition("=")[2]
-        self.out.modules.append(there.target)
-        return f"{self.context.local(there.target)}({', '.join(parts)})"
-
-    def step_methods(self) -> str:
-        return " or ".join(f"{method.name}()" for method in self.target.dialect.methods)
+        number = as_float(value)
+        return repr(number) if number is not value and fact.type in _FLOATS else text
 
     def absent(self, value: Value) -> None:
         """Say what becomes of a hyperparameter that the target does not have."""
@@ -515,10 +262,11 @@ class _Converter:
         text = f"{value} means something else: {'; '.join(clauses)}"
         text += f" ({fact.note.rstrip('.')})" if fact.note else ""
         text += difference(f"in {self.source.title}", known, f"in {self.target.title}", others)
+        text += "; the expression is kept as it is written" if value.value is UNKNOWN else ""
         self.say(warning("other-meaning", text))
         if message := _judge(value, fact, self.target, "out-of-range"):
             self.say(message)
-        elif value.node is not None and value.value is UNKNOWN and form(value.node, {}) in ("callable", "list", "call"):
+        elif value.node is not None and form(value.node, self.context.values) in ("callable", "list"):
             text = f"{value}: {self.target.title}'s {fact.name!r} must be a number"
             self.say(error("other-form", text))
         else:
@@ -542,13 +290,3 @@ class _Converter:
                 self.say(warning("conflict", f"{pair} exclude each other in {self.target.title}; set only one"))
             else:
                 self.say(error("conflict", f"{pair} exclude each other in {self.target.title}, which takes only one"))
-
-
-def _rate_text(argument: RateArgument, text: str, value: Any) -> str:
-    """A schedule's argument; everything but counts and flags is a float."""
-    integer = isinstance(value, int) and not isinstance(value, bool)
-    return repr(float(value)) if integer and argument.role in ("initial", "final", "rate", "power") else text
-
-
-def _article(shape: str) -> str:
-    return {"list": "a list", "callable": "a callable", "groups": "a list of groups"}.get(shape, shape)

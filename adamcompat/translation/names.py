@@ -2,26 +2,70 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
 
 # Names that everybody gives these modules; they are how mapping.yaml abbreviates, too.
 CUSTOMARY = {"tf": "tensorflow", "ms": "mindspore", "nn": "mindspore.nn"}
-_ROOTS = {name.split(".")[0] for dialect in MAPPING.dialects.values() for name in dialect.names} | {"adamcompat"}
+_NAMES = [name for dialect in MAPPING.dialects.values() for name in dialect.names]
+ROOTS = {name.partition(".")[0] for name in _NAMES} | {"adamcompat"}
+_FRAMEWORKS = {CUSTOMARY.get(root, root).partition(".")[0] for root in ROOTS} - {"adamcompat"}
+# Where other Adams come from, which no dialect here describes; and what people call such modules.
+_ELSEWHERE = ("torch", "tensorflow_addons", "optax", "paddle", "jax", "transformers", "apex", "deepspeed")
+_CUSTOMARY_ELSEWHERE = {"optim": "torch.optim", "tfa": "tensorflow_addons", "paddle": "paddle"}
+# The names of such classes: AdamW, AdamWeightDecay, LazyAdam, NAdam, and adam, as old versions of Keras wrote it.
+_KIND_OF_ADAM = re.compile(r"\w*Adam(?!ax)\w*|adamw?")
+
+
+@cache
+def canonical(name: str) -> str:
+    """A dotted name by the module that the mapping names it by.
+
+    >>> canonical("tensorflow.compat.v1.compat.v2.optimizers.Adam"), canonical("tensorflow.compat.v1.train")
+    ('tensorflow.optimizers.Adam', 'tensorflow.compat.v1.train')
+    """
+    found = True
+    while found:
+        found = False
+        for module, known in MAPPING.modules.items():
+            if name.startswith(module) and name[len(module) :][:1] in ("", "."):
+                name, found = known + name[len(module) :], True
+    return name
 
 
 def full(name: str) -> str:
-    """A dotted name with customary abbreviations written out.
+    """A dotted name with customary abbreviations written out, by the module that the mapping names it by.
 
     >>> full("tf.keras.optimizers.Adam"), full("nn.Adam")
     ('tensorflow.keras.optimizers.Adam', 'mindspore.nn.Adam')
     """
     first, dot, rest = name.partition(".")
-    return f"{CUSTOMARY[first]}{dot}{rest}" if first in CUSTOMARY else name
+    return canonical(f"{CUSTOMARY[first]}{dot}{rest}" if first in CUSTOMARY else name)
+
+
+def elsewhere(name: str, *, customary: bool = False) -> str | None:
+    """The full dotted name of an Adam of some framework that no dialect describes, or None.
+
+    Args:
+        name: a dotted name.
+        customary: whether it may be abbreviated as people do.
+
+    >>> elsewhere("torch.optim.Adam"), elsewhere("keras.optimizers.AdamW"), elsewhere("keras.optimizers.Adam")
+    ('torch.optim.Adam', 'keras.optimizers.AdamW', None)
+    >>> elsewhere("optim.Adam", customary=True), elsewhere("mine.Adam")
+    ('torch.optim.Adam', None)
+    """
+    first, dot, rest = name.partition(".")
+    if customary and dot:
+        first = _CUSTOMARY_ELSEWHERE.get(first, CUSTOMARY.get(first, first))
+    whole = canonical(f"{first}{dot}{rest}")
+    known = whole.partition(".")[0] in _FRAMEWORKS.union(_ELSEWHERE) and whole not in CATALOGUE
+    return whole if known and _KIND_OF_ADAM.fullmatch(whole.rpartition(".")[2]) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +104,10 @@ class Signature:
         """The parameter of that name."""
         return next((fact for fact in self.accepted if fact.name == name), None)
 
+    def reads_as_default(self, fact: ParameterFact, value: object) -> bool:
+        """Whether it takes a value for "not given", as an original does; our styles refuse such values."""
+        return fact.reads_as_default(value) and (self.adapter is None or self.adapter.replaces(self.dialect))
+
 
 def original(dialect: Dialect) -> Signature:
     """The framework's own class."""
@@ -68,8 +116,8 @@ def original(dialect: Dialect) -> Signature:
 
 def drop_in(dialect: Dialect) -> Adapter | None:
     """The adapter that replaces a dialect's original in its own framework, if there is one."""
-    wanted = dialect.name, dialect.target.rpartition(".")[2]
-    return next((found for found in MAPPING.adapters if (found.dialect, found.name) == wanted), None)
+    own = (found for found in MAPPING.adapters if found.dialect == dialect.name)
+    return next((found for found in own if found.replaces(dialect)), None)
 
 
 def of_adapter(adapter: Adapter) -> Signature:
@@ -91,7 +139,7 @@ def shims(dialect: Dialect) -> tuple[Signature, ...]:
 def _catalogue() -> dict[str, tuple[Signature, ...]]:
     found: dict[str, list[Signature]] = {}
     for dialect in MAPPING.dialects.values():
-        for name in dict.fromkeys(full(name) for name in dialect.names):
+        for name in dict.fromkeys(map(full, dialect.names)):
             found.setdefault(name, []).append(original(dialect))
     for dialect in MAPPING.dialects.values():
         for name in dialect.former:
@@ -106,94 +154,13 @@ CATALOGUE = _catalogue()
 
 
 def choose(candidates: tuple[Signature, ...], positional: int, keywords: Sequence[str]) -> Signature:
-    """The first class that takes these arguments; the first of all where none does.
+    """The class that takes most of these arguments; of several the one that the name means first.
 
     ``tf.keras.optimizers.Adam`` is Keras 3's today and was TensorFlow 2.6's; ``decay=`` says which is meant.
     """
-    for signature in candidates:
-        known = all(signature.find(keyword) is not None for keyword in keywords)
-        if known and positional <= len(signature.dialect.parameters):
-            return signature
-    return candidates[0]
 
+    def strange(signature: Signature) -> int:
+        unknown = sum(signature.find(keyword) is None for keyword in keywords)
+        return unknown + max(0, positional - len(signature.dialect.parameters))
 
-@dataclass
-class Bindings:
-    """What the names of a module stand for, as far as its import statements tell.
-
-    Attributes:
-        imported: name to the dotted names that are imported under it.
-        rebound: names that something else than an import gives a value, anywhere in the module.
-        stars: modules of ``from module import *``.
-        customary: whether a name that is not bound at all may mean what it customarily means.
-    """
-
-    imported: dict[str, set[str]] = field(default_factory=dict)
-    rebound: set[str] = field(default_factory=set)
-    stars: list[str] = field(default_factory=list)
-    customary: bool = False
-
-    @classmethod
-    def of(cls, nodes: Iterable[ast.AST], *, customary: bool = False) -> Bindings:
-        """Collect the bindings of a module from its nodes."""
-        found = cls(customary=customary)
-        for node in nodes:
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    name = alias.asname or alias.name.partition(".")[0]
-                    found.imported.setdefault(name, set()).add(alias.name if alias.asname else name)
-            elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    if alias.name == "*":
-                        found.stars.append(node.module or "")
-                    else:
-                        whole = f"{'.' * node.level}{node.module or ''}.{alias.name}"
-                        found.imported.setdefault(alias.asname or alias.name, set()).add(whole)
-            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                found.rebound.add(node.id)
-            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                found.rebound.add(node.name)
-            elif isinstance(node, ast.arg):
-                found.rebound.add(node.arg)
-            elif isinstance(node, ast.ExceptHandler) and node.name:
-                found.rebound.add(node.name)
-        return found
-
-    def resolve(self, node: ast.expr) -> str | None:
-        """The full dotted name of an expression such as ``tf.keras.optimizers.Adam``, or None.
-
-        A name with several meanings resolves where all of them are the same class.
-        """
-        found = sorted(self.meanings(node))
-        classes = [CATALOGUE.get(name) for name in found]
-        same = None not in classes and all(item == classes[0] for item in classes)
-        return found[0] if len(found) == 1 or (found and same) else None
-
-    def meanings(self, node: ast.expr) -> set[str]:
-        """Every dotted name that an expression may stand for, as far as imports tell."""
-        attributes: list[str] = []
-        while isinstance(node, ast.Attribute):
-            attributes.append(node.attr)
-            node = node.value
-        if not isinstance(node, ast.Name):
-            return set()
-        rest = "".join(f".{name}" for name in reversed(attributes))
-        if node.id in self.imported:
-            return {root + rest for root in self.imported[node.id]}
-        if node.id in self.rebound:
-            return set()
-        starred = {f"{module}.{node.id}{rest}" for module in self.stars}
-        if known := {name for name in starred if name in CATALOGUE}:
-            return known
-        if self.customary and (node.id in CUSTOMARY or node.id in _ROOTS):
-            return {full(node.id + rest)}
-        return set()
-
-    def ambiguous(self, node: ast.expr) -> bool:
-        """Whether an expression may be an Adam that is known here, or something else."""
-        root = node
-        while isinstance(root, ast.Attribute):
-            root = root.value
-        if not isinstance(root, ast.Name) or not self.meanings(node) & set(CATALOGUE):
-            return False
-        return root.id in self.rebound or self.resolve(node) is None
+    return min(candidates, key=strange)

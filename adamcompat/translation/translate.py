@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import Argument, arguments, assigned_once
-from adamcompat.translation.convert import Context, Conversion, convert
+from adamcompat.translation.bindings import Bindings
+from adamcompat.translation.conversion import Context, Conversion
+from adamcompat.translation.convert import convert
 from adamcompat.translation.messages import Message, Severity, info
-from adamcompat.translation.names import (
-    CATALOGUE,
-    CUSTOMARY,
-    Bindings,
-    Signature,
-    choose,
-    original,
-    shims,
-)
+from adamcompat.translation.names import CATALOGUE, CUSTOMARY, Signature, choose, elsewhere, original, shims
+from adamcompat.translation.source import Source, parse
 
 
 class TranslationError(ValueError):
@@ -116,15 +111,19 @@ def translate(source: str, to: str, *, from_: str | None = None, shim: bool = Fa
     target = dialect_named(to)
     told = dialect_named(from_) if from_ is not None else None
     try:
-        tree = ast.parse(source.strip())
-    except (SyntaxError, ValueError) as problem:
-        raise TranslationError(f"not valid Python: {problem}") from None
-    nodes = list(ast.walk(tree))
+        return _translate(source.strip(), target, told, shim)
+    except (RecursionError, MemoryError):
+        raise TranslationError("the code is nested too deeply to be read; pass the call alone") from None
+
+
+def _translate(text: str, target: Dialect, told: Dialect | None, shim: bool) -> Translation:
+    nodes = list(ast.walk(_parsed(text)))
     bindings = Bindings.of(nodes, customary=True)
     call, candidates = _find(nodes, bindings, told)
     signature = choose(candidates, len(call.args), [keyword.arg for keyword in call.keywords if keyword.arg])
-    given = arguments(call, source.strip())
-    context = Context(source.strip(), bindings, assigned_once(nodes))
+    code = Source(text)
+    given = arguments(call, code)
+    context = Context(code, bindings, assigned_once(nodes, bindings.bound), nodes)
     targets = _shims(signature, target) if shim else [original(target)]
     if not targets:
         raise TranslationError(f"adamcompat has no class for {target.target}")
@@ -140,7 +139,18 @@ def translate(source: str, to: str, *, from_: str | None = None, shim: bool = Fa
     return Translation(signature.dialect.name, target.name, text, imports, tuple(messages))
 
 
-def _find(nodes: Iterable[ast.AST], bindings: Bindings, told: Dialect | None) -> tuple[ast.Call, tuple[Signature, ...]]:
+def _parsed(text: str) -> ast.Module:
+    """The syntax tree of a text; of one that is no Python an error that says where."""
+    try:
+        return parse(text)
+    except SyntaxError as problem:
+        where = f" in line {problem.lineno}" if problem.lineno and "\n" in text else ""
+        raise TranslationError(f"not valid Python{where}: {problem.msg}") from None
+    except ValueError as problem:
+        raise TranslationError(f"not valid Python: {problem}") from None
+
+
+def _find(nodes: Sequence[ast.AST], bindings: Bindings, told: Dialect | None) -> tuple[ast.Call, tuple[Signature, ...]]:
     """The one call of an Adam, and the classes that it may mean."""
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     if not calls:
@@ -152,6 +162,10 @@ def _find(nodes: Iterable[ast.AST], bindings: Bindings, told: Dialect | None) ->
         if candidates := CATALOGUE.get(bindings.resolve(call.func) or ""):
             found.append((call, candidates))
     if not found:
+        strange = [name for call in calls if (name := _strange(call, bindings, told))]
+        if strange:
+            known = ", ".join(dialect.target for dialect in MAPPING.dialects.values())
+            raise TranslationError(f"{strange[0]} is not translated yet; known: {known}")
         found = [(call, candidates) for call in calls if (candidates := _by_last_name(call, bindings, told))]
     if not found:
         names = ", ".join(sorted({ast.unparse(call.func) for call in calls}))
@@ -166,6 +180,18 @@ def _find(nodes: Iterable[ast.AST], bindings: Bindings, told: Dialect | None) ->
             actual = found[0][1][0].title
             raise TranslationError(f"{ast.unparse(call.func)} is {actual}'s, not {told.title}'s")
     return call, candidates
+
+
+def _strange(call: ast.Call, bindings: Bindings, told: Dialect | None) -> str | None:
+    """The dotted name of an Adam that is none of those known here, if that is what is called."""
+    name = bindings.resolve(call.func)
+    if name is not None:
+        return elsewhere(name)
+    root = call.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    loose = isinstance(root, ast.Name) and not bindings.bound[root.id]
+    return elsewhere(ast.unparse(call.func), customary=told is None) if loose else None
 
 
 def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:

@@ -154,9 +154,9 @@ class _Judge:
                 kinds = self.seen.accepts[name]
                 state = AGREES if _passes(fact, kinds) else DIFFERS
                 self.add(f"{path}.type", fact.type, f"takes {_list(kinds)}", state)
-            zero = name in self.seen.zero_is_default
-            if zero or (fact.zero_is_default and not self.seen.failure):
-                self.equal(f"{path}.zero_is_default", str(fact.zero_is_default).lower(), str(zero).lower())
+            same_as = self.seen.read_as_default.get(name, ())
+            if same_as or (fact.read_as_default and not self.seen.failure):
+                self.equal(f"{path}.read_as_default", _list(fact.read_as_default), _list(same_as))
             if name in self.seen.refused:
                 self.range(f"{path}.range", fact.range, self.seen.refused[name])
         for name, one in there.items():
@@ -313,4 +313,4 @@ def _passes(fact: ParameterFact, kinds: Sequence[str]) -> bool:
         return "float" in kinds and "int" in kinds
     if fact.type == "integer":
         return "int" in kinds and "float" not in kinds
-    return {"flag": "flag", "text": "text"}.get(fact.type) in kinds
+    return fact.type in ("flag", "text", "function", "functions") and fact.type in kinds

@@ -57,9 +57,10 @@ class Observation:
         parameters: the signature, in order.
         keywords: what is taken through ``**kwargs`` and not ignored.
         rates: what is taken as a learning rate beside a number.
-        zero_is_default: parameters for which 0 does what their default does.
+        read_as_default: for each parameter the values among None and 0 that do what its default does.
         groups: the keys of a parameter group.
-        accepts: for each parameter the kinds of values that pass: float, int, text, schedule.
+        accepts: for each parameter the kinds of values that pass: float, int, text, flag, schedule, function,
+            functions.
         refused: for each parameter the numbers that were tried, and whether each was refused.
         meanings: for each parameter the canonical names that have its effect.
         conflicts: for each pair of parameters that do not go together: raises | ignores.
@@ -83,7 +84,7 @@ class Observation:
     parameters: tuple[Taken, ...] = ()
     keywords: tuple[Taken, ...] = ()
     rates: tuple[str, ...] = ()
-    zero_is_default: tuple[str, ...] = ()
+    read_as_default: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     accepts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     refused: dict[str, dict[float, bool]] = field(default_factory=dict)

@@ -111,7 +111,7 @@ class _Observer:
         """Whether a keyword is more than accepted with a warning."""
         weights, gradients = probes.stream()
         base = self.original.native(probes.BASE)
-        for value in (0.3, True):
+        for value in (0.3, probes.halve, (probes.halve,), True):
             try:
                 with_it = self.original.trajectory(base | {keyword.name: value}, weights, gradients)
             except Exception:
@@ -140,6 +140,7 @@ class _Observer:
             rate = fact is not None and fact.canonical == "learning_rate"
             flag = isinstance(taken.default, bool)
             kinds: dict[str, tuple[Any, ...]] = {"float": (0.3,), "int": (1, 2), "text": ("label",)}
+            kinds |= {"function": (probes.halve,), "functions": ((probes.halve,),)}
             if flag:
                 kinds = {"flag": (True,)}
             elif rate and self.original.growing is not None:
@@ -153,11 +154,17 @@ class _Observer:
             if "float" in passed or "int" in passed:
                 numbers: Iterable[float] = _NUMBERS if "float" in passed else _INTEGERS
                 self.seen.refused[taken.name] = self._refused(taken, beside, numbers)
-            number = isinstance(taken.default, (int, float)) and not flag and taken.default != 0
-            if number and probes.zero_is_default(self.original, taken.name, taken.default):
-                self.seen.zero_is_default += (taken.name,)
+            if not flag and ("float" in passed or "int" in passed):
+                self._measure(
+                    f"read_as_default.{taken.name}", self._read_as_default, taken, beside, "float" not in passed
+                )
             self._wrong_type(taken, beside, rate)
             self.seen.meanings[taken.name] = probes.meaning(self.original, taken.name, flag)
+
+    def _read_as_default(self, taken: Taken, beside: dict[str, Any], whole: bool) -> None:
+        found = probes.read_as_default(self.original, taken.name, taken.default, beside, 0 if whole else 0.0)
+        if found:
+            self.seen.read_as_default[taken.name] = found
 
     def _refused(self, taken: Taken, beside: dict[str, Any], numbers: Iterable[float]) -> dict[float, bool]:
         found = {}

@@ -44,6 +44,12 @@ COMPANIONS: dict[str, dict[str, Any]] = {
 # Substrings of names that some framework or other leaves out of weight decay.
 SKIP_CANDIDATES = ("beta", "gamma", "bias", "norm", "bn", "scale", "embedding", "weight", "kernel", "moving_mean")
 
+
+def halve(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Halve gradients: what a function of an original that changes them is probed with."""
+    return [(None if gradient is None else gradient * 0.5, parameter) for gradient, parameter in pairs]
+
+
 BASE: dict[str, Any] = {"learning_rate": 0.05, "beta1": 0.9, "beta2": 0.8, "epsilon": 0.01}
 # Values at which each hyperparameter matters on the stream below.
 ACTIVE: dict[str, Any] = {
@@ -57,6 +63,8 @@ ACTIVE: dict[str, Any] = {
     "amsgrad": True,
     "nesterov": True,
     "inverse_time_decay": 0.3,
+    "gradient_aggregator": halve,
+    "gradient_transformers": (halve,),
 }
 
 # float32 arithmetic strays this far from float64 in a few steps of the stream.
@@ -224,7 +232,7 @@ def meaning(original: Original, name: str, flag: bool) -> tuple[str, ...]:
         with contextlib.suppress(NoSuchParameterError):
             contexts.append((given, original.native(given)))
     weights, gradients = stream()
-    for value in (True,) if flag else (0.3, 2, "label"):
+    for value in (True,) if flag else (0.3, 2, "label", halve, (halve,)):
         try:
             seen = [original.trajectory(native | {name: value}, weights, gradients) for _, native in contexts]
         except Exception:  # the original may refuse what it likes; another kind of value is tried
@@ -243,35 +251,63 @@ def _effects(given: tuple[tuple[str, Any], ...], value: Any) -> dict[str, Array]
     predictions = {}
     for canonical, entry in MAPPING.canonical.items():
         if entry.scope in ("hyperparameter", "label") and _kind(canonical) == _kind_of(value):
-            full = dict(given) | ({} if entry.scope == "label" else {canonical: value})
+            full, used = dict(given), gradients
+            if _kind(canonical) in ("function", "functions"):
+                used = [[gradient for gradient, _ in halve([(g, None) for g in step])] for step in gradients]
+            elif entry.scope != "label":
+                full[canonical] = value
             with contextlib.suppress(Exception), hushed():
-                predictions[canonical] = models.predicted(_FULL, models.CANONICAL, full, weights, gradients)
+                predictions[canonical] = models.predicted(_FULL, models.CANONICAL, full, weights, used)
     return predictions
 
 
 def _kind_of(value: Any) -> str:
-    return "flag" if value is True else "integer" if isinstance(value, int) else type(value).__name__
+    if callable(value):
+        return "function"
+    known = {bool: "flag", int: "integer", tuple: "functions"}
+    return known.get(type(value), type(value).__name__)
 
 
 def _kind(canonical: str) -> str:
     """The kind of values of a canonical name, in the words of `_kind_of`."""
     facts = [fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted if fact.canonical == canonical]
     kind = facts[0].type if facts else ""
-    return {"flag": "flag", "integer": "integer", "text": "str"}.get(kind, "float")
+    return {"text": "str"}.get(kind, kind if kind in ("flag", "integer", "function", "functions") else "float")
 
 
-def zero_is_default(original: Original, name: str, default: float) -> bool:
-    """Whether 0 is taken for "not given": it does what the default does, and another number does not."""
+def read_as_default(
+    original: Original, name: str, default: Any, beside: Mapping[str, Any], zero: float
+) -> tuple[Any, ...]:
+    """The values among None and 0 that an original takes for "not given".
+
+    They do what the default does, and another number does not.
+
+    Args:
+        original: what to ask.
+        name: of the parameter.
+        default: its default; None where it is not given.
+        beside: what must be given for the parameter to have an effect.
+        zero: 0 as the parameter takes it.
+    """
     own = next((fact.canonical for fact in original.dialect.accepted if fact.name == name), None)
-    native = original.native({key: value for key, value in BASE.items() if key != own})
+    native = original.native({key: value for key, value in BASE.items() if key != own}) | dict(beside)
     weights, gradients = stream()
-    # From zero, with gradients of the size of an epsilon, every change shows.
-    zeros, small = [0 * w for w in weights], [[g * np.float32(1e-6) for g in step] for step in gradients]
-    try:
-        given, zero, other = (original.trajectory(native | {name: x}, zeros, small) for x in (default, 0.0, 0.3))
-    except Exception:  # it refuses 0
-        return False
-    return np.array_equal(given, zero) and not np.array_equal(zero, other)
+    # From zero, with gradients of the size of an epsilon, every change of that shows.
+    small = [0 * w for w in weights], [[g * np.float32(1e-6) for g in step] for step in gradients]
+
+    def seen(value: Any) -> Array | None:
+        given = native if value is default is None else native | {name: value}
+        try:
+            return np.concatenate([original.trajectory(given, *run) for run in ((weights, gradients), small)])
+        except Exception:  # it refuses the value
+            return None
+
+    expected, others = seen(default), [seen(value) for value in (0.3, 2)]
+    if expected is None or all(other is None or np.array_equal(expected, other) for other in others):
+        return ()
+    neutral = None if own is None else MAPPING.canonical[own].neutral
+    candidates = [value for value in (None, zero) if value != default and (value is None or value != neutral)]
+    return tuple(value for value in candidates if (run := seen(value)) is not None and np.array_equal(run, expected))
 
 
 # Which options go together.

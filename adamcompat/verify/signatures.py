@@ -62,7 +62,9 @@ def _split(found: Sequence[inspect.Parameter]) -> tuple[tuple[Taken, ...], bool]
 
 
 def keywords(kind: type[Any]) -> tuple[Taken, ...]:
-    """What a class and its bases read from ``**kwargs`` by name, with the defaults that stand there.
+    """What a class takes through ``**kwargs``, with the defaults that stand there.
+
+    That is what it and its bases read from them by name, and what its bases name in their own signatures.
 
     >>> class Example:
     ...     def __init__(self, rate=0.1, **kwargs):
@@ -71,6 +73,7 @@ def keywords(kind: type[Any]) -> tuple[Taken, ...]:
     (Taken(name='lr', default=None, stands_for='rate'),)
     """
     found: dict[str, Taken] = {}
+    signature = {taken.name for taken in parameters(kind)[0]}
     for base in kind.__mro__:
         definition = _source(base, "__init__")
         if definition is None or definition.args.kwarg is None:
@@ -80,6 +83,11 @@ def keywords(kind: type[Any]) -> tuple[Taken, ...]:
             taken = _reads(node, definition.args.kwarg.arg, own)
             if taken is not None:
                 found.setdefault(taken.name, taken)
+        # What a base names in its own signature comes through the **kwargs of the class.
+        defaults = definition.args.defaults
+        for argument, node in zip(definition.args.args[-len(defaults) :] if defaults else (), defaults, strict=True):
+            if argument.arg not in signature:
+                found.setdefault(argument.arg, Taken(argument.arg, _literal(node)))
     return tuple(found.values())
 
 

@@ -32,6 +32,14 @@ def mode(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
+def _says_everything_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some warnings come once a process; here once a test, so that none depends on another."""
+    from adamcompat import once
+
+    monkeypatch.setattr(once, "_said", set())
+
+
+@pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MindSpore writes reports of failed compilations into the working directory."""
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +15,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from adamcompat import MindSporeStyleAdam
 from adamcompat import Parameter as NumPyParameter
-from adamcompat.mindspore import Adam, carry
+from adamcompat.mindspore import Adam, TFStyleAdam, carry
 from adamcompat.state import AdamState, StateError
 from tests.mindspore.mindspore_bits import assert_same
 
@@ -174,6 +177,34 @@ def test_a_network_in_training_goes_on(mode: str) -> None:
         assert float(old_step(x, y)) == float(new_step(x, y))
 
 
+LOADED = """
+import sys
+import numpy as np
+from mindspore import Parameter, Tensor, nn
+from adamcompat.state import AdamState
+def made(**options):
+    own = [Parameter(Tensor(np.ones(3), dtype), name=f"p{i}") for i, dtype in enumerate(DTYPES)]
+    return nn.Adam(own, 0.1, **options), tuple(Tensor(np.ones(3), dtype) for dtype in DTYPES)
+from mindspore import float16, float32
+DTYPES = [float32, float16, float32]
+old, gradients = made()
+old(gradients)
+new, _ = made(beta1=0.8)
+sys.stderr.write("LOADING\\n")
+AdamState.of(old).load_into(new, with_parameters=True)
+"""
+
+
+def test_loading_says_what_the_user_must_know_and_nothing_else() -> None:
+    """MindSpore's own warnings are on: none comes from what loading does."""
+    environment = {name: value for name, value in os.environ.items() if name != "GLOG_v"}
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, env=environment)
+    said = done.stderr.partition("LOADING\n")[2].splitlines()
+    assert len(said) == 1, done.stderr
+    assert "UserWarning: the nn.Adam goes on with other hyperparameters" in said[0]
+    assert "beta1 0.8 instead of 0.9." in said[0]
+
+
 # Dtypes.
 
 
@@ -275,3 +306,53 @@ def test_a_failing_assignment_is_taken_back(kind: str, mode: str, monkeypatch: p
         np.testing.assert_array_equal(one, parameter.asnumpy(), err_msg=parameter.name)
     optimizer(gradients(1)[0])
     assert not np.array_equal(before[2], own[0].asnumpy())
+
+
+# TensorFlow's call on MindSpore's Parameters.
+
+TF_STYLE: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "all": {"amsgrad": True, "use_ema": True, "ema_momentum": 0.9, "gradient_accumulation_steps": 2},
+    "products": {"numerics": "tf1"},
+}
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["fresh", "warm"])
+@pytest.mark.parametrize("name", TF_STYLE)
+def test_tensorflows_call_goes_on_bit_for_bit(name: str, warm: bool, mode: str) -> None:
+    def go_on(optimizer: Any, own: list[Any], steps: Any) -> None:
+        for step in steps:
+            optimizer.apply_gradients(zip(step, own, strict=True))
+
+    own, others = parameters(), parameters(seed=9)
+    old, new = (TFStyleAdam(0.01, **TF_STYLE[name]) for _ in range(2))
+    old.build(own)
+    new.build(others)
+    go_on(old, own, gradients(5))
+    go_on(new, others, gradients(3, seed=3) if warm else ())
+    state = AdamState.of(old)
+    every = TF_STYLE[name].get("gradient_accumulation_steps", 1)
+    assert ((state.step, state.accumulated_calls), state.names) == (divmod(5, every), NAMES)
+    assert (state.dialect, state.convention) == ("keras3", "mindspore")
+    state.load_into(new, with_parameters=True)
+    go_on(old, own, gradients(5, seed=2))
+    go_on(new, others, gradients(5, seed=2))
+    assert_equal(own, others)
+    assert_equal(old.variables, new.variables)
+
+
+def test_tensorflows_call_without_state_and_to_others() -> None:
+    own, others = parameters(), parameters(seed=9)
+    old = TFStyleAdam(0.01, epsilon=1e-8)
+    with pytest.raises(StateError, match="this TFStyleAdam has no state yet; make a step, or call its build"):
+        AdamState.of(old)
+    for step in gradients(3):
+        old.apply_gradients(zip(step, own, strict=True))
+    target = nn.Adam(others, 0.01)
+    AdamState.of(old).load_into(target, with_parameters=True)
+    assert int(target.global_step.asnumpy()[0]) == 3
+    back = TFStyleAdam(0.01, epsilon=1e-8)
+    AdamState.of(target).load_into(back, parameters=others)
+    assert back.iterations == 3
+    with pytest.raises(StateError, match="not the 4 Parameters that this TFStyleAdam updates"):
+        AdamState.of(old, others)

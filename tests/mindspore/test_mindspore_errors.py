@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -83,10 +83,10 @@ def test_construction(mistake: str) -> None:
 
 
 def test_a_rate_that_is_text() -> None:
-    """nn.Adam promises TypeError and takes the text for a list of its characters."""
+    """nn.Adam promises TypeError, and takes the text for a list of its characters."""
     with pytest.raises(ValueError, match="could not convert"):
         nn.Adam([weight()], "0.1")
-    with pytest.raises(TypeError, match="learning_rate must be a number"):
+    with pytest.raises(ValueError, match=r"learning_rate must be a number, got the text '0.1': write float\('0.1'\)"):
         Adam([weight()], "0.1")
 
 
@@ -95,10 +95,11 @@ def tensor(*shape: int, dtype: Any = ms.float32) -> Any:
 
 
 GRADIENTS: dict[str, tuple[Any, type[Exception], str]] = {
-    "too few": ((tensor(3),), ValueError, "got 1 gradients for 2 parameters; differentiate with respect to"),
-    "one Tensor": (tensor(3), TypeError, "must be a tuple with one Tensor for each parameter, got Tensor"),
-    "None": (None, TypeError, "must be a tuple with one Tensor for each parameter, got NoneType"),
-    "a None": ((tensor(3), None), TypeError, "'b' must be a Tensor, got NoneType; pass ops.zeros_like"),
+    "too few": ((tensor(3),), RuntimeError, "got 1 gradients for 2 parameters; differentiate with respect to"),
+    "one Tensor": (tensor(3), RuntimeError, "must be a tuple with one Tensor for each parameter, got Tensor"),
+    "None": (None, RuntimeError, "must be a tuple with one Tensor for each parameter, got NoneType"),
+    "a None": ((tensor(3), None), ValueError, "the gradient of 'b' is None; pass ops.zeros_like"),
+    "a number": ((tensor(3), 1.0), ValueError, r"'b' must be a Tensor, got float: wrap it in Tensor"),
     "an array": ((tensor(3), np.ones(2, np.float32)), TypeError, r"got ndarray: wrap it in Tensor"),
     "shape": ((tensor(3), tensor(3)), ValueError, r"'b' has shape \(3,\), but \(2,\) is needed"),
     "axis": ((tensor(3), tensor(2, 1)), ValueError, r"'b' has shape \(2, 1\), but \(2,\) is needed"),
@@ -159,6 +160,47 @@ def test_gradients(mistake: str) -> None:
         optimizer(gradients)
     for name, value in optimizer.parameters_dict().items():
         np.testing.assert_array_equal(value.asnumpy(), before[name], err_msg=name)
+
+
+class Iterable:
+    """As in MindSpore's own tests: integers, made anew each time."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return (Parameter(Tensor(i), name=f"cont{i}") for i in range(3))
+
+
+def test_what_mindspores_own_tests_make(mode: str) -> None:
+    parameters = Iterable()
+    for kind in (Adam, nn.Adam):
+        optimizer = kind(parameters, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, loss_scale=1.0)
+        assert len(optimizer.parameters) == 3
+        with pytest.raises(RuntimeError):
+            optimizer(Tensor(np.zeros([1, 2, 3])))
+
+
+def test_iterators_in_groups_are_trained() -> None:
+    """nn.Adam reads them once to check them, and then finds nothing."""
+
+    def groups(parameter: Any) -> list[dict[str, Any]]:
+        return [{"params": filter(lambda p: True, [parameter]), "lr": iter([0.1, 0.2])}]
+
+    assert len(nn.Adam(groups(weight())).parameters) == 0
+    parameter = weight()
+    optimizer = Adam(groups(parameter))
+    for _ in range(2):
+        optimizer((tensor(3),))
+    np.testing.assert_allclose(parameter.asnumpy(), 0.7, atol=1e-6)
+
+
+def test_of_two_mistakes_the_one_that_was_refused_is_explained() -> None:
+    """A rate that nn.Adam takes is no reason, though it is odd."""
+    accepted: list[dict[str, Any]] = [{"learning_rate": [-1.0, 2.0]}, {"learning_rate": True}, {"params": Iterable()}]
+    for more in accepted:
+        with pytest.raises(ValueError, match=r"beta2 must lie in \(0, 1\), got 1.5"):
+            Adam(**{"params": [weight()], **more, "beta2": 1.5})
+    with pytest.raises(KeyError, match="no parameter 'beta'") as caught:
+        Adam([weight()], beta=0.5, eps=0)
+    assert isinstance(caught.value.__cause__, KeyError), "nn.Adam's own words come with it"
 
 
 def test_lists_and_generators_are_taken() -> None:

@@ -183,15 +183,20 @@ SPARSE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", SPARSE)
-def test_sparse_gradients_in_a_graph(case: str) -> None:
+@pytest.mark.parametrize("target", ["CPU", None])
+@pytest.mark.parametrize("case", [*SPARSE, "nesterov"])
+def test_sparse_gradients_in_a_graph(case: str, target: str | None) -> None:
+    """With the target "CPU" one operator makes the step, otherwise several, which add up repeated rows otherwise."""
+    if case == "nesterov" and target:
+        pytest.skip("the operator reads memory that nobody wrote")
     ms.set_context(mode=ms.GRAPH_MODE)
     try:
         found = []
         for kind in KINDS:
             net = Embedding()
-            optimizer = kind(net.trainable_params(), 0.1, **SPARSE[case])
-            optimizer.target = "CPU"
+            optimizer = kind(net.trainable_params(), 0.1, **SPARSE.get(case, {"use_nesterov": True}))
+            if target:
+                optimizer.target = target
             step = nn.TrainOneStepCell(net, optimizer)
             for rows in ([0, 2, 2, 5], [1, 1], [5, 0, 0]):
                 step(Tensor(rows, ms.int32))
@@ -200,6 +205,32 @@ def test_sparse_gradients_in_a_graph(case: str) -> None:
         ms.set_context(mode=ms.PYNATIVE_MODE)
     for a, b in zip(*found, strict=True):
         assert_same(a, b)
+
+
+@pytest.mark.parametrize("case", [*SPARSE, "nesterov"])
+@pytest.mark.parametrize("gradient", ["float64", "float32", "float16", "int32"])
+def test_sparse_gradients_of_other_dtypes_in_a_graph(gradient: str, case: str) -> None:
+    """For float64 nn.Adam has operators for rows, and none for dense gradients."""
+    arguments = SPARSE.get(case, {"use_nesterov": True})
+    found = []
+    for kind in KINDS:
+        table = Parameter(Tensor(np.linspace(-1, 1, 24).reshape(6, 4), ms.float64), name="table")
+        optimizer = kind([table], 0.1, **arguments)
+
+        def step(rows: Any, content: Any) -> Any:
+            return optimizer((RowTensorInner(rows, content, (6, 4)),))  # noqa: B023
+
+        run = ms.jit(step)
+        try:
+            for rows in ([0, 2, 2, 5], [1, 1, 1, 4]):
+                run(Tensor(rows, ms.int32), Tensor(np.arange(16.0).reshape(4, 4)).astype(getattr(ms, gradient)))
+            found.append(table.asnumpy())
+        except TypeError:
+            assert kind is nn.Adam, "ours fails"
+            assert "weight_decay" in arguments
+            assert gradient != "float64"
+            return
+    assert_same(*found)
 
 
 @pytest.mark.parametrize("as_triple", [False, True], ids=["RowTensor", "triple"])
@@ -402,14 +433,20 @@ def test_what_another_device_would_run(dtype: str, monkeypatch: pytest.MonkeyPat
         np.testing.assert_allclose(a, b, rtol=1e-12 if dtype == "float64" else 0, atol=0)
 
 
-@pytest.mark.parametrize("dtype", ["complex64", "int32"])
-def test_parameters_that_are_not_real(dtype: str) -> None:
+@pytest.mark.parametrize("dtype", ["complex64", "int32", "bool_"])
+@pytest.mark.parametrize("arguments", [{}, {"use_amsgrad": True}, {"use_offload": True}, {"use_lazy": True}], ids=str)
+def test_parameters_that_are_not_real(arguments: dict[str, bool], dtype: str, mode: str) -> None:
+    """They are taken, as in networks whose other Parameters are trained elsewhere, and a step fails."""
     kind = getattr(ms, dtype)
-    parameter = Parameter(Tensor(np.ones(3), kind), name="weight")
-    with pytest.raises(TypeError, match=r"is (Complex64|Int32), but only .*Float32.* can be updated"):
-        Adam([parameter])
-    with pytest.raises(TypeError):
-        nn.Adam([parameter])((Tensor(np.ones(3), kind),))
+    parameters = [
+        Parameter(Tensor(np.ones(3), kind), name="weight"),
+        Parameter(Tensor(np.ones(3), ms.float32), name="b"),
+    ]
+    text = r"'weight' is (Complex64|Int32|Bool), but only .*Float32.* can be updated; leave it out"
+    for optimizer, expected in ((nn.Adam(parameters, **arguments), "."), (Adam(parameters, **arguments), text)):
+        assert optimizer.moment1[0].dtype == kind
+        with pytest.raises(TypeError, match=expected):
+            optimizer((Tensor(np.ones(3), kind), Tensor(np.ones(3), ms.float32)))
 
 
 def test_several_threads_share_an_optimizer() -> None:

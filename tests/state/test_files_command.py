@@ -14,6 +14,8 @@ from adamcompat.state.files import read, write
 pytest.importorskip("safetensors", reason="needs safetensors: pip install 'adamcompat[files]'")
 pytest.importorskip("yaml", reason="needs PyYAML: pip install 'adamcompat[files]'")
 
+BETAS = {"beta1": 0.9, "beta2": 0.999}
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -22,14 +24,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     kernel = np.arange(20, dtype=np.float32).reshape(4, 5)
     moments = {"net/fc/kernel": kernel, "net/out/kernel": kernel + 1}
     other = {"first.weight": np.zeros((5, 4), np.float32), "second.weight": np.zeros((5, 4), np.float32)}
-    betas = {"beta1": 0.9, "beta2": 0.999}
     for name, convention, step, tensors in (("run", "tensorflow", 12, moments), ("fresh", "mindspore", 0, other)):
         state = AdamState(
             step=step,
             first_moment=tensors,
             second_moment=tensors,
             parameters=tensors,
-            hyperparameters=betas,
+            hyperparameters=BETAS,
             convention=convention,
         )
         write(tmp_path / f"{name}.safetensors", state)
@@ -83,7 +84,7 @@ def test_rules_and_order_in_a_map(folder: Path) -> None:
         (["convert", "run.safetensors", "out.ckpt", "--like", "fresh.ckpt"], "net/fc/kernel"),
         (
             ["convert", "run.safetensors", "out.ckpt", "--like", "fresh.ckpt", "--map", "map.yaml"],
-            "rename: and layout:",
+            "expected rename:, layout: and alone:",
         ),
         (["convert", "run.safetensors", "out.ckpt", "--map", "nothing.yaml"], "cannot be read"),
         (["convert", "run.safetensors", "no/such/folder.safetensors"], "cannot be written"),
@@ -97,6 +98,33 @@ def test_what_cannot_be_done(
     assert cli.main(["state", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert sorted(folder.iterdir()) == before
+
+
+def test_what_has_no_partner_in_a_map(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fresh = read(folder / "fresh.ckpt")
+    more = {**fresh.first_moment, "third.gamma": np.full(3, 2.0, np.float32)}
+    write(
+        folder / "more.ckpt",
+        AdamState(step=0, first_moment=more, second_moment=more, parameters=more, hyperparameters=BETAS),
+    )
+    command = ["state", "convert", "run.safetensors", "out.ckpt", "--like", "more.ckpt"]
+    assert cli.main(command) == 2
+    said = capsys.readouterr().err
+    assert "third.gamma (3,) of the target has none in the state" in said
+    assert "in a map: `rename: order`" in said
+    assert "Here these stand in a file for --map, as rename:, layout: and alone:." in said
+    (folder / "map.yaml").write_text("rename: order\nalone: [third.*]\n")
+    assert cli.main([*command, "--map", "map.yaml"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "third.gamma" in line)
+    assert [cell.strip() for cell in line.split("│")[1:5]] == ["-", "third.gamma (3,)", "moments of zero", "alone"]
+    found = read(folder / "out.ckpt")
+    assert found.parameters is not None
+    assert np.array_equal(np.asarray(found.parameters["third.gamma"]), np.full(3, 2.0))
+    assert not np.asarray(found.first_moment["third.gamma"]).any()
+    assert found.step == 12
+    (folder / "map.yaml").write_text("rename: order\nalone: third\n")
+    assert cli.main([*command, "--map", "map.yaml"]) == 2
+    assert "alone must be a list of names" in capsys.readouterr().err
 
 
 def test_a_change_of_container_alone(folder: Path) -> None:

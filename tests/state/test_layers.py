@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from adamcompat.state.matching import Matching, match
+from adamcompat.state.pairing import put_together
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GLOG_v", "3")
@@ -132,3 +133,129 @@ def test_an_embedding_gives_the_same() -> None:
     carried(layer, cell)
     rows = np.array([0, 3, 3, 1], np.int32)
     np.testing.assert_array_equal(np.asarray(layer(rows)), cell(ms.Tensor(rows)).asnumpy())
+
+
+def recurrent() -> dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]:
+    """Layers whose weights are matched together, on sequences of 4 features."""
+    first: dict[str, Any] = {"batch_first": True}
+    return {
+        "lstm": (lambda k: k.LSTM(5, **ALL), lambda n: n.LSTM(4, 5, **first)),
+        "square lstm": (lambda k: k.LSTM(4, **ALL), lambda n: n.LSTM(4, 4, **first)),
+        "lstm without bias": (
+            lambda k: k.LSTM(5, use_bias=False, **ALL),
+            lambda n: n.LSTM(4, 5, has_bias=False, **first),
+        ),
+        "gru": (lambda k: k.GRU(5, **ALL), lambda n: n.GRU(4, 5, **first)),
+        "square gru": (lambda k: k.GRU(4, **ALL), lambda n: n.GRU(4, 4, **first)),
+        "rnn": (lambda k: k.SimpleRNN(5, **ALL), lambda n: n.RNN(4, 5, **first)),
+        "lstm both ways": (
+            lambda k: k.Bidirectional(k.LSTM(5, **ALL)),
+            lambda n: n.LSTM(4, 5, bidirectional=True, **first),
+        ),
+        "gru both ways": (
+            lambda k: k.Bidirectional(k.GRU(5, **ALL)),
+            lambda n: n.GRU(4, 5, bidirectional=True, **first),
+        ),
+    }
+
+
+ALL = {"return_sequences": True}
+RECURRENT = recurrent()
+ATTENTION: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "without bias": {"use_bias": False},
+    "one head": {"num_heads": 1, "key_dim": 8},
+}
+
+
+def shapes_of(variables: Any) -> dict[str, tuple[int, ...]]:
+    return {variable.path: tuple(variable.shape) for variable in variables}
+
+
+def cell_shapes(cell: Any) -> dict[str, tuple[int, ...]]:
+    return {parameter.name: tuple(parameter.shape) for parameter in cell.trainable_params()}
+
+
+def random_there(layer: Any, cell: Any) -> Matching:
+    """Random weights in Keras, carried to MindSpore."""
+    import mindspore as ms
+
+    rng = np.random.default_rng(0)
+    found = match(shapes_of(layer.trainable_variables), cell_shapes(cell))
+    for variable in layer.trainable_variables:
+        variable.assign(0.5 * rng.standard_normal(variable.shape).astype(np.float32))
+    values = {variable.path: np.asarray(variable) for variable in layer.trainable_variables}
+    for parameter in cell.trainable_params():
+        value = put_together(found.of_targets[parameter.name], "parameter", values)
+        value = np.zeros(parameter.shape, np.float32) if value is None else value
+        parameter.set_data(ms.Tensor(np.ascontiguousarray(value)))
+    return found
+
+
+def random_back(layer: Any, cell: Any) -> Matching:
+    """Random weights in MindSpore, carried to Keras."""
+    import mindspore as ms
+
+    rng = np.random.default_rng(0)
+    found = match(cell_shapes(cell), shapes_of(layer.trainable_variables))
+    for parameter in cell.trainable_params():
+        parameter.set_data(ms.Tensor(0.5 * rng.standard_normal(parameter.shape).astype(np.float32)))
+    values = {parameter.name: parameter.asnumpy() for parameter in cell.trainable_params()}
+    for variable in layer.trainable_variables:
+        value = put_together(found.of_targets[variable.path], "parameter", values)
+        assert value is not None
+        variable.assign(value)
+    return found
+
+
+DIRECTIONS = {"there": random_there, "back": random_back}
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_recurrent_layer_gives_the_same(name: str, direction: str) -> None:
+    import keras
+    import mindspore as ms
+
+    layer, cell = RECURRENT[name][0](keras.layers), RECURRENT[name][1](ms.nn)
+    layer.build((2, 6, 4))
+    DIRECTIONS[direction](layer, cell)
+    x = np.random.default_rng(1).standard_normal((2, 6, 4)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(layer(x)), cell(ms.Tensor(x))[0].asnumpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN"])
+def test_the_cell_of_a_recurrent_layer_gives_the_same(name: str, direction: str) -> None:
+    import keras
+    import mindspore as ms
+
+    layer = getattr(keras.layers, f"{name}Cell")(5)
+    cell = {"LSTM": ms.nn.LSTMCell, "GRU": ms.nn.GRUCell, "SimpleRNN": ms.nn.RNNCell}[name](4, 5)
+    layer.build((2, 4))
+    DIRECTIONS[direction](layer, cell)
+    rng = np.random.default_rng(1)
+    x, h, c = (rng.standard_normal((2, size)).astype(np.float32) for size in (4, 5, 5))
+    theirs = cell(ms.Tensor(x), (ms.Tensor(h), ms.Tensor(c)) if name == "LSTM" else ms.Tensor(h))
+    ours = layer(x, [h, c] if name == "LSTM" else [h])[0]
+    np.testing.assert_allclose(np.asarray(ours), (theirs[0] if name == "LSTM" else theirs).asnumpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("sizes", [(8, 8, 8), (8, 6, 5)], ids=["joined", "apart"])
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_gives_the_same(name: str, sizes: tuple[int, int, int], direction: str) -> None:
+    import keras
+    import mindspore as ms
+
+    options = {"num_heads": 2, "key_dim": 4, **ATTENTION[name]}
+    layer = keras.layers.MultiHeadAttention(**options)
+    own = {} if sizes[1] == 8 else {"kdim": sizes[1], "vdim": sizes[2]}
+    has_bias = options.get("use_bias", True)
+    cell = ms.nn.MultiheadAttention(8, options["num_heads"], batch_first=True, has_bias=has_bias, **own)
+    rng = np.random.default_rng(1)
+    query, key, value = (rng.standard_normal((2, 5, size)).astype(np.float32) for size in sizes)
+    layer(query, value, key)
+    DIRECTIONS[direction](layer, cell)
+    theirs = cell(ms.Tensor(query), ms.Tensor(key), ms.Tensor(value))[0].asnumpy()
+    np.testing.assert_allclose(np.asarray(layer(query, value, key)), theirs, atol=2e-5)

@@ -11,6 +11,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import pytest
 
+from adamcompat import once
+
 if find_spec("tensorflow") is None or find_spec("tf_keras") is None:
     collect_ignore_glob = ["test_*.py", "run_*.py"]
 
@@ -21,3 +23,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # Warnings of TensorFlow, Keras and their dependencies; ours are asserted with pytest.warns.
             item.add_marker(pytest.mark.filterwarnings("default::DeprecationWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore:Gradients do not exist for variables:UserWarning"))
+            # Given once a process, so by whichever test comes first.
+            item.add_marker(pytest.mark.filterwarnings("ignore:.*This drop-in does the same, bit for bit:UserWarning"))
+
+
+@pytest.fixture
+def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process in which no warning was given yet."""
+    monkeypatch.setattr(once, "_said", set())

@@ -15,7 +15,7 @@ import tf_keras
 
 from adamcompat import Parameter, TFStyleAdam
 from adamcompat.state import AdamState, StateError
-from adamcompat.tensorflow import Adam
+from adamcompat.tensorflow import Adam, MindSporeStyleAdam
 from adamcompat.tensorflow.legacy import Adam as LegacyAdam
 from adamcompat.tensorflow.places import Place
 from adamcompat.tensorflow.v1 import AdamOptimizer
@@ -466,3 +466,39 @@ def test_state_and_optimizer_do_not_share_values(kind: str) -> None:
     for role, tensors in state.tensors.items():
         for name, tensor in tensors.items():
             np.testing.assert_array_equal(np.asarray(tensor), before[role][name])
+
+
+# MindSpore's call on TensorFlow's variables.
+
+
+@pytest.mark.parametrize("numerics", ["canonical", "mindspore"])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_mindspores_call_goes_on_bit_for_bit(numerics: str, grouped: bool) -> None:
+    def made(own: list[Any]) -> Any:
+        groups = [{"params": own[2:], "lr": 0.02}, {"params": own[:2]}] if grouped else own
+        return MindSporeStyleAdam(groups, 0.01, use_amsgrad=True, numerics=numerics)
+
+    def go_on(optimizer: Any, own: list[Any], steps: list[list[Any]]) -> None:
+        for step in steps:
+            optimizer.apply_gradients(zip(step, own, strict=True))
+
+    own, others = variables(), variables(seed=9)
+    old, new = made(own), made(others)
+    go_on(old, own, gradients(5))
+    state = AdamState.of(old)
+    assert (state.step, set(state.names), state.dialect, state.numerics) == (5, set(NAMES), "mindspore", numerics)
+    assert state.hyperparameters["beta1"] == 0.9
+    state.load_into(new, with_parameters=True)
+    more = gradients(5, seed=2)
+    go_on(old, own, more)
+    go_on(new, others, more)
+    assert_equal(own, others)
+    assert_equal(list(old.parameters_dict().values()), list(new.parameters_dict().values()))
+    keras3 = keras.optimizers.Adam(0.01, amsgrad=True, epsilon=1e-8)
+    keras3.build(others)
+    AdamState.of(old).load_into(keras3)
+    assert keras3.iterations == 10
+    with pytest.raises(StateError, match="not the 4 variables that this MindSporeStyleAdam updates"):
+        AdamState.of(old, others)
+    with pytest.raises(StateError, match="session"):
+        AdamState.of(old, session=object())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import gc
 import inspect
@@ -10,8 +11,9 @@ import os
 import pickle
 import subprocess
 import sys
+import types
 import zipfile
-from abc import ABC, abstractmethod
+from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -262,6 +264,100 @@ def test_v1_in_a_session(ours: Any) -> None:
         assert np.allclose(session.run(variable), [0.9, 1.9])
     entries = {entry.original: entry for entry in ours.report.replaced}
     assert entries["tf.compat.v1.train.AdamOptimizer"].stepped
+
+
+class Meta(type):
+    """A metaclass of a user."""
+
+
+class AbstractMeta(ABCMeta):
+    """Another one."""
+
+
+class WithMeta(metaclass=Meta):
+    """A parent that brings a metaclass along."""
+
+
+def beside(parent: Any) -> Any:
+    class After(parent, WithMeta):  # type: ignore[misc]
+        pass
+
+    return After
+
+
+def by_keyword(kind: Any, parent: Any) -> Any:
+    class After(parent, metaclass=kind):  # type: ignore[misc, metaclass]
+        def greet(self) -> Any:
+            return super().__init__, __class__  # type: ignore[name-defined]
+
+    return After
+
+
+METACLASSES: dict[str, tuple[Any, type]] = {
+    "none": (lambda parent: by_keyword(type, parent), type),
+    "a metaclass": (lambda parent: by_keyword(Meta, parent), Meta),
+    "an abstract one": (lambda parent: by_keyword(AbstractMeta, parent), AbstractMeta),
+    "a grandchild": (lambda parent: by_keyword(Meta, by_keyword(type, parent)), Meta),
+    "a great-grandchild": (lambda parent: by_keyword(type, by_keyword(Meta, by_keyword(type, parent))), Meta),
+    "two parents": (beside, Meta),
+    "another parent": (lambda parent: Meta("After", (by_keyword(type, parent), WithMeta), {}), Meta),
+    "a function": (
+        lambda parent: by_keyword(lambda name, bases, space: Meta(name, bases, space), parent),
+        Meta,
+    ),
+    "type()": (lambda parent: type("After", (parent,), {}), type),
+    "new_class": (lambda parent: types.new_class("After", (parent,)), type),
+    "ABCMeta()": (lambda parent: ABCMeta("After", (parent,), {"f": abstractmethod(lambda self: None)}), ABCMeta),
+}
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamOptimizer"])
+@pytest.mark.parametrize("case", METACLASSES)
+def test_classes_with_metaclasses_of_their_own(case: str, name: str) -> None:
+    make, metaclass = METACLASSES[case]
+    original = originals()[name == "AdamOptimizer"]
+    assert type(make(original)) is metaclass, "as it is with the original"
+    with adamcompat.installed():
+        parent: Any = keras.optimizers.Adam if name == "Adam" else tf.compat.v1.train.AdamOptimizer
+        child = make(parent)
+        ours = adamcompat.tensorflow.Adam if name == "Adam" else adamcompat.tensorflow.v1.AdamOptimizer
+        assert type(child) is metaclass
+        assert issubclass(child, parent) and issubclass(child, original) and issubclass(child, ours)
+        if case != "ABCMeta()":
+            assert isinstance(child(), parent)
+            assert not isinstance(original(), child)
+            assert child().__class__ is child
+        else:
+            with pytest.raises(TypeError, match="abstract"):
+                child()
+        assert type(parent()) is parent
+    assert type(make(original)) is metaclass
+    assert type(by_keyword(Meta, child) if metaclass is Meta else child) is metaclass
+
+
+def test_python_builds_classes_itself_again() -> None:
+    before = builtins.__build_class__
+    with adamcompat.installed():
+        assert builtins.__build_class__ is not before
+        with adamcompat.installed():
+            pass
+        assert builtins.__build_class__ is not before
+    assert builtins.__build_class__ is before
+
+    def somebodys(*args: Any, **keywords: Any) -> Any:
+        return below(*args, **keywords)
+
+    with adamcompat.installed():
+        below = builtins.__build_class__
+        builtins.__build_class__ = somebodys
+    try:
+        assert builtins.__build_class__ is somebodys
+        with adamcompat.installed():
+            assert type(by_keyword(Meta, keras.optimizers.Adam)) is Meta
+        assert builtins.__build_class__ is somebodys
+        assert type(by_keyword(Meta, originals()[0])) is Meta
+    finally:
+        builtins.__build_class__ = before
 
 
 # Frameworks that are imported after install, in every order of import that programs use.

@@ -161,8 +161,14 @@ def test_checkpoints_both_ways(writer: Any, reader: Any, tmp_path: Path) -> None
 def test_errors_name_the_fix() -> None:
     with pytest.raises(TypeError, match="here it is 'beta_1'"):
         LegacyAdam(beta1=0.5)
-    with pytest.raises(ValueError, match=r"beta_1 must lie in \[0, 1\)"):
-        LegacyAdam(beta_1=-0.5)
+    with pytest.raises(ValueError, match=r"clipnorm must lie in \[0, inf\), got -0.5"):
+        LegacyAdam(clipnorm=-0.5, beta_1=-0.5)
+    with pytest.raises(ValueError, match="'clipnorm' and 'global_clipnorm' exclude each other"):
+        LegacyAdam(clipnorm=0.5, global_clipnorm=0.5)
+    with pytest.raises(ValueError, match="'clipvalue' and 'gradient_transformers' exclude each other"):
+        LegacyAdam(clipvalue=0.5, gradient_transformers=[lambda pairs: pairs])
+    with pytest.raises(TypeError, match="decay must be a number, got 'much'"):
+        LegacyAdam(1, decay="much")
     variable = tf.Variable([1.0])
     with pytest.raises(ValueError, match="inside the GradientTape"):
         LegacyAdam().apply_gradients([(None, variable)])
@@ -170,6 +176,55 @@ def test_errors_name_the_fix() -> None:
         LegacyAdam().apply_gradients([(tf.constant([1.0], tf.float64), variable)])
     with pytest.warns(UserWarning, match="deprecated"):
         assert LegacyAdam(lr=0.5).get_config()["learning_rate"] == 0.5
+
+
+@pytest.mark.parametrize("epsilon", [None, 0, 0.0, 1e-3])
+def test_an_epsilon_of_nothing_is_keras_own(epsilon: Any) -> None:
+    def run(kind: Any) -> Any:
+        variable, optimizer = tf.Variable([1.0, 2.0]), kind(0.1, epsilon=epsilon)
+        for _ in range(3):
+            optimizer.apply_gradients([(tf.constant([1e-4, 2e-3]), variable)])
+        return variable.numpy(), optimizer.get_config()["epsilon"]
+
+    before = tf_keras.backend.epsilon()
+    try:
+        for own in (before, 1e-2):
+            tf_keras.backend.set_epsilon(own)
+            (ours, here), (stock, there) = run(LegacyAdam), run(STOCK)
+            assert here == there == (epsilon or own)
+            np.testing.assert_array_equal(ours, stock)
+    finally:
+        tf_keras.backend.set_epsilon(before)
+
+
+def doubled(pairs: Any) -> Any:
+    return [(2 * gradient, variable) for gradient, variable in pairs]
+
+
+def cast(pairs: Any) -> Any:
+    return [(tf.cast(gradient, variable.dtype), variable) for gradient, variable in pairs]
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [
+        ({"gradient_aggregator": doubled}, tf.float32),
+        ({"gradient_transformers": [doubled, doubled]}, tf.float32),
+        ({"gradient_aggregator": doubled, "clipnorm": 0.1}, tf.float32),
+        ({"gradient_aggregator": None, "gradient_transformers": None}, tf.float32),
+        # What mends the dtype of a gradient comes before the update.
+        ({"gradient_transformers": [cast]}, tf.float64),
+    ],
+)
+def test_functions_on_gradients(options: dict[str, Any], dtype: Any) -> None:
+    def run(kind: Any) -> Any:
+        variable, optimizer = tf.Variable([1.0, 2.0]), kind(0.1, epsilon=1.0, **options)
+        for _ in range(3):
+            optimizer.apply_gradients([(tf.constant([0.3, 0.2], dtype), variable)])
+        optimizer.minimize(lambda: tf.reduce_sum(variable**2), [variable])
+        return variable.numpy()
+
+    np.testing.assert_array_equal(run(LegacyAdam), run(STOCK))
 
 
 def test_keras_3_refuses_it_with_the_way_out() -> None:

@@ -226,3 +226,189 @@ def test_a_session_of_tensorflow_1(tmp_path: Path) -> None:
     assert found.parameters[0][-1].tobytes().hex() == printed.strip()
     for name in ("tf1", "tf1:graph"):
         assert compare("recorded", name, gradients=path).pairs[0].spacings == 0
+
+
+# Recordings that begin in the middle of a training.
+
+STYLES: dict[str, Callable[[Any], Any]] = {
+    "adamcompat.tensorflow.MindSporeStyleAdam": lambda variables: MindSporeStyleAdam(variables, 0.02, use_amsgrad=True),
+    "MindSporeStyleAdam, products": lambda variables: MindSporeStyleAdam(
+        [{"params": variables[1:], "lr": 0.1}, {"params": variables[:1]}], 0.02, numerics="mindspore"
+    ),
+}
+MORE: dict[str, Callable[[], Any]] = {
+    "keras3 with all": lambda: keras.optimizers.Adam(
+        0.02, amsgrad=True, use_ema=True, ema_momentum=0.9, gradient_accumulation_steps=2
+    ),
+    "ours with all": lambda: Adam(0.02, amsgrad=True, use_ema=True, gradient_accumulation_steps=2),
+    "tf_keras with averages": lambda: tf_keras.optimizers.Adam(0.02, use_ema=True),
+}
+
+
+class Loop:
+    """Training steps of which some are recorded."""
+
+    def __init__(self, make: Callable[[Any], Any], traced: bool) -> None:
+        rng = np.random.default_rng(1)
+        shapes = {"hidden/kernel": (6, 8), "hidden/bias": (8,), "out/kernel": (8, 2)}
+        self.variables = [tf.Variable(rng.standard_normal(s).astype(np.float32), name=n) for n, s in shapes.items()]
+        self.optimizer = make(self.variables)
+        self.traced = traced
+        if hasattr(self.optimizer, "build"):
+            self.optimizer.build(self.variables)
+
+    def _step(self, x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            hidden = tf.nn.tanh(x @ self.variables[0] + self.variables[1])
+            loss = tf.reduce_mean((hidden @ self.variables[2] - y) ** 2)
+        gradients = tape.gradient(loss, self.variables)
+        if isinstance(self.optimizer, MindSporeStyleAdam):
+            self.optimizer(tuple(gradients[self.place(v)] for v in self.optimizer.parameters))
+        else:
+            self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
+
+    def place(self, variable: Any) -> int:
+        return next(i for i, own in enumerate(self.variables) if own is variable)
+
+    def go_on(self, steps: range) -> None:
+        # A function of its own each time: what was traced before recording began is not recorded.
+        run = tf.function(self._step) if self.traced else self._step
+        for i in steps:
+            run(tf.constant(X[i : i + 8]), tf.constant(Y[i : i + 8]))
+
+    @property
+    def values(self) -> list[Any]:
+        return [variable.numpy() for variable in self.variables]
+
+
+def windowed(make: Callable[[Any], Any], path: Path | None, traced: bool) -> list[Any]:
+    loop = Loop(make, traced)
+    loop.go_on(range(7))
+    if path is None:
+        loop.go_on(range(7, 12))
+    else:
+        with record(loop.optimizer, path):
+            loop.go_on(range(7, 12))
+    return loop.values
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "function"])
+@pytest.mark.parametrize("name", [*KINDS, *MORE, *STYLES])
+def test_any_window_is_replayed(name: str, traced: bool, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+
+    def make(variables: Any) -> Any:
+        return STYLES[name](variables) if name in STYLES else {**KINDS, **MORE}[name]()
+
+    recorded = windowed(make, path, traced)
+    assert equal(recorded, windowed(make, None, traced))
+    found = read(path)
+    assert (found.start, found.steps) == (7, 5)
+    assert found.state is not None
+    assert found.driver is not None
+    pair = compare("recorded", found.driver, gradients=path).pairs[0]
+    assert (pair.spacings, len(pair.curve)) == (0, 5)
+    assert equal([array[-1] for array in found.parameters], [recorded[place_of(n)] for n in found.names])
+
+
+def place_of(name: str) -> int:
+    return next(i for i, part in enumerate(("hidden/kernel", "hidden/bias", "out/kernel")) if part in name)
+
+
+@pytest.mark.parametrize("driver", ["keras3:function", "keras3:jit", "tf26", "tf1", "tf1:graph", "tf_keras"])
+def test_a_window_goes_through_other_optimizers(driver: str, tmp_path: Path) -> None:
+    """All of them begin with the moments and the step of the recording."""
+    path = tmp_path / "x"
+    windowed(lambda variables: keras.optimizers.Adam(0.02, epsilon=1e-7), path, traced=False)
+    found = compare("recorded", f"{driver}(epsilon=1e-7)", gradients=path)
+    assert found.pairs[0].spacings < 40, found.pairs[0].sentences
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "function"])
+def test_other_optimizers_say_that_they_cannot_be_replayed(
+    traced: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "adamcompat"):
+        windowed(lambda variables: keras.optimizers.SGD(0.1), tmp_path / "x", traced)
+    assert len(caplog.records) == 1
+    assert "recording begins after 7 steps of keras.src.optimizers.sgd.SGD, whose state is not known" in caplog.text
+    with pytest.raises(ValueError, match="a replay needs the moments"):
+        compare("keras3", "tf26", gradients=tmp_path / "x")
+
+
+def test_a_window_of_fit(tmp_path: Path) -> None:
+    def trained(path: Path | None) -> Any:
+        keras.utils.set_random_seed(3)
+        layers = keras.layers
+        model = keras.Sequential([layers.Input((6,)), layers.Dense(8, activation="tanh"), layers.Dense(2)])
+        model.compile(keras.optimizers.Adam(0.02), "mse")
+        model.fit(X, Y, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        if path is None:
+            model.fit(X, Y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+            return model.get_weights()
+        with record(model.optimizer, path):
+            # Keras traces its step anew.
+            model.make_train_function(force=True)
+            model.fit(X, Y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    assert equal(trained(tmp_path / "x"), trained(None))
+    found = read(tmp_path / "x")
+    assert (found.start, found.steps) == (8, 4)
+    assert compare("recorded", "keras3", gradients=tmp_path / "x").pairs[0].spacings == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "driver"),
+    [
+        ("tf.compat.v1.train.AdamOptimizer(0.1)", "tf1:graph"),
+        ("v1.AdamOptimizer(0.1, amsgrad=True)", "adamcompat.tensorflow.v1.AdamOptimizer:graph"),
+        ("tf_keras.optimizers.legacy.Adam(0.1)", "tf26"),
+        ("legacy.Adam(0.1)", "adamcompat.tensorflow.legacy.Adam"),
+    ],
+)
+def test_a_session_that_goes_on_from_a_checkpoint(make: str, driver: str, tmp_path: Path) -> None:
+    """Variables keep their names and are as many as without recording: checkpoints fit."""
+    code = """
+        import numpy as np
+        import tensorflow as tf, tf_keras
+        from adamcompat import record
+        from adamcompat.tensorflow import legacy, v1
+        tf.compat.v1.disable_eager_execution()
+
+        def train(steps, path=None, save=None, restore=None):
+            with tf.Graph().as_default(), tf.name_scope("outer"):
+                w = tf.compat.v1.get_variable("w", initializer=np.arange(6, dtype=np.float32).reshape(2, 3))
+                u = tf.compat.v1.get_variable("u", initializer=np.ones(4, np.float32))
+                loss = tf.reduce_sum((w - 2.0) ** 2) + tf.reduce_sum(u ** 4)
+                optimizer = MAKE
+                recorder = record(optimizer, path) if path else None
+                gradients = tf.gradients(loss, [w, u])
+                train_op = optimizer.apply_gradients(list(zip(gradients, [w, u])))
+                names = [v.name for v in tf.compat.v1.global_variables()]
+                saver = tf.compat.v1.train.Saver()
+                with tf.compat.v1.Session() as session:
+                    session.run(tf.compat.v1.global_variables_initializer())
+                    if restore:
+                        saver.restore(session, restore)
+                    for _ in range(steps):
+                        session.run(train_op)
+                    if save:
+                        saver.save(session, save)
+                    if recorder:
+                        recorder.close()
+                    return session.run([w, u]), names
+
+        _, before = train(7, save=FOLDER + "/ck")
+        one, recorded = train(5, path=FOLDER + "/x", restore=FOLDER + "/ck")
+        other, plain = train(5, restore=FOLDER + "/ck")
+        assert all(map(np.array_equal, one, other))
+        assert before == recorded == plain, (before, recorded)
+        print("same")
+    """
+    text = textwrap.dedent(code).replace("MAKE", make)
+    assert run_python(f"FOLDER = {str(tmp_path)!r}\n{text}").strip() == "same"
+    found = read(tmp_path / "x")
+    assert (found.start, found.steps) == (7, 5)
+    pair = compare("recorded", driver, gradients=tmp_path / "x").pairs[0]
+    assert (pair.spacings, len(pair.curve)) == (0, 5)

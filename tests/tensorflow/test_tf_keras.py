@@ -66,11 +66,48 @@ for compiled in ({}, {"run_eagerly": True}):
 for wrong in ({"loss_scale_factor": 2.0}, {"gradient_accumulation_steps": 2}, {"beta1": 0.5}):
     try:
         Adam(**wrong)
-    except ValueError as error:
+    except TypeError as error:
         print(error)
 again = Adam.from_config(Adam(0.5, fused=True).get_config())
 print(again.fused, float(again.learning_rate))
 """
+
+
+SIGNATURE = """
+import inspect, warnings
+import tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam
+stock = inspect.signature(tf_keras.optimizers.Adam.__init__).parameters
+ours = inspect.signature(Adam.__init__).parameters
+assert [name for name in ours if name not in ("fused", "corrections")] == list(stock)
+assert all(ours[name].default == parameter.default for name, parameter in stock.items())
+assert ours["fused"].kind is ours["corrections"].kind is inspect.Parameter.KEYWORD_ONLY
+values = 0.1, 0.8, 0.9, 1e-3, True, True, 0.1, None, 0.5, None, False, 0.99, None, False, "Ada"
+for count in range(len(values) + 1):
+    for kind in (Adam, tf_keras.optimizers.Adam):
+        optimizer, variable = kind(*values[:count]), tf.Variable([1.0, 2.0])
+        for step in range(3):
+            optimizer.apply_gradients([(tf.constant([0.3, -0.2 * step]), variable)])
+        found = variable.numpy().tolist(), optimizer.name, optimizer.adaptive_epsilon
+        if kind is Adam:
+            expected = found
+    assert found == expected, (count, found, expected)
+for wrong in (values + (1,), (0.1,)):
+    try:
+        Adam(*wrong, learning_rate=0.1)
+    except TypeError as error:
+        print(type(error).__name__)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert float(Adam(0.25, lr=0.5).learning_rate) == float(Adam(0.25, lr=0.5).learning_rate) == 0.25
+print(*(warning.message for warning in caught if "drop-in" in str(warning.message)))
+"""
+
+
+def test_the_signature_is_that_of_tf_keras() -> None:
+    lines = run_python(SIGNATURE, TF_USE_LEGACY_KERAS="1").strip().splitlines()
+    assert lines[:2] == ["TypeError", "TypeError"]
+    assert lines[2:] == ["lr=0.5: tf_keras ignores it, and so does this drop-in; pass learning_rate= instead"]
 
 
 def test_same_bits_as_tf_keras() -> None:
@@ -101,7 +138,7 @@ def after(kind, duplicate, **options):
 rate = tf_keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
 for duplicate in (copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(copy.deepcopy(optimizer)))):
     for options in ({}, {"amsgrad": True}, {"fused": True}, {"weight_decay": 0.5}, {"learning_rate": rate},
-                    {"use_ema": True, "ema_overwrite_frequency": 2}):
+                    {"use_ema": True, "ema_overwrite_frequency": 2}, {"adaptive_epsilon": True, "epsilon": 1e-2}):
         for a, b in zip(*after(Adam, duplicate, **options)):
             np.testing.assert_array_equal(a, b)
 optimizer = Adam()

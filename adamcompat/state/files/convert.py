@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,22 @@ import numpy as np
 
 from adamcompat.state.errors import StateError
 from adamcompat.state.files import h5_file
-from adamcompat.state.files.formats import MINDSPORE_CKPT, MINDSPORE_SAFETENSORS, WEIGHTS, Document, form_for, write
+from adamcompat.state.files.formats import (
+    MINDSPORE_CKPT,
+    MINDSPORE_SAFETENSORS,
+    WEIGHTS,
+    Document,
+    check_target,
+    form_for,
+    refuse_missing,
+    write,
+)
 from adamcompat.state.files.safetensors_file import Progress
-from adamcompat.state.files.stored import Moved, norm
+from adamcompat.state.files.stored import Joined, Moved, Taken, norm
 from adamcompat.state.layout import unchanged
 from adamcompat.state.matching import Layout, Matching, Pair, Rename
 from adamcompat.state.model import ATTRIBUTES, AdamState, Tensor
+from adamcompat.state.pairing import pieces_for
 
 _OF_MINDSPORE = (MINDSPORE_SAFETENSORS, MINDSPORE_CKPT)
 
@@ -44,11 +55,19 @@ class Conversion:
     state: AdamState
 
     def norms(self) -> Iterator[tuple[str, dict[str, float]]]:
-        """For each parameter the norm of what is kept for it, by role; reads everything once."""
+        """For each pair of the matching the norm of what is carried, by role; reads everything once."""
         kept = self.source.state.tensors
+
+        def carried(pair: Pair, role: str) -> Tensor:
+            tensor = kept[role][pair.source]
+            if pair not in pieces_for(pairs[pair.target], role):
+                return np.zeros(0, tensor.dtype)
+            return tensor if pair.source_part is None else Taken(tensor, pair)
+
+        pairs = self.matching.of_targets
         # Checksums take longer than reading, so two tensors at a time; of each only a block is held.
         with ThreadPoolExecutor(2) as pool:
-            norms = pool.map(norm, [found[pair.source] for pair in self.matching.pairs for found in kept.values()])
+            norms = pool.map(norm, [carried(pair, role) for pair in self.matching.pairs for role in kept])
             for pair in self.matching.pairs:
                 yield pair.target, dict(zip(kept, norms, strict=False))
 
@@ -73,6 +92,7 @@ def convert(
     layout: Layout | None = None,
     state_only: bool = False,
     cast: bool = False,
+    alone: Sequence[str] = (),
 ) -> Conversion:
     """Prepare to write the state in `source` to a file of another form, names and layout.
 
@@ -81,21 +101,24 @@ def convert(
         path, form: as for `write`.
         like: a file that the program wrote that will read this one, at any step: it tells the names,
             shapes and dtypes there. Without it all stay as they are.
-        rename, layout: as `adamcompat.state.matching.match` describes them; they need `like`.
+        rename, layout, alone: as `adamcompat.state.matching.match` describes them; they need `like`. What has no
+            partner in the source keeps the parameter that it has in `like`, and its moments begin at zero.
         state_only: leave the parameters of `like` as they are there.
         cast: whether values may be rounded to a narrower dtype of `like`.
 
     Raises:
         StateError: no match, or the target cannot hold the state; nothing has been written.
     """
+    refuse_missing(source)
     chosen = form_for(path, like, form)
+    check_target(path)
     state = source.state
     if state_only:
         state = dataclasses.replace(state, parameters=None)
     if chosen == WEIGHTS:
         h5_file.refuse_parameters(Path(path), state)
     if like is None:
-        if rename is not None or layout is not None:
+        if rename is not None or layout is not None or alone:
             raise StateError("names and layouts are matched with those of a file of the target; pass it as like")
         wanted = "mindspore" if chosen in _OF_MINDSPORE else state.convention
         if state.convention is not None and state.convention != wanted:
@@ -103,11 +126,16 @@ def convert(
                 f"{source.path} has {state.convention}'s names and layouts, and {path} would have {wanted}'s; pass a "
                 f"file that the {wanted} program wrote as like"
             )
-        shapes = state.shapes.items()
-        matching = Matching(tuple(Pair(name, name, unchanged(s), "name") for name, s in shapes))
+        matching = Matching(tuple(Pair(name, name, unchanged(s), "name") for name, s in state.shapes.items()))
     else:
-        matching = state.match(like.state.shapes, rename=rename, layout=layout, convention=like.state.convention)
+        shapes = like.state.shapes
+        matching = state.match(shapes, rename=rename, layout=layout, convention=like.state.convention, alone=alone)
         state = _like(state, like, matching, cast)
+        notes = [*matching.notes]
+        if source.state.parameters is None and not state_only and like.state.parameters is not None:
+            notes.append(f"{source.path} has no parameters: {path} gets those of {like.path}, beside this state")
+        for note in notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
     return Conversion(source, Path(path), chosen, like, matching, state)
 
 
@@ -119,13 +147,16 @@ def _like(state: AdamState, like: Document, matching: Matching, cast: bool) -> A
             has, lacks = ("the state", like.path) if role in state.tensors else (like.path, "the state")
             raise StateError(f"{has} has {role}, and {lacks} has none; use the same options in both programs")
     parts: dict[str, Any] = dict.fromkeys(ATTRIBUTES.values())
+    pairs = matching.of_targets
     for role, kept in state.tensors.items():
         if role == "accumulated_gradient" and not state.accumulated_calls:
             continue
         places = theirs.get(role, like.state.first_moment)
         parts[ATTRIBUTES[role]] = {
-            name: _moved(kept[pair.source], pair, places[name].dtype, role, cast)
-            for name, pair in ((name, matching.by_target[name]) for name in like.state.names)
+            name: _moved(kept, pairs[name], role, places[name], cast)
+            if name in pairs
+            else _alone(like, role, name, places[name])
+            for name in like.state.names
         }
     return dataclasses.replace(
         state,
@@ -137,7 +168,28 @@ def _like(state: AdamState, like: Document, matching: Matching, cast: bool) -> A
     )
 
 
-def _moved(tensor: Tensor, pair: Pair, dtype: np.dtype[Any], role: str, cast: bool) -> Moved:
-    if tensor.dtype != dtype and not cast and not np.can_cast(tensor.dtype, dtype):
-        raise StateError(f"{role} of {pair.target!r} is {dtype} there, and {tensor.dtype} here; pass cast to round it")
-    return Moved(tensor, pair.transform, dtype)
+def _moved(kept: Mapping[str, Tensor], pairs: tuple[Pair, ...], role: str, place: Tensor, cast: bool) -> Tensor:
+    """A tensor of `like`, made of those of the source when it is needed."""
+    for pair in pieces_for(pairs, role):
+        dtype = kept[pair.source].dtype
+        if dtype != place.dtype and not cast and not np.can_cast(dtype, place.dtype):
+            raise StateError(
+                f"{role} of {pair.target!r} is {place.dtype} there, and {dtype} here; pass cast to round it"
+            )
+    first = pairs[0]
+    if len(pairs) == 1 and not first.addend and first.source_part is None:
+        return Moved(kept[first.source], first.transform, place.dtype)
+    return Joined(kept, pairs, role, tuple(place.shape), place.dtype)
+
+
+def _alone(like: Document, role: str, name: str, place: Tensor) -> Tensor:
+    """What a parameter without partner begins with: itself and its average as they are, moments at zero."""
+    if role == "average" or role == "parameter":
+        own = like.state.parameters
+        if own is None:
+            raise StateError(
+                f"{like.path} has no parameters, so that there would be none of {name!r}, which is alone; carry the "
+                f"state alone (--state-only)"
+            )
+        return own[name]
+    return np.zeros(place.shape, place.dtype)

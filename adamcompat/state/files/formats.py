@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from adamcompat.files import check_file, destination
 from adamcompat.state.errors import StateError
-from adamcompat.state.files import ckpt_file, h5_file, mindspore, neutral, safetensors_file
+from adamcompat.state.files import ckpt_file, h5_file, mindspore, neutral, safetensors_file, whole_h5_file
 from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.model import AdamState, Tensor
 
 NEUTRAL, MINDSPORE_SAFETENSORS, MINDSPORE_CKPT = "neutral", "mindspore", "mindspore-ckpt"
-KERAS, WEIGHTS, TENSORFLOW = "keras", "keras-weights", "tensorflow"
+KERAS, WEIGHTS, WHOLE_H5, TENSORFLOW = "keras", "keras-weights", "keras-h5", "tensorflow"
 FORMS = {
     NEUTRAL: "adamcompat's neutral form (.safetensors)",
     MINDSPORE_SAFETENSORS: "MindSpore (.safetensors)",
     MINDSPORE_CKPT: "MindSpore (.ckpt)",
     KERAS: "Keras (.keras)",
     WEIGHTS: "Keras (.weights.h5)",
+    WHOLE_H5: "Keras (.h5 of a whole model)",
     TENSORFLOW: "TensorFlow (checkpoint)",
 }
 _SUFFIXES = {".safetensors": NEUTRAL, ".ckpt": MINDSPORE_CKPT, ".keras": KERAS, ".h5": WEIGHTS}
@@ -35,31 +38,45 @@ class Document:
         form: one of `FORMS`.
         state: its tensors are read when they are needed; the file must stay until then.
         tensors: everything in the file under its own names, where that is what it is made of.
+        notes: what of the file is not in the state, and what is in the state though it is not in the file.
+        missing: why the file holds no moments, where it is good as a pattern for others only; or an empty text.
     """
 
     path: Path
     form: str
     state: AdamState
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    missing: str = ""
 
 
 def open_document(path: str | Path, *, beta1: float | None = None, beta2: float | None = None) -> Document:
     """Find out what a file is, and read what it tells about itself; tensors are read later.
 
     Args:
-        path: a .safetensors, .ckpt, .keras or .weights.h5 file, or the prefix or folder of a tf.train.Checkpoint.
+        path: a .safetensors, .ckpt, .keras, .weights.h5 or .h5 file, the prefix or folder of a tf.train.Checkpoint, or
+            the folder of a SavedModel.
         beta1, beta2: the betas of the optimizer, for files that do not tell them.
 
     Raises:
         StateError: there is no such file, it is damaged, or it holds no state of Adam.
+
+    Warns:
+        UserWarning: a part of the file is no part of the state, the loss scale for example.
     """
-    place = Path(path)
+    found = _opened(Path(path), beta1, beta2)
+    for note in found.notes:
+        warnings.warn(f"{found.path}: {note}", UserWarning, stacklevel=2)
+    return found
+
+
+def _opened(place: Path, beta1: float | None, beta2: float | None) -> Document:
     betas = {name: value for name, value in (("beta1", beta1), ("beta2", beta2)) if value is not None}
     if place.is_dir() or place.with_name(f"{place.name}.index").exists():
-        return Document(place, TENSORFLOW, _tensorflow().read_checkpoint(place, betas))
-    if not place.exists():
-        raise StateError(f"{place}: there is no such file")
+        state, notes = _tensorflow("state_checkpoints").read(place, betas)
+        return Document(place, TENSORFLOW, state, notes=notes)
     try:
+        check_file(place)
         if place.suffix == ".safetensors":
             tensors, metadata = safetensors_file.read(place)
             if neutral.recognizes(metadata):
@@ -70,13 +87,22 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
             tensors = ckpt_file.read(place)
             return Document(place, MINDSPORE_CKPT, mindspore.read(str(place), tensors, betas), tensors)
         if place.suffix == ".h5":
-            return Document(place, WEIGHTS, h5_file.read(place))
+            whole = whole_h5_file.recognizes(place)
+            state, notes = whole_h5_file.read(place) if whole else h5_file.read(place)
+            return Document(place, WHOLE_H5 if whole else WEIGHTS, state, notes=notes)
         if place.suffix == ".keras":
-            return Document(place, KERAS, _tensorflow().read_keras(place))
+            state, notes, missing = _tensorflow("state_files").read_keras(place)
+            return Document(place, KERAS, state, notes=notes, missing=missing)
+    except FileNotFoundError:
+        raise StateError(f"{place}: there is no such file") from None
     except OSError as error:
         raise StateError(f"{place}: cannot be read: {error.strerror or error}") from None
     except StateError as error:
         raise StateError(_with_path(place, error)) from None
+    if place.name.endswith(".weights.json"):
+        raise StateError(
+            f"{place}: weights that Keras divided among files are not read; save them whole, as .weights.h5"
+        )
     raise StateError(f"{place}: expected a name that ends in {', '.join(_SUFFIXES)}, or a checkpoint of TensorFlow")
 
 
@@ -84,16 +110,30 @@ def _with_path(path: Path, error: StateError) -> str:
     return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
 
 
-def _tensorflow() -> Any:
+def _tensorflow(module: str) -> Any:
     try:
-        return import_module("adamcompat.tensorflow.state_files")
+        return import_module(f"adamcompat.tensorflow.{module}")
     except ModuleNotFoundError as error:
         raise StateError(f"this file needs {error.name}: pip install 'adamcompat[tensorflow]'") from None
 
 
 def read(path: str | Path, *, beta1: float | None = None, beta2: float | None = None) -> AdamState:
-    """The state in a file; as `open_document`."""
-    return open_document(path, beta1=beta1, beta2=beta2).state
+    """The state in a file; as `open_document`.
+
+    Raises:
+        StateError: as `open_document`; or there are no moments in the file.
+    """
+    found = _opened(Path(path), beta1, beta2)
+    refuse_missing(found)
+    for note in found.notes:
+        warnings.warn(f"{found.path}: {note}", UserWarning, stacklevel=2)
+    return found.state
+
+
+def refuse_missing(document: Document) -> None:
+    """Raise StateError where a file holds no moments; what stands for them is zero."""
+    if document.missing:
+        raise StateError(f"{document.path}: {document.missing}")
 
 
 def form_for(path: str | Path, like: Document | None = None, form: str | None = None) -> str:
@@ -108,10 +148,24 @@ def form_for(path: str | Path, like: Document | None = None, form: str | None = 
     chosen = form or _SUFFIXES[suffix]
     if form is None and like is not None and suffix == like.path.suffix:
         chosen = like.form
+    if chosen == WHOLE_H5:
+        raise StateError(f"{path}: files of {FORMS[chosen]} are read, and not written; write .keras, or .weights.h5")
     fits = (chosen == _SUFFIXES[suffix]) or (suffix == ".safetensors" and chosen == MINDSPORE_SAFETENSORS)
     if not fits:
         raise StateError(f"{path}: {FORMS[chosen]} does not go with the name")
     return chosen
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse to write to what is no file.
+
+    Raises:
+        StateError: there is a folder, a FIFO, a socket or a device.
+    """
+    try:
+        destination(path)
+    except OSError as error:
+        raise StateError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def write(
@@ -150,7 +204,7 @@ def _write(path: Path, state: AdamState, form: str, like: Document | None, progr
         if like is None or like.form != form:
             raise StateError(f"{path}: a file of {FORMS[form]} holds a model too; pass one as like")
         if form == KERAS:
-            _tensorflow().write_keras(path, state, like.path)
+            _tensorflow("state_files").write_keras(path, state, like.path)
         else:
             h5_file.write(path, state, like.path, progress)
     else:

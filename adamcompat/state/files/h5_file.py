@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.files import replacing
+from adamcompat.files import check_file, replacing
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.errors import StateError
+from adamcompat.state.files import keras_variables
+from adamcompat.state.files.keras_variables import Options
 from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.layout import Shape
 from adamcompat.state.model import AdamState, Tensor
@@ -22,11 +25,14 @@ from adamcompat.state.model import AdamState, Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_GROUP = "optimizer/vars"
+_GROUP, _INNER = "optimizer/vars", "optimizer/inner_optimizer"
+# A counter and a learning rate: all that an optimizer has before its first step.
+HEAD = 2
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Variable:
+class Variable:
     """A data set, read when it is asked for."""
 
     path: Path
@@ -35,14 +41,14 @@ class _Variable:
     dtype: np.dtype[Any]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             array = np.asarray(file[self.key][()])
         return array if dtype is None else array.astype(dtype)
 
 
 @contextmanager
-def _opened(path: Path, mode: str = "r") -> Iterator[Any]:
-    """The file, whose mistakes become ours: h5py raises a different exception for each kind of damage."""
+def opened(path: Path, mode: str = "r") -> Iterator[Any]:
+    """A file, whose mistakes become ours: h5py raises a different exception for each kind of damage."""
     try:
         import h5py
     except ModuleNotFoundError:
@@ -56,62 +62,154 @@ def _opened(path: Path, mode: str = "r") -> Iterator[Any]:
         raise StateError(f"{path}: not a whole file of Keras's weights: {error}") from None
 
 
-def _variables(path: Path) -> list[_Variable]:
-    """The optimizer's variables in their order."""
-    with _opened(path) as file:
-        if _GROUP not in file or not len(file[_GROUP]):
-            raise StateError(f"{path}: holds no optimizer; save the weights of a model that was compiled and trained")
-        group = file[_GROUP]
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The variables of an optimizer in a file.
+
+    Attributes:
+        variables: in order; those of the optimizer inside, where there is one.
+        outer: those of the optimizer that wraps it, its own first; empty where none does.
+        name: what Keras calls the optimizer, or an empty text.
+    """
+
+    variables: list[Variable]
+    outer: list[Variable]
+    name: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of it becomes no state of Adam."""
+        return (keras_variables.scale_note(keras_variables.scale_of(self.outer)),) if self.outer else ()
+
+
+def saved(path: Path, file: Any, where: Path) -> Saved | None:
+    """The optimizer in an opened file; None where there is none.
+
+    Args:
+        path: where the variables can be read later.
+        file: the file, opened.
+        where: what to call it in errors.
+
+    Raises:
+        StateError: there are several, or not all variables of one.
+    """
+    if _GROUP not in file or not len(file[_GROUP]):
+        return None
+    outer, name = _numbered(path, file, _GROUP, where)
+    inner = f"{_INNER}/vars"
+    if inner in file and len(file[inner]):
+        variables, name = _numbered(path, file, inner, where)
+        return Saved(variables, outer, name)
+    if keras_variables.is_loss_scale(outer):
+        return Saved(outer[keras_variables.OWN_OF_LOSS_SCALE :], outer, "")
+    return Saved(outer, [], name)
+
+
+def _numbered(path: Path, file: Any, name: str, where: Path) -> tuple[list[Variable], str]:
+    group = file[name]
+    try:
+        keys = sorted(group, key=int)
+    except ValueError:
+        raise StateError(f"{where}: {name} holds {', '.join(group)}, where numbers were expected") from None
+    if keys != [str(place) for place in range(len(keys))]:
+        raise StateError(
+            f"{where}: not all of the optimizer's variables are there, only {', '.join(keys[:_SHOWN])}: the file is a "
+            f"part of one that was divided; save it whole, without max_shard_size"
+        )
+    found = [Variable(path, f"{name}/{key}", tuple(group[key].shape), np.dtype(group[key].dtype)) for key in keys]
+    return found, str(group.attrs.get("name", ""))
+
+
+def _read(path: Path) -> Saved:
+    _refuse_shard(path)
+    with opened(path) as file:
+        found = saved(path, file, path)
+    if found is None:
+        raise StateError(f"{path}: holds no optimizer; save the weights of a model that was compiled and trained")
+    refuse_others(path, found)
+    return found
+
+
+def refuse_others(path: Path, found: Saved) -> None:
+    """Raise StateError where the name says that the optimizer is not Adam."""
+    other = keras_variables.other_optimizer(found.name)
+    if other == "multi_optimizer":
+        raise StateError(
+            f"{path}: holds several optimizers inside a MultiOptimizer; load the model, and read each by itself: "
+            f"AdamState.of(optimizer) for optimizer in model.optimizer.optimizers"
+        )
+    if other is not None:
+        raise StateError(f"{path}: holds the state of Keras's {other}, which is not Adam's")
+
+
+def _refuse_shard(path: Path) -> None:
+    """Refuse a file that holds a part of an optimizer; a .weights.json beside it tells who holds what."""
+    for index in path.parent.glob("*.weights.json"):
         try:
-            keys = sorted(group, key=int)
-        except ValueError:
-            raise StateError(f"{path}: {_GROUP} holds {', '.join(group)}, where numbers were expected") from None
-        return [_Variable(path, f"{_GROUP}/{key}", tuple(group[key].shape), np.dtype(group[key].dtype)) for key in keys]
+            check_file(index)
+            places = json.loads(index.read_text(encoding="utf-8"))["weight_map"][f"/{_GROUP}"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if path.name in places and len(places) > 1:
+            raise StateError(
+                f"{path}: holds a part of the optimizer, which {index.name} divides among {len(places)} files; save it "
+                f"whole, without max_shard_size"
+            )
 
 
-def _slots(path: Path, variables: Sequence[_Variable]) -> dict[str, list[_Variable]]:
-    """The variables by their role: a counter, perhaps a learning rate, moments in turn, perhaps the maxima.
+def _slots(path: Path, variables: Sequence[Variable]) -> dict[str, list[Variable]]:
+    """The variables by their role.
 
     Raises:
         StateError: there is more than one way to read them, or none.
     """
-    ways: list[dict[str, list[_Variable]]] = []
-    if variables[0].shape == () and variables[0].dtype.kind in "iu":
-        rates = [0, 1] if len(variables) > 1 and variables[1].shape == () else [0]
-        for rate in rates:
-            rest = list(variables[1 + rate :])
-            for each in (2, 3):
-                count, odd = divmod(len(rest), each)
-                first, second = rest[0 : 2 * count : 2], rest[1 : 2 * count : 2]
-                maxima = rest[2 * count :]
-                shapes = [[variable.shape for variable in part] for part in (first, second, maxima)]
-                if count and not odd and shapes[0] == shapes[1] and (each == 2 or shapes[2] == shapes[0]):
-                    way = {"first_moment": first, "second_moment": second}
-                    ways.append({**way, "maximum_second_moment": maxima} if each == 3 else way)
-    if len(ways) != 1:
+    ways = keras_variables.ways(variables, Options())
+    plain = [way for way in ways if not {"average", "accumulated_gradient"} & way.keys()]
+    if len(ways) == len(plain) == 1:
+        return plain[0]
+    count = f"{len(variables)} variables of an optimizer"
+    if ways and not plain:
         raise StateError(
-            f"{path}: {len(variables)} variables of an optimizer, which can be the state of Adam in "
-            f"{len(ways) or 'no'} {'ways' if ways else 'way'}; save the model as .keras, which says what it is"
+            f"{path}: {count} that keeps averages of the parameters or accumulates gradients, which such a file does "
+            f"not tell apart; save the model as .keras, which does"
         )
-    return ways[0]
+    if variables and variables[0].shape == () and len(variables) <= HEAD:
+        raise StateError(f"{path}: holds no moments: the optimizer had made no step when it was saved")
+    raise StateError(
+        f"{path}: {count}, which can be the state of Adam in {len(ways) or 'no'} {'ways' if ways else 'way'}; save the "
+        f"model as .keras, which says what it is"
+    )
 
 
-def read(path: Path) -> AdamState:
-    """The state in a file; parameters are called ``variable#0`` and so on.
+def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
+    """The state in a file, and what is to be said of it; parameters are called ``variable#0`` and so on.
 
     Raises:
         StateError: the file is damaged, holds no optimizer, or one that is not Adam's or not only Adam's.
     """
-    variables = _variables(path)
-    slots = _slots(path, variables)
+    found = _read(path)
+    slots = _slots(path, found.variables)
+    if not found.name:
+        _refuse_negative(path, slots["second_moment"])
     names = [f"variable#{position}" for position in range(len(slots["first_moment"]))]
-    return AdamState(
-        step=int(np.asarray(variables[0])),
-        **{role: dict(zip(names, found, strict=True)) for role, found in slots.items()},  # type: ignore[arg-type]
+    state = AdamState(
+        step=int(np.asarray(found.variables[0])),
+        **{role: dict(zip(names, variables, strict=True)) for role, variables in slots.items()},  # type: ignore[arg-type]
         dialect="keras3",
         numerics=MAPPING.dialects["keras3"].numerics,
         convention="tensorflow",
     )
+    return state, found.notes
+
+
+def _refuse_negative(path: Path, second: Sequence[Variable]) -> None:
+    """Refuse what cannot be a mean of squares; files of older Kerases do not name their optimizer."""
+    for variable in second:
+        if bool((np.asarray(variable) < 0).any()):
+            raise StateError(
+                f"{path}: {variable.key} has negative elements, which no second moment of Adam has; the state is "
+                f"another optimizer's, or the file is damaged"
+            )
 
 
 def refuse_parameters(path: Path, state: AdamState) -> None:
@@ -130,16 +228,20 @@ def write(path: Path, state: AdamState, like: Path, progress: Progress = lambda 
         StateError: the state has parameters.
     """
     refuse_parameters(path, state)
-    variables = _variables(like)
-    places: dict[str, Tensor] = {}
-    for role, found in _slots(like, variables).items():
+    found = _read(like)
+    places: dict[str, Tensor] = {found.variables[0].key: np.asarray(state.step)}
+    for role, variables in _slots(like, found.variables).items():
         kept = state.tensors[role]
-        places |= {variable.key: tensor for variable, tensor in zip(found, kept.values(), strict=True)}
+        places |= {variable.key: tensor for variable, tensor in zip(variables, kept.values(), strict=True)}
+    # An optimizer that wraps another saves its variables, too.
+    doubled = found.outer[len(found.outer) - len(found.variables) :] if found.outer else []
+    twins = {variable.key: twin.key for variable, twin in zip(found.variables, doubled, strict=False)}
     with replacing(path) as partial:
         shutil.copyfile(like, partial)
-        with _opened(partial, "r+") as file:
-            file[variables[0].key][...] = state.step
+        with opened(partial, "r+") as file:
             for key, tensor in places.items():
                 array = np.asarray(tensor)
-                file[key][...] = array
-                progress(array.nbytes)
+                for place in dict.fromkeys((key, twins.get(key, key))):
+                    file[place][...] = array
+                if key != found.variables[0].key:
+                    progress(array.nbytes)

@@ -7,7 +7,8 @@ import math
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ _DTYPES = {
     "U64": "uint64",
     "BOOL": "bool",
 }
+_NO_SUM = "0" * 8
 _NAMES = {name: code for code, name in _DTYPES.items()}
 
 # Called with the number of bytes that have been written.
@@ -104,6 +106,7 @@ def write(
     progress: Progress = lambda count: None,
     *,
     cumulative: bool = False,
+    threads: bool = True,
 ) -> None:
     """Write a file, one tensor after the other; whoever looks finds the old file or the new one.
 
@@ -113,6 +116,7 @@ def write(
         metadata: from checksums; of the same length whatever they are, since it lies before the tensors.
         progress: called with the bytes that have been written.
         cumulative: whether `metadata` wants one checksum of everything, and not one of each tensor.
+        threads: whether others may help; a process that ends starts none.
     """
     header: dict[str, Any] = {}
     end = 0
@@ -132,11 +136,11 @@ def write(
         text += b" " * (-len(text) % 8)
         return struct.pack("<Q", len(text)) + text
 
-    with replacing(path) as partial, partial.open("wb") as file, flushing(file):
+    with replacing(path) as partial, partial.open("wb") as file, flushing(file) if threads else nullcontext():
         before = encoded()
         file.write(before)
         begun: str | None = None
-        for name, block in blocks_of_all(tensors):
+        for name, block in blocks_of_all(tensors, ahead=threads):
             data = bytes_of(block)
             if cumulative:
                 sums.all = zlib.crc32(data, sums.all if name == begun else zlib.crc32(name.encode(), sums.all))
@@ -149,3 +153,42 @@ def write(
         assert len(after) == len(before)
         file.seek(0)
         file.write(after)
+
+
+def write_sealed(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    progress: Progress = lambda count: None,
+    *,
+    threads: bool = True,
+) -> None:
+    """Write a file with a checksum of every tensor and of the rest, which `unsealed` compares."""
+
+    def sealed(sums: Sums) -> dict[str, str]:
+        each = {name: f"{value:08x}" for name, value in sums.each.items()}
+        return _sealed({**metadata, "checksums": json.dumps(each)}, tensors)
+
+    write(path, tensors, sealed, progress, threads=threads)
+
+
+def unsealed(path: Path, tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> dict[str, Stored]:
+    """The tensors of such a file, each with its checksum, which is compared when it is read.
+
+    Raises:
+        StateError: the rest is not what was written.
+    """
+    if metadata != _sealed(metadata, tensors):
+        raise StateError(f"{path}: the file is damaged: its checksum is not the one it was written with")
+    try:
+        sums = json.loads(metadata["checksums"])
+        return {name: replace(tensor, checksum=int(sums[name], 16)) for name, tensor in tensors.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"{path}: the file is damaged: {error!r}") from None
+
+
+def _sealed(metadata: Mapping[str, str], tensors: Mapping[str, Any]) -> dict[str, str]:
+    """With a checksum of the metadata and of names, shapes and dtypes."""
+    facts = [[name, list(tensor.shape), tensor.dtype.name] for name, tensor in tensors.items()]
+    text = json.dumps([{**metadata, "checksum": _NO_SUM}, sorted(facts)], sort_keys=True)
+    return {**metadata, "checksum": f"{zlib.crc32(text.encode()):08x}"}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from adamcompat.state.errors import StateError
 from adamcompat.state.layout import Shape, Transform
 from adamcompat.state.model import Tensor
+from adamcompat.state.pairing import Pair, put_together
 
 # What is held of a tensor when it goes from one file to another.
 BLOCK = 1 << 20
@@ -107,6 +108,45 @@ class Moved:
         return array.astype(dtype or self.dtype, copy=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A tensor that is put together from parts of others, made when it is asked for."""
+
+    tensors: Mapping[str, Tensor]
+    pairs: tuple[Pair, ...]
+    role: str
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = put_together(self.pairs, self.role, self.tensors)
+        if array is None:
+            array = np.zeros(self.shape, self.dtype)
+        return array.astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What of a tensor goes to one target, as it lies there."""
+
+    tensor: Tensor
+    pair: Pair
+
+    @property
+    def shape(self) -> Shape:
+        """Its shape there."""
+        return self.pair.transform.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its dtype."""
+        return self.tensor.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = self.pair.piece(self.tensor)
+        return array.astype(dtype or self.dtype, copy=False)
+
+
 def blocks_of(tensor: Tensor) -> Iterator[NDArray[Any]]:
     """The elements of any tensor in the order of C, one-dimensional, some at a time."""
     while isinstance(tensor, Moved) and tensor.transform.keeps_order and tensor.dtype == tensor.tensor.dtype:
@@ -141,10 +181,11 @@ def _copied(array: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-def blocks_of_all(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, NDArray[Any]]]:
+def blocks_of_all(tensors: Mapping[str, Tensor], *, ahead: bool = True) -> Iterator[tuple[str, NDArray[Any]]]:
     """The blocks of one tensor after the other, each with its name; an empty tensor has an empty one.
 
-    They are made in a thread of its own, some ahead of the one that is used.
+    They are made in a thread of its own, some ahead of the one that is used, unless that is not wanted: a process that
+    ends starts no threads.
     """
 
     def blocks() -> Iterator[tuple[str, NDArray[Any]]]:
@@ -155,6 +196,9 @@ def blocks_of_all(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, NDArray[
                 yield name, block
 
     iterator = blocks()
+    if not ahead:
+        yield from iterator
+        return
     with ThreadPoolExecutor(1) as pool:
         following = deque(pool.submit(next, iterator, None) for _ in range(_AHEAD))
         while (found := following.popleft().result()) is not None:

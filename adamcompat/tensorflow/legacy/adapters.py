@@ -29,19 +29,23 @@ class Adam(LegacyAdam):
         beta_1: Exponential decay rate of the first moment. In [0, 1). Default: 0.9.
         beta_2: Exponential decay rate of the second moment. In [0, 1). Default: 0.999.
         epsilon: Added to the square root of the second moment ("epsilon hat" of the paper, not the
-            epsilon of its Algorithm 1). In [0, inf). Default: 1e-07.
+            epsilon of its Algorithm 1). In [0, inf). Default: 1e-07; None and 0.0 mean it too.
         amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
             False.
         name: A label. Default: 'Adam'.
-        clipnorm: Each gradient is scaled down to at most this L2 norm. In (0, inf). Default: None.
-        clipvalue: Each element of a gradient is clipped to at most this magnitude. In (0, inf).
+        clipnorm: Each gradient is scaled down to at most this L2 norm. In [0, inf). Default: None.
+        clipvalue: Each element of a gradient is clipped to at most this magnitude. In [0, inf).
             Default: None.
-        global_clipnorm: All gradients together are scaled down to at most this L2 norm. In (0, inf).
+        global_clipnorm: All gradients together are scaled down to at most this L2 norm. In [0, inf).
             Default: None.
         lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
             step) or of nothing. Old name of learning_rate. In [0, inf). Default: None.
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0.
+        gradient_aggregator: A function that adds up the gradients of replicas; from pairs of gradient
+            and parameter it makes such pairs. Default: None.
+        gradient_transformers: Functions that change the gradients before the update, one after another;
+            each makes pairs of gradient and parameter from such pairs. Default: None.
 
     Raises:
         TypeError: unknown keyword, wrong type.
@@ -66,7 +70,7 @@ class Adam(LegacyAdam):
         learning_rate: LearningRate = 0.001,
         beta_1: Beta = 0.9,
         beta_2: Beta = 0.999,
-        epsilon: float = 1e-07,
+        epsilon: float | None = 1e-07,
         amsgrad: bool = False,
         name: str = "Adam",
         **kwargs: Any,

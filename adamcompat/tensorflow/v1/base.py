@@ -11,9 +11,11 @@ import tensorflow as tf
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import update
-from adamcompat.tensorflow.arguments import check, dialect_of, moments_of
-from adamcompat.tensorflow.whole import whole_step
+from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow.arguments import check_gradient, dialect_of, moments_of, stand_still
+from adamcompat.tensorflow.construction import construct
+from adamcompat.tensorflow.hooks import Hooks
+from adamcompat.tensorflow.whole import EagerStep, begin
 
 _DIALECT = MAPPING.dialects["tf1"]
 _SLOTS = moments_of(_DIALECT)
@@ -36,6 +38,9 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
     """Base of the drop-in; use `adamcompat.tensorflow.v1.AdamOptimizer`."""
 
     _adapter: ClassVar[str]
+    # The eager step that is being made, and its variables.
+    __step: EagerStep | None = None
+    __stepped: tuple[Any, ...] = ()
 
     def __init__(
         self,
@@ -54,31 +59,60 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
             raise exception(errors.conflict)(
                 "amsgrad and use_nesterov exclude each other: TensorFlow has no such update; set only one"
             )
-        arguments = check(adapter, given, extra)
-        super().__init__(**_known_here(arguments, dialect_of(adapter), super().__init__))
-        self._amsgrad = amsgrad
-        self._nesterov = use_nesterov
+        arguments = _known_here({**given, **extra}, dialect_of(adapter), super().__init__)
+        construct(adapter, super().__init__, arguments)
+        self.__amsgrad = amsgrad
+        self.__nesterov = use_nesterov
 
     def apply_gradients(
         self, grads_and_vars: Iterable[tuple[Any, Any]], global_step: Any = None, name: str | None = None
     ) -> Any:
         """Update variables with their gradients, as tf.compat.v1.train.AdamOptimizer does."""
-        with whole_step():
-            return super().apply_gradients(grads_and_vars, global_step, name)
+        pairs, plain, step = tuple(grads_and_vars), super().apply_gradients, begin([global_step])
+        if step is None:
+            return plain(pairs, global_step, name)
+        for gradient, variable in pairs if _UPDATE.untouched(self) else ():
+            if gradient is not None:
+                check_gradient(gradient, variable)
+
+        def make() -> Any:
+            return plain(pairs, global_step, name)
+
+        self.__step, self.__stepped = step, tuple(variable for gradient, variable in pairs if gradient is not None)
+        try:
+            return step.run(make, make)
+        finally:
+            self.__step, self.__stepped = None, ()
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if self.__step is not None:
+            given = (self._lr, self._beta1, self._beta2, self._epsilon)
+            owned = any(variable.constraint is not None for variable in self.__stepped)
+            if owned or any(map(callable, given)) or not _UPDATE.untouched(self):
+                # Somebody's own code is part of the step.
+                self.__step.keep_everything([*self.__stepped, *self.variables()])
+            self.__step.keep("powers", self._get_beta_accumulators())
+
+    def __once(self, variable: Any, apply: Callable[[], Any], operations: int) -> Any:
+        if self.__step is None:
+            return apply()
+        slots = (self.get_slot(variable, name) for name in self.get_slot_names())
+        return self.__step.once(variable, slots, apply, operations=operations)
 
     def _create_slots(self, var_list: Any) -> None:
         super()._create_slots(var_list)
         for variable in var_list:
-            if self._amsgrad:
+            if self.__amsgrad:
                 self._zeros_slot(variable, _SLOTS.vhat, self._name)
 
     def _zeros_slot(self, var: Any, slot_name: str, op_name: str) -> Any:
-        if var.dtype.base_dtype != tf.bfloat16:
+        if var.dtype.base_dtype != tf.bfloat16 or not stand_still(self._beta1, self._beta2):
             return super()._zeros_slot(var, slot_name, op_name)
-        # In bfloat16 the second moment would stay as it is, and so would the variable.
+        # In bfloat16 the second moment would stay as it is.
         return self._get_or_make_slot(var, tf.zeros(var.shape, tf.float32), slot_name, op_name)
 
-    def _arguments(self, gradient: Any, variable: Any) -> dict[str, Any]:
+    def __arguments(self, gradient: Any, variable: Any) -> dict[str, Any]:
         """What both fused kernels take; the gradient in the variable's dtype: another aborts the process."""
         kind = variable.dtype.base_dtype
         power1, power2 = self._get_beta_accumulators()
@@ -93,46 +127,60 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
             "use_locking": self._use_locking,
         }
 
+    def __widened(self, variable: Any) -> bool:
+        """Whether a bfloat16 variable has moments in float32, because it would not train."""
+        kind = variable.dtype.base_dtype
+        return bool(kind == tf.bfloat16 != self.get_slot(variable, _SLOTS.m).dtype.base_dtype)
+
     def _resource_apply_dense(self, grad: Any, var: Any) -> Any:
-        if var.dtype.base_dtype == tf.bfloat16:
-            return self._apply_traced(grad, var)
-        arguments = self._arguments(grad, var)
+        if self.__widened(var):
+            return self.__once(var, lambda: self.__apply_traced(grad, var), 3)
+        arguments = self.__arguments(grad, var)
         m, v = (self.get_slot(var, name).handle for name in (_SLOTS.m, _SLOTS.v))
         handles = {"var": var.handle, "m": m, "v": v}
-        if self._amsgrad:
-            vhat = self.get_slot(var, _SLOTS.vhat).handle
-            return tf.raw_ops.ResourceApplyAdamWithAmsgrad(vhat=vhat, **handles, **arguments)
-        return tf.raw_ops.ResourceApplyAdam(use_nesterov=self._nesterov, **handles, **arguments)
+        if self.__amsgrad:
+            kernel = tf.raw_ops.ResourceApplyAdamWithAmsgrad
+            arguments["vhat"] = self.get_slot(var, _SLOTS.vhat).handle
+        else:
+            kernel = tf.raw_ops.ResourceApplyAdam
+            arguments["use_nesterov"] = self.__nesterov
+        return self.__once(var, lambda: kernel(**handles, **arguments), 1)
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
-        if self._amsgrad:
+        if self.__amsgrad:
             raise NotImplementedError(
                 f"amsgrad needs resource variables, and {var.name} is a reference variable; create it with "
                 f"use_resource=True, or call tf.compat.v1.enable_resource_variables() first"
             )
-        if not self._nesterov:
+        if not self.__nesterov:
             return super()._apply_dense(tf.cast(grad, var.dtype.base_dtype), var)
         m, v = (self.get_slot(var, name)._ref() for name in (_SLOTS.m, _SLOTS.v))
-        return tf.raw_ops.ApplyAdam(use_nesterov=True, var=var._ref(), m=m, v=v, **self._arguments(grad, var)).op
+        return tf.raw_ops.ApplyAdam(use_nesterov=True, var=var._ref(), m=m, v=v, **self.__arguments(grad, var)).op
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any) -> Any:
-        if self._amsgrad or self._nesterov or var.dtype.base_dtype == tf.bfloat16:
-            return self._apply_traced(update.dense(tf.IndexedSlices(grad, indices), var.shape), var)
-        return super()._resource_apply_sparse(tf.cast(grad, var.dtype.base_dtype), var, indices)
+        if self.__amsgrad or self.__nesterov or self.__widened(var):
+            dense = sparse.dense(tf.IndexedSlices(grad, indices), var.shape)
+            return self.__once(var, lambda: self.__apply_traced(dense, var), 3)
+        plain, values = super()._resource_apply_sparse, tf.cast(grad, var.dtype.base_dtype)
+        return self.__once(var, lambda: plain(values, var, indices), 3)
 
     def _apply_sparse(self, grad: Any, var: Any) -> Any:
-        if self._amsgrad or self._nesterov:
-            return self._apply_dense(update.dense(grad, var.shape), var)
+        if self.__amsgrad or self.__nesterov:
+            return self._apply_dense(sparse.dense(grad, var.shape), var)
         return super()._apply_sparse(grad, var)
 
-    def _apply_traced(self, gradient: Any, variable: Any) -> Any:
+    def __apply_traced(self, gradient: Any, variable: Any) -> Any:
         """The update for what the kernels do not do; in float32 for bfloat16."""
         kind = update.arithmetic(variable.dtype.base_dtype)
         m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
-        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self._amsgrad else None)
+        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.__amsgrad else None)
         numerics = MAPPING.numerics[_DIALECT.numerics]
         power1, power2 = (tf.cast(power, kind) for power in self._get_beta_accumulators())
         hyper = update.Hyper(self._lr_t, self._beta1_t, self._beta2_t, self._epsilon_t)
         values = update.scalars(numerics, hyper, None, kind, running=(power1, power2))
-        beta1 = tf.cast(self._beta1_t, kind) if self._nesterov else None
+        beta1 = tf.cast(self._beta1_t, kind) if self.__nesterov else None
         return tf.group(*update.update_one(row, values, beta1))
+
+
+# The methods of TensorFlow that make a step.
+_UPDATE = Hooks(tf.compat.v1.train.AdamOptimizer, V1Adam, ("apply_gradients",))

@@ -1,0 +1,200 @@
+"""Every example of the README and the pages is run as it stands, and what it writes to stderr is meant for the user."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.frameworks,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(map(find_spec, ("tensorflow", "tf_keras", "mindspore", "libcst", "safetensors", "h5py", "yaml"))),
+        reason="needs TensorFlow, MindSpore and the extras",
+    ),
+]
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+_IN_TABLE = re.compile(r"^\| `((?:python -m )?adamcompat [^`]*)`", re.MULTILINE)
+# Work on this package itself, which takes hours or a network.
+_OURS_TO_RUN = ("scripts/", "python scripts/")
+
+# What the frameworks say on their own: TensorFlow when it is imported, MindSpore of what stock optimizers use.
+_THEIRS = re.compile(
+    r"WARNING: All log messages before absl::InitializeLog\(\)|[IWE]0000 00:00:|\d{4}-\d\d-\d\d .*(tensorflow|cuda|xla)"
+    r"|\[WARNING\] ME\(.*'FusedSparseAdam' is deprecated|^\s*$"
+    # Of what state and carrying ask MindSpore for by old names.
+    r"|\[WARNING\] ME\(.*'mindspore\.(dtype_to_nptype|common\.api)' is deprecated"
+)
+# What ours is meant to say there: remarks on calls and files, their count, what was ours in a run, and warnings
+# that point at the user's own line.
+_MEANT = re.compile(
+    r"(\S+: )?(INFO|WARNING|ERROR) [\w-]+: |\d+ files? read, .* with an Adam to migrate"
+    r"|adamcompat: (not )?installed|  \S+ is (adamcompat\.|not imported)|<string>:\d+: UserWarning: "
+)
+
+# What the pages take for given, by page.
+_MODEL = """
+import keras, numpy as np
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="mse")
+x, y = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
+"""
+_FITTED = f"{_MODEL}model.fit(x, y, epochs=2, verbose=0)\n"
+_NET = """
+import mindspore as ms, numpy as np
+net = ms.nn.Dense(3, 2)
+optimizer = ms.nn.Adam(net.trainable_params(), 1e-3, eps=1e-7)
+optimizer(tuple(ms.Tensor(np.ones(p.shape, np.float32)) for p in net.trainable_params()))
+"""
+PRELUDES = {
+    "README.md": f"import adamcompat{_MODEL}",
+    "docs/compare.md": _MODEL,
+    "docs/install.md": "def train():\n    import keras, numpy as np\n"
+    + "".join(f"    {line}\n" for line in _FITTED.strip().splitlines()),
+    "docs/state-files.md": f"from adamcompat.state import AdamState\n{_FITTED}{_NET}",
+    "docs/state.md": f"{_FITTED}{_NET}old_optimizer, new_optimizer = model.optimizer, keras.optimizers.Adam()\n"
+    # The page's own model has the first number of its kind.
+    "new_optimizer.build(model.trainable_variables)\nkeras.backend.clear_session()\n",
+}
+FILES = f"""
+import adamcompat{_MODEL}
+with adamcompat.record(model.optimizer, "run.safetensors"):
+    model.fit(x, y, epochs=2, verbose=0)
+model.save("run.keras")
+{_NET}
+ms.save_checkpoint(optimizer, "fresh.ckpt")
+ms.save_checkpoint(optimizer, "run.ckpt")
+"""
+SCRIPT = (
+    "import sys\nfrom mindspore import nn\nimport mindspore as ms, numpy as np\n"
+    + """
+ms.set_context(mode=ms.PYNATIVE_MODE)
+for _ in range(2):
+    net = nn.Dense(3, 2)
+    optimizer = nn.Adam(net.trainable_params(), nn.ExponentialDecayLR(1e-3, 0.9, 4))
+    for _ in range(2):
+        optimizer(tuple(ms.Tensor(np.ones(p.shape, np.float32)) for p in net.trainable_params()))
+"""
+)
+
+
+def python_of(page: str) -> str:
+    """What a page shows as Python, as one program."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = [body for language, body in _BLOCK.findall(text) if language == "python"]
+    return "\n".join(line for block in blocks for line in block.splitlines() if not line.startswith("%"))
+
+
+def commands_of(page: str) -> list[str]:
+    """The commands that a page shows, in their order."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = [
+        line[2:].partition("  #")[0]
+        for language, body in _BLOCK.findall(text)
+        if language == "console"
+        for line in body.splitlines()
+        if line.startswith("$ ")
+    ]
+    for cell in _IN_TABLE.findall(text):
+        choices = re.search(r"(\w+(?:\\\|\w+)+)", cell)
+        names = choices[1].split("\\|") if choices else [""]
+        found += [cell.replace(choices[1], name) if choices else cell for name in names]
+    return [command.strip() for command in found if not command.startswith(_OURS_TO_RUN)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the pages name."""
+    found = tmp_path_factory.mktemp("examples")
+    for name in ("train.py", "package/train.py", "package/__init__.py"):
+        (found / name).parent.mkdir(exist_ok=True)
+        (found / name).write_text(SCRIPT if name.endswith("train.py") else "", encoding="utf-8")
+    (found / "src").mkdir()
+    (found / "src" / "model.py").write_text("import keras\nopt = keras.optimizers.Adam()\nname = 'adam'\n", "utf-8")
+    mapping = (ROOT / "mapping.yaml").read_text(encoding="utf-8")
+    (found / "changed.yaml").write_text(mapping.replace("epsilon: hat", "epsilon: algorithm_1", 1), encoding="utf-8")
+    status, said = run([sys.executable, "-c", FILES], found)
+    assert status == 0, said
+    return found
+
+
+def run(command: list[str], folder: Path) -> tuple[int, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("TF_CPP_MIN_LOG_LEVEL", "GLOG_v")}
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=600,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return result.returncode, result.stderr
+
+
+def not_meant(said: str) -> list[str]:
+    """The lines of stderr that are neither a framework's own nor a remark for the user."""
+    return [line for line in said.splitlines() if not _THEIRS.search(line) and not _MEANT.match(line)]
+
+
+COMMANDS = [(page, command) for page in PAGES for command in commands_of(page)]
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=lambda text: text[:70])
+def test_a_command_says_nothing_that_is_not_meant_for_the_user(page: str, command: str, folder: Path) -> None:
+    words = shlex.split(command.removeprefix("python -m "))
+    assert words[0] == "adamcompat"
+    status, said = run([sys.executable, "-m", *words], folder)
+    # Differences that are found are a result; what cannot be done at all would be 2.
+    assert status in (0, 1), said
+    assert not_meant(said) == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_of(page)])
+def test_a_program_says_nothing_that_is_not_meant_for_the_user(page: str, folder: Path) -> None:
+    program = f"import os\nos.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n{PRELUDES.get(page, '')}\n{python_of(page)}"
+    status, said = run([sys.executable, "-c", program], folder)
+    assert status == 0, said
+    assert not_meant(said) == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if ">>> " in (ROOT / page).read_text(encoding="utf-8")])
+def test_a_dialogue_says_nothing_that_is_not_meant_for_the_user(page: str, folder: Path) -> None:
+    program = (
+        "import doctest, sys\nfrom adamcompat import TFStyleAdam\n"
+        f"text = open({str(ROOT / page)!r}, encoding='utf-8').read()\n"
+        "for example in doctest.DocTestParser().get_examples(text):\n"
+        "    try:\n        exec(compile(example.source, 'page', 'single'))\n"
+        "    except Exception:\n        assert example.exc_msg or 'Error: ' in example.want, example.source\n"
+    )
+    status, said = run([sys.executable, "-c", program], folder)
+    assert status == 0, said
+    assert not_meant(said) == []
+
+
+def test_every_page_with_examples_is_looked_at() -> None:
+    assert len(COMMANDS) > 20
+    assert {"README.md", "docs/translate.md", "docs/migrate.md", "docs/state.md", "docs/compare.md"} <= {
+        page for page in PAGES if python_of(page) or commands_of(page) or ">>> " in (ROOT / page).read_text("utf-8")
+    }
+
+
+def test_the_judge_finds_noise() -> None:
+    ours = (
+        '[WARNING] ME(1:2,Main): [api.py:1] The function "values" at the file "adamcompat/x.py" has been compiled again'
+    )
+    for line in (
+        ours,
+        "Traceback (most recent call last):",
+        "adamcompat/x.py:3: UserWarning: odd",
+        "adamcompat: error",
+    ):
+        assert not_meant(line) == [line]
+    meant = ("WARNING other-meaning: text", "a.py:1:2: INFO name-replaced: x", "1 file read, 1 with an Adam to migrate")
+    for line in meant:
+        assert not_meant(line) == []
