@@ -182,4 +182,6 @@ def pytest_configure(config: pytest.Config) -> None:
     wanted = json.loads(os.environ["ADAMCOMPAT_UPSTREAM"])
     for module in wanted["modules"]:
         import_module(module)
-    config.pluginmanager.register(Keeper(replace(wanted["swap"]), Path(wanted["report"]), wanted["only"]), "adamcompat_upstream")
+    config.pluginmanager.register(
+        Keeper(replace(wanted["swap"]), Path(wanted["report"]), wanted["only"]), "adamcompat_upstream"
+    )
