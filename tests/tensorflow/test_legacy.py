@@ -261,11 +261,10 @@ def names_in_a_scope(optimizer: Any, gradient: Any) -> list[str]:
 def names_in_a_function(optimizer: Any, gradient: Any) -> list[str]:
     variable = tf.Variable([1.0, 2.0], name="w")
 
-    @tf.function
     def step() -> None:
         optimizer.apply_gradients([(gradient, variable)])
 
-    step()
+    tf.function(step)()
     return names_of(optimizer)
 
 

@@ -1,8 +1,8 @@
 """A pytest plugin for the frameworks' own tests: puts our classes under their names, and keeps each test's outcome.
 
 It is told by ``ADAMCOMPAT_UPSTREAM``, JSON: ``swap`` (see `SWAPS`), ``modules`` (to import before the names are
-replaced), ``only`` (names of the tests to run, none: all) and ``report``, the file that gets lines of JSON: two for
-each test, and one for the whole.
+replaced), ``only`` (names of the tests or files to run, none: all) and ``report``, the file that gets lines of JSON:
+two for each test, and one for the whole. `tests.upstream.suites` starts it.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Use:
         def stepped() -> None:
             self._stepped = True
 
-        cls.__init__ = _after(cls.__init__, made)
-        for name in steps:
-            setattr(cls, name, _after(getattr(cls, name), stepped))
+        cls.__init__ = _noticed(cls.__init__, after=made)
+        for name in filter(functools.partial(hasattr, cls), steps):
+            setattr(cls, name, _noticed(getattr(cls, name), before=stepped))
 
 
 class InstalledUse(Use):
@@ -72,11 +72,18 @@ class InstalledUse(Use):
         return adamcompat.installed().report.in_use
 
 
-def _after(method: Callable[..., Any], notice: Callable[[], None]) -> Callable[..., Any]:
+def _nothing() -> None:
+    pass
+
+
+def _noticed(
+    method: Callable[..., Any], before: Callable[[], None] = _nothing, after: Callable[[], None] = _nothing
+) -> Callable[..., Any]:
     @functools.wraps(method)
     def noticed(*args: Any, **kwargs: Any) -> Any:
+        before()
         result = method(*args, **kwargs)
-        notice()
+        after()
         return result
 
     return noticed
@@ -147,9 +154,9 @@ class Keeper:
                     sys.modules[name] = module
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Run those that were asked for."""
+        """Run those that were asked for: tests, or all of a file."""
         if self._only:
-            items[:] = [item for item in items if item.nodeid in self._only]
+            items[:] = [item for item in items if {item.nodeid, item.nodeid.partition("::")[0]} & self._only]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -180,8 +187,8 @@ class Keeper:
 def pytest_configure(config: pytest.Config) -> None:
     """Replace the names before any test is imported."""
     wanted = json.loads(os.environ["ADAMCOMPAT_UPSTREAM"])
+    del sys.argv[1:]  # tests of TensorFlow read the command line
     for module in wanted["modules"]:
         import_module(module)
-    config.pluginmanager.register(
-        Keeper(replace(wanted["swap"]), Path(wanted["report"]), wanted["only"]), "adamcompat_upstream"
-    )
+    keeper = Keeper(replace(wanted["swap"]), Path(wanted["report"]), wanted["only"])
+    config.pluginmanager.register(keeper, "adamcompat_upstream")
