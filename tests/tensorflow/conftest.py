@@ -14,7 +14,7 @@ import pytest
 from adamcompat import once
 
 if find_spec("tensorflow") is None or find_spec("tf_keras") is None:
-    collect_ignore_glob = ["test_*.py", "run_*.py"]
+    collect_ignore_glob = ["test_*.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

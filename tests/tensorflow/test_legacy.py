@@ -245,3 +245,63 @@ def test_a_loop_over_a_keras_3_model() -> None:
     np.testing.assert_array_equal(run(LegacyAdam), run(Adam, fused=True))
     with pytest.raises(AttributeError):
         run(STOCK)
+
+
+def names_in_eager(optimizer: Any, gradient: Any) -> list[str]:
+    variable = tf.Variable([1.0, 2.0], name="w")
+    optimizer.apply_gradients([(gradient, variable)])
+    return names_of(optimizer)
+
+
+def names_in_a_scope(optimizer: Any, gradient: Any) -> list[str]:
+    with tf.name_scope("outer"):
+        return names_in_eager(optimizer, gradient)
+
+
+def names_in_a_function(optimizer: Any, gradient: Any) -> list[str]:
+    variable = tf.Variable([1.0, 2.0], name="w")
+
+    def step() -> None:
+        optimizer.apply_gradients([(gradient, variable)])
+
+    tf.function(step)()
+    return names_of(optimizer)
+
+
+def names_of(optimizer: Any) -> list[str]:
+    variables = optimizer.variables() if callable(optimizer.variables) else optimizer.variables
+    return [getattr(variable, "path", variable.name) for variable in variables]
+
+
+@pytest.mark.parametrize("name", [None, "Mine"])
+@pytest.mark.parametrize("names", [names_in_eager, names_in_a_scope, names_in_a_function])
+@pytest.mark.parametrize(
+    ("original", "ours"),
+    [
+        (keras.optimizers.Adam, Adam),
+        (STOCK, LegacyAdam),
+        (tf.compat.v1.train.AdamOptimizer, AdamOptimizer),
+    ],
+)
+def test_variables_have_the_names_that_the_original_gives(original: Any, ours: Any, names: Any, name: Any) -> None:
+    def made_by(cls: Any) -> list[str]:
+        keras.utils.clear_session()  # names that are given once are given again
+        tf_keras.backend.clear_session()
+        found: list[str] = names(cls() if name is None else cls(name=name), tf.constant([1.0, 2.0]))
+        return found
+
+    assert len(made_by(original)) > 2
+    assert made_by(ours) == made_by(original)
+
+
+@pytest.mark.parametrize(("original", "ours"), [(STOCK, LegacyAdam), (tf.compat.v1.train.AdamOptimizer, AdamOptimizer)])
+def test_variables_have_the_names_that_the_original_gives_in_a_graph(original: Any, ours: Any) -> None:
+    def names(optimizer: Any) -> list[str]:
+        with tf.Graph().as_default(), tf.name_scope("outer"):
+            variable = tf.Variable([1.0, 2.0], name="w")
+            for scope in ("one", "two"):
+                with tf.name_scope(scope):
+                    optimizer.apply_gradients([(tf.constant([1.0, 2.0]), variable)])
+            return names_of(optimizer)
+
+    assert names(ours()) == names(original())

@@ -79,7 +79,12 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         def make() -> Any:
             return plain(pairs, name, experimental_aggregate_gradients)
 
-        step = begin([self.iterations])
+        # In a graph the original makes the counter, in a scope that it enters once; here it enters it a second time.
+        eager = tf.executing_eagerly()
+        if eager and self._iterations is None:
+            with tf.name_scope(self._name):
+                _ = self.iterations
+        step = begin([self.iterations]) if eager else None
         if step is None:
             return make()
         self.__step = step

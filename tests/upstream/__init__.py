@@ -1,0 +1,1 @@
+"""Run the tests of the frameworks themselves with our classes in place of theirs."""
