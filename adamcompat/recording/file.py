@@ -8,9 +8,9 @@ Tensors:
     the gradients that the optimizer was given, steps first
 ``parameters/NAME``
     the parameter after the kept steps, steps first
-``first_moment/NAME``, ``second_moment/NAME`` and, where there are any, ``maximum_second_moment/NAME``,
-``average/NAME``, ``accumulated_gradient/NAME``
-    what the optimizer kept before the first recorded step, where that was not its first
+``first_moment/NAME``, ``second_moment/NAME``, ...
+    what the optimizer kept before the first recorded step, where that was not its first: also
+    ``maximum_second_moment``, ``average`` and ``accumulated_gradient``
 
 Metadata:
 

@@ -39,7 +39,17 @@ class EagerStep:
         self.holds = holds
         self._everything = False
         self._kept: dict[Hashable, list[tuple[Any, Any]]] = {}
-        self._counters = self._values(counters)
+        self._counters: list[tuple[Any, Any]] = []
+        self.count(counters)
+
+    def count(self, counters: Iterable[Any]) -> None:
+        """Hold what counters are before the step, unless some are held already.
+
+        Args:
+            counters: variables that count steps; what is no tf.Variable is left out.
+        """
+        if not self._counters:
+            self._counters = self._values(counters)
 
     def _values(self, variables: Iterable[Any]) -> list[tuple[Any, Any]]:
         if not self.holds:

@@ -79,12 +79,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         def make() -> Any:
             return plain(pairs, name, experimental_aggregate_gradients)
 
-        # In a graph the original makes the counter, in a scope that it enters once; here it enters it a second time.
-        eager = tf.executing_eagerly()
-        if eager and self._iterations is None:
-            with tf.name_scope(self._name):
-                _ = self.iterations
-        step = begin([self.iterations]) if eager else None
+        step = begin()
         if step is None:
             return make()
         self.__step = step
@@ -95,8 +90,11 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
 
     def _distributed_apply(self, distribution: Any, grads_and_vars: Any, apply_state: Any, name: Any) -> Any:
         pairs, step = list(grads_and_vars), self.__step
-        if step is not None and not self.__only_kernels(variable for _, variable in pairs):
-            step.keep_everything([*(variable for _, variable in pairs), *self.weights])
+        if step is not None:
+            # Not `iterations`, which may be overridden.
+            step.count([self._iterations])
+            if not self.__only_kernels(variable for _, variable in pairs):
+                step.keep_everything([*(variable for _, variable in pairs), *self.weights])
         return super()._distributed_apply(distribution, pairs, apply_state, name)
 
     def __only_kernels(self, variables: Iterable[Any]) -> bool:

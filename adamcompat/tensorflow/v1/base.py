@@ -92,7 +92,8 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
             if owned or any(map(callable, given)) or not _UPDATE.untouched(self):
                 # Somebody's own code is part of the step.
                 self.__step.keep_everything([*self.__stepped, *self.variables()])
-            self.__step.keep("powers", self._get_beta_accumulators())
+            # Not `_get_beta_accumulators`, which may be overridden.
+            self.__step.keep("powers", list(self._non_slot_dict.values()))
 
     def __once(self, variable: Any, apply: Callable[[], Any], operations: int) -> Any:
         if self.__step is None:
