@@ -181,3 +181,17 @@ def conflict_text(conflict: Conflict, adapter: Adapter, native: AbstractMapping[
         f"{adapter.name}: {one!r} and {other!r} exclude each other{why}; set only one, "
         f"got {one}={native[one]!r} and {other}={native[other]!r}"
     )
+
+
+def with_original(text: str, error: Exception) -> str:
+    """Return a text with what the original said after it: programs may look for its words.
+
+    Args:
+        text: says what was wrong.
+        error: the original's exception.
+
+    >>> with_original("beta_1 must be a number", ValueError("bad beta"))
+    'beta_1 must be a number (the original: bad beta)'
+    """
+    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return f"{text} (the original: {said})" if said else text

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from mindspore import Parameter, Tensor, nn
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
-from adamcompat.hyperparameters import check_value, exception, unknown_keyword
+from adamcompat.hyperparameters import check_value, exception, unknown_keyword, with_original
 from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
 from adamcompat.mapping.tables import MAPPING
 
@@ -73,9 +73,8 @@ def explained(
     said = str(error).lower()
     found = [(names, better) for names, better in _faults(adapter, given, extra) if type(better) is type(error)]
     named = [better for names, better in found if any(name.lower() in said for name in names)]
-    if named:
-        return named[0]
-    return found[0][1] if len(found) == 1 else None
+    better = named[0] if named else found[0][1] if len(found) == 1 else None
+    return None if better is None else type(better)(with_original(str(better.args[0]), error))
 
 
 def _faults(

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from adamcompat.hyperparameters import check_value, conflict_text, unknown_keyword
+from adamcompat.hyperparameters import check_value, conflict_text, unknown_keyword, with_original
 from adamcompat.mapping.model import Adapter
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.once import warn_once
@@ -37,7 +37,7 @@ def construct(
         init(**arguments)
     except Exception as error:
         text = _explanation(adapter, arguments, explained or {}, str(error))
-        better = None if text is None else _reworded(error, text)
+        better = None if text is None else _reworded(error, with_original(text, error))
         if better is None:
             raise
         raise better from error
