@@ -280,8 +280,16 @@ def test_iterations_can_be_set() -> None:
     optimizer.iterations = 7
     optimizer.apply_gradients([(np.zeros(1), weight)])
     assert optimizer.iterations == 8
-    with pytest.raises(ValueError, match="iterations must be a whole number"):
-        optimizer.iterations = -1
+
+
+@pytest.mark.parametrize("wrong", [-1, 2.5, float("nan"), float("inf"), "1", None, True, 10**30])
+@pytest.mark.parametrize("accumulated", [None, 2])
+def test_iterations_that_are_none_are_refused(accumulated: int | None, wrong: Any) -> None:
+    optimizer = TFStyleAdam(gradient_accumulation_steps=accumulated)
+    optimizer.iterations = 3
+    with pytest.raises(ValueError, match="iterations must be a whole number of at least 0, got"):
+        optimizer.iterations = wrong
+    assert optimizer.iterations == 3
 
 
 def test_scale_loss_is_the_other_half_of_the_loss_scale() -> None:

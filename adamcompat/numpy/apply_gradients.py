@@ -101,7 +101,9 @@ class ApplyGradientsAdam(NumPyAdam):
     @iterations.setter
     def iterations(self, value: int) -> None:
         number = real_number(value)
-        calls = -1.0 if number is None else number * (self._hyper["accumulation_steps"] or 1)
+        if number is None or not float(number).is_integer():
+            raise ValueError(f"iterations must be a whole number of at least 0, got {value!r}")
+        calls = number * (self._hyper["accumulation_steps"] or 1)
         self._engine.iterations[...] = _fitting("step", "iterations", self._engine.iterations, calls)
 
     @property
