@@ -1,4 +1,4 @@
-"""Corrections: what an original gets wrong without a word, and ours mends where it is asked to.
+"""Correct what an original gets wrong without a word, where that is asked for.
 
 A drop-in computes what its original computes. Where that harms its users, mapping.yaml names a
 correction, and ``corrections=True`` (of the drop-in, or of `adamcompat.install`) switches it on.

@@ -1,4 +1,4 @@
-"""What may be installed beside NumPy, and how."""
+"""Tell how to install what this package can use beside NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, and what is no file."""
+"""Write files as a whole or not at all, and refuse paths that are no files."""
 
 from __future__ import annotations
 

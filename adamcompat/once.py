@@ -1,4 +1,4 @@
-"""Warnings that are given once a process."""
+"""Give a warning once a process."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from adamcompat.mapping.model import Interval
 
 
 def takes_step(function: Callable[..., Any]) -> bool:
-    """Whether `function` wants the step as its argument.
+    """Return whether `function` wants the step as its argument.
 
     >>> takes_step(lambda step: 0.1), takes_step(lambda: 0.1)
     (True, False)
@@ -101,7 +101,7 @@ class Schedule:
 
     @property
     def constant(self) -> bool:
-        """Whether every step has the same value."""
+        """Return whether every step has the same value."""
         return self._number is not None
 
     @property

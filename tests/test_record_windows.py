@@ -421,7 +421,7 @@ def test_recordings_of_the_first_version_are_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="an older adamcompat wrote it"):
         compare("recorded", "adamcompat.TFStyleAdam", gradients=tmp_path / "x")
     save_file(tensors, tmp_path / "x", metadata | {"checksum": "0" * 8})
-    with pytest.raises(ValueError, match="says to have version 1, which has no checksums"):
+    with pytest.raises(ValueError, match="claims version 1, which has no checksums"):
         read(tmp_path / "x")
 
 

@@ -1,4 +1,4 @@
-"""Compiled functions in several threads, each piece of their work done once, whatever interrupts."""
+"""Run compiled functions in several threads, each piece of their work once, whatever interrupts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class statements whose bases are stand-ins, while adamcompat is installed."""
+"""Serve class statements whose bases are stand-ins, while adamcompat is installed."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def _flag(corrections: object) -> bool:
 
 
 def installed(*, corrections: bool = False) -> Installed:
-    """Whether the names are ours; a report on that; and, after ``with``, a block in which they are.
+    """Return whether the names are ours, with a report; after ``with``, make them ours for a block.
 
     Args:
         corrections: as of `install`, for the block.

@@ -50,7 +50,7 @@ class Report:
 
     @property
     def in_use(self) -> bool:
-        """Whether an optimizer of ours was made and made a step."""
+        """Return whether an optimizer of ours was made and made a step."""
         return any(entry.stepped for entry in self.replaced)
 
     @property

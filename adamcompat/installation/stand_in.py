@@ -49,7 +49,7 @@ class Use:
 
     @property
     def stepped(self) -> bool:
-        """Whether a step was asked for, or counted."""
+        """Return whether a step was asked for, or counted."""
         return self.called or any(count() > 0 for count in self.counters)
 
     def forget(self) -> None:

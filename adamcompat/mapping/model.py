@@ -35,7 +35,7 @@ class Interval:
         return cls(low, high, stripped[0] == "[", stripped[-1] == "]")
 
     def contains(self, value: float) -> bool:
-        """Whether `value` lies inside; NaN and infinity never do."""
+        """Return whether `value` lies inside; NaN and infinity never do."""
         if not math.isfinite(value):
             return False
         above = value >= self.low if self.includes_low else value > self.low
@@ -156,7 +156,7 @@ class Slot:
 
     @property
     def per_parameter(self) -> bool:
-        """Whether there is one such slot for each parameter."""
+        """Return whether there is one such slot for each parameter."""
         return "{parameter}" in self.template
 
     def name_for(self, parameter: str) -> str:

@@ -1250,7 +1250,7 @@ MAPPING = Mapping(
                 ),
                 Correction(
                     name="integer_gradients",
-                    original="with a loss_scale, gradients of integers or truth values are multiplied by 1 / loss_scale in their own dtype, which is the integer part of it, or True",
+                    original="gradients of integers with a loss_scale below 1, and of truth values with any, are multiplied by 1 / loss_scale in their own dtype, which is the integer part of it, or True",
                     ours="they become gradients of the parameter's dtype first",
                     stage=None,
                 ),

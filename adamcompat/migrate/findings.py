@@ -62,17 +62,17 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
-        """Whether there is something to write."""
+        """Return whether there is something to write."""
         return self.before != self.after
 
     @property
     def failed(self) -> bool:
-        """Whether something is left that cannot be done here."""
+        """Return whether something is left that cannot be done here."""
         return any(finding.message.severity is Severity.ERROR for finding in self.findings)
 
     @property
     def unclear(self) -> bool:
-        """Whether something is left that must be looked at."""
+        """Return whether something is left that must be looked at."""
         return any(finding.message.severity is not Severity.INFO for finding in self.findings)
 
     def unchanged(self, *findings: Finding) -> Outcome:

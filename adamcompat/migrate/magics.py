@@ -1,4 +1,4 @@
-"""What IPython runs beside Python: cells and lines of magics, hidden from the parser and shown again."""
+"""Hide from the parser what IPython runs beside Python, cells and lines of magics, and show it again."""
 
 from __future__ import annotations
 

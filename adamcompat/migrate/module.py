@@ -1,4 +1,4 @@
-"""One module of source code: its tree, what its names stand for, and the places that name an Adam."""
+"""Read one module of source code: its tree, what its names stand for, and the places that name an Adam."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Use:
 
     @property
     def bound_by_from(self) -> bool:
-        """Whether the class itself has a name here, rather than being an attribute of something."""
+        """Return whether the class itself has a name here, rather than being an attribute of something."""
         return isinstance(self.node, ast.Name)
 
 
@@ -156,11 +156,11 @@ class Module:
                 return
 
     def ignored(self, node: ast.expr | ast.stmt) -> bool:
-        """Whether a comment on the node's first line asks to leave it alone."""
+        """Return whether a comment on the node's first line asks to leave it alone."""
         return node.lineno in self._ignored
 
     def located(self, node: ast.expr) -> bool:
-        """Whether a node's place in the text holds that node."""
+        """Return whether a node's place in the text holds that node."""
         try:
             (found,) = parse(f"({self.source(node)}\n)").body
         except (SyntaxError, ValueError, IndexError):
@@ -204,7 +204,7 @@ class Module:
         return found
 
     def asks_for_type(self, node: ast.expr) -> bool:
-        """Whether a name stands in isinstance() or an annotation; ours is a subclass, so both stay true."""
+        """Return whether a name stands in isinstance() or an annotation; ours is a subclass, so both stay true."""
         child: ast.AST = node
         for parent in self.ancestors(node):
             if isinstance(parent, ast.Call):

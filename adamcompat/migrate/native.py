@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def ok(self) -> bool:
-        """Whether the call is rewritten."""
+        """Return whether the call is rewritten."""
         return self.conversion.ok and not self.problems
 
 

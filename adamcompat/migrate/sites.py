@@ -1,4 +1,4 @@
-"""Where a module makes an optimizer, steps it and uses it otherwise."""
+"""Find where a module makes an optimizer, steps it and uses it otherwise."""
 
 from __future__ import annotations
 

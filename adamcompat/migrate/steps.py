@@ -1,4 +1,4 @@
-"""The steps of an optimizer: whether they can be written in another calling convention, and how."""
+"""Rewrite the steps of an optimizer in another calling convention, where that is safe."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _trained(node: ast.expr) -> bool:
 
 
 def known_at(module: Module, node: ast.expr, place: ast.expr) -> bool:
-    """Whether an expression certainly means the same at another place: each name has one value, given before."""
+    """Return whether an expression certainly means the same at another place: each name has one value, given before."""
     in_class = [item for item in module.ancestors(place) if isinstance(item, ast.ClassDef)]
     for name in [item for item in ast.walk(node) if isinstance(item, ast.Name)]:
         if name.id == "self" and in_class and in_class[0] in module.ancestors(node):

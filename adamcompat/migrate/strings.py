@@ -1,4 +1,4 @@
-"""Where a module names Adam by a string, or looks it up."""
+"""Find where a module names Adam by a string, or looks it up."""
 
 from __future__ import annotations
 

@@ -56,10 +56,11 @@ class Adam(CallAdam):
             first step saw, whatever set_data, assign_value or an assignment puts in their place
             (live_values: each step looks at them anew); in PYNATIVE mode an overridden construct that
             calls super().construct() is applied twice, in Python and in the graph that is compiled
-            there (construct_once: it is applied once); with a loss_scale, gradients of integers or
-            truth values are multiplied by 1 / loss_scale in their own dtype, which is the integer part
-            of it, or True (integer_gradients: they become gradients of the parameter's dtype first).
-            None: as `adamcompat.install(corrections=...)` says, otherwise not. Default: None.
+            there (construct_once: it is applied once); gradients of integers with a loss_scale below 1,
+            and of truth values with any, are multiplied by 1 / loss_scale in their own dtype, which is
+            the integer part of it, or True (integer_gradients: they become gradients of the parameter's
+            dtype first). None: as `adamcompat.install(corrections=...)` says, otherwise not. Default:
+            None.
 
     Keys of a parameter group:
         params: The parameters of one group. Required.

@@ -201,7 +201,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
 
     @property
     def built(self) -> bool:
-        """Whether the optimizer has state, and so knows its variables."""
+        """Return whether the optimizer has state, and so knows its variables."""
         return self._is_built
 
     @property

@@ -1,4 +1,4 @@
-"""The arguments of nn.Adam: nn.Adam itself decides about them, and what it refuses is explained here."""
+"""Explain the arguments that nn.Adam refuses; nn.Adam itself decides about them."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Batch:
         self._regions = Regions(written.ravel(), np.repeat(self._bytes, len(self._written)))
 
     def reads_from(self, gradients: NDArray[np.int64]) -> bool:
-        """Whether these are the addresses of the gradients that were noted last, and overlap nothing."""
+        """Return whether these are the addresses of the gradients that were noted last, and overlap nothing."""
         return gradients.tobytes() == self._known
 
     def read_from(self, gradients: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -52,7 +52,7 @@ def _make_dense(wanted: Any, parameter: Any, gradient: Any) -> Any:
 
 
 def in_divisions(shape: Sequence[int]) -> bool:
-    """Whether nn.Adam centralizes gradients of this shape."""
+    """Return whether nn.Adam centralizes gradients of this shape."""
     return len(shape) > 1 and shape[1] % 16 == 0
 
 

@@ -1,4 +1,4 @@
-"""The graphs that MindSpore has compiled for an optimizer in PYNATIVE mode."""
+"""Keep watch over the graphs that MindSpore has compiled for an optimizer in PYNATIVE mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step in PYNATIVE mode knows about its Parameters, and which attributes it looks at."""
+"""Keep what a step in PYNATIVE mode knows about its Parameters, and name the attributes that it looks at."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ READ = (
 
 
 def same(attribute: Any, other: Any) -> bool:
-    """Whether two values of an attribute are the same; MindSpore puts equal tuples in the place of tuples."""
+    """Return whether two values of an attribute are the same; MindSpore puts equal tuples in the place of tuples."""
     if isinstance(attribute, tuple) and isinstance(other, tuple):
         return len(attribute) == len(other) and all(map(operator.is_, attribute, other))
     return attribute is other

@@ -1,4 +1,4 @@
-"""What is said while MindSpore runs: its log records that help nobody are dropped, ours say what to do."""
+"""Drop log records of MindSpore that help nobody, and give warnings that say what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step of nn.Adam is made of, and what of it a class or an optimizer replaces.
+"""Find what a step of nn.Adam is made of, and what of it a class or an optimizer replaces.
 
 MindSpore's users override parts of a step in subclasses: they clip in `construct`, or compute a learning rate
 in `get_lr`. The fast path of PYNATIVE mode stands for the whole step, so it is for those who override nothing.

@@ -1,4 +1,4 @@
-"""One step in PYNATIVE mode: the shared kernel, on the memory of the Parameters themselves.
+"""Make one step in PYNATIVE mode: the shared kernel, on the memory of the Parameters themselves.
 
 nn.Adam runs its step as a compiled graph that keeps the buffers and attributes it saw first; a Parameter
 that is loaded later gets another buffer, and training stops without a word. Here every step asks anew where
@@ -58,7 +58,7 @@ class PyNativeStep:
         self._local: bool | None = None
 
     def ready(self) -> bool:
-        """Whether every Parameter is a plain Tensor of a known dtype in the memory of this process."""
+        """Return whether every Parameter is a plain Tensor of a known dtype in the memory of this process."""
         if self._local is None:
             self._look()
         return bool(self._local)

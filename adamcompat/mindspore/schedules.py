@@ -86,7 +86,7 @@ class Constants:
         return [number.value for number in self._read]
 
     def moved(self) -> bool:
-        """Whether something has taken the place of their memory."""
+        """Return whether something has taken the place of their memory."""
         return addresses(self._tensors).tobytes() != self._found
 
 

@@ -90,7 +90,7 @@ class ApplyGradientsAdam(NumPyAdam):
 
     @property
     def built(self) -> bool:
-        """Whether the optimizer has state, and so knows its variables."""
+        """Return whether the optimizer has state, and so knows its variables."""
         return bool(self._variables)
 
     @property

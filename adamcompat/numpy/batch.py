@@ -35,7 +35,7 @@ class Memory:
         self._reach = np.maximum.accumulate(np.array([high for _, high in spans], np.int64))
 
     def touches(self, array: Array) -> bool:
-        """Whether `array` may share memory with any of them."""
+        """Return whether `array` may share memory with any of them."""
         low, high = bounds(array)
         before = int(np.searchsorted(self._starts, high))
         return bool(before > 0 and low < self._reach[before - 1])

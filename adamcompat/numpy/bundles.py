@@ -1,4 +1,4 @@
-"""The gradients of a step on their way through the stages."""
+"""Take the gradients of a step through the stages."""
 
 from __future__ import annotations
 

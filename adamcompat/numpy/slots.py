@@ -28,7 +28,7 @@ class Slot:
 
     @property
     def plain(self) -> bool:
-        """Whether the array's elements lie one after the other."""
+        """Return whether the array's elements lie one after the other."""
         return bool(self.array.flags.c_contiguous and self.array.flags.aligned)
 
     @property

@@ -1,4 +1,4 @@
-"""The file of a recording: safetensors, with everything that is not a tensor in its metadata.
+"""Write and read recordings: safetensors, with everything that is not a tensor in the metadata.
 
 Tensors:
 
@@ -161,14 +161,14 @@ def read(path: str | Path) -> Recording:
 
 def _read(path: Path, tensors: Mapping[str, Stored], metadata: dict[str, str]) -> Recording:
     if metadata.get("format") != FORMAT:
-        raise ValueError("its metadata do not name the format")
+        raise ValueError("its metadata does not name the format")
     version = metadata["version"]
     if version == VERSION:
         tensors = safetensors_file.unsealed(path, tensors, metadata)
     elif version != _FIRST_VERSION:
         raise ValueError(f"it has version {version} of the format; this reads versions {_FIRST_VERSION} and {VERSION}")
     elif "checksum" in metadata:
-        raise ValueError(f"it says to have version {version}, which has no checksums, and has some: it is damaged")
+        raise ValueError(f"it claims version {version}, which has no checksums, and yet it has some: it is damaged")
     names: tuple[str, ...] = tuple(_typed(metadata, "names", list))
 
     def arrays(kind: str) -> tuple[Array, ...]:

@@ -122,12 +122,12 @@ class Recorder:
 
     @property
     def recording(self) -> bool:
-        """Whether further steps are wanted."""
+        """Return whether further steps are wanted."""
         return not (self.stopped or self._closed)
 
     @property
     def begun(self) -> bool:
-        """Whether the parameters before the first step are known."""
+        """Return whether the parameters before the first step are known."""
         return bool(self._names)
 
     def before(

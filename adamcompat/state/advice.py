@@ -1,4 +1,4 @@
-"""What to tell a user whose parameters cannot be matched: every problem in one text, each with what to do."""
+"""Tell a user why parameters cannot be matched: every problem in one text, each with what to do."""
 
 from __future__ import annotations
 

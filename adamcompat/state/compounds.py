@@ -1,4 +1,4 @@
-"""Layers whose weights are matched together: recurrent layers and attention.
+"""Find layers whose weights are matched together: recurrent layers and attention.
 
 The facts (which weights are the same numbers, in what layout) stand in mapping.yaml under `layers`.
 """

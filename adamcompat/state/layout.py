@@ -81,7 +81,7 @@ class Transform:
 
     @property
     def keeps_order(self) -> bool:
-        """Whether every element stays where it is."""
+        """Return whether every element stays where it is."""
         return self.gates is None and len(self.effect[1]) <= 1
 
     def __str__(self) -> str:
@@ -143,7 +143,7 @@ def of_layer(layer: Layer, source: Shape, target: Shape, *, to: str) -> Transfor
 
 
 def same_in_both(layer: Layer) -> bool:
-    """Whether a layer's weight lies alike in both frameworks."""
+    """Return whether a layer's weight lies alike in both frameworks."""
     return bool(layer.tensorflow.axes) and layer.tensorflow.axes == layer.mindspore.axes
 
 

@@ -1,4 +1,4 @@
-"""In which layouts a tensor may go from one parameter to another: as the caller says, or as its names allow."""
+"""Find the layouts in which a tensor may go from one parameter to another, by what the caller or its names say."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Layouts:
             self.sides.problems.append(f"layout={self.layout!r} fits no parameter; leave it out, or check the shapes")
 
     def is_given(self, pair: Pair) -> bool:
-        """Whether the caller gives the layout of a pair."""
+        """Return whether the caller gives the layout of a pair."""
         return self._layout_given(pair.source, pair.target) is not None
 
 

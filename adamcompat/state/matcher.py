@@ -1,4 +1,4 @@
-"""The search for partners: what the caller says, what names say, what shapes say."""
+"""Search for partners: by what the caller says, what names say, what shapes say."""
 
 from __future__ import annotations
 

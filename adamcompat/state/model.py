@@ -259,7 +259,7 @@ class AdamState:
 
 
 def is_real(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype holds real numbers; NumPy does not know bfloat16 as such."""
+    """Return whether a dtype holds real numbers; NumPy does not know bfloat16 as such."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 

@@ -1,4 +1,4 @@
-"""Which parameter of one model is which of another: the result of matching, and how tensors are put together by it."""
+"""Hold the result of matching, the partners of two models, and put tensors together by it."""
 
 from __future__ import annotations
 

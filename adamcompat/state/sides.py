@@ -1,4 +1,4 @@
-"""What is known of both sides while partners are searched, and what has been decided."""
+"""Keep what is known of both sides while partners are searched, and what has been decided."""
 
 from __future__ import annotations
 
@@ -74,17 +74,17 @@ class Sides:
                 del alone[name]
 
     def compatible(self, name: str, partner: str) -> bool:
-        """Whether two names may stand for the same weight."""
+        """Return whether two names may stand for the same weight."""
         one, other = self.kinds[name], self.target_kinds[partner]
         return not one or not other or bool(one & other)
 
     def same_layer(self, module: tuple[str, ...], other: tuple[str, ...]) -> bool:
-        """Whether two layers have the same name, as far as both tell it."""
+        """Return whether two layers have the same name, as far as both tell it."""
         depth = min(len(module), len(other))
         return bool(depth) and module[-depth:] == other[-depth:] and self.steady.issuperset(module[-depth:])
 
     def correspond(self, name: str, partner: str) -> bool:
-        """Whether two names stand for the same weight of a layer of the same name."""
+        """Return whether two names stand for the same weight of a layer of the same name."""
         (module, weight), (other_module, other_weight) = self.parts[name], self.parts[partner]
         if not self.same_layer(module, other_module):
             return False

@@ -1,4 +1,4 @@
-"""Layers whose weights are matched together, and matching by order, where such a layer counts as one."""
+"""Match layers whose weights go together, and match by order, where such a layer counts as one."""
 
 from __future__ import annotations
 

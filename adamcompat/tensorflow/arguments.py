@@ -42,7 +42,7 @@ def moments_of(dialect: Dialect) -> Moments:
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether TensorFlow or Keras holds the value, so that it cannot be looked at now."""
+    """Return whether TensorFlow or Keras holds the value, so that it cannot be looked at now."""
     return tf.is_tensor(value) or isinstance(value, tf.Variable) or hasattr(value, "_value")
 
 

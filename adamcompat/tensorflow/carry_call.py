@@ -1,4 +1,4 @@
-"""MindSpore's calling convention on TensorFlow's variables, described for `adamcompat.state`."""
+"""Describe MindSpore's calling convention on TensorFlow's variables for `adamcompat.state`."""
 
 from __future__ import annotations
 

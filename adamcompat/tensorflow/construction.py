@@ -1,4 +1,4 @@
-"""Constructors that take what the original's takes, and refuse what it refuses in better words."""
+"""Construct optimizers as the original does, and refuse what it refuses in better words."""
 
 from __future__ import annotations
 

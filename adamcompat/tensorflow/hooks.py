@@ -1,4 +1,4 @@
-"""The methods of an original that its users override, and whether somebody has.
+"""Find the methods of an original that its users override, and tell whether somebody has.
 
 A fast path computes what several methods of the original compute one after another. Whoever has
 replaced one of these expects it to be called, so that the fast path is for those who have not.

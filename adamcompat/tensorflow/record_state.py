@@ -1,4 +1,4 @@
-"""What TensorFlow's and Keras's Adams keep before the first step that is recorded."""
+"""Read what TensorFlow's and Keras's Adams keep before the first step that is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients that hold some rows of a variable only (tf.IndexedSlices), some of them perhaps repeatedly."""
+"""Treat gradients that hold some rows of a variable only (tf.IndexedSlices), some of them perhaps repeatedly."""
 
 from __future__ import annotations
 

@@ -387,7 +387,7 @@ def update_fused(
 
 
 def inside_xla() -> bool:
-    """Whether the graph being traced will be compiled by XLA because the user asked for it."""
+    """Return whether the graph being traced will be compiled by XLA because the user asked for it."""
     if tf.executing_eagerly():
         return False
     from tensorflow.python.framework import ops
@@ -397,5 +397,5 @@ def inside_xla() -> bool:
 
 
 def in_session_graph() -> bool:
-    """Whether operations now go to a graph that runs in a Session."""
+    """Return whether operations now go to a graph that runs in a Session."""
     return not tf.executing_eagerly() and not getattr(tf.compat.v1.get_default_graph(), "building_function", False)

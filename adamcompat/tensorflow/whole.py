@@ -1,4 +1,4 @@
-"""Eager steps of TensorFlow's optimizers that happen whole or not at all.
+"""Make eager steps of TensorFlow's optimizers happen whole or not at all.
 
 An eager step is made operation after operation, in TensorFlow's and Keras's own code. What it may change
 is held as it was, and put back when the step fails. Values of variables are held without a copy: TensorFlow
@@ -78,7 +78,7 @@ class EagerStep:
 
     @property
     def keeps_everything(self) -> bool:
-        """Whether all that the step may change is held."""
+        """Return whether all that the step may change is held."""
         return self._everything
 
     def once(self, variable: Any, slots: Iterable[Any], apply: Callable[[], Any], *, operations: int) -> Any:

@@ -1,4 +1,4 @@
-"""What the names of a module stand for, as far as its import statements and plain assignments tell."""
+"""Find what the names of a module stand for, as far as its import statements and plain assignments tell."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Bindings:
         return set()
 
     def ambiguous(self, node: ast.expr) -> bool:
-        """Whether an expression may be an Adam that is known here, or something else."""
+        """Return whether an expression may be an Adam that is known here, or something else."""
         root = root_of(node)
         if not root or not self.meanings(node) & set(CATALOGUE):
             return False

@@ -1,4 +1,4 @@
-"""What goes into the conversion of a call, and what comes out of it."""
+"""Hold what goes into the conversion of a call, and what comes out of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Value:
 
     @property
     def given(self) -> bool:
-        """Whether the call says it, rather than the default."""
+        """Return whether the call says it, rather than the default."""
         return self.node is not None
 
     @property
@@ -45,7 +45,7 @@ class Value:
 
     @property
     def matters(self) -> bool:
-        """Whether it may change anything."""
+        """Return whether it may change anything."""
         return self.value is UNKNOWN or self.effective != MAPPING.canonical[self.fact.canonical].neutral
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class Conversion:
 
     @property
     def ok(self) -> bool:
-        """Whether there is a translation."""
+        """Return whether there is a translation."""
         return all(message.severity is not Severity.ERROR for message in self.messages)
 
 

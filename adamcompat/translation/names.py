@@ -105,7 +105,7 @@ class Signature:
         return next((fact for fact in self.accepted if fact.name == name), None)
 
     def reads_as_default(self, fact: ParameterFact, value: object) -> bool:
-        """Whether it takes a value for "not given", as an original does; our styles refuse such values."""
+        """Return whether it takes a value for "not given", as an original does; our styles refuse such values."""
         return fact.reads_as_default(value) and (self.adapter is None or self.adapter.replaces(self.dialect))
 
 

@@ -1,4 +1,4 @@
-"""Learning rates, whose idioms differ: numbers, lists, callables, and the schedules of each dialect."""
+"""Write learning rates, whose idioms differ: numbers, lists, callables, and the schedules of each dialect."""
 
 from __future__ import annotations
 
@@ -154,12 +154,12 @@ class Writer:
         self.say(warning("kept-expression", text))
 
     def repeatable(self, node: ast.expr) -> bool:
-        """Whether an expression that was assigned to a name can be written in the call instead."""
+        """Return whether an expression that was assigned to a name can be written in the call instead."""
         names = [item.id for item in ast.walk(node) if isinstance(item, ast.Name)]
         return all(self.context.bindings.bound[name] <= 1 for name in names) and self.context.repeatable(node)
 
     def foreign(self, name: str) -> bool:
-        """Whether a call stands beside the known schedules of the source's framework."""
+        """Return whether a call stands beside the known schedules of the source's framework."""
         homes = {
             found.target.rpartition(".")[0].split(".", 1)[-1]
             for schedule in MAPPING.schedules.values()
@@ -179,7 +179,7 @@ class Writer:
         return f"{self.target.title} takes {' or '.join(forms)} (such as {', '.join(known)})"
 
     def same_framework(self) -> bool:
-        """Whether source and target name their schedules alike."""
+        """Return whether source and target name their schedules alike."""
         sides = (self.source.schedules, self.target.schedules)
         names = [[s.classes[side].target.rpartition(".")[2] for s in MAPPING.schedules.values()] for side in sides]
         return names[0] == names[1]

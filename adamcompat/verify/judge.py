@@ -116,14 +116,14 @@ class _Judge:
         )
 
     def applies(self, older: Older) -> bool:
-        """Whether the framework that was observed is older than a fact."""
+        """Return whether the framework that was observed is older than a fact."""
         return older.framework == self.seen.framework and release(self.seen.version) < release(older.below)
 
     def equal(self, path: str, mapping: str, observed: str) -> None:
         self.add(path, mapping, observed, AGREES if mapping == observed else DIFFERS)
 
     def fits(self, path: str, value: Any, fitting: Sequence[Any] | None, *, top: bool = False) -> None:
-        """Whether `value` is among those that explain what was seen."""
+        """Return whether `value` is among those that explain what was seen."""
         text = _list(value) if isinstance(value, tuple) else str(value)
         if fitting is None:
             reason = self.seen.unmeasured.get(path) or self.seen.unmeasured.get(path.split(".")[0], "")

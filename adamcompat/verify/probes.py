@@ -143,7 +143,7 @@ def decay_skips(original: Original) -> tuple[tuple[str, ...], ...]:
 
 
 def amsgrad(original: Original) -> tuple[str, ...]:
-    """Whether the maximum is taken of raw or of corrected second moments."""
+    """Return whether the maximum is taken of raw or of corrected second moments."""
     if original.dialect.named("amsgrad") is None:
         return ("none",)
     given = BASE | {"epsilon": 1e-4, "beta2": 0.99}
@@ -353,7 +353,7 @@ def conflicts(original: Original, switches: Mapping[str, Any]) -> tuple[dict[tup
 
 
 def deduplicates(original: Original) -> bool:
-    """Whether rows that a sparse gradient holds twice are added up before they are squared."""
+    """Return whether rows that a sparse gradient holds twice are added up before they are squared."""
     rows = RowSparse(np.array([1, 1, 3]), np.array([[1.0], [2.0], [0.5]], np.float32))
     weights = [np.ones((4, 1), np.float32)]
     seen = original.trajectory(original.native(BASE), weights, [[rows], [rows]])

@@ -118,7 +118,7 @@ def _tensorflow(module: str) -> Any:
 
 
 def read(path: str | Path, *, beta1: float | None = None, beta2: float | None = None) -> AdamState:
-    """The state in a file; as `open_document`.
+    """Return the state in a file; as `open_document`.
 
     Raises:
         StateError: as `open_document`; or there are no moments in the file.

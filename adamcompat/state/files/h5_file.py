@@ -182,7 +182,7 @@ def _slots(path: Path, variables: Sequence[Variable]) -> dict[str, list[Variable
 
 
 def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
-    """The state in a file, and what is to be said of it; parameters are called ``variable#0`` and so on.
+    """Return the state in a file, and what is to be said of it; parameters are called ``variable#0`` and so on.
 
     Raises:
         StateError: the file is damaged, holds no optimizer, or one that is not Adam's or not only Adam's.

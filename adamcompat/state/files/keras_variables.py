@@ -1,4 +1,4 @@
-"""The variables of Keras's optimizers, which its files number: which of them are what, by their order and shapes."""
+"""Tell the variables of Keras's optimizers, which its files number, apart by their order and shapes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _way(
 
 
 def is_loss_scale(variables: Sequence[Variable]) -> bool:
-    """Whether variables begin with those of LossScaleOptimizer, which has another optimizer inside."""
+    """Return whether variables begin with those of LossScaleOptimizer, which has another optimizer inside."""
     kinds = "".join(v.dtype.kind for v in variables[: OWN_OF_LOSS_SCALE + 1] if v.shape == ())
     return kinds == "ififi"
 

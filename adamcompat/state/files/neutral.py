@@ -18,7 +18,7 @@ FACTS = ("step", "accumulation_steps", "accumulated_calls", "hyperparameters", "
 
 
 def recognizes(metadata: Mapping[str, str]) -> bool:
-    """Whether the metadata of a safetensors file are those of the neutral form."""
+    """Return whether the metadata of a safetensors file are those of the neutral form."""
     return metadata.get("format") == FORMAT
 
 

@@ -1,4 +1,4 @@
-"""Whole models in .h5 files, as Keras 2 and Keras 3 write them: every variable of the optimizer has a name there."""
+"""Read whole models in .h5 files of Keras 2 and Keras 3, where every variable of the optimizer has a name."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ _ROLES = ("first_moment", "second_moment", "maximum_second_moment", "average", "
 
 
 def recognizes(path: Path) -> bool:
-    """Whether an .h5 file holds a whole model, and not weights alone."""
+    """Return whether an .h5 file holds a whole model, and not weights alone."""
     with opened(path) as file:
         return _WEIGHTS in file or "model_config" in file.attrs
 
 
 def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
-    """The state in a file, and what is to be said of it.
+    """Return the state in a file, and what is to be said of it.
 
     Raises:
         StateError: the file is damaged, holds no optimizer, or one that is not Adam.
