@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,8 @@ import numpy as np
 import adamcompat
 
 OURS = str(Path(adamcompat.__file__).parent)
+# Every so many points are tried in the tests; scripts/robustness.py tries all.
+STRIDE = int(os.environ.get("ADAMCOMPAT_TEST_STRIDE", "9"))
 
 
 States: TypeAlias = list[np.ndarray[Any, Any]]

@@ -142,7 +142,8 @@ def not_meant(said: str) -> list[str]:
     return [line for line in said.splitlines() if not _THEIRS.search(line) and not _MEANT.match(line)]
 
 
-COMMANDS = [(page, command) for page in PAGES for command in commands_of(page)]
+# Each once, however many pages show it.
+COMMANDS = [(page, command) for command, page in {c: page for page in PAGES for c in commands_of(page)}.items()]
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=lambda text: text[:70])

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from adamcompat import MindSporeStyleAdam, RowSparse, TFStyleAdam
-from tests.faults import Points, Training, Tried, at_every_point, fail, from_a_handler, same
+from tests.faults import STRIDE, Points, Training, Tried, at_every_point, fail, from_a_handler, same
 
 # A fault in a generator that is being closed is swallowed by Python.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -108,7 +108,6 @@ PATHS: dict[str, Callable[[], Training]] = {
 
 
 # Of the points of a step every third, each time other ones: all of them take minutes.
-STRIDE = int(os.environ.get("ADAMCOMPAT_TEST_STRIDE", "3"))
 
 
 @pytest.fixture(params=PATHS)
@@ -133,7 +132,7 @@ def test_a_signal_at_every_line(path: Callable[[], Training], number: int) -> No
     previous = signal.getsignal(number)
     try:
         arrive = from_a_handler(number)
-        whole(at_every_point(path, Points(arrive), first=1 + number % 7, stride=7 * STRIDE), 80 // STRIDE // 7)
+        whole(at_every_point(path, Points(arrive), first=1 + number % 7, stride=7 * STRIDE), max(1, 80 // STRIDE // 7))
     finally:
         signal.signal(number, previous)
 

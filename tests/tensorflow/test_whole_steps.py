@@ -20,7 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.tensorflow import Adam, MindSporeStyleAdam, legacy, v1
-from tests.faults import OURS, Points, Training, Tried, at_every_point, fail, from_a_handler, same
+from tests.faults import OURS, STRIDE, Points, Training, Tried, at_every_point, fail, from_a_handler, same
 from tests.test_whole_steps import EVERYTHING
 
 # A fault in a generator that is being closed is swallowed by Python.
@@ -30,7 +30,6 @@ pytestmark = [
 ]
 
 LEGACY = tf.keras.optimizers.Adam.__module__.startswith("tf_keras")
-STRIDE = int(os.environ.get("ADAMCOMPAT_TEST_STRIDE", "3"))
 # The code of the package and of the frameworks' optimizers; what one operation does is TensorFlow's.
 FILES = (
     OURS,
@@ -140,7 +139,7 @@ def test_a_signal_at_every_line(name: str) -> None:
     previous = signal.getsignal(signal.SIGUSR1)
     try:
         points = Points(from_a_handler(signal.SIGUSR1), FILES)
-        whole(at_every_point(PATHS[name], points, first=2, stride=7 * STRIDE), 60 // STRIDE // 7)
+        whole(at_every_point(PATHS[name], points, first=2, stride=7 * STRIDE), max(1, 60 // STRIDE // 7))
     finally:
         signal.signal(signal.SIGUSR1, previous)
 
@@ -181,7 +180,7 @@ def test_a_bad_gradient_changes_nothing(name: str, bad: str) -> None:
 @pytest.mark.skipif(LEGACY, reason="this is the other process")
 def test_the_same_on_tf_keras() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "Adam"]
-    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "ADAMCOMPAT_TEST_STRIDE": str(3 * STRIDE)}
+    environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "ADAMCOMPAT_TEST_STRIDE": str(2 * STRIDE)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "passed" in done.stdout
