@@ -19,6 +19,7 @@ from adamcompat.tensorflow.arguments import (
     dialect_of,
     is_number,
     is_scalar,
+    is_tensor,
     raw,
     refuse_no_gradients,
     refuse_session,
@@ -168,20 +169,21 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
         if gradient.dense_shape is None:
-            shape = tf.constant(variable.shape, tf.int64)
+            shape = tf.constant(tuple(variable.shape), tf.int64)
             gradient = tf.IndexedSlices(gradient.values, gradient.indices, shape)
         if self.corrections or self.fused:
             if update.inside_xla():  # which knows no lists of rows of a length that depends on values
                 return sparse.dense(gradient, raw(variable).shape)
             gradient = sparse.deduplicate(gradient)
-        # Keras accumulates dense gradients, in which repeated rows have been added up.
+        # Keras accumulates dense gradients, and divides by a tensor: there repeated rows have been added up.
         elif (
             not self.gradient_accumulation_steps
+            and not is_tensor(self.loss_scale_factor)
             and not mending.silent(_DIALECT, _REPEATED_ROWS)
             and sparse.may_repeat(gradient)
         ):
             mending.left_out(_DIALECT, _REPEATED_ROWS, stacklevel=4)
-        if self.loss_scale_factor is None:
+        if self.loss_scale_factor is None or is_tensor(self.loss_scale_factor):
             return gradient
         return sparse.Scalable(gradient.values, gradient.indices, gradient.dense_shape)
 

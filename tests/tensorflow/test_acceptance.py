@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fractions
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from adamcompat.tensorflow import Adam, legacy, v1
 from adamcompat.tensorflow.keras2 import Keras2Adam
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore")]
+MORE = int(os.environ.get("ADAMCOMPAT_MORE_EXAMPLES", "1"))
 
 
 class TwoAdam(Keras2Adam):
@@ -213,7 +215,8 @@ def test_every_value_of_every_keyword_is_taken_or_refused_alike(name: str) -> No
 
 
 @pytest.mark.parametrize("name", PAIRS)
-@settings(max_examples=200, deadline=None)
+# The same examples each time, unless more are asked for.
+@settings(max_examples=200 * MORE, deadline=None, derandomize=MORE == 1)
 @given(data=st.data(), rows=st.booleans())
 def test_what_is_taken_trains_alike(name: str, data: st.DataObject, rows: bool) -> None:
     pair = PAIRS[name]

@@ -240,10 +240,13 @@ def test_adamcompat_run_changes_no_number_unless_it_is_asked_to(tmp_path: Any) -
     assert run_python(call.format("'run', '--corrections', ", path)) != plain
 
 
-def two_steps(kind: Any, gradient: Any, **options: Any) -> Any:
+def two_steps(kind: Any, gradient: Any, graph: bool = False, **options: Any) -> Any:
     variable, optimizer = tf.Variable(tf.ones((3, 2))), kind(0.1, **options)
+    optimizer.build([variable])
+    apply = lambda: optimizer.apply_gradients([(gradient, variable)])  # noqa: E731
+    step = tf.function(apply) if graph else apply
     for _ in range(2):
-        optimizer.apply_gradients([(gradient, variable)])
+        step()
     return variable.numpy()
 
 
@@ -255,14 +258,24 @@ def rows(values: Any = ((1.0, 3.0), (2.0, -1.0), (0.5, 0.5)), scale: float = 1.0
 @pytest.mark.parametrize("graph", [False, True])
 def test_what_keras_3_refuses_works(graph: bool) -> None:
     with pytest.raises(TypeError):
-        two_steps(STOCK, rows(), loss_scale_factor=8.0)
-    scaled = two_steps(STOCK, rows(scale=1 / 8))
-    np.testing.assert_array_equal(two_steps(Adam, rows(), loss_scale_factor=8.0), scaled)
-    summed = two_steps(STOCK, tf.convert_to_tensor(rows()) / 8)
-    np.testing.assert_array_equal(two_steps(Adam, rows(), loss_scale_factor=8.0, corrections=True), summed)
+        two_steps(STOCK, rows(), graph, loss_scale_factor=8.0)
+    scaled = two_steps(STOCK, rows(scale=1 / 8), graph)
+    np.testing.assert_array_equal(two_steps(Adam, rows(), graph, loss_scale_factor=8.0), scaled)
+    summed = two_steps(STOCK, tf.convert_to_tensor(rows()) / 8, graph)
+    np.testing.assert_array_equal(two_steps(Adam, rows(), graph, loss_scale_factor=8.0, corrections=True), summed)
     with pytest.raises(ValueError, match="dense_shape"):
-        two_steps(STOCK, rows(shape=None))
-    np.testing.assert_array_equal(two_steps(Adam, rows(shape=None)), two_steps(STOCK, rows()))
+        two_steps(STOCK, rows(shape=None), graph)
+    np.testing.assert_array_equal(two_steps(Adam, rows(shape=None), graph), two_steps(STOCK, rows(), graph))
+
+
+@pytest.mark.usefixtures("nothing_said")
+@pytest.mark.filterwarnings("error:.*This drop-in does the same")
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("make", [tf.constant, tf.Variable, keras.Variable])
+def test_rows_divided_by_a_tensor_are_dense_as_in_keras_3(make: Any, graph: bool) -> None:
+    """Division by a tensor adds repeated rows up, so that there is nothing to correct."""
+    ours, stock = (two_steps(kind, rows(), graph, loss_scale_factor=make(8.0)) for kind in (Adam, STOCK))
+    np.testing.assert_array_equal(ours, stock)
 
 
 @pytest.mark.parametrize("legacy_keras", [tf_keras.optimizers.Adam, TwoAdam])
