@@ -53,12 +53,7 @@ LEGACY = (
 )
 MINDSPORE = ("test_adam", "test_adam2", "test_optimizer", "test_apply_adam_with_amsgrad")
 # Lost, and explained in the page.
-NAMED = (
-    "::testPassingLegacyArgsRaiseError",
-    "::test_adam_with_both_lazy_and_offload",
-    "::test_lazy_with_amsgrad",
-    "::test_offload_with_amsgrad",
-)
+NAMED = ("::testPassingLegacyArgsRaiseError",)
 NAMED_FUSED = ("::test_convert_to_legacy_optimizer",)
 
 

@@ -208,3 +208,25 @@ def test_lists_and_generators_are_taken() -> None:
     optimizer = Adam([{"params": (p for p in parameters)}], learning_rate=(0.1 for _ in range(2)))
     assert optimizer([tensor(3), tensor(2)]) == (True, True)
     np.testing.assert_allclose(parameters[1].asnumpy(), 0.9, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"use_lazy": True, "use_offload": True},
+        {"use_lazy": True, "use_amsgrad": True},
+        {"use_offload": True, "use_amsgrad": True},
+        {"beta1": 1.5},
+        {"eps": "1e-8"},
+    ],
+    ids=lambda arguments: "-".join(arguments),
+)
+def test_the_words_of_nn_adam_stand_in_ours(arguments: dict[str, Any]) -> None:
+    """Programs may look for them."""
+    said = []
+    for kind in (Adam, nn.Adam):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            kind([weight()], **arguments)
+        said.append(str(caught.value))
+    assert said[1] in said[0]
+    assert said[0] != said[1], "ours are clearer"

@@ -235,3 +235,24 @@ def test_what_is_taken_trains_alike(name: str, data: st.DataObject, rows: bool) 
     if failed is None:
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("keras3", {"clipnorm": 1.0, "clipvalue": 1.0}),
+        ("keras3", {"foo": 1}),
+        ("keras3", {"learning_rate": 1}),
+        ("tf_keras", {"decay": 0.1}),
+        ("legacy", {"clipnorm": -1.0}),
+    ],
+)
+def test_the_words_of_the_original_stand_in_ours(name: str, arguments: dict[str, Any]) -> None:
+    """Programs may look for them."""
+    said = []
+    for kind in (PAIRS[name].ours, PAIRS[name].stock):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            kind(**arguments)
+        said.append(str(caught.value))
+    # They name the class that was called.
+    assert said[1] in said[0].replace("TwoAdam", "Adam")
