@@ -562,3 +562,18 @@ def test_every_pair_of_signatures_converts_its_defaults() -> None:
         given = tuple(item for item in arguments(call, code) or () if item.keyword not in ("lr",))
         result = convert(given, original(dialect), original(MAPPING.dialects[target]), context)
         assert [message for message in result.messages if message.severity is not Severity.INFO] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "rest"),
+    [
+        ("tf.keras.optimizers.Adam(0.1)(0.2)", "mindspore", "(0.2)"),
+        ("step = tf.compat.v1.train.AdamOptimizer(0.1).minimize(loss)", "keras3", ".minimize"),
+        ("nn.Adam(params)(gradients)", "keras3", "(gradients)"),
+    ],
+)
+def test_what_follows_the_call_is_said_to_be_left_out(source: str, target: str, rest: str) -> None:
+    found = [item.text for item in translate(source, target).warnings if item.code == "use-left-out"]
+    assert found == [f"only the call of Adam is translated; {rest} after it is left out"]
+    alone = translate(source.removeprefix("step = ").split(rest)[0], target)
+    assert "use-left-out" not in [item.code for item in alone.messages]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import Argument, arguments, assigned_once
-from adamcompat.translation.bindings import Bindings
+from adamcompat.translation.bindings import Bindings, root_of
 from adamcompat.translation.conversion import Context, Conversion
 from adamcompat.translation.convert import convert
-from adamcompat.translation.messages import Message, Severity, info
+from adamcompat.translation.messages import Message, Severity, info, warning
 from adamcompat.translation.names import CATALOGUE, CUSTOMARY, Signature, choose, elsewhere, original, shims
 from adamcompat.translation.source import Source, parse
 
@@ -132,6 +132,11 @@ def _translate(text: str, target: Dialect, told: Dialect | None, shim: bool) -> 
     if told is None and signature is not candidates[0]:
         text = f"read as {signature.dialect.title}'s call ({signature.dialect.versions}), the one with these keywords"
         messages.insert(0, info("read-as", text))
+    used = [node for node in nodes if call in (getattr(node, "func", None), getattr(node, "value", None))]
+    if further := [node for node in used if isinstance(node, (ast.Call, ast.Attribute))]:
+        rest = ast.unparse(further[0]).removeprefix(ast.unparse(call))
+        text = f"only the call of Adam is translated; {rest} after it is left out"
+        messages.append(warning("use-left-out", text))
     if not conversion.ok:
         return Translation(signature.dialect.name, target.name, None, (), tuple(messages))
     text = f"{chosen.name}({', '.join(map(str, conversion.arguments))})"
@@ -187,19 +192,15 @@ def _strange(call: ast.Call, bindings: Bindings, told: Dialect | None) -> str | 
     name = bindings.resolve(call.func)
     if name is not None:
         return elsewhere(name)
-    root = call.func
-    while isinstance(root, ast.Attribute):
-        root = root.value
-    loose = isinstance(root, ast.Name) and not bindings.bound[root.id]
+    root = root_of(call.func)
+    loose = bool(root) and not bindings.bound[root]
     return elsewhere(ast.unparse(call.func), customary=told is None) if loose else None
 
 
 def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
     """The classes that a name without an import may mean; an error where there are several and nobody tells."""
-    root = call.func
-    while isinstance(root, ast.Attribute):
-        root = root.value
-    if not isinstance(root, ast.Name) or root.id in bindings.imported:
+    root = root_of(call.func)
+    if not root or root in bindings.imported:
         return ()
     name = ast.unparse(call.func)
     last = name.rpartition(".")[2]
