@@ -37,6 +37,8 @@ ODD_TEXTS: dict[str, tuple[str, str]] = {
     "sum.ipynb": (notebook(SCRIPT, "x = " + "+".join("1" * 50_000)), "does-not-parse"),
     "unary.ipynb": (notebook(SCRIPT, "x = " + "-" * 50_000 + "1"), "does-not-parse"),
     "worksheets.ipynb": (json.dumps({"worksheets": [{"cells": [{"input": SCRIPT}]}]}), "does-not-parse"),
+    "number.ipynb": ('{"cells": [{"cell_type": "code", "source": "Adam"}, 3]}', "does-not-parse"),
+    "list.ipynb": ('["Adam"]', "does-not-parse"),
     "no_json.ipynb": ("{'cells': Adam}", "does-not-parse"),
     "sum.py": (SCRIPT + "x = " + "+".join("1" * 50_000) + "\n", "does-not-parse"),
     "parentheses.py": (SCRIPT + "x = " + "(" * 500 + ")" * 500 + "\n", "does-not-parse"),

@@ -8,6 +8,7 @@ import re
 import stat
 import tempfile
 import tokenize
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,8 @@ _MENTIONS = re.compile(
     rf"adam|optimizers\s*(?:\.\s*(?:get|deserialize)\b|import)|(?:getattr|vars)\s*\(\s*[\w.]*\b(?:{_HOME})\b".encode(),
     re.IGNORECASE,
 )
+# A model is given its optimizer here, perhaps by a name that is put together.
+_COMPILES = re.compile(rb"\.\s*compile\s*\(")
 # From here on starting processes pays.
 _MANY = 200
 
@@ -81,7 +84,7 @@ def migrate_file(path: Path, to: str) -> Outcome:
         data = path.read_bytes()
     except (OSError, MemoryError) as problem:
         return Outcome(path, (Finding(error("cannot-read", _said(problem))),))
-    if not _MENTIONS.search(data):
+    if not _may_mention(data):
         return Outcome(path)
     notebook = path.suffix == ".ipynb"
     try:
@@ -95,6 +98,15 @@ def migrate_file(path: Path, to: str) -> Outcome:
         said = f"{type(problem).__name__} in adamcompat: {_said(problem)}; left alone, please report it"
         return Outcome(path, (Finding(error("not-rewritten", said)),), text, text)
     return Outcome(path, tuple(findings), text, after)
+
+
+def _may_mention(data: bytes) -> bool:
+    """Whether a file has to be read: it names Adam, looks optimizers up, or compiles a model of Keras."""
+    if _MENTIONS.search(data) or (_COMPILES.search(data) and b"keras" in data.lower()):
+        return True
+    # Python reads letters of other widths and styles as these.
+    plain = data if data.isascii() else unicodedata.normalize("NFKC", data.decode(errors="replace")).encode()
+    return plain is not data and _MENTIONS.search(plain) is not None
 
 
 def _reason(path: Path) -> str | None:

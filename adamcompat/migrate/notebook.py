@@ -114,6 +114,8 @@ def _code_cells(raw: str) -> Iterator[_Cell]:
                 yield from spans(item)
 
     notebook = json.loads(raw)
+    if not isinstance(notebook, dict):
+        raise ValueError("it holds no object")
     if _OLD in notebook:
         raise ValueError("its format is older than 4; open it in Jupyter and save it")
     for key, value in notebook.items():
@@ -122,6 +124,8 @@ def _code_cells(raw: str) -> Iterator[_Cell]:
             list(spans(value))
             continue
         for number, cell in enumerate(value, 1):
+            if not isinstance(cell, dict):
+                raise ValueError(f"cell {number} is no object")
             found: list[tuple[str, tuple[int, int]]] = []
             for name, item in cell.items():
                 list(spans(name))

@@ -34,6 +34,7 @@ _LABELS = {"label", "labels", "legend", "title", "desc", "description", "help", 
 _SHOWING = _LABELS | {"print", "plot", "text", "annotate", "set_title", "set_label", "set_xlabel", "set_ylabel"}
 _SHOWING |= {"debug", "info", "warning", "error", "critical", "name_scope", "startswith", "endswith", "replace"}
 _NAMESPACES = ("vars", "globals", "locals")
+_CLASSES = {name.rpartition(".")[2] for name in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,12 @@ def mentions(module: Module, forms: list[StringForm]) -> list[Mention]:
         if isinstance(node, ast.Constant) and node not in done and "adam" in _text(node).lower():
             mention = _string(module, node, uses_keras, uses_others)
         elif isinstance(node, ast.Call):
-            mention = _look_up(module, node, done)
+            mention = _look_up(module, node, done) or (_built(module, node) if uses_keras else None)
         elif isinstance(node, ast.Subscript):
             mention = _entry(module, node)
+        elif isinstance(node, ast.MatchClass) and _CLASSES.intersection(node.kwd_attrs):
+            said = f"a pattern of {module.source(node.cls)} takes an attribute that may be an Adam; left alone"
+            mention = Mention(node.cls, warning("look-up", said), None)
         if mention is not None and not module.ignored(mention.node) and mention.node not in module.unlocated:
             found.append(mention)
     return found
@@ -164,6 +168,9 @@ def _string(module: Module, node: ast.Constant, uses_keras: bool, uses_others: b
     if dotted and elsewhere(text, customary=True) and not _is_no_use(module, node):
         said = f"{text!r} names an Adam that is not handled yet; left alone"
         return Mention(node, warning("adam-by-name", said), None)
+    if _is_path(text) and (uses_keras or uses_others) and not _is_no_use(module, node):
+        said = f"{text!r} may be looked up in a framework, as the name of an Adam; write the class itself"
+        return Mention(node, warning("adam-by-name", said), None)
     if not _BY_NAME.fullmatch(text) or uses_others or _is_no_use(module, node):
         return None
     if text.lower() != "adam":
@@ -173,6 +180,12 @@ def _string(module: Module, node: ast.Constant, uses_keras: bool, uses_others: b
     if uses_keras:
         return Mention(node, warning("adam-by-name", said), KERAS.name)
     return Mention(node, info("adam-by-name", said), KERAS.name) if _chooses(module, node) else None
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text is the end of a class's dotted name, as in ``attrgetter("optimizers.Adam")``."""
+    home, _, last = text.rpartition(".")
+    return last in _CLASSES and any(f".{known}".endswith(f".{home}") for known in HOMES) and home != ""
 
 
 def _is_no_use(module: Module, node: ast.expr) -> bool:
@@ -252,7 +265,7 @@ def _look_up(module: Module, call: ast.Call, done: set[ast.AST]) -> Mention | No
     if isinstance(call.func, ast.Name) and call.func.id == "getattr" and len(call.args) > 1:
         return _attribute(module, call, call.args[0], call.args[1])
     runs = isinstance(call.func, ast.Name) and call.func.id in ("eval", "exec")
-    if runs and call.args and MENTION.search(_text(call.args[0])):
+    if runs and call.args and MENTION.search(_text(_value(module, call.args[0]))):
         said = f"{module.source(call.func)}() runs code that names Adam, which is not read; write it as code"
         return Mention(call, warning("look-up", said), None)
     name = module.bindings.resolve(call.func) or ""
@@ -269,6 +282,36 @@ def _look_up(module: Module, call: ast.Call, done: set[ast.AST]) -> Mention | No
         return None
     said = f"{module.source(call)} may make Keras's Adam of a name or configuration; left alone"
     return Mention(call, warning("look-up", said), KERAS.name)
+
+
+def _built(module: Module, call: ast.Call) -> Mention | None:
+    """What to say where a model is compiled with a name that is put together."""
+    if not (isinstance(call.func, ast.Attribute) and call.func.attr == "compile") or _is_module(module, call):
+        return None
+    named = [item.value for item in call.keywords if item.arg == "optimizer"]
+    given = next(iter(named + call.args[:1]), None)
+    if given is None or not _puts_together(_value(module, given)):
+        return None
+    said = f"{module.source(given)} is put together, and may be Keras's name of its Adam; pass the optimizer itself"
+    return Mention(given, warning("adam-by-name", said), KERAS.name)
+
+
+def _value(module: Module, node: ast.expr) -> ast.expr:
+    """What a name is given, where it is given one value; another expression as it is."""
+    return module.values.get(node.id, node) if isinstance(node, ast.Name) else node
+
+
+def _puts_together(node: ast.expr) -> bool:
+    """Whether an expression makes a text of others."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mod)):
+        return _is_literal(node.left) or _is_literal(node.right)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return _is_literal(node.func.value)
+    return isinstance(node, ast.JoinedStr)
+
+
+def _is_literal(node: ast.expr) -> bool:
+    return (isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes))) or _puts_together(node)
 
 
 def _entry(module: Module, node: ast.Subscript) -> Mention | None:
