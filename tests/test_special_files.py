@@ -116,6 +116,21 @@ def test_a_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.ckpt"]
 
 
+@pytest.mark.parametrize("name", ["x.safetensors", "x.keras"])
+def test_a_folder_with_the_name_of_a_file_is_no_checkpoint(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(StateError, match="is a folder"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), -0.1, 1.5, float("inf")])
+@pytest.mark.parametrize("beta", ["beta1", "beta2"])
+def test_a_beta_that_is_none_is_refused(beta: str, wrong: float, tmp_path: Path) -> None:
+    write(tmp_path / "x.safetensors", state())
+    with pytest.raises(StateError, match=rf"{beta} must lie in \[0, 1\]"):
+        open_document(tmp_path / "x.safetensors", **{beta: wrong})
+
+
 def written_state(path: Path) -> None:
     write(path, state())
 

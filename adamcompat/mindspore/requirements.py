@@ -6,11 +6,11 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from adamcompat.extras import how_to_install
+
 for _name, _title in (("mindspore", "MindSpore"), ("numba", "Numba")):
     if find_spec(_name) is None:
-        raise ModuleNotFoundError(
-            f"adamcompat.mindspore needs {_title}: pip install 'adamcompat[mindspore]'", name=_name
-        )
+        raise ModuleNotFoundError(f"adamcompat.mindspore needs {_title}: {how_to_install('mindspore')}", name=_name)
 if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
     raise ImportError(
         f"MindSpore is compiled against NumPy 1 and crashes with NumPy {np.__version__}: pip install 'numpy<2'"

@@ -51,6 +51,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adamcompat.extras import how_to_install
 from adamcompat.files import check_file
 from adamcompat.state.errors import StateError
 from adamcompat.state.files import safetensors_file
@@ -101,7 +102,7 @@ def check_installed() -> None:
         import safetensors  # noqa: F401 - to find out
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "recordings need safetensors, which is not installed: pip install 'adamcompat[files]'", name=error.name
+            f"recordings need safetensors, which is not installed: {how_to_install('files')}", name=error.name
         ) from None
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from adamcompat.extras import how_to_install
+
 pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
 from tests.versions import before
@@ -68,7 +70,7 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-    assert f"{text}: pip install 'adamcompat[mindspore]'" in run(code, tmp_path)[0]
+    assert f"{text}: {how_to_install('mindspore')}" in run(code, tmp_path)[0]
 
 
 THREADS = """

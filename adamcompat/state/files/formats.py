@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from adamcompat.extras import how_to_install
 from adamcompat.files import check_file, destination
 from adamcompat.state.errors import StateError
 from adamcompat.state.files import ckpt_file, h5_file, mindspore, neutral, safetensors_file, whole_h5_file
@@ -72,7 +73,12 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
 
 def _opened(place: Path, beta1: float | None, beta2: float | None) -> Document:
     betas = {name: value for name, value in (("beta1", beta1), ("beta2", beta2)) if value is not None}
-    if place.is_dir() or place.with_name(f"{place.name}.index").exists():
+    for name, value in betas.items():
+        if not 0 <= value <= 1:
+            raise StateError(f"{name} must lie in [0, 1], got {value!r}")
+    # A checkpoint of TensorFlow may have any name, also one with MindSpore's ending.
+    folder = place.is_dir() and place.suffix not in (".safetensors", ".keras")
+    if folder or place.with_name(f"{place.name}.index").exists():
         state, notes = _tensorflow("state_checkpoints").read(place, betas)
         return Document(place, TENSORFLOW, state, notes=notes)
     try:
@@ -114,7 +120,7 @@ def _tensorflow(module: str) -> Any:
     try:
         return import_module(f"adamcompat.tensorflow.{module}")
     except ModuleNotFoundError as error:
-        raise StateError(f"this file needs {error.name}: pip install 'adamcompat[tensorflow]'") from None
+        raise StateError(f"this file needs {error.name}: {how_to_install('tensorflow')}") from None
 
 
 def read(path: str | Path, *, beta1: float | None = None, beta2: float | None = None) -> AdamState:

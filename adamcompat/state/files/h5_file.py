@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adamcompat.extras import how_to_install
 from adamcompat.files import check_file, replacing
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.errors import StateError
@@ -52,7 +53,7 @@ def opened(path: Path, mode: str = "r") -> Iterator[Any]:
     try:
         import h5py
     except ModuleNotFoundError:
-        raise StateError(f"{path}: needs h5py: pip install 'adamcompat[files]'") from None
+        raise StateError(f"{path}: needs h5py: {how_to_install('files')}") from None
     try:
         with h5py.File(path, mode) as file:
             yield file

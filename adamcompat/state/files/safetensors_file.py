@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from adamcompat.extras import how_to_install
 from adamcompat.files import flushing, replacing
 from adamcompat.state.errors import StateError
 from adamcompat.state.files.stored import Stored, blocks_of_all, bytes_of
@@ -65,7 +66,7 @@ def read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError:
-        raise StateError(f"{path}: needs safetensors: pip install 'adamcompat[files]'") from None
+        raise StateError(f"{path}: needs safetensors: {how_to_install('files')}") from None
     try:
         with safe_open(path, "numpy") as file:
             metadata = dict(file.metadata() or {})
