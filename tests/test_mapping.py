@@ -59,6 +59,8 @@ MISTAKES = {
     "unknown numerics": ("    numerics: tf1\n", "    numerics: tf9\n", 0, "'tf9' is not one of canonical, keras3"),
     "unknown stage": ("stages: [deduplicate, update]", "stages: [deduplicate, dance, update]", 0, "'dance' is not"),
     "no update": ("stages: [deduplicate, update]", "stages: [deduplicate]", 0, "the stage 'update' is missing"),
+    "unknown correction": ("      - name: live_values", "      - name: live_value", 0, "'live_value' is not one of"),
+    "correction twice": ("      - name: live_values", "      - name: centralization", None, "is listed twice"),
     "unknown exception": ("unknown_keyword: KeyError", "unknown_keyword: KeyMistake", 0, "not a built-in exception"),
     "parameter twice": ("      - {name: beta_2,", "      - {name: beta_1,", 0, "'beta_1' is listed twice"),
     "conflict without parameter": ("pair: [clipnorm, clipvalue]", "pair: [clipnorm, clipnone]", None,
@@ -131,6 +133,15 @@ def test_no_block_takes_an_unknown_key(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "colour" in str(error), path
         block.value.pop()
     assert taken == [".modules"]
+
+
+def test_a_correction_that_the_mapping_does_not_name_is_an_error(tmp_path: Path) -> None:
+    """A drop-in would make it, and nobody could read of it."""
+    start = TEXT.index("      - name: construct_once")
+    end = TEXT.index("      - name: integer_gradients")
+    path, _ = changed(tmp_path, TEXT[start:end], "")
+    with pytest.raises(MappingError, match="no dialect has the correction construct_once"):
+        load(path)
 
 
 def test_a_dialect_without_slots_is_an_error(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_process_that_dies_takes_one_file_with_it(tmp_path: Path) -> None:
         "import os, sys\nfrom pathlib import Path\nimport adamcompat.migrate.files as files\n"
         "plain = files.migrate_text\n"
         "def deadly(text, to):\n    return os._exit(9) if text.startswith('deadly') else plain(text, to)\n"
-        "files.migrate_text = deadly\nfiles.os.cpu_count = lambda: 2\n"
+        "files.migrate_text = deadly\nfiles.processors = lambda: 2\n"
         "for item in files.migrate_files(list(files.find([Path(sys.argv[1])])), 'shim'):\n"
         "    print(item.path.name, item.changed, [str(f.message) for f in item.findings if item.failed])\n"
     )

@@ -33,8 +33,8 @@ def threads_asked() -> int | None:
     return int(asked)
 
 
-def _processors() -> int:
-    """The processors that this process may use."""
+def processors() -> int:
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -143,4 +143,4 @@ def threads_for(elements: int) -> int:
     """Threads for one step: ADAMCOMPAT_NUM_THREADS or one for each processor, as far as they pay."""
     paying = elements // THREADS_ABOVE + 1
     # Asking the system and the environment shows in the step of a small network.
-    return 1 if paying == 1 else min(threads_asked() or _processors(), paying)
+    return 1 if paying == 1 else min(threads_asked() or processors(), paying)

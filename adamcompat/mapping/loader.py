@@ -74,6 +74,8 @@ _STAGES = (
     "update",
     "average",
 )
+# What the drop-ins can mend.
+_CORRECTIONS = ("repeated_rows", "centralization", "live_values", "construct_once", "integer_gradients")
 _SLOT_ROLES = (
     "step",
     "learning_rate",
@@ -411,13 +413,25 @@ def _conflict(node: _Node) -> Conflict:
 
 
 def _corrections(node: _Node) -> tuple[Correction, ...]:
-    return tuple(_correction(item) for item in node.items())
+    corrections = tuple(_correction(item) for item in node.items())
+    names = [correction.name for correction in corrections]
+    if len(set(names)) != len(names):
+        raise node.error("a correction is listed twice")
+    return corrections
+
+
+def _with_corrections(node: _Node, dialects: dict[str, Dialect]) -> dict[str, Dialect]:
+    """The dialects, if each correction that the drop-ins make stands in one: nobody could read of another."""
+    named = {correction.name for dialect in dialects.values() for correction in dialect.corrections}
+    if missing := sorted(set(_CORRECTIONS) - named):
+        raise node.error(f"no dialect has the correction {', '.join(missing)}, which a drop-in makes")
+    return dialects
 
 
 def _correction(node: _Node) -> Correction:
     fields = node.fields()
     correction = Correction(
-        name=fields.take("name", _Node.text),
+        name=fields.take("name", _one_of(*_CORRECTIONS)),
         original=fields.take("original", _Node.text),
         ours=fields.take("ours", _Node.text),
         stage=fields.maybe("stage", _one_of(*_STAGES), None),
@@ -714,7 +728,7 @@ def load(path: str | Path) -> Mapping:
     canonical = fields.take("canonical", lambda node: _named(node, _canonical))
     numerics = fields.take("numerics", lambda node: _named(node, _numerics))
     reader = _DialectReader(canonical, numerics)
-    dialects = fields.take("dialects", lambda node: _named(node, reader.dialect))
+    dialects = fields.take("dialects", lambda node: _with_corrections(node, _named(node, reader.dialect)))
     schedules = fields.take(
         "schedules",
         lambda node: _named(node, lambda name, child: _rate_schedule(name, child, canonical, dialects)),

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from adamcompat.executors.launch import processors
 from adamcompat.migrate.findings import Finding, Outcome
 from adamcompat.migrate.notebook import migrate_notebook
 from adamcompat.migrate.strings import HOMES
@@ -145,7 +146,7 @@ def _encoding(data: bytes, path: Path) -> str:
 def migrate_files(paths: Sequence[Path], to: str) -> Iterator[Outcome]:
     """Migrate many files, in their order; nothing is written."""
     work = partial(migrate_file, to=to)
-    workers = min(os.cpu_count() or 1, 8)
+    workers = min(processors(), 8)
     if len(paths) < _MANY or workers == 1:
         yield from map(work, paths)
         return

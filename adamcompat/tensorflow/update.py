@@ -7,13 +7,13 @@ contracts a product and a sum into one rounding; a barrier between the two keeps
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from adamcompat.executors.launch import processors
 from adamcompat.kernel import Operations, make_update, step_size
 from adamcompat.mapping.model import Numerics
 from adamcompat.stages import DECOUPLED_DECAY, make_stages
@@ -234,7 +234,7 @@ def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool, in_blocks: bool
 
 def _threads() -> int:
     """How many XLA functions can run at once."""
-    return min(tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1, FED_THREADS)
+    return min(tf.config.threading.get_inter_op_parallelism_threads() or processors(), FED_THREADS)
 
 
 def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
