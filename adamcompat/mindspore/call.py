@@ -110,7 +110,7 @@ class CallAdam(GraphAdam):
             return super().__call__(*args, **kwargs)
         if len(args) == 1 and isinstance(args[0], list):
             args = (tuple(args[0]),)
-        self._check_rates(replaced)
+        self._check_rates(replaced, *args, **kwargs)
         try:
             return super().__call__(*args, **kwargs)
         except Exception as error:
@@ -133,7 +133,7 @@ class CallAdam(GraphAdam):
                     raise
         if isinstance(gradients, list):
             gradients = tuple(gradients)
-        self._check_rates(replaced)
+        self._check_rates(replaced, gradients)
         if again and not self.corrections:
             say_left_out(self._dialect, "construct_once")
         try:
@@ -151,11 +151,23 @@ class CallAdam(GraphAdam):
             self._replaced = _OVERRIDES.of(self, self._made)
         return self._replaced
 
-    def _check_rates(self, replaced: frozenset[str]) -> None:
-        """Refuse a step without a learning rate, which nn.Adam's graph would not survive."""
+    def _check_rates(self, replaced: frozenset[str], gradients: Any = None) -> None:
+        """Refuse a step without a learning rate, which nn.Adam's graph would not survive.
+
+        Raises:
+            RuntimeError: there is none for this step.
+            What is wrong with gradients, which nn.Adam finds first, when it compiles.
+        """
         if self.dynamic_lr and replaced.isdisjoint(("construct", "get_lr")):
             rates = self.learning_rate if self.is_group_lr else [self.learning_rate]
-            check_length(list(rates), int(self.global_step.asnumpy()[0]))
+            try:
+                check_length(list(rates), int(self.global_step.asnumpy()[0]))
+            except RuntimeError:
+                self._check(gradients)
+                raise
+
+    def _check(self, gradients: Any) -> None:
+        check(gradients, self.parameters, self._dialect, [self.exec_weight_decay] * len(self.parameters))
 
     def _explain(self, error: Exception, gradients: Any = None) -> None:
         """Say what is wrong with gradients if that is why nn.Adam raised `error`.
@@ -164,7 +176,7 @@ class CallAdam(GraphAdam):
             An exception of the same type with a better text.
         """
         try:
-            check(gradients, self.parameters, self._dialect, [self.exec_weight_decay] * len(self.parameters))
+            self._check(gradients)
         except type(error) as better:
             raise better from error
         except Exception:

@@ -167,6 +167,16 @@ def test_a_list_of_rates_that_is_too_short(mode: str, grouped: bool) -> None:
         np.testing.assert_array_equal(value.asnumpy(), before[name], err_msg=name)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_of_two_mistakes_the_gradient_is_named_as_in_nn_adam(mode: str, lazy: bool) -> None:
+    """It finds a wrong gradient when it compiles, and a list that is too short when it runs."""
+    for kind in (nn.Adam, Adam):
+        optimizer = kind([weight([1.0])], [0.1], use_lazy=lazy)
+        optimizer((ones(1),))
+        with pytest.raises(TypeError):
+            optimizer((ones(1).astype(ms.float64),))
+
+
 def test_a_list_that_is_too_short_in_a_compiled_cell() -> None:
     """There the runtime speaks, of its operator and then of a previous error: an error each time, and no step."""
     ms.set_context(mode=ms.GRAPH_MODE)

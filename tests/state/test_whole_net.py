@@ -162,6 +162,7 @@ def test_through_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     import mindspore as ms
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     model, (net, optimizer) = trained(), mindspore_net()
     model.save("run.keras")
     ms.save_checkpoint(optimizer, "fresh.ckpt")
