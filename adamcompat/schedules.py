@@ -110,7 +110,7 @@ class Schedule:
         return self._list
 
     def ask(self, step: Any) -> Any:
-        """What a callable returns for a step, as it is; steps may be tensors."""
+        """Return what a callable returns for a step, as it is; steps may be tensors."""
         assert self._call is not None
         return self._call(step)
 

@@ -63,7 +63,7 @@ class Instruction:
 
     @property
     def scalar(self) -> bool:
-        """Whether the stage needs nothing but scalars."""
+        """Return whether the stage needs nothing but scalars."""
         return self.code != SUBTRACT
 
 
@@ -118,7 +118,7 @@ def elementwise(
 
 
 def norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Value], Value]) -> Value:
-    r"""What scales a gradient with L2 norm `norm` down to `limit`: :math:`c / \max(\|g\|, c)`."""
+    r"""Return what scales a gradient with L2 norm `norm` down to `limit`: :math:`c / \max(\|g\|, c)`."""
     return limit / maximum(norm, limit)
 
 

@@ -45,7 +45,7 @@ def model_of(opened: Opened) -> Model:
 
 
 def own_numerics(opened: Opened) -> str:
-    """How an optimizer rounds where it is not told how."""
+    """Return how an optimizer rounds where it is not told how."""
     if opened.entry.name == FLOAT64:
         return "canonical"
     if opened.entry.adapter is None:
@@ -193,7 +193,7 @@ def _hyperparameters(here: Model, there: Model) -> list[Difference]:
 
 
 def _of_groups(here: Model, there: Model, names: Sequence[str]) -> list[Difference]:
-    """What may differ from weight to weight: for each fact the weights that differ in it."""
+    """Return what may differ from weight to weight: for each fact the weights that differ in it."""
 
     def regrouped(model: Model, field: str) -> Model:
         pairs = zip(model.groups, there.groups, strict=True)
@@ -238,7 +238,7 @@ def _decay_text(*values: Any) -> str:
 
 
 def _asked_for(value: Any) -> bool:
-    """Whether a decay is more than nothing."""
+    """Return whether a decay is more than nothing."""
     return bool(value.given if isinstance(value, Schedule) else value)
 
 

@@ -80,7 +80,7 @@ def figure(comparison: Comparison) -> Any:
 
 
 def check(path: str | Path) -> str:
-    """What kind of drawing a file is to be, known before anything is measured.
+    """Return what kind of drawing a file is to be, known before anything is measured.
 
     Raises:
         ValueError: matplotlib cannot draw such a file.

@@ -158,7 +158,7 @@ class Comparison:
 
     @property
     def agree(self) -> bool:
-        """Whether every pair agrees within the tolerance."""
+        """Return whether every pair agrees within the tolerance."""
         return all(pair.agree for pair in self.pairs)
 
     def pair(self, first: str, second: str) -> Pair:

@@ -159,7 +159,7 @@ def _parsed(optimizer: Optimizer) -> tuple[str, str, dict[str, Any]]:
 
 
 def _prepared(name: str, own: dict[str, Any], shared: Mapping[str, Any], stream: Stream) -> Opened | None:
-    """What is to be run; None where it has been run already."""
+    """Return what is to be run; None where it has been run already."""
     if name == RECORDED:
         if stream.recording is None:
             raise ValueError(f"{RECORDED!r} stands for the parameters of a recording; give one as gradients")
@@ -194,7 +194,7 @@ def _open(label: str, opened: Opened | None, stream: Stream) -> _Runner:
 
 
 def _recorded(stream: Stream) -> tuple[Opened, Model] | tuple[None, None]:
-    """What was recorded, where the recording knows the optimizer's facts."""
+    """Return what was recorded, where the recording knows the optimizer's facts."""
     recording = stream.recording
     if recording is None or recording.driver is None or recording.hyperparameters is None:
         return None, None

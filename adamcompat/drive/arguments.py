@@ -84,7 +84,7 @@ def _as_number(value: Any, fact: ParameterFact | None) -> Any:
 
 
 def original(name: str, dialect: Dialect) -> Adapter:
-    """What an original is as an adapter: its dialect, and nothing borrowed."""
+    """Return what an original is as an adapter: its dialect, and nothing borrowed."""
     return Adapter(name=name, module="", runtime="", dialect=dialect.name, borrows=())
 
 

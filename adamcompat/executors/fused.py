@@ -207,7 +207,7 @@ def _square_sum(x: Any) -> Any:
 
 @_inline  # type: ignore[untyped-decorator]
 def _share(start: Any, stop: Any, begin: Any, end: Any) -> Any:
-    """Which elements of a tensor belong to a thread; a cut never splits a vector."""
+    """Return which elements of a tensor belong to a thread; a cut never splits a vector."""
     size = stop - start
     lo = min((max(begin - start, 0) + 15) // 16 * 16, size)
     hi = min((min(max(end - start, 0), size) + 15) // 16 * 16, size)

@@ -38,7 +38,7 @@ def _public(array: NDArray[Any]) -> tuple[Any, ...]:
 
 
 def _is_known() -> bool:
-    """Whether headers of this NumPy and this Python lie as they are read here."""
+    """Return whether headers of this NumPy and this Python lie as they are read here."""
     array = np.zeros((3, 5), np.float32)[:, ::2]
     words = np.frombuffer(_fields(array), np.intp)
     axes = np.frombuffer(_axes(array), np.intp)

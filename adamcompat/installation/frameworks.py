@@ -27,7 +27,7 @@ def _loaded(just_finished: str | None) -> Callable[[str], bool]:
 
 
 def recipes(just_finished: str | None = None) -> list[Recipe]:
-    """What can be replaced now: frameworks that are imported, and have finished with it.
+    """Return what can be replaced now: frameworks that are imported, and have finished with it.
 
     Args:
         just_finished: a module whose code has run, but whose import has not returned yet.

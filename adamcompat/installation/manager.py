@@ -42,7 +42,7 @@ class _Manager:
         return bool(self._holders)
 
     def report(self) -> Report:
-        """What is replaced now."""
+        """Return what is replaced now."""
         return Report(
             self.active,
             tuple(
@@ -167,7 +167,7 @@ class Installed:
 
     @property
     def report(self) -> Report:
-        """What is replaced now; after a ``with`` block, what was replaced at its end."""
+        """Return what is replaced now; after a ``with`` block, what was replaced at its end."""
         return self._last or _manager.report()
 
     def __bool__(self) -> bool:

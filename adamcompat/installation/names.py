@@ -58,7 +58,7 @@ def withdraw(new_to_old: Mapping[type, type]) -> None:
 
 
 def _entries(entries: dict[Any, Any], by_id: Mapping[int, tuple[type, type]]) -> Iterator[tuple[type, dict[Any, Any]]]:
-    """What to change in a dictionary, class by class."""
+    """Return what to change in a dictionary, class by class."""
     for old, new in by_id.values():
         found = {key: new for key, value in list(entries.items()) if value is old}
         if old in entries:
@@ -82,7 +82,7 @@ def _modules() -> Iterator[ModuleType]:
 
 
 def _needed(module: ModuleType, name: str, cls: type) -> bool:
-    """Whether methods of the class itself, or of classes made from it, look it up by this name of their module.
+    """Return whether methods of the class itself, or of classes made from it, look it up by this name of their module.
 
     As in ``super(Adam, self).__init__()``: there another class would be a mistake.
     """

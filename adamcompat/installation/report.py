@@ -55,7 +55,7 @@ class Report:
 
     @property
     def names(self) -> int:
-        """How many names were handed over."""
+        """Return how many names were handed over."""
         return sum(entry.names for entry in self.replaced)
 
     def __str__(self) -> str:

@@ -124,7 +124,7 @@ _made: dict[Adapter, Replacement] = {}
 
 
 def replacement(recipe: Recipe) -> Replacement:
-    """What stands in by a recipe; the same object each time. Imports the adapter, and so its framework."""
+    """Return what stands in by a recipe; the same object each time. Imports the adapter, and so its framework."""
     adapter = recipe.adapter
     if adapter not in _made:
         ours = getattr(import_module(adapter.module), adapter.name)

@@ -24,7 +24,7 @@ class Watcher(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders find, with a loader that calls back."""
+        """Return what the other finders find, with a loader that calls back."""
         if fullname not in self._names:
             return None
         others = (finder for finder in list(sys.meta_path) if finder is not self)

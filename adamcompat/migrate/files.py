@@ -102,7 +102,7 @@ def migrate_file(path: Path, to: str) -> Outcome:
 
 
 def _may_mention(data: bytes) -> bool:
-    """Whether a file has to be read: it names Adam, looks optimizers up, or compiles a model of Keras."""
+    """Return whether a file has to be read: it names Adam, looks optimizers up, or compiles a model of Keras."""
     if _MENTIONS.search(data) or (_COMPILES.search(data) and b"keras" in data.lower()):
         return True
     # Python reads letters of other widths and styles as these.

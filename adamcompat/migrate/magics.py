@@ -124,7 +124,7 @@ def read(source: str, mark: str, name: str) -> Cell:
 
 
 def _program(magic: str, words: list[str], name: str) -> str | None:
-    """What the code of a cell magic is a part of; "" is the notebook, None is no Python."""
+    """Return what the code of a cell magic is a part of; "" is the notebook, None is no Python."""
     if magic in _HERE or (magic == "px" and "--local" in words):
         return ""
     if magic == "px":
@@ -168,7 +168,7 @@ def _parse(cell: Cell, body: str, kept: list[str], shifts: dict[int, int], mark:
 
 
 def _try(cell: Cell, lines: Iterable[str], mark: str) -> bool:
-    """Whether some lines parse as they are, or as a block, if all of them are indented."""
+    """Return whether some lines parse as they are, or as a block, if all of them are indented."""
     text = "\n".join(lines)
     cell.text, cell.block, cell.problem = text, False, problem(text)
     if cell.problem is not None and text.lstrip("\r\n")[:1] in (" ", "\t"):
@@ -213,7 +213,7 @@ def _hide(cell: Cell, lines: list[str], wanted: Collection[int], mark: str) -> l
 
 
 def _code(line: str, signs: int, magic: str) -> int | None:
-    """Where the code of a magic's line begins; None where there is none, or it is no Python."""
+    """Return where the code of a magic's line begins; None where there is none, or it is no Python."""
     if magic not in _HERE:
         return None
     start = len(line) - len(line.lstrip()) + signs + len(magic)

@@ -91,7 +91,7 @@ def migrate(module: Module, editor: Editor, target: Dialect) -> None:
 
 
 def _plans(module: Module, uses: Sequence[Use], target: Dialect, kept: dict[int, Optimizer]) -> dict[int, Plan]:
-    """What is to become of each construction.
+    """Return what is to become of each construction.
 
     A schedule that has a name is written anew where it is made, if every place that reads it is rewritten.
     """
@@ -106,7 +106,7 @@ def _plans(module: Module, uses: Sequence[Use], target: Dialect, kept: dict[int,
 
 
 def _value(plan: Plan, name: str) -> str:
-    """What a plan wants a name to be assigned, or ""."""
+    """Return what a plan wants a name to be assigned, or ""."""
     return plan.conversion.values.get(name, "") if plan.ok else ""
 
 
@@ -126,7 +126,7 @@ def _schedules_to_write(module: Module, uses: Sequence[Use]) -> dict[str, list[U
 
 
 def _imports_before(module: Module, use: Use, place: ast.expr) -> bool:
-    """Whether an import beside that of an optimizer's class is done before a place."""
+    """Return whether an import beside that of an optimizer's class is done before a place."""
     function = module.function(place)
     return all(
         node.lineno < place.lineno and module.function(node) in (None, function) for node in module.bringers(use.node)
@@ -224,7 +224,7 @@ def _string(module: Module, editor: Editor, form: StringForm, target: Dialect) -
 
 
 def _callee(module: Module, use: Use, target: Dialect) -> str:
-    """How the target's class is written in place of a use."""
+    """Return how the target's class is written in place of a use."""
     if use.name in map(full, target.names):
         return module.source(use.node)
     return _local(module, target.target, target) or target.target
@@ -261,7 +261,7 @@ def _write_values(module: Module, editor: Editor, uses: Sequence[Use], plans: di
 
 
 def _local(module: Module, name: str, target: Dialect) -> str | None:
-    """How a module can write a dotted name of the target's framework with the imports that it has."""
+    """Return how a module can write a dotted name of the target's framework with the imports that it has."""
     for other in [name, *_synonyms(name, target)]:
         for local, meanings in module.bindings.imported.items():
             meaning = next(iter(meanings))

@@ -120,7 +120,7 @@ _EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
 
 
 def _gap(argument: cst.Arg) -> _Space:
-    """What stands behind an argument and its comma."""
+    """Return what stands behind an argument and its comma."""
     return argument.comma.whitespace_after if isinstance(argument.comma, cst.Comma) else argument.whitespace_after_arg
 
 

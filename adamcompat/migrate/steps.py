@@ -21,7 +21,7 @@ Step = tuple[ast.Call, str]
 
 
 def unknown_method(step: ast.Call, target: Dialect) -> tuple[ast.expr, Message] | None:
-    """What the target's method of the same calling convention does not take."""
+    """Return what the target's method of the same calling convention does not take."""
     name = step.func.attr if isinstance(step.func, ast.Attribute) else ""
     method = next((method for method in target.methods if method.name == name), None)
     if method is None:
@@ -84,7 +84,7 @@ def to_call(
 
 
 def all_of(module: Module, model: ast.expr) -> str:
-    """What a model trains, as a model of the calling convention `call` lists it."""
+    """Return what a model trains, as a model of the calling convention `call` lists it."""
     return f"{module.source(model)}{_TRAINED['call']}"
 
 
@@ -143,7 +143,7 @@ def to_apply_gradients(module: Module, use: Use, kept: Optimizer, steps: list[St
 
 
 def _trained(node: ast.expr) -> bool:
-    """Whether an expression may be read again at each step: a name, a list, or what a model trains."""
+    """Return whether an expression may be read again at each step: a name, a list, or what a model trains."""
     if isinstance(node, (ast.List, ast.Tuple)):
         return all(_trained(item) for item in node.elts)
     if isinstance(node, ast.Call):
@@ -175,7 +175,7 @@ def _one_value(module: Module, name: ast.Name, place: ast.expr) -> bool:
 
 
 def _set_before(module: Module, attribute: str, owner: ast.ClassDef, place: ast.expr) -> bool:
-    """Whether a class sets an attribute of self once, before a place or in __init__."""
+    """Return whether a class sets an attribute of self once, before a place or in __init__."""
     stores = [
         node
         for node in ast.walk(owner)

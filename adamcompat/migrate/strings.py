@@ -119,7 +119,7 @@ def _root(node: Import) -> str:
 
 
 def _is_module(module: Module, call: ast.Call) -> bool:
-    """Whether a method belongs to an imported module, as in ``re.compile``."""
+    """Return whether a method belongs to an imported module, as in ``re.compile``."""
     assert isinstance(call.func, ast.Attribute)
     name = root_of(call.func.value)
     return isinstance(call.func.value, ast.Name) and any(
@@ -157,7 +157,7 @@ def mentions(module: Module, forms: list[StringForm]) -> list[Mention]:
 
 
 def _string(module: Module, node: ast.Constant, uses_keras: bool, uses_others: bool) -> Mention | None:
-    """What to say of a string."""
+    """Return what to say of a string."""
     text = _text(node)
     dotted = "." in text and len(text) < 100
     if dotted and (signatures := CATALOGUE.get(full(text))):
@@ -183,13 +183,13 @@ def _string(module: Module, node: ast.Constant, uses_keras: bool, uses_others: b
 
 
 def _is_path(text: str) -> bool:
-    """Whether a text is the end of a class's dotted name, as in ``attrgetter("optimizers.Adam")``."""
+    """Return whether a text is the end of a class's dotted name, as in ``attrgetter("optimizers.Adam")``."""
     home, _, last = text.rpartition(".")
     return last in _CLASSES and any(f".{known}".endswith(f".{home}") for known in HOMES) and home != ""
 
 
 def _is_no_use(module: Module, node: ast.expr) -> bool:
-    """Whether a string is only compared, shown, a key, or part of another."""
+    """Return whether a string is only compared, shown, a key, or part of another."""
     child: ast.AST = node
     for parent in module.ancestors(node):
         if isinstance(parent, (ast.Compare, ast.MatchValue, ast.JoinedStr, ast.Expr)):
@@ -224,7 +224,7 @@ def _label_of(entries: ast.Dict, value: ast.AST) -> str:
 
 
 def _chooses(module: Module, node: ast.expr) -> bool:
-    """Whether a string is given to something that is called an optimizer."""
+    """Return whether a string is given to something that is called an optimizer."""
     child: ast.AST = node
     for parent in module.ancestors(node):
         names: list[str] = []
@@ -261,7 +261,7 @@ def _last(node: ast.expr) -> str:
 
 
 def _look_up(module: Module, call: ast.Call, done: set[ast.AST]) -> Mention | None:
-    """What to say of a call that may get an Adam by a name or a configuration."""
+    """Return what to say of a call that may get an Adam by a name or a configuration."""
     if isinstance(call.func, ast.Name) and call.func.id == "getattr" and len(call.args) > 1:
         return _attribute(module, call, call.args[0], call.args[1])
     runs = isinstance(call.func, ast.Name) and call.func.id in ("eval", "exec")
@@ -285,7 +285,7 @@ def _look_up(module: Module, call: ast.Call, done: set[ast.AST]) -> Mention | No
 
 
 def _built(module: Module, call: ast.Call) -> Mention | None:
-    """What to say where a model is compiled with a name that is put together."""
+    """Return what to say where a model is compiled with a name that is put together."""
     if not (isinstance(call.func, ast.Attribute) and call.func.attr == "compile") or _is_module(module, call):
         return None
     named = [item.value for item in call.keywords if item.arg == "optimizer"]
@@ -297,12 +297,12 @@ def _built(module: Module, call: ast.Call) -> Mention | None:
 
 
 def _value(module: Module, node: ast.expr) -> ast.expr:
-    """What a name is given, where it is given one value; another expression as it is."""
+    """Return what a name is given, where it is given one value; another expression as it is."""
     return module.values.get(node.id, node) if isinstance(node, ast.Name) else node
 
 
 def _puts_together(node: ast.expr) -> bool:
-    """Whether an expression makes a text of others."""
+    """Return whether an expression makes a text of others."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mod)):
         return _is_literal(node.left) or _is_literal(node.right)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -315,7 +315,7 @@ def _is_literal(node: ast.expr) -> bool:
 
 
 def _entry(module: Module, node: ast.Subscript) -> Mention | None:
-    """What to say of ``vars(module)[name]`` and the like."""
+    """Return what to say of ``vars(module)[name]`` and the like."""
     base = node.value
     if isinstance(base, ast.Attribute) and base.attr == "__dict__":
         return _attribute(module, node, base.value, node.slice)
@@ -330,7 +330,7 @@ def _entry(module: Module, node: ast.Subscript) -> Mention | None:
 
 
 def _attribute(module: Module, node: ast.expr, home: ast.expr, name: ast.expr) -> Mention | None:
-    """What to say where an attribute of a module is looked up by a name."""
+    """Return what to say where an attribute of a module is looked up by a name."""
     for meaning in sorted(module.bindings.meanings(home)):
         if meaning not in HOMES:
             continue

@@ -82,7 +82,7 @@ def _migrate(text: str, to: str) -> tuple[str, list[Finding]]:
 
 
 def _belongs(name: str, dialect: str) -> bool:
-    """Whether a class is the target framework's own, and one that it has today."""
+    """Return whether a class is the target framework's own, and one that it has today."""
     roots = {full(known).partition(".")[0] for known in MAPPING.dialects[dialect].names}
     old = name.rpartition(".")[2].lower() == "adam"
     return name.partition(".")[0] in roots and not old

@@ -574,7 +574,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         self._compiled(*ordered)
 
     def _stranger(self, variable: Any) -> Named:
-        """What the engine says of a Parameter that it does not know."""
+        """Return what the engine says of a Parameter that it does not know."""
         if not isinstance(variable, Parameter):
             raise self._error("wrong_type")(f"a variable must be a mindspore.Parameter, got {type(variable).__name__}")
         return Named(np.zeros(variable.shape, own_dtype(variable.dtype)), name=variable.name)

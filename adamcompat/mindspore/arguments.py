@@ -44,13 +44,13 @@ def _is_iterator(value: Any) -> bool:
 
 
 def ignored_names(dialect: Dialect, given: Mapping[str, Any]) -> dict[str, str]:
-    """What nn.Adam accepts and ignores of these arguments: the second of a pair, with the first."""
+    """Return what nn.Adam accepts and ignores of these arguments: the second of a pair, with the first."""
     pairs = [conflict.pair for conflict in dialect.conflicts if conflict.original == "ignores"]
     return {second: first for first, second in pairs if given.get(first) is True and given.get(second) is True}
 
 
 def ignored(adapter: Adapter, given: Mapping[str, Any]) -> list[str]:
-    """What nn.Adam accepts and ignores of these arguments, as sentences."""
+    """Return what nn.Adam accepts and ignores of these arguments, as sentences."""
     dialect = MAPPING.dialects[adapter.dialect]
     return [
         f"{adapter.name}: {first}=True and {second}=True exclude each other; {dialect.target} ignores {second} without "
@@ -80,7 +80,7 @@ def explained(
 def _faults(
     adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Exception]]:
-    """What is wrong with the arguments, each with the names by which nn.Adam may speak of it."""
+    """Return what is wrong with the arguments, each with the names by which nn.Adam may speak of it."""
     dialect = MAPPING.dialects[adapter.dialect]
     known = {fact.name: fact for fact in dialect.accepted}
     for name in extra:

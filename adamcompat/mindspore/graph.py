@@ -142,7 +142,7 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         self._prepared = True
 
     def _centralizes(self, i: int) -> bool:
-        """Whether the gradient of a Parameter is centralized.
+        """Return whether the gradient of a Parameter is centralized.
 
         nn.Adam leaves out second axes that are no multiple of 16, and everything with use_offload. For the rest it has
         no operator on a CPU, so that one that works changes no training.

@@ -27,7 +27,7 @@ def settle() -> None:
 
 
 def addresses(tensors: Sequence[Any]) -> NDArray[np.int64]:
-    """Where the elements of each Tensor begin. Ask anew in every step: loading a value may move it."""
+    """Return where the elements of each Tensor begin. Ask anew in every step: loading a value may move it."""
     return np.fromiter(map(_data_ptr, tensors), np.int64, len(tensors))
 
 
@@ -43,7 +43,7 @@ class Forms(NamedTuple):
         return cls(list(map(_shape, tensors)), list(map(_dtype, tensors)))
 
     def fit(self, tensors: Sequence[Any]) -> bool:
-        """Whether `tensors` have these, without a list in between."""
+        """Return whether `tensors` have these, without a list in between."""
         return (
             len(tensors) == len(self.shapes)
             and all(map(operator.eq, map(_shape, tensors), self.shapes))
@@ -52,7 +52,7 @@ class Forms(NamedTuple):
 
 
 def contiguous(tensors: Sequence[Any]) -> bool:
-    """Whether the elements of each Tensor lie in C's order without gaps."""
+    """Return whether the elements of each Tensor lie in C's order without gaps."""
     return all(map(_is_contiguous, tensors))
 
 
@@ -110,7 +110,7 @@ class Regions:
         self._reach = np.concatenate([[0], np.maximum.accumulate((starts + sizes)[order])])
 
     def touch(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Which of the given regions overlap one of this set."""
+        """Return which of the given regions overlap one of this set."""
         before = self._starts.searchsorted(starts + sizes)
         found: NDArray[np.intp] = (self._reach[before] > starts).nonzero()[0]
         return found

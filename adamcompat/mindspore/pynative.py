@@ -132,14 +132,14 @@ class PyNativeStep:
         return not self._layouts
 
     def _signature(self, forms: Forms, gradients: Any) -> tuple[Any, ...] | None:
-        """What tells the graphs apart that nn.Adam would run these gradients with."""
+        """Return what tells the graphs apart that nn.Adam would run these gradients with."""
         if self._live or not isinstance(gradients, (tuple, list)):
             return None
         found = tuple(getattr(gradient, "dtype", None) for gradient in gradients)
         return None if list(found) == forms.dtypes else found
 
     def _current(self, key: tuple[Any, ...] | None) -> Layout:
-        """What was laid out; anew where what is written, or with corrections what is read, has been replaced."""
+        """Return what was laid out; anew where what is written, or with corrections what is read, has been replaced."""
         layout, origin = self._layouts.get(key), self._origin(self._optimizer)
         if layout is not None and not any(map(operator.is_not, layout.origin, origin)):
             return layout
@@ -259,7 +259,7 @@ class PyNativeStep:
         )
 
     def _is_local(self, forms: Forms) -> bool:
-        """Whether everything is what nn.Adam makes, of known dtypes, in the memory of this process."""
+        """Return whether everything is what nn.Adam makes, of known dtypes, in the memory of this process."""
         o = self._optimizer
         constants = [getattr(o, name) for name in CONSTANTS]
         return (
@@ -272,7 +272,7 @@ class PyNativeStep:
 
     @staticmethod
     def _is_plain(forms: Forms, gradients: Any) -> bool:
-        """Whether the gradients need no conversion; compares whole lists, which is fast."""
+        """Return whether the gradients need no conversion; compares whole lists, which is fast."""
         try:
             return isinstance(gradients, (tuple, list)) and forms.fit(gradients) and contiguous(gradients)
         except (AttributeError, TypeError):  # what is no Tensor has none of this
@@ -299,7 +299,7 @@ class PyNativeStep:
         return dense.densified(rows, parameter.shape) if o._dense_for_fused[i] else rows
 
     def _leaves_integers(self, shows: bool) -> bool:
-        """Whether integer gradients are unscaled as nn.Adam does it."""
+        """Return whether integer gradients are unscaled as nn.Adam does it."""
         if shows and not self._live:
             say_left_out(self._dialect, "integer_gradients")
         return not self._live

@@ -128,7 +128,7 @@ def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
 
 
 def _keeps(optimizer: Any) -> bool:
-    """Whether an optimizer is an Adam that has made steps, or was built."""
+    """Return whether an optimizer is an Adam that has made steps, or was built."""
     return isinstance(optimizer, nn.Adam) or (isinstance(optimizer, ApplyGradientsAdam) and optimizer.built)
 
 

@@ -10,7 +10,7 @@ from adamcompat.mapping.tables import MAPPING
 
 
 def recipes(loaded: Callable[[str], bool]) -> list[Recipe]:
-    """What can be replaced; MindSpore is imported."""
+    """Return what can be replaced; MindSpore is imported."""
     adapter = MAPPING.adapter("mindspore", "Adam")
     return [Recipe(adapter, MAPPING.dialects[adapter.dialect].target, ("__call__",), counter=_counter)]
 

@@ -195,7 +195,7 @@ def bounds(array: Array) -> tuple[int, int]:
 
 
 def identity(array: Array) -> tuple[int, tuple[int, ...], tuple[int, ...], str]:
-    """What tells two views of the same elements to be the same parameter."""
+    """Return what tells two views of the same elements to be the same parameter."""
     return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
 
 

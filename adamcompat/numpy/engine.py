@@ -374,7 +374,7 @@ class Engine:
 
     @staticmethod
     def _simple(hyper: Hyperparameters) -> bool:
-        """Whether no stage needs a reduction or state of its own."""
+        """Return whether no stage needs a reduction or state of its own."""
         return (
             hyper["accumulation_steps"] is None
             and not hyper["use_ema"]
@@ -408,7 +408,7 @@ class Engine:
 
     @property
     def memory(self) -> Memory:
-        """Where parameters and state lie."""
+        """Return where parameters and state lie."""
         if self._memory is None:
             self._memory = Memory([array for slot in self.slots for array in slot.kept.values()])
         return self._memory

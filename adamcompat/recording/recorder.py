@@ -169,7 +169,7 @@ class Recorder:
                 _log.warning("adamcompat.record: %s; %s", why, self._outcome())
 
     def _outcome(self) -> str:
-        """What became of the recording: no file is named that is not there."""
+        """Return what became of the recording: no file is named that is not there."""
         if not self.steps:
             return "nothing is recorded"
         many = f"{self.steps} step{'' if self.steps == 1 else 's'}"
@@ -184,7 +184,7 @@ class Recorder:
         return self._told()
 
     def _told(self) -> str:
-        """What is in the file."""
+        """Return what is in the file."""
         written = self._written[0]
         if written < self.steps:
             return f"the first {written} of {self.steps} steps are recorded in {self.path}, for more there is no room"
@@ -213,7 +213,7 @@ class Recorder:
             self._names, self._weights, self._start, self._state = tuple(names), arrays, start, found
 
     def _captured(self, start: int, state: Callable[[], AdamState | None] | None) -> AdamState | None:
-        """What the optimizer keeps, where that is more than nothing; a replay begins there."""
+        """Return what the optimizer keeps, where that is more than nothing; a replay begins there."""
         reason = "it is no Adam"
         try:
             found = state() if state is not None else None

@@ -40,7 +40,7 @@ class Block:
 
     @property
     def label(self) -> str:
-        """What to call it: its first weight stands for it."""
+        """Return what to call it: its first weight stands for it."""
         return next(iter(self.weights.values()))
 
     @property
@@ -105,7 +105,7 @@ def _named(kind: Compound, module: tuple[str, ...], label: str, framework: str) 
 
 
 def _looks_right(share: Share, shape: Shape, gates: int) -> bool:
-    """Whether a weight can have these axes, as far as it tells by itself: with so many gates."""
+    """Return whether a weight can have these axes, as far as it tells by itself: with so many gates."""
     part = shape_of(shape, share.part)
     axes = ["".join(re.findall("[a-zA-Z]", group)) for group in re.findall(r"\([^)]*\)|\S+", share.axes)]
     if part is None or len(axes) != len(part):
@@ -187,7 +187,7 @@ def counterparts(block: Block) -> list[str]:
 
 
 def notes_on(source: Block, target: Block, pairs: Sequence[Pair]) -> Iterator[str]:
-    """What goes on otherwise with the weights of two layers, because only one framework adds up two of them."""
+    """Return what goes on otherwise with the weights of two layers, because only one framework adds up two of them."""
     for twins in source.kind.weights:
         ours, theirs = twins.of(source.framework), twins.of(target.framework)
         if theirs.addend and ours.name in source.weights:

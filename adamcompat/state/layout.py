@@ -66,7 +66,7 @@ class Transform:
 
     @property
     def effect(self) -> tuple[Shape, tuple[tuple[int, int], ...], tuple[int, tuple[int, ...]] | None]:
-        """What it does to elements: two transforms with the same effect are the same."""
+        """Return what it does to elements: two transforms with the same effect are the same."""
         strides = [math.prod(self.split[axis + 1 :]) for axis in range(len(self.split))]
         runs: list[tuple[int, int]] = []
         for axis in self.permutation:

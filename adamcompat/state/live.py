@@ -276,7 +276,7 @@ def _plan_tensor(
 
 
 def _plan_alone(plan: _Plan, label: str, live: Live, role: str, name: str) -> None:
-    """What begins for a parameter without partner: moments at zero, an average at the parameter."""
+    """Return what begins for a parameter without partner: moments at zero, an average at the parameter."""
     place = live.places[role][name]
     if role != "average":
         plan.add(label, place, lambda: np.zeros(place.shape, place.dtype))
@@ -325,7 +325,7 @@ def _finite(array: Array) -> bool:
 
 
 def _narrows(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
-    """Whether float values lose digits or range on the way."""
+    """Return whether float values lose digits or range on the way."""
     if source == target or source.kind in "iu" or target.kind in "iu":
         return False
     sizes = {source.name: source.itemsize, target.name: target.itemsize}

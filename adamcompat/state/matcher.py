@@ -64,7 +64,7 @@ class Matcher:
     # What the caller says.
 
     def _alone(self, patterns: Sequence[str]) -> tuple[dict[str, Shape], dict[str, Shape]]:
-        """What the caller says to have no partner, on either side."""
+        """Return what the caller says to have no partner, on either side."""
         if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
             self.sides.problems.append(f"alone must be a list of names of parameters, got {patterns!r}")
             return {}, {}

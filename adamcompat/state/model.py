@@ -133,7 +133,7 @@ class AdamState:
 
     @property
     def tensors(self) -> dict[str, Tensors]:
-        """What there is for each parameter, by its role in mapping.yaml."""
+        """Return what there is for each parameter, by its role in mapping.yaml."""
         found = {role: getattr(self, attribute) for role, attribute in ATTRIBUTES.items()}
         return {role: tensors for role, tensors in found.items() if tensors is not None}
 

@@ -28,7 +28,7 @@ def unique(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_name(name: str) -> bool:
-    """Whether a name says which parameter it is."""
+    """Return whether a name says which parameter it is."""
     return _ANONYMOUS not in name
 
 

@@ -54,7 +54,7 @@ class Pair:
         return Pair(self.target, self.source, back, self.evidence, self.target_part, self.source_part, self.addend)
 
     def piece(self, tensor: Tensor) -> NDArray[Any]:
-        """What of the source's tensor the target gets, in the target's layout."""
+        """Return what of the source's tensor the target gets, in the target's layout."""
         array = np.asarray(tensor)
         return self.transform.apply(array if self.source_part is None else _part(array, self.source_part))
 
@@ -163,7 +163,7 @@ def _part(array: NDArray[Any], part: Part) -> NDArray[Any]:
 
 
 def _told(pair: Pair, siblings: Sequence[Pair]) -> str:
-    """What becomes of a tensor, as text."""
+    """Return what becomes of a tensor, as text."""
     if not pair.addend:
         return str(pair.transform)
     return "zero: the other holds the sum" if all(other.addend for other in siblings) else "parameter added"

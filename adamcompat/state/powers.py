@@ -46,7 +46,7 @@ def _products(start: Any, beta: float, many: int) -> NDArray[Any]:
 
 
 def factors_in(product: Any, beta: float) -> int | None:
-    """How many factors `beta` a running product has; None where that no longer shows, because it is almost 0.
+    """Return how many factors `beta` a running product has; None where that no longer shows, because it is almost 0.
 
     Args:
         product: a NumPy scalar in the dtype in which it was formed.

@@ -36,7 +36,7 @@ class Moments(NamedTuple):
 
 
 def moments_of(dialect: Dialect) -> Moments:
-    """What a dialect's ``get_slot`` calls the moments."""
+    """Return what a dialect's ``get_slot`` calls the moments."""
     names = dialect.slot_names
     return Moments(names["first_moment"], names["second_moment"], names["maximum_second_moment"])
 

@@ -62,7 +62,7 @@ def _is_variable(value: Any) -> bool:
 
 
 def label(variable: Any) -> str:
-    """What a variable is called: its path in Keras, its name in TensorFlow."""
+    """Return what a variable is called: its path in Keras, its name in TensorFlow."""
     return str(getattr(variable, "path", None) or variable.name).partition(":")[0]
 
 
@@ -71,14 +71,14 @@ def _identity(variable: Any) -> Any:
 
 
 def _signature(gradient: Any) -> Any:
-    """What a traced function depends on."""
+    """Return what a traced function depends on."""
     if isinstance(gradient, tf.IndexedSlices):
         return gradient.values.dtype, tuple(gradient.values.shape), gradient.indices.dtype
     return gradient.dtype, tuple(gradient.shape)
 
 
 def _same_name(one: str, other: str) -> bool:
-    """Whether two paths name one variable: a model that is loaded has fewer or more folders around it."""
+    """Return whether two paths name one variable: a model that is loaded has fewer or more folders around it."""
     return one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
 
 
@@ -103,7 +103,7 @@ class CallAdam:
             """A new state variable, zero; where `reference` lies, or a scalar one where that is None."""
 
         def _var_key(self, variable: Any) -> Any:
-            """What tells variables apart; the same for all replicas of one."""
+            """Return what tells variables apart; the same for all replicas of one."""
 
         def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
             """Make one step, as Keras calls it."""
@@ -409,7 +409,7 @@ class CallAdam:
     # The numbers of a step.
 
     def _numbers(self) -> list[Numbers]:
-        """What each group's step depends on, eagerly: every value is checked before anything is written."""
+        """Return what each group's step depends on, eagerly: every value is checked before anything is written."""
         private = self._private
         iterations = raw(self._iterations)
         step = int(tf.convert_to_tensor(iterations)) + self._dialect().semantics.schedule_start
@@ -479,7 +479,7 @@ class CallAdam:
         return None if schedule is None or (schedule.constant and schedule.at(0) == 0) else schedule
 
     def _numbers_traced(self) -> list[Numbers]:
-        """What each group's step depends on, in a graph."""
+        """Return what each group's step depends on, in a graph."""
         known: dict[int, Any] = {}
         step = tf.cast(raw(self._iterations), tf.int64) + self._dialect().semantics.schedule_start
 

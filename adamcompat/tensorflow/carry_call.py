@@ -57,7 +57,7 @@ def call(optimizer: CallAdam, parameters: Any, session: Any, *, build: bool) -> 
 
 
 def _names(title: str, variables: list[Any], parameters: Any) -> tuple[str, ...]:
-    """What the caller calls the variables, in any order, or their own names."""
+    """Return what the caller calls the variables, in any order, or their own names."""
     if parameters is None:
         return naming.unique(label(variable) for variable in variables)
     given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)

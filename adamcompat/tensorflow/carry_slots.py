@@ -19,7 +19,7 @@ _MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
 
 
 def key_of(role: str) -> str:
-    """What both optimizers call a slot when they are asked for it."""
+    """Return what both optimizers call a slot when they are asked for it."""
     return (name_of(role, "", "tf26") or "").strip("/")
 
 

@@ -77,7 +77,7 @@ def _explanation(
 
 
 def _complaints(adapter: Adapter, arguments: Mapping[str, Any]) -> Iterator[tuple[set[str], str]]:
-    """What the mapping finds wrong, and with which arguments."""
+    """Return what the mapping finds wrong, and with which arguments."""
     dialect = dialect_of(adapter)
     for name in arguments:
         if dialect.find(name) is None:

@@ -175,7 +175,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         )
 
     def __takes(self, variables: Sequence[Any]) -> bool:
-        """Whether the formula of the kernel has tf_keras's bits for these: it is written for plain numbers."""
+        """Return whether the formula of the kernel has tf_keras's bits for these: it is written for plain numbers."""
         kinds = {one.dtype for one in variables}
         return (
             all(is_number(beta) or callable(beta) for beta in (self.beta_1, self.beta_2))

@@ -204,7 +204,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             super().update_step(gradient, variable, learning_rate)
 
     def __needs_ours(self, variable: Any) -> bool:
-        """Whether Keras's own update of a variable fails, stands still, or is not what was asked for."""
+        """Return whether Keras's own update of a variable fails, stands still, or is not what was asked for."""
         calls = callable(self.beta_1) or callable(self.beta_2)
         return bool(self.fused or calls or self.__widened(variable)) and variable.dtype in update.FLOATS
 
@@ -216,7 +216,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         )
 
     def __by_hooks(self, variable: Any) -> Callable[[Any, Any], None]:
-        """How to write by the methods that Keras's own update writes by, where somebody has replaced one."""
+        """Return how to write by the methods that Keras's own update writes by, where somebody has replaced one."""
         index = self._get_variable_index(variable)
         moments = self._momentums[index].value, self._velocities[index].value
 
@@ -314,7 +314,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         )
 
     def __takes(self, gradients: Iterable[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
-        """Whether the formula of the kernel has Keras's bits for these: it is written for plain numbers."""
+        """Return whether the formula of the kernel has Keras's bits for these: it is written for plain numbers."""
         rows = [pair for pair in zip(gradients, raws, strict=True) if isinstance(pair[0], tf.IndexedSlices)]
         kinds = {one.dtype for one in raws}
         return (
@@ -329,7 +329,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         )
 
     def __whole(self, gradients: Sequence[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
-        """Whether the whole list may be updated at once, without any method of Keras in between."""
+        """Return whether the whole list may be updated at once, without any method of Keras in between."""
         return (
             not tf.distribute.has_strategy()
             and _STEP.untouched(self)
@@ -404,7 +404,7 @@ def warn_of_drift() -> None:
 
 
 def _has_own_code(variable: Any) -> bool:
-    """Whether a variable is written to before or after the update."""
+    """Return whether a variable is written to before or after the update."""
     written = getattr(variable, "overwrite_with_gradient", False)
     return bool(written) or getattr(variable, "constraint", None) is not None
 

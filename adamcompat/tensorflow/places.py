@@ -56,7 +56,7 @@ class Place:
 
 
 def title_of(optimizer: Any, original: str) -> str:
-    """What to call an optimizer: the original, or the subclass that it is an object of."""
+    """Return what to call an optimizer: the original, or the subclass that it is an object of."""
     own = type(optimizer)
     theirs = own.__module__.partition(".")[0] in ("keras", "tf_keras", "tensorflow")
     return original if theirs else f"{own.__module__}.{own.__name__}"

@@ -71,7 +71,7 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
 
 
 def _is_tensorflows(functions: Any) -> bool:
-    """Whether functions of an optimizer are the framework's own: those that are there when none is given."""
+    """Return whether functions of an optimizer are the framework's own: those that are there when none is given."""
     listed = functions if isinstance(functions, (list, tuple)) else [functions]
     return all(str(getattr(one, "__module__", "")).startswith("tf_keras.") for one in listed)
 
@@ -214,7 +214,7 @@ def _dense(gradient: Any, variable: Any) -> Any:
 
 
 def _steps(optimizer: Any) -> int:
-    """How many steps an optimizer has made; TensorFlow 1's says so by its moments alone."""
+    """Return how many steps an optimizer has made; TensorFlow 1's says so by its moments alone."""
     steps = getattr(optimizer, "iterations", None)
     if steps is not None:
         return int(np.asarray(steps))

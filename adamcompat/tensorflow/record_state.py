@@ -50,7 +50,7 @@ def _is_built(optimizer: Any) -> bool:
 
 
 def _first_moment(optimizer: Any) -> Any:
-    """How an optimizer finds the first moment of a variable; None for what it does not know."""
+    """Return how an optimizer finds the first moment of a variable; None for what it does not know."""
 
     def of_slots(variable: Any) -> Any:
         try:
@@ -108,5 +108,5 @@ def _kept(optimizer: Any) -> Iterator[Any]:
 
 
 def values_of(graph: Any, variables: Sequence[Any], arrays: Sequence[Any]) -> Values:
-    """What stands for a Session in which these variables have these values."""
+    """Return what stands for a Session in which these variables have these values."""
     return Values(graph, {id(v): np.asarray(array) for v, array in zip(variables, arrays, strict=True)})

@@ -14,7 +14,7 @@ _MARKS = "_api_names"
 
 
 def recipes(loaded: Callable[[str], bool]) -> list[Recipe]:
-    """What can be replaced, given which modules are imported; TensorFlow is.
+    """Return what can be replaced, given which modules are imported; TensorFlow is.
 
     Args:
         loaded: whether a module is imported, and has finished with it.

@@ -147,7 +147,7 @@ class _Graph:
         yield from (found for found in (place, *self.children[place].values()) if found in self.keys)
 
     def path(self, place: int) -> str:
-        """How an object is reached."""
+        """Return how an object is reached."""
         paths, queue = {0: ""}, [0]
         while queue:
             current = queue.pop(0)

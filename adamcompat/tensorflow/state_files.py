@@ -199,7 +199,7 @@ def _why_nothing(optimizer: Any) -> str:
 
 
 def _fresh(live: Live) -> AdamState:
-    """What an optimizer begins with: a pattern for names, shapes and dtypes."""
+    """Return what an optimizer begins with: a pattern for names, shapes and dtypes."""
     places = {role: {name: place.read() for name, place in found.items()} for role, found in live.places.items()}
     kept = {ATTRIBUTES[role]: tensors for role, tensors in places.items() if role != "accumulated_gradient"}
     return AdamState(

@@ -117,7 +117,7 @@ class Step:
     def _updated(
         self, member: Member, rounding: Rounding, gradient: Any, read: Callable[[Any], Any]
     ) -> tuple[list[Any], list[Any]]:
-        """What is to be written, and where.
+        """Return what is to be written, and where.
 
         Args:
             member: the variable.

@@ -233,7 +233,7 @@ def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool, in_blocks: bool
 
 
 def _threads() -> int:
-    """How many XLA functions can run at once."""
+    """Return how many XLA functions can run at once."""
     return min(tf.config.threading.get_inter_op_parallelism_threads() or processors(), FED_THREADS)
 
 

@@ -72,7 +72,7 @@ def text_of(node: ast.expr, source: Source) -> str:
 
 
 def form(node: ast.expr, values: Mapping[str, ast.expr]) -> str:
-    """How a learning rate is given: number | list | callable | call | groups | unknown.
+    """Return how a learning rate is given: number | list | callable | call | groups | unknown.
 
     Args:
         node: the expression.

@@ -94,7 +94,7 @@ def _bind(given: Sequence[Argument], source: Signature, messages: list[Message])
 
 
 def not_taken(given: Sequence[Argument], source: Signature) -> list[Message]:
-    """What is wrong with the arguments of a call that the class has no place for."""
+    """Return what is wrong with the arguments of a call that the class has no place for."""
     count = len(source.dialect.parameters)
     return [
         _not_taken(argument, source)
@@ -104,7 +104,7 @@ def not_taken(given: Sequence[Argument], source: Signature) -> list[Message]:
 
 
 def _both(conflict: Conflict, by_name: Mapping[str, Value]) -> bool:
-    """Whether a call certainly sets both."""
+    """Return whether a call certainly sets both."""
     values = [by_name[name] for name in conflict.pair if name in by_name]
     return len(values) == 2 and all(value.value is not UNKNOWN and value.matters for value in values)
 
@@ -119,7 +119,7 @@ def _not_taken(argument: Argument, source: Signature) -> Message:
 
 
 def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -> Message | None:
-    """What is wrong with a literal for a parameter, if anything."""
+    """Return what is wrong with a literal for a parameter, if anything."""
     known = value.value
     if (
         known is UNKNOWN
@@ -273,7 +273,7 @@ class _Converter(Writer):
             self.write(fact, self.number(value.text, value.value, fact), value)
 
     def hyperparameters(self) -> dict[str, Value]:
-        """What decides the numbers of a step."""
+        """Return what decides the numbers of a step."""
         return {
             name: value
             for name, value in self.values.items()

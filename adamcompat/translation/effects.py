@@ -15,7 +15,7 @@ SETTING = f"a weight of {WEIGHT:g} after {STEPS} steps with a gradient of {GRADI
 
 
 def weight_after(values: Mapping[str, Any]) -> float | None:
-    """What becomes of a weight of 1 in 100 steps under a gradient of 0.1.
+    """Return what becomes of a weight of 1 in 100 steps under a gradient of 0.1.
 
     Args:
         values: canonical hyperparameters.

@@ -88,12 +88,12 @@ class Signature:
 
     @property
     def title(self) -> str:
-        """What to call it in a message."""
+        """Return what to call it in a message."""
         return self.name if self.adapter is not None else self.dialect.title
 
     @property
     def rates(self) -> tuple[str, ...]:
-        """What it takes as a learning rate beside a number: its dialect's forms, and those of its framework."""
+        """Return what it takes as a learning rate beside a number: its dialect's forms, and those of its framework."""
         return tuple(dict.fromkeys(self.dialect.rates + MAPPING.dialects[self.schedules].rates))
 
     def named(self, canonical: str) -> ParameterFact | None:

@@ -169,7 +169,7 @@ class Writer:
         return any(module == home or module.endswith(f".{home}") for home in homes)
 
     def takes(self) -> str:
-        """What the target takes as a learning rate."""
+        """Return what the target takes as a learning rate."""
         forms = ["a number", *(_PLACES[item] for item in self.target.rates)]
         known = [
             found.target

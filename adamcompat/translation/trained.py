@@ -76,7 +76,7 @@ class _Reader:
         return self._function(name)
 
     def _function(self, name: str) -> Trained:
-        """What a function of the same module returns."""
+        """Return what a function of the same module returns."""
         if not name or name in self.reading:
             return Trained.UNKNOWN
         self.reading.add(name)
@@ -99,7 +99,7 @@ class _Reader:
         return found if certain or found is Trained.GROUPS else Trained.UNKNOWN
 
     def _either(self, values: Sequence[ast.expr]) -> Trained:
-        """What several values have in common; groups, where one of them is."""
+        """Return what several values have in common; groups, where one of them is."""
         found = [self.read(value) for value in values]
         if groups := self._first_of(found, Trained.GROUPS):
             return groups
@@ -112,7 +112,7 @@ class _Reader:
 
 
 def _given(name: str, nodes: Sequence[ast.AST]) -> Iterator[ast.expr]:
-    """What a name is assigned, and what its list grows by."""
+    """Return what a name is assigned, and what its list grows by."""
     for node in nodes:
         if isinstance(node, ast.Assign) and any(_is(target, name) for target in node.targets):
             yield node.value
@@ -124,13 +124,13 @@ def _given(name: str, nodes: Sequence[ast.AST]) -> Iterator[ast.expr]:
 
 
 def _grows(call: ast.Call, name: str) -> bool:
-    """Whether a call puts something into the list of that name."""
+    """Return whether a call puts something into the list of that name."""
     method = call.func
     return isinstance(method, ast.Attribute) and method.attr in _GROWING and _is(method.value, name) and bool(call.args)
 
 
 def _given_otherwise(name: str, nodes: Sequence[ast.AST]) -> bool:
-    """Whether a name also gets a value that cannot be read: an argument, an import, a loop."""
+    """Return whether a name also gets a value that cannot be read: an argument, an import, a loop."""
     plain: set[ast.expr] = set()
     stores: set[ast.expr] = set()
     for node in nodes:

@@ -46,7 +46,7 @@ class Translation:
 
     @property
     def warnings(self) -> tuple[Message, ...]:
-        """What will differ, or must be looked at."""
+        """Return what will differ, or must be looked at."""
         return self._with(Severity.WARNING)
 
     def _with(self, severity: Severity) -> tuple[Message, ...]:

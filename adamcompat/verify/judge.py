@@ -301,7 +301,7 @@ def _refusal(outside: Sequence[float]) -> str:
 
 
 def _passes(fact: ParameterFact, kinds: Sequence[str]) -> bool:
-    """Whether the original takes what is of the mapping's type, and a bare float type no more than that."""
+    """Return whether the original takes what is of the mapping's type, and a bare float type no more than that."""
     if "schedule" in kinds:
         return fact.type == "learning_rate"
     if fact.type == "float":

@@ -108,7 +108,7 @@ class _Observer:
                 self.seen.methods[method] = tuple(argument.name for argument in taken)
 
     def _takes(self, keyword: Taken) -> bool:
-        """Whether a keyword is more than accepted with a warning."""
+        """Return whether a keyword is more than accepted with a warning."""
         weights, gradients = probes.stream()
         base = self.original.native(probes.BASE)
         for value in (0.3, probes.halve, (probes.halve,), True):
@@ -134,7 +134,7 @@ class _Observer:
                     yield taken, {}
 
     def _values(self) -> None:
-        """What kinds of values and which numbers pass, and what each parameter means."""
+        """Return what kinds of values and which numbers pass, and what each parameter means."""
         for taken, beside in self._options():
             fact = self.original.dialect.find(taken.name)
             rate = fact is not None and fact.canonical == "learning_rate"
@@ -186,11 +186,11 @@ class _Observer:
                 self.errors["wrong_type"][error] += 1
 
     def _refusal(self, native: dict[str, Any]) -> str | None:
-        """What the original raises if it is made with these keywords and makes a step."""
+        """Return what the original raises if it is made with these keywords and makes a step."""
         return refuses(self.original.once, native)
 
     def _rates(self) -> None:
-        """What is taken as a learning rate beside a number."""
+        """Return what is taken as a learning rate beside a number."""
         growing = self.original.growing
         values = {"list": [0.1, 0.2], "schedule": growing(0.01) if growing else None, "callable": lambda: 0.1}
         self.seen.rates = tuple(
@@ -286,7 +286,7 @@ class _Observer:
         self._power_start(driver, given)
 
     def _power_start(self, driver: Any, given: dict[str, Any]) -> None:
-        """Whether the product of the betas is multiplied before it is used or after."""
+        """Return whether the product of the betas is multiplied before it is used or after."""
         updates = len(probes.stream()[1][:5]) // given.get("accumulation_steps", 1)
         starts = {"one": given["beta1"] ** updates, "beta": given["beta1"] ** (updates + 1)}
         held = [slot.name for slot in self.seen.slots if "beta1_power" in slot.roles]

@@ -120,7 +120,7 @@ def weight_decay(original: Original) -> tuple[str, ...]:
 
 
 def _decay_name(original: Original) -> str | None:
-    """What the parameter for weight decay is called, of whatever kind it is."""
+    """Return what the parameter for weight decay is called, of whatever kind it is."""
     for canonical in ("decoupled_weight_decay", "l2_weight_decay"):
         fact = original.dialect.named(canonical)
         if fact is not None:
@@ -129,7 +129,7 @@ def _decay_name(original: Original) -> str | None:
 
 
 def decay_skips(original: Original) -> tuple[tuple[str, ...], ...]:
-    """Which names weight decay leaves alone: a weight without gradient moves by its decay only."""
+    """Return which names weight decay leaves alone: a weight without gradient moves by its decay only."""
     name = _decay_name(original)
     if name is None:
         return ((),)
@@ -154,7 +154,7 @@ def amsgrad(original: Original) -> tuple[str, ...]:
 
 
 def nesterov(original: Original) -> tuple[str, ...]:
-    """Which look-ahead, if any."""
+    """Return which look-ahead, if any."""
     if original.dialect.named("nesterov") is None:
         return ("none",)
     weights, gradients = stream()
@@ -246,7 +246,7 @@ def meaning(original: Original, name: str, flag: bool) -> tuple[str, ...]:
 
 @cache
 def _effects(given: tuple[tuple[str, Any], ...], value: Any) -> dict[str, Array]:
-    """What becomes of the stream if any one canonical name of the right kind is given a value."""
+    """Return what becomes of the stream if any one canonical name of the right kind is given a value."""
     weights, gradients = models.exact(*stream())
     predictions = {}
     for canonical, entry in MAPPING.canonical.items():

@@ -62,7 +62,7 @@ def _split(found: Sequence[inspect.Parameter]) -> tuple[tuple[Taken, ...], bool]
 
 
 def keywords(kind: type[Any]) -> tuple[Taken, ...]:
-    """What a class takes through ``**kwargs``, with the defaults that stand there.
+    """Return what a class takes through ``**kwargs``, with the defaults that stand there.
 
     That is what it and its bases read from them by name, and what its bases name in their own signatures.
 

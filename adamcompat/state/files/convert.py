@@ -73,7 +73,7 @@ class Conversion:
 
     @property
     def bytes(self) -> int:
-        """How many bytes of tensors will be written."""
+        """Return how many bytes of tensors will be written."""
         found = [tensor for kept in self.state.tensors.values() for tensor in kept.values()]
         return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in found)
 
@@ -183,7 +183,7 @@ def _moved(kept: Mapping[str, Tensor], pairs: tuple[Pair, ...], role: str, place
 
 
 def _alone(like: Document, role: str, name: str, place: Tensor) -> Tensor:
-    """What a parameter without partner begins with: itself and its average as they are, moments at zero."""
+    """Return what a parameter without partner begins with: itself and its average as they are, moments at zero."""
     if role == "average" or role == "parameter":
         own = like.state.parameters
         if own is None:

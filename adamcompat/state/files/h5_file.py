@@ -79,7 +79,7 @@ class Saved:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of it becomes no state of Adam."""
+        """Return what of it becomes no state of Adam."""
         return (keras_variables.scale_note(keras_variables.scale_of(self.outer)),) if self.outer else ()
 
 

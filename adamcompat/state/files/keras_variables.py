@@ -119,7 +119,7 @@ def scale_of(variables: Sequence[Variable]) -> float | None:
 
 
 def scale_note(scale: float | None) -> str:
-    """What becomes of the loss scale."""
+    """Return what becomes of the loss scale."""
     known = "" if scale is None else f" ({scale:g})"
     return (
         f"the optimizer was inside a LossScaleOptimizer: its state is read, and the loss scale{known} is not a part of "

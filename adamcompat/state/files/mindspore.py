@@ -82,7 +82,7 @@ def _betas(tensors: Mapping[str, Tensor], step: int) -> dict[str, float]:
 
 
 def tensors_of(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """What a checkpoint of `state` holds, in order.
+    """Return what a checkpoint of `state` holds, in order.
 
     Args:
         state: its parameters have the names and layouts that they have in MindSpore.

@@ -176,7 +176,7 @@ def _sorted(path: Path, variables: Mapping[str, Variable], parameters: Mapping[s
 
 
 def _expected(path: Path, parameters: Mapping[str, Tensor]) -> dict[str, tuple[str, str, bool]]:
-    """What Keras 3 calls the variables: by the path of the weight, with other joints."""
+    """Return what Keras 3 calls the variables: by the path of the weight, with other joints."""
     found: dict[str, tuple[str, str, bool]] = {}
     for parameter in parameters:
         for role in _ROLES:
@@ -188,7 +188,7 @@ def _expected(path: Path, parameters: Mapping[str, Tensor]) -> dict[str, tuple[s
 
 
 def _by_path(name: str, parameters: Mapping[str, Tensor]) -> tuple[str, str, bool] | None:
-    """What Keras 2 calls them: the path of the weight, after the kind of state or before it."""
+    """Return what Keras 2 calls them: the path of the weight, after the kind of state or before it."""
     keys = {str(name_of(role, "", "tf26")).strip("/"): role for role in _ROLES if name_of(role, "", "tf26")}
     parts = name.split("/")
     for start in range(len(parts)):

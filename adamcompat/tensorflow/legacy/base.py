@@ -98,7 +98,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         return super()._distributed_apply(distribution, pairs, apply_state, name)
 
     def __only_kernels(self, variables: Iterable[Any]) -> bool:
-        """Whether a step runs nothing but kernels, so that it may be taken up again where it was interrupted."""
+        """Return whether a step runs nothing but kernels, so that it may be taken up again where it was interrupted."""
         given = [value for value in self._hyper.values() if callable(value) and not isinstance(value, tf.Variable)]
         return (
             _UPDATE.untouched(self)
@@ -145,7 +145,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         return self.__once(var, lambda: plain(grad, var, indices, apply_state), 3)
 
     def __widened(self, variable: Any) -> bool:
-        """Whether a bfloat16 variable has moments in float32, because it would stand still."""
+        """Return whether a bfloat16 variable has moments in float32, because it would stand still."""
         return bool(variable.dtype == tf.bfloat16 != self.get_slot(variable, _SLOTS.m).dtype)
 
     def __apply_in_float32(self, gradient: Any, variable: Any) -> Any:

@@ -114,7 +114,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         return self._get_or_make_slot(var, tf.zeros(var.shape, tf.float32), slot_name, op_name)
 
     def __arguments(self, gradient: Any, variable: Any) -> dict[str, Any]:
-        """What both fused kernels take; the gradient in the variable's dtype: another aborts the process."""
+        """Return what both fused kernels take; the gradient in the variable's dtype: another aborts the process."""
         kind = variable.dtype.base_dtype
         power1, power2 = self._get_beta_accumulators()
         return {
@@ -129,7 +129,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         }
 
     def __widened(self, variable: Any) -> bool:
-        """Whether a bfloat16 variable has moments in float32, because it would not train."""
+        """Return whether a bfloat16 variable has moments in float32, because it would not train."""
         kind = variable.dtype.base_dtype
         return bool(kind == tf.bfloat16 != self.get_slot(variable, _SLOTS.m).dtype.base_dtype)
 
