@@ -18,7 +18,7 @@ import adamcompat
 
 OURS = str(Path(adamcompat.__file__).parent)
 # Every so many points are tried in the tests; scripts/robustness.py tries all.
-STRIDE = int(os.environ.get("ADAMCOMPAT_TEST_STRIDE", "9"))
+STRIDE = int(os.environ.get("ADAMCOMPAT_TEST_STRIDE", "13"))
 
 
 States: TypeAlias = list[np.ndarray[Any, Any]]
