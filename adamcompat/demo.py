@@ -34,7 +34,7 @@ AGREEMENT = "The two styles agree bit for bit."
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Where one way of training ended.
+    """Hold the end of one way of training.
 
     Attributes:
         label: which optimizer, and how it was called.

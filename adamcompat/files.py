@@ -25,7 +25,7 @@ _KINDS = {
 
 
 class NotAFileError(OSError):
-    """What a path names is there, and is no file: reading or writing it would wait, or destroy it."""
+    """Refuse a path that names something else than a file: reading or writing it would wait, or destroy it."""
 
 
 def check_file(path: str | Path) -> None:

@@ -42,7 +42,7 @@ class Arranged:
 
 
 class Arrangement:
-    """How one runtime reads the parameters of a call.
+    """Read the parameters of a call for one runtime.
 
     Args:
         dialect: whose names and exceptions to use.

@@ -23,7 +23,7 @@ _NUMBER_TYPES = ("number", "float", "integer", "beta")
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """What one optimizer was asked for, under canonical names.
+    """Hold the settings of one optimizer, under canonical names.
 
     Attributes:
         values: canonical name to value, for every hyperparameter there is; what the dialect does not

@@ -98,7 +98,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 @dataclass
 class _Count:
-    """How many files were looked at, and what became of them.
+    """Count the files that were looked at, and what became of them.
 
     Attributes:
         files: how many were read.

@@ -1,4 +1,4 @@
-"""Which facts explain why two optimizers differ."""
+"""Find the facts that explain why two optimizers differ."""
 
 from __future__ import annotations
 

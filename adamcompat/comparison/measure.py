@@ -1,4 +1,4 @@
-"""How far apart two lists of tensors are."""
+"""Measure how far apart two lists of tensors are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison found."""
+"""Hold what a comparison found."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """How far two optimizers are apart.
+    """Hold how far two optimizers are apart.
 
     Attributes:
         first, second: their labels.

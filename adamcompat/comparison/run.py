@@ -228,7 +228,7 @@ def _reference(opened: Opened, model: Model, stream: Stream) -> EngineDriver:
 
 
 class _Curves(NamedTuple):
-    """What was measured step by step.
+    """Hold what was measured step by step.
 
     Attributes:
         pairs: for each pair of labels the steps, counted from 1, and the distance after each.

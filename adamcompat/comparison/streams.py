@@ -1,4 +1,4 @@
-"""Where weights and gradients come from: drawn at random, given as arrays, or recorded from training."""
+"""Provide weights and gradients: drawn at random, given as arrays, or recorded from training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a driver is, and how one is opened."""
+"""Define drivers, and open them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Which optimizer a driver runs, and with what.
+    """Describe the optimizer that a driver runs, and its arguments.
 
     Attributes:
         label: as it was asked for.
@@ -53,7 +53,7 @@ class Opened:
     groups: Grouping | None = None
 
     def grouped(self, tensors: Sequence[Any]) -> list[Any]:
-        """What an optimizer that is opened with its parameters is given: `tensors`, in groups where there are any."""
+        """Return `tensors` as an optimizer takes its parameters: in groups where there are any."""
         if self.groups is None:
             return list(tensors)
         weights = {fact.name for fact in self.dialect.groups if fact.type == "parameters"}

@@ -1,4 +1,4 @@
-"""Where products and sums are rounded once (FMA) and where twice."""
+"""Tell where products and sums are rounded once (FMA) and where twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = 8
 
 
 class Contraction(NamedTuple):
-    """How one tensor is contracted.
+    """Describe how one tensor is contracted.
 
     Attributes:
         fused: whether ``a*b + c`` is rounded once.

@@ -459,7 +459,7 @@ def row(coefficients: Coefficients) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Where many tensors lie.
+    """Hold the addresses of many tensors.
 
     Attributes:
         addresses: one row a tensor, one column for each of PARAMETER to AVERAGE; what is not used may

@@ -21,7 +21,7 @@ _INSTALL = object()
 
 
 class _Manager:
-    """What is installed in this process.
+    """Hold what is installed in this process.
 
     Imports happen outside the lock: who imports a framework holds its import lock and comes here, and
     with both locks taken in either order two threads would wait for each other.

@@ -1,4 +1,4 @@
-"""What is replaced now, and whether it is used."""
+"""Report what is replaced now, and whether it is used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `adamcompat.installed().report` tells; ``str(report)`` is for people.
+    """Hold what `adamcompat.installed().report` tells; ``str(report)`` is for people.
 
     Args:
         active: whether the names are ours at this moment.

@@ -1,4 +1,4 @@
-"""What a migration found, and what it would change."""
+"""Hold what a migration found, and what it would change."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file.
+    """Hold what became of one file.
 
     Attributes:
         path: the file.

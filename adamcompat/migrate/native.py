@@ -34,7 +34,7 @@ _EVIDENT = ("params-placeholder", "params-at-each-step")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to become of one construction: its conversion and its steps, or what stands in the way."""
+    """Plan one construction: its conversion and its steps, or what stands in the way."""
 
     conversion: Conversion
     steps: tuple[Step, ...] = ()

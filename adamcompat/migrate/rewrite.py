@@ -56,7 +56,7 @@ def _check(text: str) -> None:
 
 
 class _Layout:
-    """How the arguments of a call are laid out, and which comments belong to which of them.
+    """Describe the layout of a call's arguments, and which comments belong to which of them.
 
     A comment on an argument's line belongs to it, a comment on lines of its own to the argument below.
     """

@@ -166,7 +166,7 @@ def known_at(module: Module, node: ast.expr, place: ast.expr) -> bool:
 
 
 def _one_value(module: Module, name: ast.Name, place: ast.expr) -> bool:
-    """Whether a name has one value at both places: given once in the module, or in the function that holds both."""
+    """Tell whether a name has one value at both places: given once in the module, or in their common function."""
     lines = module.stores[None, name.id]
     function = module.function(place)
     if function is not None and function is module.function(name) and module.stores[function, name.id]:

@@ -212,7 +212,7 @@ def _is_no_use(module: Module, node: ast.expr) -> bool:
 
 
 def _is_framework(module: Module, function: ast.expr) -> bool:
-    """Whether a function is one of a framework, or of ours: what it makes is no name, and its name= is a label."""
+    """Tell whether a function is a framework's, or ours: what it makes is no name, and its name= is a label."""
     roots = {name.partition(".")[0] for name in module.bindings.meanings(function)}
     return any(root in ROOTS or elsewhere(f"{root}.Adam") for root in roots)
 

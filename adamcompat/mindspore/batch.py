@@ -25,7 +25,7 @@ from adamcompat.whole import Operation, together
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How a dtype of MindSpore lies in memory.
+    """Describe how a dtype of MindSpore lies in memory.
 
     Attributes:
         own: the NumPy dtype of its elements; float16 stands for every format of two bytes where only

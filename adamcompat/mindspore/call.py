@@ -146,7 +146,7 @@ class CallAdam(GraphAdam):
     construct = functools.wraps(_STOCK)(_construct)
 
     def _replaced_names(self) -> frozenset[str]:
-        """What of the step is not nn.Adam's, as it was at the first step: later nn.Adam does not look any more."""
+        """Return the parts of the step that are not nn.Adam's at the first step: later nn.Adam does not look."""
         if self._replaced is None:
             self._replaced = _OVERRIDES.of(self, self._made)
         return self._replaced

@@ -1,4 +1,4 @@
-"""What is wrong with gradients, and how those that need conversion are brought into order."""
+"""Say what is wrong with gradients, and bring those into order that need conversion."""
 
 from __future__ import annotations
 

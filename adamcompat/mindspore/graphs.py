@@ -31,7 +31,7 @@ def forget(optimizer: Any) -> None:
 
 
 class _Seen(NamedTuple):
-    """Where everything lies that a step writes, and reads, and the attributes that it reads."""
+    """Hold the addresses of all that a step writes and reads, and the attributes that it reads."""
 
     written: bytes
     read: bytes

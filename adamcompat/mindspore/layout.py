@@ -58,7 +58,7 @@ class Part:
 
 @dataclass(slots=True)
 class Layout:
-    """What stays the same while the same Parameters are updated step after step."""
+    """Hold what stays the same while the same Parameters are updated step after step."""
 
     origin: tuple[Any, ...]
     forms: Forms

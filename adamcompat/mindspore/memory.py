@@ -39,7 +39,7 @@ class Forms(NamedTuple):
 
     @classmethod
     def of(cls, tensors: Sequence[Any]) -> Forms:
-        """Those of `tensors`."""
+        """Return the forms of `tensors`."""
         return cls(list(map(_shape, tensors)), list(map(_dtype, tensors)))
 
     def fit(self, tensors: Sequence[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What the update and the stages are made of on MindSpore's Tensors, each operation rounded on its own.
+"""Supply the operations of the update and the stages on MindSpore's Tensors, each rounded on its own.
 
 These are named functions: MindSpore's compiler reads no lambda that stands among other code.
 """

@@ -17,7 +17,7 @@ from mindspore import Tensor
 
 
 class Parts(NamedTuple):
-    """What a method reaches through its object.
+    """Hold what a method reaches through its object.
 
     Attributes:
         methods: names of methods and properties, the first method among them.
@@ -64,7 +64,7 @@ def _names(method: Any) -> Iterator[str]:
 
 
 class Overrides:
-    """What of a step is replaced, seen from a class that replaces nothing.
+    """Find the parts of a step that are replaced, seen from a class that replaces nothing.
 
     Args:
         plain: that class.

@@ -1,4 +1,4 @@
-"""What this folder needs, checked with an error that says what to install."""
+"""Check what this folder needs, with an error that says what to install."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Constants:
 
 
 class Sources:
-    """Where the numbers of a step come from: Parameters, Tensors, lists and Cells of the step.
+    """Read the numbers of a step: from Parameters, Tensors, lists and Cells of the step.
 
     Cells are compiled into one graph, because that is how nn.Adam runs them and because running them operator by
     operator is slower than the update. The graph keeps the Parameters of Cells as nn.Adam's does; `live` ones are

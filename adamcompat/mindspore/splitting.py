@@ -1,4 +1,4 @@
-"""How nn.Adam's operator shares a tensor among threads, which shows in its last bits.
+"""Share a tensor among threads as nn.Adam's operator does, which shows in its last bits.
 
 The operator finishes the elements after the last whole block of eight in float64, and every thread
 does so at the end of its share. To repeat its bits, the shares must be known.

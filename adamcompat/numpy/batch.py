@@ -27,7 +27,7 @@ GATHER_UP_TO = 1 << 12
 
 
 class Memory:
-    """Which addresses the parameters and their state occupy, to find gradients that overlap them."""
+    """Hold the addresses that the parameters and their state occupy, to find gradients that overlap them."""
 
     def __init__(self, arrays: Sequence[Array]) -> None:
         spans = sorted(bounds(array) for array in arrays if array.size)

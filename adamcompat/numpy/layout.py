@@ -19,7 +19,7 @@ MakeBatch: TypeAlias = Callable[[Sequence[Slot], Sequence[int], np.dtype[Any]], 
 
 @dataclass(slots=True)
 class Layout:
-    """What stays the same while the same parameters are updated step after step.
+    """Hold what stays the same while the same parameters are updated step after step.
 
     Attributes:
         indices: of the slots.

@@ -69,7 +69,7 @@ _FIRST_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a file holds; see the head of this module."""
+    """Hold the contents of a file; see the head of this module."""
 
     names: tuple[str, ...]
     weights: tuple[Array, ...]

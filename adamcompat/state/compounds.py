@@ -50,7 +50,7 @@ class Block:
 
     @property
     def addends(self) -> frozenset[str]:
-        """Those of which the layer sees only the sum with another one."""
+        """Return the weights of which the layer sees only the sum with another one."""
         shares = [twins.of(self.framework) for twins in self.kind.weights]
         return frozenset(self.weights[share.name] for share in shares if share.addend and share.name in self.weights)
 
@@ -123,7 +123,7 @@ def _looks_right(share: Share, shape: Shape, gates: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What two layers are paired in.
+    """Hold the circumstances in which two layers are paired.
 
     Attributes:
         shapes, others: of the parameters of the source and of the target.

@@ -1,4 +1,4 @@
-"""What went wrong when state is read, matched or loaded."""
+"""Define what can go wrong when state is read, matched or loaded."""
 
 from __future__ import annotations
 

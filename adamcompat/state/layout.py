@@ -1,4 +1,4 @@
-"""How a tensor lies in one framework and in another: reshapes and permutations of axes.
+"""Take a tensor from one framework's layout to another's: reshapes and permutations of axes.
 
 The facts (which layer's weight has which axes) stand in mapping.yaml under `layers`.
 """

@@ -168,7 +168,7 @@ def _facts(steps: Mapping[str, int]) -> str:
 
 @dataclass(slots=True)
 class _Plan:
-    """What will be written: places with functions that make their new elements."""
+    """Hold what will be written: places with functions that make their new elements."""
 
     entries: list[tuple[str, Place, Callable[[], Array]]] = field(default_factory=list)
 

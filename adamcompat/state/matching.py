@@ -1,4 +1,4 @@
-"""Which parameter of one model is which of another, and how its axes lie there."""
+"""Find which parameter of one model is which of another, and how its axes lie there."""
 
 from __future__ import annotations
 

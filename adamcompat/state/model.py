@@ -46,7 +46,7 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AdamState:
-    """What Adam keeps, by parameter name and in the order of the parameters.
+    """Hold what Adam keeps, by parameter name and in the order of the parameters.
 
     Tensors may be NumPy arrays or anything with `shape`, `dtype` and ``__array__``, so that state in a
     file can be matched and moved one tensor at a time. To leave something out or put it in, use

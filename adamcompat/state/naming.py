@@ -1,4 +1,4 @@
-"""What the names of parameters say about their layers."""
+"""Read off the names of parameters what they say about their layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parameters of the TensorFlow adapters may be."""
+"""Name the types of the TensorFlow adapters' parameters."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             super().update_step(gradient, variable)
 
     def __widened(self, variable: Any) -> bool:
-        """Whether a bfloat16 variable stands still with tf_keras, or has got moments in float32 because it would."""
+        """Tell whether a bfloat16 variable stands still with tf_keras, or has moments in float32 because it would."""
         return variable.dtype == tf.bfloat16 and (
             stand_still(self.beta_1, self.beta_2)
             or self._momentums[self._index_dict[self._var_key(variable)]].dtype != tf.bfloat16

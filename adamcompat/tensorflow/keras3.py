@@ -209,7 +209,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         return bool(self.fused or calls or self.__widened(variable)) and variable.dtype in update.FLOATS
 
     def __widened(self, variable: Any) -> bool:
-        """Whether a bfloat16 variable stands still with Keras, or has got moments in float32 because it would."""
+        """Tell whether a bfloat16 variable stands still with Keras, or has moments in float32 because it would."""
         return variable.dtype == tf.bfloat16 and (
             stand_still(self.beta_1, self.beta_2)
             or self._momentums[self._get_variable_index(variable)].value.dtype != tf.bfloat16
@@ -338,7 +338,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         )
 
     def __constants(self) -> tuple[Any, ...] | None:
-        """What tracing the whole step turns into constants; None where something may change from step to step."""
+        """Return what tracing the whole step makes constant; None where something may change from step to step."""
         found: tuple[Any, ...] = _CONSTANTS(self)
         # A callable is asked as often as Keras asks it: with weight decay, once for each variable.
         asked = callable(self._learning_rate) and not isinstance(self._learning_rate, _SCHEDULE)

@@ -102,7 +102,7 @@ def _check_files(prefix: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
-    """How the objects in a checkpoint hang together.
+    """Describe how the objects in a checkpoint hang together.
 
     Attributes:
         children: of each object by name.
@@ -179,7 +179,7 @@ _SEVERAL = "save each optimizer in a checkpoint of its own: tf.train.Checkpoint(
 
 
 def _of_lists(where: str, tensors: Mapping[str, Tensor], graph: _Graph) -> AdamState:
-    """Those of Keras 3 and of the newer tf_keras: a list for each kind of state."""
+    """Return the slots of Keras 3 and of the newer tf_keras: a list for each kind of state."""
     first, second = LISTS["first_moment"], LISTS["second_moment"]
     places = [place for place, children in enumerate(graph.children) if first in children and second in children]
     if not places:

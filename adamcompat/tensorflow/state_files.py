@@ -47,7 +47,7 @@ _LARGEST, _EXPANSION = 1 << 28, 100
 
 @dataclass(frozen=True, slots=True)
 class _Archive:
-    """What a file says beside the model.
+    """Hold what a file says beside the model.
 
     Attributes:
         variables: of the optimizer, of the one inside where there is one; None where the file has none.

@@ -12,7 +12,7 @@ from adamcompat.translation.names import CATALOGUE, CUSTOMARY, ROOTS, canonical,
 
 @dataclass
 class Bindings:
-    """What the names of a module stand for.
+    """Tell what the names of a module stand for.
 
     Attributes:
         imported: name to the dotted names that are imported under it.

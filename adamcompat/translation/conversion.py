@@ -17,7 +17,7 @@ from adamcompat.translation.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What one hyperparameter is set to.
+    """Hold what one hyperparameter is set to.
 
     Attributes:
         fact: the parameter of the source.
@@ -94,7 +94,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Context:
-    """What surrounds the call.
+    """Describe what surrounds the call.
 
     Attributes:
         source: the source.

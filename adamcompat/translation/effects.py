@@ -1,4 +1,4 @@
-"""How much it matters: a weight after 100 steps, by the NumPy runtime."""
+"""Tell how much a difference matters: a weight after 100 steps, by the NumPy runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What translation and migration have to say, as data."""
+"""Hold what translation and migration have to say, as data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Severity(str, Enum):
-    """How much a message matters."""
+    """Grade how much a message matters."""
 
     INFO = "INFO"
     WARNING = "WARNING"

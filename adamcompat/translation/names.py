@@ -1,4 +1,4 @@
-"""Which class a name in source code stands for."""
+"""Tell which class a name in source code stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an expression that an optimizer is to train holds, as far as source code tells."""
+"""Tell what an expression that an optimizer is to train holds, as far as source code does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GROWING = ("append", "extend", "insert")
 
 
 class Trained(Enum):
-    """What is certain of some parameters.
+    """Hold what is certain of some parameters.
 
     ALL: everything that a model trains. SOME: parameters that are named or selected. GROUPS: dictionaries
     with settings of their own. OPEN: a name that the code gives no value. UNKNOWN: only running it would tell.

@@ -1,4 +1,4 @@
-"""What was found out about one original, as plain data."""
+"""Hold what was found out about one original, as plain data."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SlotSeen:
 
 @dataclass(slots=True)
 class Observation:
-    """What one original is and does.
+    """Describe what one original is and does.
 
     Where a probe cannot tell values of the grammar apart, it gives all of those that fit; an empty
     tuple means that none does.

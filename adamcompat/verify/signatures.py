@@ -1,4 +1,4 @@
-"""What a class takes, read from its signature and, where a decorator hides that, from its source."""
+"""Read what a class takes: from its signature and, where a decorator hides that, from its source."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _OF_MINDSPORE = (MINDSPORE_SAFETENSORS, MINDSPORE_CKPT)
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What will be written, to be looked at before `carry_out`.
+    """Hold what will be written, to be looked at before `carry_out`.
 
     Attributes:
         source: where the state comes from.

@@ -1,4 +1,4 @@
-"""Which file is of which form, and the way in and out of each."""
+"""Tell which file is of which form, and the way in and out of each."""
 
 from __future__ import annotations
 

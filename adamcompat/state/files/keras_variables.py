@@ -40,7 +40,7 @@ _SCALE = 3
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an optimizer keeps, as far as a file tells it; None where it does not.
+    """Hold what an optimizer keeps, as far as a file tells it; None where it does not.
 
     Attributes:
         rate: whether the learning rate is a variable; a schedule is none.

@@ -127,7 +127,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What of a tensor goes to one target, as it lies there."""
+    """Hold the part of a tensor that goes to one target, as it lies there."""
 
     tensor: Tensor
     pair: Pair

@@ -35,7 +35,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
             tf_keras.saving.register_keras_serializable(package="adamcompat.legacy")(cls)
 
     def __repr__(self) -> str:
-        """What Keras 3 puts into its error when `compile` is given this optimizer, which is not one of its own."""
+        """Return what Keras 3 puts into its error when `compile` is given this optimizer, which is none of its own."""
         if tf.keras.optimizers.Adam.__module__.startswith("tf_keras"):
             return str(super().__repr__())
         return (
