@@ -14,20 +14,20 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from adamcompat.mapping.model import Numerics
+from adamcompat.mapping.model import Form, Numerics
 
 # Elements, arrays or traced tensors: whatever the operations accept.
 Value = Any
 
 
 class Operations(NamedTuple):
-    """What the update is made of.
+    """Supply the operations of the update.
 
     Attributes:
         fma: ``a*b + c``, rounded once or twice.
@@ -154,9 +154,50 @@ def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple
     return real(float(powers[0]) * float(real(beta1))), real(float(powers[1]) * float(real(beta2)))
 
 
-def step_size(learning_rate: Value, power1: Value, power2: Value, one: Value, sqrt: Callable[[Value], Value]) -> Value:
-    """The learning rate with the bias corrections of both moments; the powers are those of this step."""
-    return learning_rate * sqrt(one - power2) / (one - power1)
+@cache
+def make_correction(form: Form) -> Callable[..., tuple[Value, Value]]:
+    r"""Build the bias correction of `form`.
+
+    .. math::
+        \alpha = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t), \qquad
+        \hat\epsilon = \epsilon \quad\text{or}\quad
+        \hat\epsilon = \epsilon \sqrt{1 - \beta_2^t} \quad\text{(epsilon of the paper)}
+
+    Without bias correction :math:`\alpha = \eta` and :math:`\hat\epsilon = \epsilon`.
+
+    Returns:
+        ``correct(learning_rate, epsilon, power1, power2, one, sqrt)``, which returns the step size and epsilon hat. The
+        powers are those of the betas at this step.
+
+    Source: Kingma and Ba (2015), Algorithm 1 and the end of Section 2.
+
+    >>> alpha, epsilon = make_correction(Form("paper", "both"))(0.1, 1e-8, 0.9, 0.99, 1.0, math.sqrt)
+    >>> round(alpha, 6), round(epsilon, 12)
+    (0.1, 1e-09)
+    """
+    corrects, scales = form.bias_correction == "both", form.epsilon == "paper"
+
+    def correct(
+        learning_rate: Value, epsilon: Value, power1: Value, power2: Value, one: Value, sqrt: Callable[[Value], Value]
+    ) -> tuple[Value, Value]:
+        if not corrects:
+            return learning_rate, epsilon
+        root = sqrt(one - power2)
+        if scales:
+            epsilon = epsilon * root
+        return learning_rate * root / (one - power1), epsilon
+
+    return correct
+
+
+def epsilon_moves(form: Form) -> bool:
+    """Return whether epsilon hat changes from step to step."""
+    return form.epsilon == "paper" and form.bias_correction == "both"
+
+
+def given_epsilon(numerics: Numerics, epsilon: float) -> float:
+    """Return epsilon as the numerics take it in."""
+    return float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
 
 
 class Scalars:
@@ -168,18 +209,39 @@ class Scalars:
         beta1, beta2: decay rates of the moments, in [0, 1).
         epsilon: epsilon hat, not negative.
         nesterov: whether the numerator looks ahead.
+        form: of the step size and of epsilon.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> scalars = Scalars(MAPPING.numerics["canonical"], np.float64, beta1=0.9, beta2=0.999, epsilon=1e-8,
-    ...                   nesterov=False)
+    ...                   nesterov=False, form=Form("hat", "both"))
     >>> round(float(scalars.at(0.001, step=1).alpha), 9)
     0.000316228
     """
 
-    __slots__ = ("_bases", "_fixed", "_narrow", "_one", "_out", "_real", "_sqrt", "_wide")
+    __slots__ = (
+        "_bases",
+        "_epsilon",
+        "_fixed",
+        "_form",
+        "_moves",
+        "_narrow",
+        "_one",
+        "_out",
+        "_real",
+        "_sqrt",
+        "_wide",
+    )
 
     def __init__(
-        self, numerics: Numerics, dtype: DTypeLike, *, beta1: float, beta2: float, epsilon: float, nesterov: bool
+        self,
+        numerics: Numerics,
+        dtype: DTypeLike,
+        *,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        nesterov: bool,
+        form: Form,
     ) -> None:
         kind = scalar_dtype(numerics, dtype)
         out = self._out = arithmetic_dtype(numerics, dtype).type
@@ -192,9 +254,11 @@ class Scalars:
         narrow = numerics.given != "float64"
         self._narrow = narrow and real is not np.float32
         decay1, decay2 = (float(np.float32(value)) if narrow else value for value in (beta1, beta2))
-        epsilon = float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
+        epsilon = given_epsilon(numerics, epsilon)
+        self._form, self._moves = form, epsilon_moves(form)
         self._bases = float(real(decay1)), float(real(decay2))
         with np.errstate(all="ignore"):
+            self._epsilon = real(epsilon)
             if numerics.one_minus_beta == "float64":
                 c1, c2 = 1 - beta1, 1 - beta2
             else:
@@ -205,7 +269,7 @@ class Scalars:
         return self._real(math.sqrt(x))
 
     def at(self, learning_rate: float, *, step: int = 1, powers: tuple[Any, Any] | None = None) -> Coefficients:
-        """Those of one step.
+        """Return the scalars of one step.
 
         Args:
             learning_rate: of this step.
@@ -221,9 +285,11 @@ class Scalars:
         with nullcontext() if tame else np.errstate(all="ignore"):
             rate = real(float(np.float32(learning_rate)) if self._narrow else learning_rate)
             one, other = (power if type(power) is real else real(power) for power in (one, other))
-            alpha = step_size(rate, one, other, self._one, self._root if tame else self._sqrt)
+            root = self._root if tame else self._sqrt
+            alpha, epsilon = make_correction(self._form)(rate, self._epsilon, one, other, self._one, root)
             alpha = alpha if type(alpha) is out else out(alpha)
-        return Coefficients(alpha, *self._fixed)
+            c1, c2, fixed, beta1 = self._fixed
+            return Coefficients(alpha, c1, c2, out(epsilon) if self._moves else fixed, beta1)
 
 
 # Steps of one optimizer differ in learning rate and number only.
@@ -240,6 +306,7 @@ def coefficients(
     epsilon: float,
     step: int,
     nesterov: bool,
+    form: Form,
     powers: tuple[Any, Any] | None = None,
 ) -> Coefficients:
     """The scalars of one step.
@@ -252,13 +319,16 @@ def coefficients(
         epsilon: epsilon hat, not negative.
         step: 1 at the first step.
         nesterov: whether the numerator looks ahead.
+        form: of the step size and of epsilon.
         powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> step = coefficients(MAPPING.numerics["canonical"], np.float64, learning_rate=0.001, beta1=0.9,
-    ...                     beta2=0.999, epsilon=1e-8, step=1, nesterov=False)
+    ...                     beta2=0.999, epsilon=1e-8, step=1, nesterov=False, form=Form("hat", "both"))
     >>> round(float(step.alpha), 9)
     0.000316228
     """
-    scalars = _scalars(numerics, np.dtype(dtype), beta1=beta1, beta2=beta2, epsilon=epsilon, nesterov=nesterov)
+    scalars = _scalars(
+        numerics, np.dtype(dtype), beta1=beta1, beta2=beta2, epsilon=epsilon, nesterov=nesterov, form=form
+    )
     return scalars.at(learning_rate, step=step, powers=powers)

@@ -1,4 +1,4 @@
-"""What surrounds the update: each stage a small function over the same few operations.
+"""Define what surrounds the update: each stage a small function over the same few operations.
 
 Stages of the gradient take ``(g, p, a)`` and return the new gradient; stages of the parameter take
 ``(p, a, b)`` and return the new parameter. ``a`` and ``b`` are scalars (or arrays that broadcast).
@@ -96,25 +96,34 @@ def elementwise(
         rate: the learning rate of the step.
         l2_decay: the L2 decay of the step, or None.
         narrow: rounds a number to float32; numbers may be tensors.
+
+    Raises:
+        NotImplementedError: no stage here has that name.
     """
     scale = hyper["loss_scale"]
-    if stage == "unscale" and scale != 1:
+    if stage == "unscale":
+        if scale == 1:
+            return []
         if numerics.unscale == "reciprocal":
             return [Instruction(MULTIPLY, 1 / scale)]
         return [Instruction(DIVIDE, scale)]
-    if stage == "l2_decay" and decays and l2_decay is not None:
+    if stage == "l2_decay":
+        if not decays or l2_decay is None:
+            return []
         # Decay does not depend on the loss scale, whichever comes first.
         order = dialect.stages
         before = "unscale" in order and order.index("l2_decay") < order.index("unscale")
         return [Instruction(ADD_DECAY, l2_decay * scale if before else l2_decay)]
-    if stage == "clip_value" and hyper["clip_value"] is not None:
-        return [Instruction(CLIP_VALUE, hyper["clip_value"])]
-    if stage == "decoupled_decay" and decays and hyper["decoupled_weight_decay"]:
+    if stage == "clip_value":
+        return [] if hyper["clip_value"] is None else [Instruction(CLIP_VALUE, hyper["clip_value"])]
+    if stage == "decoupled_decay":
         decay = hyper["decoupled_weight_decay"]
+        if not decays or not decay:
+            return []
         if numerics.surroundings == "once":
             return [Instruction(DECOUPLED_DECAY, decay * rate)]
         return [Instruction(DECOUPLED_DECAY, narrow(decay), narrow(rate))]
-    return []
+    raise NotImplementedError(f"there is no instruction for the stage {stage!r}")
 
 
 def norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Value], Value]) -> Value:

@@ -21,7 +21,8 @@ sys.path.insert(0, str(HOME))
 
 from adamcompat.mapping.compare import rows  # noqa: E402
 from adamcompat.mapping.loader import MappingError, load  # noqa: E402
-from adamcompat.mapping.model import Adapter, Dialect, Mapping, ParameterFact  # noqa: E402
+from adamcompat.mapping.model import Adapter, Dialect, Form, Mapping, ParameterFact  # noqa: E402
+from adamcompat.mapping.runtimes import RUNTIMES as DECLARED  # noqa: E402
 from adamcompat.render import markdown  # noqa: E402
 
 HEAD = "# Generated from mapping.yaml by scripts/generate.py; edit that file, not this one.\n"
@@ -48,7 +49,6 @@ class Runtime:
         path: the generated module.
         about: its docstring; also what the arrays of this runtime are called.
         arrays: what is updated, for docstrings.
-        bases: for each protocol the module and the hand-written base class.
         hints: for each type of parameter its annotation; names in `imports` come from `hints_module`.
         hints_module: where the names in `imports` are defined.
         imports: names that annotations may use.
@@ -61,7 +61,6 @@ class Runtime:
     path: str
     about: str
     arrays: str
-    bases: dict[str, tuple[str, str]]
     hints: dict[str, str]
     hints_module: str
     imports: tuple[str, ...]
@@ -86,10 +85,6 @@ RUNTIMES = {
         path="adamcompat/numpy/adapters.py",
         about="Adapters for NumPy arrays: the exact signature of each dialect.",
         arrays="NumPy arrays",
-        bases={
-            "apply_gradients": ("adamcompat.numpy.apply_gradients", "ApplyGradientsAdam"),
-            "call": ("adamcompat.numpy.call", "CallAdam"),
-        },
         hints=PLAIN_HINTS
         | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
         hints_module="adamcompat.numpy.optimizer",
@@ -120,10 +115,6 @@ array([0.999, 2.001])
         path="adamcompat/mindspore/adapters.py",
         about="Adapters for MindSpore: the exact signature of each dialect.",
         arrays="MindSpore's Parameters",
-        bases={
-            "call": ("adamcompat.mindspore.call", "CallAdam"),
-            "apply_gradients": ("adamcompat.mindspore.apply_gradients", "ApplyGradientsAdam"),
-        },
         hints=PLAIN_HINTS
         | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
         hints_module="adamcompat.mindspore.arguments",
@@ -197,10 +188,6 @@ RUNTIMES |= {
         path="adamcompat/tensorflow/adapters.py",
         about="The adapter for tf.keras: the exact signature of Keras 3.",
         arrays="TensorFlow variables",
-        bases={
-            "apply_gradients": ("adamcompat.tensorflow.base", "KerasAdam"),
-            "call": ("adamcompat.tensorflow.base", "KerasCallAdam"),
-        },
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
         hints_module="adamcompat.tensorflow.hints",
         imports=("Beta", "Decay", "LearningRate", "Parameters"),
@@ -230,7 +217,6 @@ With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
         path="adamcompat/tensorflow/legacy/adapters.py",
         about="The adapter for tf.keras.optimizers.legacy: the exact signature of TensorFlow 2.6.",
         arrays="TensorFlow variables",
-        bases={"apply_gradients": ("adamcompat.tensorflow.legacy.base", "LegacyAdam")},
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
         hints_module="adamcompat.tensorflow.hints",
         imports=("Beta", "LearningRate"),
@@ -241,7 +227,6 @@ With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
         path="adamcompat/tensorflow/v1/adapters.py",
         about="The adapter for tf.compat.v1: the exact signature of TensorFlow 1.",
         arrays="TensorFlow variables",
-        bases={"apply_gradients": ("adamcompat.tensorflow.v1.base", "V1Adam")},
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
         hints_module="adamcompat.tensorflow.hints",
         imports=("Beta", "LearningRate"),
@@ -253,6 +238,11 @@ With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
         },
         examples={"apply_gradients": STEP_EXAMPLE},
     ),
+}
+STEP_SIZES = {
+    Form("hat", "both"): "learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)",
+    Form("paper", "both"): "learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)",
+    Form("hat", "none"): "learning_rate m / (sqrt(v) + epsilon)",
 }
 SOURCES = """\
 Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
@@ -321,7 +311,7 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Run
     lines = [f"Adam as {dialect.title} calls it, on {runtime.arrays}, which are updated in place.", ""]
     lines += [f"The call is that of {dialect.target} ({dialect.versions})::", ""]
     lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]
-    lines += ["    p <- p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)"]
+    lines += [f"    p <- p - {STEP_SIZES[dialect.semantics.form]}"]
     lines += ["", "Args:"]
     lines += [describe(mapping, fact) for fact in dialect.accepted]
     for other, fact in mapping.borrowed(adapter):
@@ -363,8 +353,9 @@ def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Runtime) -> str:
     passed = [f"{{\n{given}            }}", "kwargs" if takes_more else "{}"]
     passed += [f"{option.name}={option.name}" for option in options]
     doc = textwrap.indent(docstring(mapping, adapter, dialect, runtime), "    ").strip()
+    base = DECLARED[adapter.runtime].bases[dialect.protocol].name
     return (
-        f"class {adapter.name}({runtime.bases[dialect.protocol][1]}):{runtime.base_note}\n"
+        f"class {adapter.name}({base}):{runtime.base_note}\n"
         f'    """{doc}\n    """\n\n'
         f"    _adapter = {literal(adapter.name)}\n\n"
         f"    def __init__(\n        {(',' + chr(10) + ' ' * 8).join(signature)},\n    ) -> None:\n"
@@ -377,7 +368,8 @@ def adapters(mapping: Mapping, name: str) -> str:
     runtime = RUNTIMES[name]
     chosen = [adapter for adapter in mapping.adapters if adapter.runtime == name]
     classes = "\n\n".join(adapter_class(mapping, adapter, runtime) for adapter in chosen)
-    bases = sorted({runtime.bases[mapping.dialects[adapter.dialect].protocol] for adapter in chosen})
+    declared = [DECLARED[name].bases[mapping.dialects[adapter.dialect].protocol] for adapter in chosen]
+    bases = sorted({(base.module, base.name) for base in declared})
     used = [item for item in runtime.imports if re.search(rf": {item}\b", classes)]
     modules = sorted({module for module, _ in bases})
     imports = [f"from {home} import {', '.join(base for module, base in bases if module == home)}" for home in modules]
@@ -413,7 +405,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=HOME, help="the checkout to work on (default: this one)")
     options = parser.parse_args(arguments)
     try:
-        wanted = outputs(load(options.root / "mapping.yaml"), options.root)
+        wanted = outputs(load(options.root / "mapping.yaml", executed=True), options.root)
     except MappingError as error:
         print(error, file=sys.stderr)
         return 1

@@ -34,6 +34,8 @@ class Reference:
     accumulate: int = 1
     time_decay: float = 0.0
     centralize: bool = False
+    paper: bool = False
+    corrects: bool = True
     lrs: Sequence[Callable[[int], float]] | None = None
     calls: int = 0
     m: list[Array] = field(default_factory=list)
@@ -87,5 +89,6 @@ class Reference:
             v += (1 - self.b2) * g**2
             np.maximum(self.vhat[i], v, out=self.vhat[i])
             top = self.b1 * m + (1 - self.b1) * g if self.nesterov else m
-            below = np.sqrt((self.vhat[i] if self.amsgrad else v) / (1 - self.b2**t))
-            p -= lr * (top / (1 - self.b1**t)) / (below + self.eps / np.sqrt(1 - self.b2**t))
+            c1, c2 = (1 - self.b1**t, 1 - self.b2**t) if self.corrects else (1.0, 1.0)
+            below = np.sqrt((self.vhat[i] if self.amsgrad else v) / c2)
+            p -= lr * (top / c1) / (below + (self.eps if self.paper else self.eps / np.sqrt(c2)))

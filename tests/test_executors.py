@@ -64,10 +64,19 @@ def test_temporaries_stay_small() -> None:
     parameter = np.ones(10_000_000, np.float32)
     state = [np.zeros_like(parameter) for _ in range(2)]
     from adamcompat.kernel import coefficients
+    from adamcompat.mapping.model import Form
 
     numerics = MAPPING.numerics["canonical"]
     scalars = coefficients(
-        numerics, np.float32, learning_rate=0.1, beta1=0.9, beta2=0.999, epsilon=1e-8, step=1, nesterov=False
+        numerics,
+        np.float32,
+        learning_rate=0.1,
+        beta1=0.9,
+        beta2=0.999,
+        epsilon=1e-8,
+        step=1,
+        nesterov=False,
+        form=Form("hat", "both"),
     )
     tracemalloc.start()
     blocked.update_one(parameter, blocked.Elements(parameter), state[0], state[1], None, scalars, PROGRAM, numerics)

@@ -17,14 +17,18 @@ from adamcompat.mapping.tables import MAPPING
 ROOT = Path(__file__).parent.parent
 
 
+def make_copy(root: Path) -> Path:
+    """Copy what generation reads and writes."""
+    for name in ("adamcompat", "docs", "scripts"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("mapping.yaml", "README.md"):
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of what generation reads and writes."""
-    for name in ("adamcompat", "docs", "scripts"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("mapping.yaml", "README.md"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path
+    return make_copy(tmp_path)
 
 
 def python(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -127,7 +131,7 @@ NEW_DIALECT = """
     stages: [decoupled_decay, update]
     semantics:
       epsilon: hat
-      weight_decay: decoupled
+      bias_correction: both
       decay_skips: []
       amsgrad: none
       nesterov: none

@@ -122,7 +122,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "src").mkdir()
     (found / "src" / "model.py").write_text("import keras\nopt = keras.optimizers.Adam()\nname = 'adam'\n", "utf-8")
     mapping = (ROOT / "mapping.yaml").read_text(encoding="utf-8")
-    (found / "changed.yaml").write_text(mapping.replace("epsilon: hat", "epsilon: algorithm_1", 1), encoding="utf-8")
+    (found / "changed.yaml").write_text(mapping.replace("epsilon: hat", "epsilon: paper", 1), encoding="utf-8")
     status, said = run([sys.executable, "-c", FILES], found)
     assert status == 0, said
     return found

@@ -14,7 +14,7 @@ from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.drive.driver import Opened
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
-from adamcompat.mapping.model import Dialect, Numerics
+from adamcompat.mapping.model import STAGES, Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.drive import Model
 from adamcompat.schedules import Schedule
@@ -277,23 +277,10 @@ def completed_stages(dialect: Dialect) -> tuple[str, ...]:
     return tuple(stages)
 
 
-# What must be set for a stage to do something.
-_ACTIVE = {
-    "unscale": "loss_scale",
-    "clip_norm": "clip_norm",
-    "global_clip_norm": "global_clip_norm",
-    "clip_value": "clip_value",
-    "accumulate": "accumulation_steps",
-    "average": "use_ema",
-    "l2_decay": "l2_weight_decay",
-    "decoupled_decay": "decoupled_weight_decay",
-}
-
-
 def _with_stage(model: Model, other: Model, name: str) -> Model:
     """With the stage that does something where a hyperparameter is set, where it stands in the other's dialect."""
     dialect, theirs = model.dialect, other.dialect.stages
-    stage = next((stage for stage, needed in _ACTIVE.items() if needed == name), None)
+    stage = next((stage for stage, needed in STAGES.items() if needed == name), None)
     if stage is None or stage in dialect.stages or stage not in theirs:
         return model
     before = [known for known in theirs[: theirs.index(stage)] if known in dialect.stages]
@@ -309,7 +296,7 @@ def _active(model: Model) -> list[str]:
     """The stages that do something, in their order."""
 
     def works(stage: str) -> bool:
-        name = _ACTIVE.get(stage)
+        name = STAGES[stage]
         if name is None or name in _DECAYS:
             return name is not None and _asked_for(model.hyper[name])
         return not _same(model.hyper[name], MAPPING.canonical[name].neutral)
@@ -334,6 +321,16 @@ def _stages(here: Model, there: Model) -> list[Difference]:
             return replace(model, dialect=replace(model.dialect, semantics=semantics))
 
         found.append(Difference("average_start", one, other, start))
+    for name, label in (("epsilon", "form of epsilon"), ("bias_correction", "bias correction")):
+        mine, theirs = getattr(here.dialect.semantics, name), getattr(there.dialect.semantics, name)
+        if mine != theirs:
+
+            def form(model: Model, name: str = name, value: str = theirs) -> Model:
+                old = model.dialect.semantics
+                new = replace(old, epsilon=value) if name == "epsilon" else replace(old, bias_correction=value)
+                return replace(model, dialect=replace(model.dialect, semantics=new))
+
+            found.append(Difference(label, mine, theirs, form))
     return found
 
 

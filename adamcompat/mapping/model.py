@@ -8,6 +8,21 @@ from typing import TypeAlias
 
 Default: TypeAlias = bool | int | float | str | None
 
+# Every stage that there is, and the hyperparameter that it carries out: without that the stage does nothing.
+STAGES: dict[str, str | None] = {
+    "deduplicate": None,
+    "unscale": "loss_scale",
+    "accumulate": "accumulation_steps",
+    "l2_decay": "l2_weight_decay",
+    "centralize": None,
+    "clip_norm": "clip_norm",
+    "global_clip_norm": "global_clip_norm",
+    "clip_value": "clip_value",
+    "decoupled_decay": "decoupled_weight_decay",
+    "update": None,
+    "average": "use_ema",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -48,7 +63,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Canonical:
-    """What a parameter means, under whatever name."""
+    """Describe the meaning of a parameter, under whatever name."""
 
     name: str
     about: str
@@ -58,7 +73,7 @@ class Canonical:
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """How a dialect rounds the one formula."""
+    """Describe how a dialect rounds the one formula."""
 
     name: str
     about: str
@@ -134,17 +149,39 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
-class Semantics:
-    """What a dialect does where dialects differ."""
+class Form:
+    """Tell the forms of the step size and of epsilon apart.
+
+    Attributes:
+        epsilon: ``hat``: added to ``sqrt(v)``; ``paper``: added to the root of the corrected second moment.
+        bias_correction: ``both`` moments or ``none``.
+    """
 
     epsilon: str
-    weight_decay: str
+    bias_correction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Semantics:
+    """Describe what a dialect does where dialects differ."""
+
+    epsilon: str
+    bias_correction: str
     decay_skips: tuple[str, ...]
     amsgrad: str
     nesterov: str
     schedule_start: int
     average_start: str
     power_start: str
+
+    @property
+    def form(self) -> Form:
+        """Return the form of the step size and of epsilon."""
+        return Form(self.epsilon, self.bias_correction)
+
+
+# Kinds of state of which an optimizer has one.
+SINGLE_SLOTS = ("step", "learning_rate", "beta1_power", "beta2_power")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +279,11 @@ class Dialect:
         """The parameter that means `canonical`, or None; aliases do not count."""
         return next((fact for fact in self.accepted if fact.canonical == canonical and fact.alias_of is None), None)
 
+    def slot(self, role: str) -> Slot:
+        """Return the slot of one kind of state; one with the kind's own name where the dialect has none."""
+        found = (slot for block in self.slots for slot in block if slot.role == role)
+        return next(found, Slot(role, role if role in SINGLE_SLOTS else f"{{parameter}}/{role}"))
+
     def method(self, role: str) -> MethodFact | None:
         """The first method with that role, or None."""
         return next((method for method in self.methods if method.role == role), None)
@@ -283,7 +325,7 @@ class RateSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How one framework calls a layer's weight, and what its axes mean."""
+    """Describe a layer's weight in one framework: its name, and what its axes mean."""
 
     names: tuple[str, ...]
     axes: tuple[str, ...]

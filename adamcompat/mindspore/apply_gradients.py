@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import mindspore
@@ -80,7 +81,7 @@ def _in_graphs(graph: Callable[..., Any]) -> Callable[[Callable[..., Any]], Call
 class _Engine(on_numpy.ApplyGradientsAdam):
     """The optimizer over the memory of Parameters, seen as NumPy arrays."""
 
-    _adapter = "TFStyleAdam"
+    _runtime = "mindspore"
     _depth = 6
 
     def __init__(
@@ -123,6 +124,12 @@ class _Engine(on_numpy.ApplyGradientsAdam):
         return self._hyper
 
 
+@cache
+def _engine_of(adapter: str) -> type[_Engine]:
+    """The engine that follows the dialect of an adapter."""
+    return type(f"_Engine{adapter}", (_Engine,), {"_adapter": adapter})
+
+
 class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
     """Base of the adapters that are called as TensorFlow's optimizers are.
 
@@ -149,7 +156,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         asked = {name: value for name, value in {**given, **extra}.items() if name in rates and value is not None}
         # An old name that was given wins.
         self._asked: Any = list(asked.values())[-1]
-        self._engine = _Engine(
+        self._engine = _engine_of(self._adapter)(
             {name: _plain(value) if name in rates else value for name, value in given.items()},
             {name: _plain(value) if name in rates else value for name, value in extra.items()},
             numerics,
@@ -171,8 +178,10 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         singles = {"step": Tensor(0, mindspore.int64)}
         if schedule.constant:
             singles["learning_rate"] = Tensor(schedule.at(0), mindspore.float64)
-        names = {slot.role: slot.template for block in self._dialect.slots for slot in block}
-        made = {role: Parameter(value, name=names[role], requires_grad=False) for role, value in singles.items()}
+        made = {
+            role: Parameter(value, name=self._dialect.slot(role).template, requires_grad=False)
+            for role, value in singles.items()
+        }
         self._iterations = made["step"]
         self._rate = made.get("learning_rate")
         self._starting = True
@@ -322,12 +331,11 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
 
     def _create(self, variables: Sequence[Any]) -> None:
         """Make the Parameters of the state, and let the engine work in their memory."""
-        roles = {slot.role: slot for block in self._dialect.slots for slot in block}
         columns: dict[str, tuple[Parameter, ...]] = {}
         for role, name in self._ROLES.items():
             arrays = [getattr(slot, name) for slot in self._engine.slots]
             columns[name] = tuple(
-                Parameter(Tensor(array), name=roles[role].name_for(variable.name), requires_grad=False)
+                Parameter(Tensor(array), name=self._dialect.slot(role).name_for(variable.name), requires_grad=False)
                 for array, variable in zip(arrays, variables, strict=True)
                 if array is not None
             )

@@ -14,7 +14,7 @@ from mindspore.common.sparse_tensor import RowTensorInner
 from mindspore.nn.optim.adam import _adam_opt, _lazy_adam_opt
 from mindspore.ops import functional as F  # noqa: N812 - its name everywhere
 
-from adamcompat.kernel import make_update, step_size
+from adamcompat.kernel import make_correction, make_update
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.gradients import add_decay, centralized, densified
 from adamcompat.mindspore.notes import say_left_out
@@ -33,6 +33,7 @@ _WIDE = (mindspore.float32, mindspore.float64, mindspore.complex64, mindspore.co
 
 
 _update = make_update(SEPARATE)
+_correct = make_correction(MAPPING.dialects["mindspore"].semantics.form)
 
 
 # Dispatched by type: a loop over the gradients would cost a tenth of a step of many small Parameters.
@@ -291,16 +292,18 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         look_ahead = None
         if self.use_nesterov and not self.use_amsgrad:
             look_ahead = self.beta1.astype(wide)
+        power1, power2 = beta1_power.astype(wide), beta2_power.astype(wide)
+        alpha, epsilon = _correct(rate.astype(wide), self.eps.astype(wide), power1, power2, 1.0, ops.sqrt)
         new = _update(
             p.astype(wide),
             gradient.astype(wide),
             m.astype(wide),
             v.astype(wide),
             old_vhat,
-            step_size(rate.astype(wide), beta1_power.astype(wide), beta2_power.astype(wide), 1.0, ops.sqrt),
+            alpha,
             1.0 - self.beta1.astype(wide),
             1.0 - self.beta2.astype(wide),
-            self.eps.astype(wide),
+            epsilon,
             look_ahead,
         )
         done: Any = (p.copy_(new[0].astype(p.dtype)), m.copy_(new[1].astype(p.dtype)), v.copy_(new[2].astype(p.dtype)))

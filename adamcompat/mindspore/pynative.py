@@ -242,6 +242,7 @@ class PyNativeStep:
                     beta2=values[1],
                     epsilon=values[2],
                     nesterov=o.use_nesterov and not o.use_amsgrad,
+                    form=self._dialect.semantics.form,
                 )
                 parts.append(Part(positions, own, scalars, self._batch(forms, kinds, positions, own)))
         return Layout(

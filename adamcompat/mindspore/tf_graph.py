@@ -17,8 +17,9 @@ from mindspore.common.sparse_tensor import RowTensorInner
 from adamcompat import kernel
 from adamcompat.executors.contraction import BLOCK, Contraction
 from adamcompat.hyperparameters import Hyperparameters
-from adamcompat.kernel import Operations, make_update, step_size
+from adamcompat.kernel import Operations, epsilon_moves, given_epsilon, make_correction, make_update
 from adamcompat.mapping.model import Dialect, Numerics
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mindspore.batch import STORAGE
 from adamcompat.mindspore.gradients import densified
 from adamcompat.mindspore.operations import SEPARATE, same
@@ -134,9 +135,13 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
                 epsilon=hyper["epsilon"],
                 step=1,
                 nesterov=False,
+                form=dialect.semantics.form,
             )
             for own in kinds
         ]
+        declared = RUNTIMES["mindspore"].bases["apply_gradients"].stages
+        if missing := [stage for stage in dialect.stages if stage not in declared]:
+            raise NotImplementedError(f"a graph of MindSpore executes no {', '.join(missing)}")
         self.stages = dialect.stages
         self.count = len(parameters)
         places = tuple(range(self.count))
@@ -154,6 +159,11 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         self.c1 = tuple(Tensor(np.asarray(item.c1)) for item in fixed)
         self.c2 = tuple(Tensor(np.asarray(item.c2)) for item in fixed)
         self.epsilon = tuple(Tensor(np.asarray(item.epsilon)) for item in fixed)
+        exact = given_epsilon(numerics, hyper["epsilon"])
+        with np.errstate(all="ignore"):
+            self.exact_epsilon = tuple(Tensor(np.asarray(real(exact))) for real in reals)
+        self.epsilon_moves = epsilon_moves(dialect.semantics.form)
+        self.correct = make_correction(dialect.semantics.form)
         contractions = [Contraction.of(numerics, own, amsgrad=hyper["amsgrad"]) for own in kinds]
         self.fused = tuple(item.fused for item in contractions)
         self.tail = tuple(item.tail for item in contractions)
@@ -211,7 +221,7 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             done = ops.floor(calls / self.every)
             completes = ops.floor((calls + 1.0) / self.every) > done
         rate = self.rate_of(calls + self.start)
-        alphas, products = self.alphas_of(rate, done + 1.0)
+        alphas, epsilons, products = self.scalars_of(rate, done + 1.0)
         gs, ps = self.over(self.taken, gradients, parameters)
         written: Any = ()
         for stage in self.stages:
@@ -229,7 +239,7 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             elif stage == "decoupled_decay" and self.has_decay:
                 ps, _ = self.over(self.decayed, ps, rate)
             elif stage == "update":
-                ps, more = self.over(self.updated, gs, ps, parameters, alphas, completes)
+                ps, more = self.over(self.updated, gs, ps, parameters, alphas, epsilons, completes)
                 written += more
         if self.use_ema:
             ps, more = self.over(self.averaged, ps, parameters, done)
@@ -301,8 +311,8 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
                 rate = rate / (1.0 + step * self.time_decay)
         return rate
 
-    def alphas_of(self, rate: Any, t: Any) -> Any:
-        """The step size for each dtype, and the running products after this step."""
+    def scalars_of(self, rate: Any, t: Any) -> Any:
+        """Step size and epsilon hat for each dtype, and the running products after this step."""
         products: Any = ()
         if self.keeps_products:
             for i in range(len(self.powers)):
@@ -310,6 +320,7 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         if self.narrow_rate:
             rate = _cast(rate, mindspore.float32)
         alphas: Any = ()
+        epsilons: Any = ()
         for k in range(len(self.scalar)):
             scalar = self.scalar[k]
             if self.keeps_products:
@@ -318,8 +329,13 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             else:
                 power1 = _cast(ops.pow(self.bases1[k], t), scalar)
                 power2 = _cast(ops.pow(self.bases2[k], t), scalar)
-            alphas += (_cast(step_size(_cast(rate, scalar), power1, power2, 1.0, ops.sqrt), self.arithmetic[k]),)
-        return alphas, products
+            alpha, epsilon = self.correct(_cast(rate, scalar), self.exact_epsilon[k], power1, power2, 1.0, ops.sqrt)
+            alphas += (_cast(alpha, self.arithmetic[k]),)
+            if self.epsilon_moves:
+                epsilons += (_cast(epsilon, self.arithmetic[k]),)
+            else:
+                epsilons += (self.epsilon[k],)
+        return alphas, epsilons, products
 
     def unscaled(self, part: Any, gs: Any, ps: Any) -> Any:
         """Gradients without the loss scale."""
@@ -408,7 +424,7 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             found += (p,)
         return found, ()
 
-    def updated(self, part: Any, gs: Any, ps: Any, parameters: Any, alphas: Any, completes: Any) -> Any:
+    def updated(self, part: Any, gs: Any, ps: Any, parameters: Any, alphas: Any, epsilons: Any, completes: Any) -> Any:
         """The parameters after the update, and what was written."""
         found: Any = ()
         written: Any = ()
@@ -425,6 +441,7 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
                 _cast(self.v[i], kind),
                 old_vhat,
                 alphas[self.kind[i]],
+                epsilons[self.kind[i]],
             )
             dtype = self.m[i].dtype
             around = self.around[self.kind[i]]
@@ -437,10 +454,10 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
                 written += (self.vhat[i].copy_(self.chosen(completes, _cast(vhat, dtype), self.vhat[i])),)
         return found, written
 
-    def update_of(self, i: int, p: Any, g: Any, m: Any, v: Any, vhat: Any, alpha: Any) -> Any:
+    def update_of(self, i: int, p: Any, g: Any, m: Any, v: Any, vhat: Any, alpha: Any, epsilon: Any) -> Any:
         """The kernel's update of one parameter."""
         k = self.kind[i]
-        c1, c2, epsilon = self.c1[k], self.c2[k], self.epsilon[k]
+        c1, c2 = self.c1[k], self.c2[k]
         if not self.fused[k]:
             return _update_separate(p, g, m, v, vhat, alpha, c1, c2, epsilon, None)
         if not self.tail[k] or self.cuts[i] == self.sizes[i]:

@@ -29,6 +29,9 @@ from adamcompat.numpy.step import Step
 from adamcompat.stages import Program, average_weights, clip_factors, elementwise, global_clip_factor
 from adamcompat.whole import Operation, later, whole
 
+# Stages that are no part of a program: sparse gradients are merged as they are read.
+_ELSEWHERE = ("deduplicate", "accumulate", "update", "average")
+
 
 def _nothing() -> None:
     """The arrays are what is trained."""
@@ -55,6 +58,7 @@ class Engine:
     ) -> None:
         self.dialect = dialect
         self.numerics = numerics
+        self.form = dialect.semantics.form
         self.slots: list[Slot] = []
         self.iterations = iterations
         self.rate = np.zeros((), np.float64)
@@ -285,17 +289,21 @@ class Engine:
         if stage == "centralize":
             for bundle in bundles:
                 bundle.centralize()
-        elif stage == "clip_norm" and hyper["clip_norm"] is not None:
+        elif stage == "clip_norm":
+            if hyper["clip_norm"] is None:
+                return
             for bundle in bundles:
                 norms = np.sqrt(bundle.squares())
                 more = clip_factors(norms, hyper["clip_norm"], self._real(bundle), stepwise=stepwise)
                 bundle.programs = [(*program, *more) for program in bundle.programs]
-        elif stage == "global_clip_norm" and hyper["global_clip_norm"] is not None:
+        elif stage == "global_clip_norm":
+            if hyper["global_clip_norm"] is None:
+                return
             norm = float(np.sqrt(sum(float(np.sum(bundle.squares())) for bundle in bundles)))
             for bundle in bundles:
                 more = global_clip_factor(norm, hyper["global_clip_norm"], self._real(bundle), stepwise=stepwise)
                 bundle.programs = [(*program, *more) for program in bundle.programs]
-        else:
+        elif stage not in _ELSEWHERE:
             for bundle in bundles:
                 bundle.programs = [
                     (*program, *self._elementwise(stage, kind, step))

@@ -1,4 +1,4 @@
-"""What both calling conventions share: hyperparameters, state, locking, copying."""
+"""Share between both calling conventions: hyperparameters, state, locking, copying."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class NumPyAdam:
     """Base of the adapters on NumPy arrays; use one of its subclasses."""
 
     _adapter: ClassVar[str]
+    _runtime: ClassVar[str] = "numpy"
     _step_shape: ClassVar[tuple[int, ...]] = ()
     _step_dtype: ClassVar[type[np.integer[Any]]] = np.int64
     # How far away the user's call is, for warnings.
@@ -64,7 +65,7 @@ class NumPyAdam:
 
     @classmethod
     def _own_adapter(cls) -> Adapter:
-        return MAPPING.adapter("numpy", cls._adapter)
+        return MAPPING.adapter(cls._runtime, cls._adapter)
 
     @classmethod
     def _dialect(cls) -> Dialect:

@@ -12,15 +12,16 @@ import adamcompat.kernel as kernel
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients
-from adamcompat.mapping.model import Numerics
+from adamcompat.mapping.model import Form, Numerics
 from adamcompat.numpy.slots import Kind
 from adamcompat.schedules import Schedule
 
 
 class StepSource(Protocol):
-    """What a step needs to know of its optimizer."""
+    """Declare what a step needs to know of its optimizer."""
 
     numerics: Numerics
+    form: Form
     iterations: NDArray[Any]
     powers: NDArray[Any] | None
 
@@ -67,6 +68,7 @@ class Step:
         if engine.powers is not None and self.completes:
             self.powers = kernel.advance_powers(beta1, beta2, (engine.powers[0], engine.powers[1]))
         self._numerics = engine.numerics
+        self._form = engine.form
         self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
 
     def coefficients(self, kind: Kind) -> Coefficients:
@@ -83,6 +85,7 @@ class Step:
                 epsilon=self.hyper["epsilon"],
                 step=self.number,
                 nesterov=self.hyper["nesterov"],
+                form=self._form,
                 powers=self.powers,
             )
         return self._known[key]

@@ -38,7 +38,7 @@ class Described:
 
 
 class _Private:
-    """What belongs to an optimizer but not to its state: an object of its own, so that nothing tracks it."""
+    """Hold what belongs to an optimizer but not to its state: an object of its own, so that nothing tracks it."""
 
     def __init__(self, hyper: Hyperparameters, given: dict[str, Any], numerics: str) -> None:
         self.hyper = hyper
@@ -87,7 +87,7 @@ def _is_keras_schedule(schedule: Schedule) -> bool:
 
 
 class CallAdam:
-    """What the adapters share that are called as MindSpore's optimizers are, whichever Keras they belong to.
+    """Share among the adapters that are called as MindSpore's optimizers are, whichever Keras they belong to.
 
     A subclass adds `_new_variable`, which creates state, and calls `_start` and `_take`.
     """
@@ -174,7 +174,7 @@ class CallAdam:
         private.groups = list({id(group): group for group in arranged.groups}.values())
         places = {id(group): i for i, group in enumerate(private.groups)}
         raws = [raw(variable) for variable in private.variables]
-        private.roundings = {r.dtype: Rounding(private.numerics, r.dtype, hyper) for r in raws}
+        private.roundings = {r.dtype: Rounding(private.numerics, r.dtype, hyper, dialect.semantics.form) for r in raws}
         skips = () if arranged.grouped else dialect.semantics.decay_skips
         if hyper["use_locking"]:
             private.section = tf.CriticalSection()
@@ -182,6 +182,10 @@ class CallAdam:
         for block in dialect.slots:
             for slot in block:
                 found[slot.role] = self._created(slot, arranged, raws)
+        for role in ("beta1_power", "beta2_power", "maximum_second_moment"):
+            # What the numerics that were asked for keep, and the dialect has no name for.
+            if role not in found:
+                found[role] = self._created(dialect.slot(role), arranged, raws)
         if private.numerics.beta_power == "product":
             private.powers = {POWER_DTYPE: (found["beta1_power"][0], found["beta2_power"][0])}
         nothing = [None] * len(raws)
@@ -628,7 +632,10 @@ class CallAdam:
         )
         private.given = given
         private.functions.clear()
-        private.roundings = {dtype: Rounding(private.numerics, dtype, private.hyper) for dtype in private.roundings}
+        form = self._dialect().semantics.form
+        private.roundings = {
+            dtype: Rounding(private.numerics, dtype, private.hyper, form) for dtype in private.roundings
+        }
         object.__setattr__(self, name, value)
 
     def _show(self) -> None:

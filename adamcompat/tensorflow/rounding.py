@@ -12,8 +12,8 @@ import tensorflow as tf
 from adamcompat import kernel
 from adamcompat.executors.contraction import BLOCK, Contraction
 from adamcompat.hyperparameters import Hyperparameters
-from adamcompat.kernel import Coefficients, Operations, make_update
-from adamcompat.mapping.model import Numerics
+from adamcompat.kernel import Coefficients, Operations, epsilon_moves, given_epsilon, make_correction, make_update
+from adamcompat.mapping.model import Form, Numerics
 from adamcompat.tensorflow.update import separate
 
 # Of running products, whatever the variables are.
@@ -34,12 +34,13 @@ _TAIL = Operations(_once, lambda a, x, b, y: _once(b, y, a * x), tf.sqrt, tf.max
 
 
 class Rounding:
-    """How variables of one dtype are rounded.
+    """Round as variables of one dtype are rounded.
 
     Args:
         numerics: how to round.
         dtype: of the variables; bfloat16 is computed in float32.
         hyper: the hyperparameters.
+        form: of the step size and of epsilon.
 
     Attributes:
         arithmetic: the dtype of the update.
@@ -47,7 +48,7 @@ class Rounding:
         scalar: the dtype in which the learning rate is corrected.
     """
 
-    def __init__(self, numerics: Numerics, dtype: Any, hyper: Hyperparameters) -> None:
+    def __init__(self, numerics: Numerics, dtype: Any, hyper: Hyperparameters, form: Form) -> None:
         own = np.dtype(np.float32 if dtype == tf.bfloat16 else dtype.as_numpy_dtype)
         self._numerics = numerics
         self._contraction = Contraction.of(numerics, own, amsgrad=hyper["amsgrad"])
@@ -58,7 +59,10 @@ class Rounding:
         real, rates = self.scalar.as_numpy_dtype, (hyper["beta1"], hyper["beta2"])
         self._betas = tuple(POWER_DTYPE.as_numpy_dtype(beta) for beta in rates)
         self._bases = tuple(real(given(beta)) for beta in rates)
-        # Everything but the step size is the same in every step.
+        with np.errstate(all="ignore"):
+            self._epsilon = real(given_epsilon(numerics, hyper["epsilon"]))
+        self._form = form
+        # Everything but these two is the same in every step.
         self._fixed = kernel.coefficients(
             numerics,
             own,
@@ -68,6 +72,7 @@ class Rounding:
             epsilon=hyper["epsilon"],
             step=1,
             nesterov=hyper["nesterov"],
+            form=form,
         )
 
     def powers(self, step: Any) -> tuple[Any, Any]:
@@ -92,10 +97,14 @@ class Rounding:
         if self._numerics.given != "float64":
             rate = tf.cast(rate, tf.float32)
         power1, power2 = (tf.cast(power, self.scalar) for power in powers)
-        alpha = kernel.step_size(tf.cast(rate, self.scalar), power1, power2, 1, tf.sqrt)
+        epsilon = tf.constant(self._epsilon, self.scalar)
+        correct = make_correction(self._form)
+        alpha, epsilon = correct(tf.cast(rate, self.scalar), epsilon, power1, power2, 1, tf.sqrt)
         fixed = {
             name: hide(tf.constant(getattr(self._fixed, name), self.arithmetic)) for name in ("c1", "c2", "epsilon")
         }
+        if epsilon_moves(self._form):
+            fixed["epsilon"] = tf.cast(epsilon, self.arithmetic)
         beta1 = self._fixed.beta1
         return replace(
             self._fixed,

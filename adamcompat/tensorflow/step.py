@@ -10,7 +10,7 @@ import tensorflow as tf
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Dialect, Numerics
-from adamcompat.stages import SUBTRACT, elementwise, make_stages
+from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, elementwise, make_stages
 from adamcompat.tensorflow import sparse, update
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 
@@ -28,7 +28,7 @@ class Member(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """What a group's step depends on: float64 scalars; `decay` is None without L2 decay."""
+    """Hold what a group's step depends on: float64 scalars; `decay` is None without L2 decay."""
 
     rate: Any
     decay: Any
@@ -126,16 +126,16 @@ class Step:
             read: reads those rows of a variable.
         """
         old = [None if x is None else tf.convert_to_tensor(read(x)) for x in member[:4]]
-        gradient = self._prepared(member, rounding, tf.cast(old[0], rounding.around), gradient)
+        decayed, gradient = self._prepared(member, rounding, tf.cast(old[0], rounding.around), gradient)
         kind = rounding.arithmetic
-        p, m, v, vhat = (None if x is None else tf.cast(x, kind) for x in old)
+        p, m, v, vhat = (None if x is None else tf.cast(x, kind) for x in (decayed, *old[1:]))
         coefficients = self._coefficients_of(member, rounding)
         new = rounding.update(p, tf.cast(gradient, kind), m, v, vhat, coefficients, self._barrier)
         pairs = [(x, value) for x, value in zip(member[:4], new, strict=True) if x is not None]
         return [target for target, _ in pairs], [tf.cast(value, target.dtype) for target, value in pairs]
 
-    def _prepared(self, member: Member, rounding: Rounding, p: Any, gradient: Any) -> Any:
-        """A gradient after the stages before the update."""
+    def _prepared(self, member: Member, rounding: Rounding, p: Any, gradient: Any) -> tuple[Any, Any]:
+        """A parameter and its gradient after the stages before the update."""
         numbers = self._numbers[member.group]
 
         def narrow(number: Any) -> Any:
@@ -148,6 +148,8 @@ class Step:
                     means = tf.reduce_mean(tf.cast(gradient, tf.float64), axes, keepdims=True)
                     gradient = self._stages[SUBTRACT](gradient, p, tf.cast(means, rounding.around))
                 continue
+            if stage in ("deduplicate", "update"):
+                continue
             for step in elementwise(
                 stage,
                 self._dialect,
@@ -158,9 +160,14 @@ class Step:
                 l2_decay=numbers.decay,
                 narrow=narrow,
             ):
-                scalar = self._hide(tf.cast(tf.convert_to_tensor(step.a, tf.float64), rounding.around))
-                gradient = self._barrier(self._stages[step.code](gradient, p, scalar))
-        return gradient
+                a, b = (
+                    self._hide(tf.cast(tf.convert_to_tensor(x, tf.float64), rounding.around)) for x in (step.a, step.b)
+                )
+                if step.code == DECOUPLED_DECAY:
+                    p = self._barrier(self._stages[step.code](p, a, b))
+                else:
+                    gradient = self._barrier(self._stages[step.code](gradient, p, a))
+        return p, gradient
 
     def _coefficients_of(self, member: Member, rounding: Rounding) -> Coefficients:
         key = (member.group, member.variable.dtype)

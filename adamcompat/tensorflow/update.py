@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from adamcompat.executors.launch import processors
-from adamcompat.kernel import Operations, make_update, step_size
-from adamcompat.mapping.model import Numerics
+from adamcompat.kernel import Operations, make_correction, make_update
+from adamcompat.mapping.model import Form, Numerics
 from adamcompat.stages import DECOUPLED_DECAY, make_stages
 from adamcompat.tensorflow import sparse
 
@@ -60,7 +60,7 @@ class Hyper(NamedTuple):
 
 
 class Scalars(NamedTuple):
-    """What the formula needs of them, in one dtype."""
+    """Hold what the formula needs of the hyperparameters, in one dtype."""
 
     alpha: Any
     c1: Any
@@ -81,7 +81,7 @@ def in_float32(create: Any, **arguments: Any) -> Any:
 
 
 def narrow(variables: Iterable[Any]) -> list[Any]:
-    """Those of bfloat16."""
+    """Return the variables of bfloat16."""
     return [variable for variable in variables if variable.dtype == tf.bfloat16]
 
 
@@ -104,11 +104,13 @@ def _complement(numerics: Numerics, beta: Any, dtype: Any) -> Any:
 def scalars(numerics: Numerics, hyper: Hyper, step: Any, dtype: Any, running: tuple[Any, Any] | None = None) -> Scalars:
     """The scalars of one step; `step` is 1 at the first. `running`: products of the betas, where they are kept."""
     power1, power2 = powers(hyper, step, dtype) if running is None else running
+    rate, epsilon = number(hyper.learning_rate, dtype), number(hyper.epsilon, dtype)
+    alpha, epsilon = _correct(rate, epsilon, power1, power2, 1, tf.sqrt)
     return Scalars(
-        alpha=step_size(number(hyper.learning_rate, dtype), power1, power2, 1, tf.sqrt),
+        alpha=alpha,
         c1=_complement(numerics, hyper.beta1, dtype),
         c2=_complement(numerics, hyper.beta2, dtype),
-        epsilon=number(hyper.epsilon, dtype),
+        epsilon=epsilon,
     )
 
 
@@ -129,6 +131,8 @@ def separate(barrier: Callable[[Any], Any]) -> Operations:
     )
 
 
+# Of the originals here, and of TensorFlow's own kernels.
+_correct = make_correction(Form(epsilon="hat", bias_correction="both"))
 _PLAIN = separate(lambda product: product)
 _plain = make_update(_PLAIN)
 

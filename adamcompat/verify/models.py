@@ -1,4 +1,4 @@
-"""What every alternative would do: predictions to compare an original with.
+"""Predict what every alternative would do, to compare an original with.
 
 All of it is the package's own update and stages, run with other orders, roundings and coefficients.
 """
@@ -15,7 +15,7 @@ from adamcompat.drive import prepare
 from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients, Operations, coefficients, make_update
-from adamcompat.mapping.model import Dialect, Numerics
+from adamcompat.mapping.model import Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.drive import EngineDriver, Model
 from adamcompat.schedules import Schedule
@@ -103,7 +103,8 @@ def ordered(
     return np.concatenate(seen)
 
 
-EPSILON = ("hat", "algorithm_1")
+# Without bias correction there is but one epsilon.
+FORMS = (Form("hat", "both"), Form("paper", "both"), Form("hat", "none"))
 AMSGRAD = ("raw_maximum", "corrected_maximum", "none")
 NESTEROV = ("blend", "none", "dozat")
 
@@ -113,16 +114,15 @@ def formula(
     weights: Sequence[Array],
     gradients: Sequence[Sequence[Any]],
     *,
-    epsilon: str = "hat",
+    form: Form = FORMS[0],
     amsgrad: str = "none",
     nesterov: str = "none",
 ) -> Array:
     """A trajectory in float64 with another form of the update.
 
-    All forms are the one update with other coefficients: Algorithm 1's epsilon is an epsilon hat of
-    ``epsilon * sqrt(1 - beta2**t)``; a maximum of corrected moments is a raw one that is rescaled from
-    step to step; Dozat's look-ahead (Nadam without its momentum schedule) weighs the first moment
-    with the next step's correction.
+    All forms are the one update with other coefficients: a maximum of corrected moments is a raw one
+    that is rescaled from step to step; Dozat's look-ahead (Nadam without its momentum schedule) weighs
+    the first moment with the next step's correction.
     """
     arrays, stream = exact(weights, gradients)
     state = [[np.zeros_like(a), np.zeros_like(a), np.zeros_like(a)] for a in arrays]
@@ -136,9 +136,10 @@ def formula(
             learning_rate=given["learning_rate"],
             beta1=b1,
             beta2=b2,
-            epsilon=given["epsilon"] * (np.sqrt(corrected) if epsilon == "algorithm_1" else 1.0),
+            epsilon=given["epsilon"],
             step=t,
             nesterov=nesterov != "none",
+            form=form,
         )
         ahead = c.beta1
         if nesterov == "dozat":

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from adamcompat.mapping.model import Dialect, Numerics
+from adamcompat.mapping import model
+from adamcompat.mapping.model import Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.stages import average
@@ -25,17 +26,8 @@ from adamcompat.verify.original import Array, NoSuchParameterError, Original, hu
 
 Key = TypeVar("Key", bound=Hashable)
 
-# The stage that carries out a hyperparameter.
-STAGES = {
-    "unscale": "loss_scale",
-    "accumulate": "accumulation_steps",
-    "l2_decay": "l2_weight_decay",
-    "clip_norm": "clip_norm",
-    "global_clip_norm": "global_clip_norm",
-    "clip_value": "clip_value",
-    "decoupled_decay": "decoupled_weight_decay",
-    "average": "use_ema",
-}
+# The stages that carry out a hyperparameter, and which.
+STAGES = {stage: canonical for stage, canonical in model.STAGES.items() if canonical is not None}
 # What else must be given for a hyperparameter to have an effect.
 COMPANIONS: dict[str, dict[str, Any]] = {
     name: {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2}
@@ -98,25 +90,20 @@ def fitting(seen: Array, predictions: Mapping[Key, Array], near: float = NEAR) -
 
 
 def epsilon(original: Original) -> tuple[str, ...]:
-    """hat or algorithm_1: with a gradient as small as epsilon the first steps differ by a factor of 16."""
+    """Return which epsilon: with a gradient as small as it the first steps differ by a factor of 16."""
+    return tuple(dict.fromkeys(form.epsilon for form in _forms(original)))
+
+
+def bias_correction(original: Original) -> tuple[str, ...]:
+    """Return which moments are corrected: without correction the first step is 3.16 times as long."""
+    return tuple(dict.fromkeys(form.bias_correction for form in _forms(original)))
+
+
+def _forms(original: Original) -> tuple[Form, ...]:
     given = {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-5}
     weights, gradients = [np.zeros(1, np.float32)], [[np.full(1, 1e-5, np.float32)]]
     seen = original.trajectory(original.native(given), weights, gradients)
-    return fitting(seen, {form: models.formula(given, weights, gradients, epsilon=form) for form in models.EPSILON})
-
-
-def weight_decay(original: Original) -> tuple[str, ...]:
-    """l2, decoupled or none: after 100 steps a weight of 1 is 0.900154, 0.899050 or 0.900000."""
-    base = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-    weights, gradients = [np.ones(1, np.float32)], [[np.full(1, 0.1, np.float32)]] * 100
-    name = _decay_name(original)
-    native = original.native(base) | ({} if name is None else {name: 0.01})
-    predictions = {"none": models.formula(base, weights, gradients)}
-    for kind, canonical in (("l2", "l2_weight_decay"), ("decoupled", "decoupled_weight_decay")):
-        predictions[kind] = models.predicted(
-            _FULL, models.CANONICAL, base | {canonical: 0.01}, *models.exact(weights, gradients)
-        )
-    return fitting(original.trajectory(native, weights, gradients), predictions)
+    return fitting(seen, {form: models.formula(given, weights, gradients, form=form) for form in models.FORMS})
 
 
 def _decay_name(original: Original) -> str | None:
@@ -191,7 +178,7 @@ def average_start(original: Original) -> tuple[str, ...]:
 
 SEMANTICS = {
     "epsilon": epsilon,
-    "weight_decay": weight_decay,
+    "bias_correction": bias_correction,
     "decay_skips": decay_skips,
     "amsgrad": amsgrad,
     "nesterov": nesterov,

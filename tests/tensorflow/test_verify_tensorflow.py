@@ -149,9 +149,9 @@ CHANGES = [
     Change("extra stage", K, "[deduplicate, unscale,", "[deduplicate, centralize, unscale,", ("stages",)),
     Change("missing stage", V, "[deduplicate, update]", "[update]", ("stages",)),
     Change("correction", K, "        stage: deduplicate\n", "", ("stages",)),
-    Change("semantics", K, "epsilon: hat", "epsilon: algorithm_1", ("semantics.epsilon",)),
-    Change("semantics", K, "weight_decay: decoupled", "weight_decay: l2", ("semantics.weight_decay",)),
-    Change("semantics", T, "weight_decay: none", "weight_decay: decoupled", ("semantics.weight_decay",)),
+    Change("semantics", K, "epsilon: hat", "epsilon: paper", ("semantics.epsilon",)),
+    Change("semantics", T, "bias_correction: both", "bias_correction: none", ("semantics.bias_correction",)),
+    Change("kind of decay", K, "clip_value, decoupled_decay,", "clip_value, l2_decay,", ("stages",)),
     Change("semantics", K, "decay_skips: []", "decay_skips: [bias]", ("semantics.decay_skips",)),
     Change("semantics", T, "amsgrad: raw_maximum", "amsgrad: corrected_maximum", ("semantics.amsgrad",)),
     Change("semantics", K, "nesterov: none", "nesterov: blend", ("semantics.nesterov",)),
@@ -319,7 +319,7 @@ def test_the_command_names_what_differs(
     monkeypatch.setattr(module, "observe", lambda: observed)
     assert cli.main(["verify", "--runtime", "tensorflow"]) == 0
     assert "differs" not in capsys.readouterr().out
-    Change("semantics", K, "epsilon: hat", "epsilon: algorithm_1", ("semantics.epsilon",)).mapping(tmp_path)
+    Change("semantics", K, "epsilon: hat", "epsilon: paper", ("semantics.epsilon",)).mapping(tmp_path)
     assert cli.main(["verify", "--runtime", "tensorflow", "--mapping", str(tmp_path / "mapping.yaml")]) == 1
     out = capsys.readouterr().out
-    assert f"differs {K}.semantics.epsilon: the mapping has algorithm_1; Keras {keras.__version__} has hat" in out
+    assert f"differs {K}.semantics.epsilon: the mapping has paper; Keras {keras.__version__} has hat" in out

@@ -1,0 +1,366 @@
+"""Read the canonical names, the numerics and the dialects of mapping.yaml."""
+
+from __future__ import annotations
+
+import builtins
+import re
+
+from adamcompat.mapping.model import (
+    STAGES,
+    ArgumentFact,
+    Canonical,
+    Conflict,
+    Correction,
+    Default,
+    Dialect,
+    Errors,
+    Interval,
+    MethodFact,
+    Numerics,
+    Older,
+    ParameterFact,
+    Semantics,
+    Slot,
+)
+from adamcompat.mapping.nodes import Node, one_of
+
+_VERSION = re.compile(r"\d+(\.\d+)*")
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "number": (int, float),
+    "float": (float,),
+    "integer": (int,),
+    "flag": (bool,),
+    "text": (str,),
+    "beta": (float,),
+    "learning_rate": (int, float),
+    "decay": (int, float),
+    "function": (),
+    "functions": (),
+    "parameters": (),
+}
+_SCOPES = ("hyperparameter", "input", "group", "label")
+# The corrections that drop-ins make.
+_CORRECTIONS = ("repeated_rows", "centralization", "live_values", "construct_once", "integer_gradients")
+_SLOT_ROLES = (
+    "step",
+    "learning_rate",
+    "parameter",
+    "beta1_power",
+    "beta2_power",
+    "average",
+    "accumulated_gradient",
+    "first_moment",
+    "second_moment",
+    "maximum_second_moment",
+)
+_RATES = ("list", "schedule", "callable")
+_NEEDED_SLOTS = {"first_moment", "second_moment"}
+
+
+def read_canonical(name: str, node: Node) -> Canonical:
+    """Read what a canonical name means."""
+    fields = node.fields()
+    entry = Canonical(
+        name=name,
+        about=fields.take("about", Node.text),
+        neutral=fields.take("neutral", Node.scalar),
+        scope=fields.take("scope", one_of(*_SCOPES)),
+    )
+    fields.close()
+    return entry
+
+
+def read_numerics(name: str, node: Node) -> Numerics:
+    """Read one way of rounding."""
+    fields = node.fields()
+    entry = Numerics(
+        name=name,
+        about=fields.take("about", Node.text),
+        given=fields.take("given", one_of("float64", "float32_rates", "float32")),
+        scalars=fields.take("scalars", one_of("float64", "float32", "parameter")),
+        one_minus_beta=fields.take("one_minus_beta", one_of("float64", "scalar")),
+        beta_power=fields.take("beta_power", one_of("power", "product")),
+        multiply_add=fields.take("multiply_add", one_of("separate", "fused", "fused_blocks")),
+        half=fields.take("half", one_of("float16", "float32")),
+        unscale=fields.take("unscale", one_of("quotient", "reciprocal")),
+        surroundings=fields.take("surroundings", one_of("once", "stepwise")),
+    )
+    fields.close()
+    return entry
+
+
+def _interval(node: Node) -> Interval:
+    try:
+        return Interval.parse(node.text())
+    except ValueError as error:
+        raise node.error(str(error)) from None
+
+
+class DialectReader:
+    """Read dialects; their canonical names and numerics must exist."""
+
+    def __init__(self, canonical: dict[str, Canonical], numerics: dict[str, Numerics]) -> None:
+        self.canonical = canonical
+        self.numerics = numerics
+
+    def canonical_name(self, node: Node) -> str:
+        """Read a canonical name."""
+        name = node.text()
+        if name not in self.canonical:
+            raise node.error(f"the canonical name {name!r} is not defined under 'canonical'")
+        return name
+
+    def default(self, node: Node, type_: str) -> Default:
+        """Read a default, which must be of the parameter's type."""
+        value = node.scalar()
+        if value is None:
+            return None
+        right = isinstance(value, _TYPES[type_]) and (type_ == "flag" or not isinstance(value, bool))
+        if not right:
+            raise node.error(f"the default {value!r} ({type(value).__name__}) is not of the type {type_!r}")
+        return value
+
+    def parameter(self, node: Node) -> ParameterFact:
+        """Read one parameter."""
+        fields = node.fields()
+        name = fields.take("name", Node.text)
+        canonical = fields.take("canonical", self.canonical_name)
+        type_ = fields.take("type", one_of(*_TYPES))
+        required = "default" not in fields.left
+        default: Default = None
+        if not required:
+            default = fields.take("default", lambda child: self.default(child, type_))
+        interval = fields.maybe("range", _interval, None)
+        if interval is not None and isinstance(default, (int, float)) and not interval.contains(default):
+            raise node.error(f"the default {default!r} of {name!r} is outside its range {interval}")
+        fact = ParameterFact(
+            name=name,
+            canonical=canonical,
+            type=type_,
+            default=default,
+            required=required,
+            range=interval,
+            absent=fields.take("absent", one_of("refuse", "warn", "ignore")),
+            note=fields.maybe("note", Node.text, ""),
+            alias_of=fields.maybe("alias_of", Node.text, None),
+            read_as_default=fields.maybe("read_as_default", _not_given, ()),
+        )
+        if not required and fact.default in fact.read_as_default:
+            raise node.error(f"{fact.default!r} is the default of {name!r} and need not be read as it")
+        fields.close()
+        return fact
+
+    def parameters(self, node: Node) -> tuple[ParameterFact, ...]:
+        """Read parameters, each with a name of its own."""
+        found: list[ParameterFact] = []
+        for item in node.items():
+            fact = self.parameter(item)
+            if any(fact.name == other.name for other in found):
+                raise item.error(f"the parameter {fact.name!r} is listed twice")
+            found.append(fact)
+        return tuple(found)
+
+    def argument(self, node: Node) -> ArgumentFact:
+        """Read one argument of a method."""
+        fields = node.fields()
+        fact = ArgumentFact(
+            name=fields.take("name", Node.text), canonical=fields.maybe("canonical", self.canonical_name, None)
+        )
+        fields.close()
+        return fact
+
+    def method(self, node: Node) -> MethodFact:
+        """Read one method."""
+        fields = node.fields()
+        fact = MethodFact(
+            name=fields.take("name", Node.text),
+            role=fields.take("role", one_of("step", "differentiate_and_step")),
+            arguments=fields.take("arguments", lambda child: tuple(self.argument(item) for item in child.items())),
+        )
+        fields.close()
+        return fact
+
+    def numerics_name(self, node: Node) -> str:
+        """Read the name of a way of rounding."""
+        return node.choice(tuple(self.numerics))
+
+    def dialect(self, name: str, node: Node) -> Dialect:
+        """Read one dialect."""
+        fields = node.fields()
+        slot_names: dict[str, str] = fields.maybe("slot_names", _slot_names, {})
+        dialect = Dialect(
+            name=name,
+            title=fields.take("title", Node.text),
+            target=fields.take("target", Node.text),
+            aliases=fields.take("aliases", Node.texts),
+            former=fields.maybe("former", Node.texts, ()),
+            versions=fields.take("versions", Node.text),
+            protocol=fields.take("protocol", one_of("apply_gradients", "call")),
+            methods=fields.take("methods", lambda child: tuple(self.method(item) for item in child.items())),
+            rates=fields.take("rates", lambda child: tuple(item.choice(_RATES) for item in child.items())),
+            kwargs=fields.take("kwargs", Node.truth),
+            parameters=fields.take("parameters", self.parameters),
+            keywords=fields.maybe("keywords", self.parameters, ()),
+            groups=fields.maybe("groups", self.parameters, ()),
+            conflicts=fields.take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
+            errors=fields.take("errors", _errors),
+            stages=fields.take("stages", _stages),
+            corrections=fields.maybe("corrections", _corrections, ()),
+            semantics=fields.take("semantics", _semantics),
+            numerics=fields.take("numerics", self.numerics_name),
+            slot_names=slot_names,
+            slots=fields.take("slots", lambda child: _slots(child, slot_names)),
+            older=fields.maybe("older", lambda child: tuple(_older(item) for item in child.items()), ()),
+        )
+        fields.close()
+        _check_names(dialect, node)
+        return dialect
+
+
+def _check_names(dialect: Dialect, node: Node) -> None:
+    if dialect.keywords and not dialect.kwargs:
+        raise node.error(f"{dialect.name!r} has keywords, but its signature takes no **kwargs")
+    names = [fact.name for fact in dialect.accepted]
+    for name in names:
+        if names.count(name) > 1:
+            raise node.error(f"{name!r} is both a parameter and a keyword of {dialect.name!r}")
+    for fact in dialect.accepted:
+        if fact.alias_of is not None and fact.alias_of not in names:
+            raise node.error(f"{fact.name!r} is an alias of {fact.alias_of!r}, which {dialect.name!r} does not have")
+    for correction in dialect.corrections:
+        if correction.stage is not None and correction.stage not in dialect.stages:
+            raise node.error(f"the correction {correction.name!r} is not among the stages of {dialect.name!r}")
+    for conflict in dialect.conflicts:
+        for name in conflict.pair:
+            if name not in names:
+                raise node.error(f"a conflict names {name!r}, which {dialect.name!r} does not have")
+
+
+def _not_given(node: Node) -> tuple[Default, ...]:
+    found = tuple(item.scalar() for item in node.items())
+    for value in found:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise node.error(f"expected null and numbers, got {value!r}")
+    return found
+
+
+def _conflict(node: Node) -> Conflict:
+    fields = node.fields()
+    pair = fields.take("pair", Node.texts)
+    if len(pair) != 2:
+        raise node.error(f"a conflict has two parameters, got {len(pair)}")
+    conflict = Conflict((pair[0], pair[1]), fields.take("original", one_of("raises", "ignores")))
+    fields.close()
+    return conflict
+
+
+def _corrections(node: Node) -> tuple[Correction, ...]:
+    corrections = tuple(_correction(item) for item in node.items())
+    names = [correction.name for correction in corrections]
+    if len(set(names)) != len(names):
+        raise node.error("a correction is listed twice")
+    return corrections
+
+
+def with_corrections(node: Node, dialects: dict[str, Dialect]) -> dict[str, Dialect]:
+    """Return the dialects, if each correction that the drop-ins make stands in one: nobody could read of another."""
+    named = {correction.name for dialect in dialects.values() for correction in dialect.corrections}
+    if missing := sorted(set(_CORRECTIONS) - named):
+        raise node.error(f"no dialect has the correction {', '.join(missing)}, which a drop-in makes")
+    return dialects
+
+
+def _correction(node: Node) -> Correction:
+    fields = node.fields()
+    correction = Correction(
+        name=fields.take("name", one_of(*_CORRECTIONS)),
+        original=fields.take("original", Node.text),
+        ours=fields.take("ours", Node.text),
+        stage=fields.maybe("stage", one_of(*STAGES), None),
+    )
+    fields.close()
+    return correction
+
+
+def _older(node: Node) -> Older:
+    fields = node.fields()
+    older = Older(**{name: fields.take(name, Node.text) for name in Older.__slots__})
+    fields.close()
+    if not _VERSION.fullmatch(older.below):
+        raise node.error(f"{older.below!r} is not a version such as '3.15'")
+    return older
+
+
+def _exception(node: Node) -> str:
+    name = node.text()
+    found = getattr(builtins, name, None)
+    if not (isinstance(found, type) and issubclass(found, Exception)):
+        raise node.error(f"{name!r} is not a built-in exception")
+    return name
+
+
+def _errors(node: Node) -> Errors:
+    fields = node.fields()
+    errors = Errors(**{name: fields.take(name, _exception) for name in Errors.__slots__})
+    fields.close()
+    return errors
+
+
+def _stages(node: Node) -> tuple[str, ...]:
+    stages = tuple(item.choice(tuple(STAGES)) for item in node.items())
+    if len(set(stages)) != len(stages):
+        raise node.error("a stage is listed twice")
+    if "update" not in stages:
+        raise node.error("the stage 'update' is missing")
+    return stages
+
+
+def _semantics(node: Node) -> Semantics:
+    fields = node.fields()
+    semantics = Semantics(
+        epsilon=fields.take("epsilon", one_of("hat", "paper")),
+        bias_correction=fields.take("bias_correction", one_of("both", "none")),
+        decay_skips=fields.take("decay_skips", Node.texts),
+        amsgrad=fields.take("amsgrad", one_of("raw_maximum", "corrected_maximum", "none")),
+        nesterov=fields.take("nesterov", one_of("blend", "none")),
+        schedule_start=fields.take("schedule_start", Node.integer),
+        average_start=fields.take("average_start", one_of("first_update", "initial", "none")),
+        power_start=fields.take("power_start", one_of("one", "beta", "none")),
+    )
+    fields.close()
+    if (semantics.epsilon, semantics.bias_correction) == ("paper", "none"):
+        raise node.error("without bias correction there is but one epsilon; write epsilon: hat")
+    return semantics
+
+
+def _slot_role(role: str, node: Node) -> str:
+    if role not in _SLOT_ROLES:
+        raise node.error(f"unknown slot {role!r}; known: {', '.join(_SLOT_ROLES)}")
+    return role
+
+
+def _slot_names(node: Node) -> dict[str, str]:
+    return {_slot_role(role, child): child.text() for role, child in node.entries()}
+
+
+def _slots(node: Node, names: dict[str, str]) -> tuple[tuple[Slot, ...], ...]:
+    blocks: list[tuple[Slot, ...]] = []
+    seen: set[str] = set()
+    for item in node.items():
+        block: list[Slot] = []
+        for role, child in item.entries():
+            if _slot_role(role, child) in seen:
+                raise child.error(f"the slot {role!r} is listed twice")
+            seen.add(role)
+            template = child.text()
+            if "{slot}" in template:
+                if role not in names:
+                    raise child.error(f"{{slot}} stands for the name of {role!r}, which slot_names does not give")
+                template = template.replace("{slot}", names[role])
+            block.append(Slot(role, template))
+        blocks.append(tuple(block))
+    if not seen >= _NEEDED_SLOTS:
+        missing = ", ".join(sorted(_NEEDED_SLOTS - seen))
+        raise node.error(f"a dialect keeps its moments somewhere: slots without {missing}")
+    return tuple(blocks)

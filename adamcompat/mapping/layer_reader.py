@@ -1,0 +1,110 @@
+"""Read the layers of mapping.yaml: what their weights are called, and how their axes lie."""
+
+from __future__ import annotations
+
+import re
+
+from adamcompat.mapping.model import Compound, Layer, Share, Twins, Weights
+from adamcompat.mapping.nodes import Node
+
+
+def _weights(node: Node) -> Weights:
+    fields = node.fields()
+    weights = Weights(fields.take("names", Node.texts), fields.take("axes", Node.texts))
+    fields.close()
+    if not weights.names:
+        raise node.error("a weight has a name: names is empty")
+    return weights
+
+
+def _layer(name: str, node: Node) -> Layer:
+    fields = node.fields()
+    layer = Layer(
+        name=name,
+        about=fields.take("about", Node.text),
+        tensorflow=fields.take("tensorflow", _weights),
+        mindspore=fields.take("mindspore", _weights),
+    )
+    fields.close()
+    if len(layer.tensorflow.axes) != len(layer.mindspore.axes):
+        raise node.error("the axes of the two frameworks belong together in pairs, and their numbers differ")
+    for pair in zip(layer.tensorflow.axes, layer.mindspore.axes, strict=True):
+        _check_axes(node, *pair)
+    return layer
+
+
+def _check_axes(node: Node, one: str, other: str) -> None:
+    letters, others = (sorted(re.findall(r"[a-zA-Z]", axes)) for axes in (one, other))
+    if letters != others or len(set(letters)) != len(letters):
+        raise node.error(f"{one!r} and {other!r} do not name the same axes, each once")
+
+
+def _share(node: Node) -> Share:
+    fields = node.fields()
+    share = Share(
+        name=fields.take("name", Node.text),
+        axes=fields.take("axes", Node.text),
+        part=fields.maybe("part", _part, None),
+        addend=fields.maybe("addend", Node.truth, False),
+    )
+    fields.close()
+    return share
+
+
+def _part(node: Node) -> tuple[int, int]:
+    numbers = [item.integer() for item in node.items()]
+    if len(numbers) != 2 or not 0 <= numbers[0] < numbers[1]:
+        raise node.error(f"expected [i, n] with i from 0 to n - 1, got {numbers}")
+    return numbers[0], numbers[1]
+
+
+def _twins(node: Node) -> Twins:
+    fields = node.fields()
+    twins = Twins(
+        tensorflow=fields.take("tensorflow", _share),
+        mindspore=fields.take("mindspore", _share),
+        optional=fields.maybe("optional", Node.truth, False),
+    )
+    fields.close()
+    _check_axes(node, twins.tensorflow.axes, twins.mindspore.axes)
+    return twins
+
+
+_NEITHER: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+
+def _for_both(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    fields = node.fields()
+    both = fields.take("tensorflow", Node.texts), fields.take("mindspore", Node.texts)
+    fields.close()
+    return both
+
+
+def _compound(name: str, node: Node) -> Compound:
+    fields = node.fields()
+    compound = Compound(
+        name=name,
+        about=fields.take("about", Node.text),
+        weights=fields.take("weights", lambda child: tuple(_twins(item) for item in child.items())),
+        gates=fields.maybe("gates", _for_both, _NEITHER),
+        cell=fields.maybe("cell", Node.text, None),
+        ways=fields.maybe("ways", _for_both, _NEITHER),
+    )
+    fields.close()
+    one, other = compound.gates
+    if sorted(one) != sorted(other) or len(set(one)) != len(one):
+        raise node.error(f"gates: {', '.join(one)} and {', '.join(other)} are not the same gates, each once")
+    gated = any("g" in twins.tensorflow.axes for twins in compound.weights)
+    if gated != bool(one):
+        raise node.error("gates and an axis g belong together: one of them is missing")
+    if any(len(ways) not in (0, 2) for ways in compound.ways):
+        raise node.error("ways: expected what says forwards and what says backwards, for each framework")
+    if all(twins.optional for twins in compound.weights):
+        raise node.error("all weights are optional, so that nothing tells the layer")
+    return compound
+
+
+def layer_or_compound(name: str, node: Node) -> Layer | Compound:
+    """Read a layer: one weight, or several that are matched together."""
+    several = any(key == "weights" for key, _ in node.entries())
+    return _compound(name, node) if several else _layer(name, node)

@@ -1,0 +1,163 @@
+"""Walk the nodes of a YAML file; every mistake in it is an error that names file and line.
+
+PyYAML accepts a repeated key (the last one wins) and reads ``1e-7`` as text. Both would change an optimizer without
+a word, so that the nodes are read here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import yaml
+
+from adamcompat.mapping.model import Default
+
+T = TypeVar("T")
+
+_LOOKS_LIKE_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_DECIMALS = re.compile(r"[-+]?\d+$")
+
+
+class MappingError(ValueError):
+    """A mistake in mapping.yaml; the text starts with file:line."""
+
+
+class Node:
+    """Read a YAML node, and name its place in errors."""
+
+    def __init__(self, node: yaml.Node, file: str, path: str) -> None:
+        self.node = node
+        self.file = file
+        self.path = path
+
+    def error(self, text: str) -> MappingError:
+        """Return an error that begins with the file and the line of this node."""
+        where = f"{self.file}:{self.node.start_mark.line + 1}"
+        return MappingError(f"{where}: {self.path or 'top level'}: {text}")
+
+    def fields(self) -> Fields:
+        """Return the entries of this block, to be taken one by one."""
+        return Fields(self)
+
+    def at(self, path: Sequence[str]) -> Node:
+        """Return the node under these keys."""
+        return dict(self.entries())[path[0]].at(path[1:]) if path else self
+
+    def entries(self) -> list[tuple[str, Node]]:
+        """Return key and value of each entry, in order; a repeated key is an error."""
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.error("expected a block of 'key: value' lines")
+        seen: dict[str, int] = {}
+        found: list[tuple[str, Node]] = []
+        for key_node, value_node in self.node.value:
+            key = str(key_node.value)
+            child = Node(value_node, self.file, f"{self.path}.{key}" if self.path else key)
+            line = key_node.start_mark.line + 1
+            if key in seen:
+                at_key = Node(key_node, self.file, child.path)
+                raise at_key.error(f"the key {key!r} is already given in line {seen[key]}; remove one of the two")
+            seen[key] = line
+            found.append((key, child))
+        return found
+
+    def items(self) -> list[Node]:
+        """Return the items of this list."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self.error("expected a list")
+        return [Node(child, self.file, f"{self.path}[{index}]") for index, child in enumerate(self.node.value)]
+
+    def scalar(self) -> Default:
+        """Return a single value as what it is written: a number, a truth value, text or None."""
+        if not isinstance(self.node, yaml.ScalarNode):
+            raise self.error("expected a single value")
+        text = str(self.node.value)
+        tag = self.node.tag.rsplit(":", 1)[-1]
+        plain = self.node.style is None
+        if tag == "null":
+            return None
+        if tag == "bool":
+            if text.lower() not in ("true", "false"):
+                raise self.error(f"{text!r} is read as a truth value; write true or false, or quote it")
+            return text.lower() == "true"
+        if tag == "int":
+            if not _DECIMALS.match(text):
+                raise self.error(f"{text!r} is read as a number in another base; write a decimal number or quote it")
+            return int(text)
+        if tag == "float":
+            return float(text.replace("_", ""))
+        if plain and _LOOKS_LIKE_NUMBER.fullmatch(text):
+            mantissa, _, exponent = text.lower().partition("e")
+            raise self.error(f"YAML reads {text} as text, not as a number; write {mantissa}.0e{exponent}")
+        return text
+
+    def text(self) -> str:
+        """Return text, its lines joined by one space."""
+        value = self.scalar()
+        if not isinstance(value, str):
+            raise self.error(f"expected text, got {value!r}")
+        return " ".join(value.split())
+
+    def integer(self) -> int:
+        """Return a whole number."""
+        value = self.scalar()
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(f"expected a whole number, got {value!r}")
+        return value
+
+    def truth(self) -> bool:
+        """Return a truth value."""
+        value = self.scalar()
+        if not isinstance(value, bool):
+            raise self.error(f"expected true or false, got {value!r}")
+        return value
+
+    def texts(self) -> tuple[str, ...]:
+        """Return a list of texts."""
+        return tuple(item.text() for item in self.items())
+
+    def choice(self, allowed: tuple[str, ...]) -> str:
+        """Return one of the words that are allowed."""
+        value = self.text()
+        if value not in allowed:
+            raise self.error(f"{value!r} is not one of {', '.join(allowed)}")
+        return value
+
+
+class Fields:
+    """Hold the entries of a block: each is taken once, and none may be left over."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.left = dict(node.entries())
+        self.known: list[str] = []
+
+    def take(self, key: str, read: Callable[[Node], T]) -> T:
+        """Return the entry `key` as `read` reads it."""
+        self.known.append(key)
+        if key not in self.left:
+            raise self.node.error(f"the key {key!r} is missing")
+        return read(self.left.pop(key))
+
+    def maybe(self, key: str, read: Callable[[Node], T], default: T) -> T:
+        """Return the entry `key`, or `default` where there is none."""
+        if key in self.left:
+            return self.take(key, read)
+        self.known.append(key)
+        return default
+
+    def close(self) -> None:
+        """Refuse what was not taken."""
+        for key, value in self.left.items():
+            raise value.error(f"unknown key {key!r}; known here: {', '.join(self.known)}")
+
+
+def one_of(*allowed: str) -> Callable[[Node], str]:
+    """Return a reader of one of these words."""
+    return lambda node: node.choice(allowed)
+
+
+def named(node: Node, read: Callable[[str, Node], T]) -> dict[str, T]:
+    """Read the entries of a block, each with its name."""
+    return {name: read(name, child) for name, child in node.entries()}

@@ -1,0 +1,241 @@
+"""Register the runtimes: what tools ask of each, and what each executes, against which the mapping is held.
+
+A fact that nothing executes would change no step, without a word. So the generator asks `faults` before it writes an
+adapter: whatever the adapter's base class cannot do is an error there, with the line of mapping.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from adamcompat.mapping.model import STAGES, Adapter, Dialect, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Declare what the hand-written base class of some adapters executes.
+
+    Attributes:
+        module, name: of the class.
+        stages: those that it executes.
+        in_order: whether it executes exactly these, in this order: the step is that of the original's own class.
+        epsilon, bias_correction, amsgrad, nesterov: the values of these facts that it executes.
+    """
+
+    module: str
+    name: str
+    stages: tuple[str, ...]
+    in_order: bool = False
+    epsilon: tuple[str, ...] = ("hat", "paper")
+    bias_correction: tuple[str, ...] = ("both", "none")
+    amsgrad: tuple[str, ...] = ("raw_maximum", "none")
+    nesterov: tuple[str, ...] = ("blend", "none")
+
+
+def _original(module: str, name: str, *stages: str, nesterov: tuple[str, ...] = ("none",)) -> Base:
+    """The base of a drop-in, which is a subclass of the original."""
+    return Base(module, name, stages, in_order=True, epsilon=("hat",), bias_correction=("both",), nesterov=nesterov)
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """Register what tools ask about one framework.
+
+    Attributes:
+        name: also that of the extra that installs it.
+        packages: what it is imported as; the first one tells whether it is there, a class of any belongs to it.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+
+    def part(self, tool: str) -> str:
+        """Return the module with the framework's part of a tool: drive, record, carry, observe, replacements, demo.
+
+        >>> FRAMEWORKS["mindspore"].part("drive")
+        'adamcompat.mindspore.drive'
+        """
+        return f"adamcompat.{self.name}.{tool}"
+
+
+FRAMEWORKS = {
+    framework.name: framework
+    for framework in (
+        Framework("numpy", ("numpy",)),
+        Framework("tensorflow", ("tensorflow", "keras", "tf_keras")),
+        Framework("mindspore", ("mindspore",)),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Register one kind of adapters.
+
+    Attributes:
+        framework: whose tensors are updated.
+        original: the dialect whose original class the framework has, or None.
+        modes: how a step can be run; the first is the default.
+        bases: the base class of the adapters by protocol.
+    """
+
+    framework: Framework
+    original: str | None
+    modes: tuple[str, ...]
+    bases: dict[str, Base]
+
+
+_EVERY = tuple(STAGES)
+
+RUNTIMES = {
+    "numpy": Runtime(
+        FRAMEWORKS["numpy"],
+        None,
+        (),
+        {
+            "apply_gradients": Base("adamcompat.numpy.apply_gradients", "ApplyGradientsAdam", _EVERY),
+            "call": Base("adamcompat.numpy.call", "CallAdam", _EVERY),
+        },
+    ),
+    "tensorflow": Runtime(
+        FRAMEWORKS["tensorflow"],
+        "keras3",
+        ("eager", "function", "jit"),
+        {
+            "apply_gradients": _original(
+                *("adamcompat.tensorflow.base", "KerasAdam"),
+                *("deduplicate", "unscale", "accumulate", "clip_norm", "global_clip_norm", "clip_value"),
+                *("decoupled_decay", "update", "average"),
+            ),
+            "call": Base(
+                "adamcompat.tensorflow.base",
+                "KerasCallAdam",
+                ("deduplicate", "unscale", "l2_decay", "centralize", "clip_value", "decoupled_decay", "update"),
+            ),
+        },
+    ),
+    "tensorflow_legacy": Runtime(
+        FRAMEWORKS["tensorflow"],
+        "tf26",
+        ("eager", "function", "jit"),
+        {
+            "apply_gradients": _original(
+                *("adamcompat.tensorflow.legacy.base", "LegacyAdam"),
+                *("deduplicate", "clip_value", "clip_norm", "global_clip_norm", "update"),
+            ),
+        },
+    ),
+    "tensorflow_v1": Runtime(
+        FRAMEWORKS["tensorflow"],
+        "tf1",
+        ("eager", "graph"),
+        {"apply_gradients": _original("adamcompat.tensorflow.v1.base", "V1Adam", "deduplicate", "update")},
+    ),
+    "mindspore": Runtime(
+        FRAMEWORKS["mindspore"],
+        "mindspore",
+        ("pynative", "graph"),
+        {
+            "call": _original(
+                *("adamcompat.mindspore.call", "CallAdam"),
+                *("deduplicate", "l2_decay", "centralize", "unscale", "update"),
+                nesterov=("blend", "none"),
+            ),
+            "apply_gradients": Base(
+                "adamcompat.mindspore.apply_gradients",
+                "ApplyGradientsAdam",
+                tuple(stage for stage in STAGES if stage not in ("l2_decay", "centralize")),
+                nesterov=("none",),
+            ),
+        },
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Name a fact that nothing executes.
+
+    Attributes:
+        path: of the fact, from the top of mapping.yaml.
+        text: what is wrong, and how to mend it.
+    """
+
+    path: tuple[str, ...]
+    text: str
+
+
+def faults(mapping: Mapping) -> Iterator[Fault]:
+    """Find the facts that nothing would execute, or that an adapter's base class cannot.
+
+    >>> from adamcompat.mapping.tables import MAPPING
+    >>> list(faults(MAPPING))
+    []
+    """
+    for dialect in mapping.dialects.values():
+        yield from _unread(dialect)
+        yield from _misplaced(dialect)
+    for adapter in mapping.adapters:
+        yield from _beyond(adapter, mapping.dialects[adapter.dialect])
+
+
+def _unread(dialect: Dialect) -> Iterator[Fault]:
+    """Parameters that no stage and no form of the update reads."""
+    path = ("dialects", dialect.name)
+    given = {fact.canonical: fact.name for fact in dialect.accepted}
+    for stage, canonical in STAGES.items():
+        if canonical is not None and canonical in given and stage not in dialect.stages:
+            yield Fault(
+                (*path, "stages"),
+                f"nothing executes the parameter {given[canonical]!r} ({canonical}): add the stage {stage!r}",
+            )
+    grouped = {fact.canonical: fact.name for fact in dialect.groups}
+    if "group_centralization" in grouped and "centralize" not in dialect.stages:
+        yield Fault(
+            (*path, "stages"),
+            f"nothing executes the key {grouped['group_centralization']!r} of groups: add the stage 'centralize'",
+        )
+    for name in ("amsgrad", "nesterov"):
+        if name in given and getattr(dialect.semantics, name) == "none":
+            yield Fault(
+                (*path, "semantics", name),
+                f"nothing executes the parameter {given[name]!r} ({name}): say which form it has",
+            )
+
+
+def _misplaced(dialect: Dialect) -> Iterator[Fault]:
+    """Stages where they would do nothing, or something else."""
+    stages, path = dialect.stages, ("dialects", dialect.name, "stages")
+    update = stages.index("update")
+    for stage in stages[update + 1 :]:
+        if stage != "average":
+            yield Fault(path, f"nothing executes {stage!r} after 'update': the gradient is spent; move it before")
+    if "average" in stages[:update]:
+        yield Fault(path, "'average' takes the parameters after the update; move it behind 'update'")
+    if "accumulate" in stages and "decoupled_decay" in stages[: stages.index("accumulate")]:
+        yield Fault(path, "'decoupled_decay' before 'accumulate' would decay at each call; move it behind 'accumulate'")
+
+
+def _beyond(adapter: Adapter, dialect: Dialect) -> Iterator[Fault]:
+    """Facts of a dialect that the base class of an adapter does not execute."""
+    path = ("dialects", dialect.name)
+    who = f"the adapter {adapter.module}.{adapter.name}"
+    base = RUNTIMES[adapter.runtime].bases.get(dialect.protocol)
+    if base is None:
+        known = ", ".join(RUNTIMES[adapter.runtime].bases)
+        yield Fault((*path, "protocol"), f"{who}: the runtime {adapter.runtime!r} has a base class for {known} only")
+        return
+    mend = f"{base.module}.{base.name} does not execute that; teach it to and declare it, or leave the adapter out"
+    if base.in_order and dialect.stages != base.stages:
+        yield Fault(
+            (*path, "stages"),
+            f"{who} makes the step of the original, whose stages are {', '.join(base.stages)}; "
+            f"{base.module}.{base.name} executes no others",
+        )
+    elif missing := [stage for stage in dialect.stages if stage not in base.stages]:
+        yield Fault((*path, "stages"), f"{who} needs {', '.join(missing)}; {mend}")
+    for name in ("epsilon", "bias_correction", "amsgrad", "nesterov"):
+        value = getattr(dialect.semantics, name)
+        if value not in getattr(base, name):
+            yield Fault((*path, "semantics", name), f"{who} needs {name}: {value}; {mend}")

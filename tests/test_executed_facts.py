@@ -1,0 +1,309 @@
+"""A fact in mapping.yaml changes the step, on every runtime, or the generator refuses it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adamcompat.mapping.loader import MappingError, load
+from adamcompat.mapping.runtimes import RUNTIMES
+from tests.reference import Reference
+from tests.test_generate import ROOT, edit, make_copy, python
+
+FORMS = (("hat", "both"), ("paper", "both"), ("hat", "none"))
+ARGUMENTS = {
+    "apply_gradients": "[{name: pairs, canonical: gradients}]",
+    "call": "[{name: gradients, canonical: gradients}]",
+}
+# What the two protocols run on beside NumPy.
+FRAMEWORKS = {"call": "tensorflow", "apply_gradients": "mindspore"}
+STAGES = {
+    ("call", "l2"): "unscale, l2_decay, clip_value, update",
+    ("call", "decoupled"): "decoupled_decay, unscale, clip_value, update",
+    ("call", "none"): "unscale, clip_value, update",
+    ("apply_gradients", "decoupled"): "unscale, clip_norm, clip_value, decoupled_decay, update",
+    ("apply_gradients", "none"): "unscale, clip_norm, clip_value, update",
+}
+STEPS = 5
+
+
+def dialect(protocol: str, decay: str, epsilon: str, correction: str) -> tuple[str, str]:
+    """A dialect with names of its own, and its adapters."""
+    name = f"mint_{protocol}_{decay}_{epsilon}_{correction}"
+    optional = {
+        "l2": "{name: shrink, canonical: l2_weight_decay, type: decay, default: 0.0, absent: refuse}",
+        "decoupled": "{name: shrink, canonical: decoupled_weight_decay, type: number, default: 0.0, absent: refuse}",
+    }
+    parameters = ["{name: ps, canonical: parameters, type: parameters, absent: refuse}"] if protocol == "call" else []
+    parameters += [
+        "{name: speed, canonical: learning_rate, type: learning_rate, default: 0.5, absent: refuse}",
+        "{name: b1, canonical: beta1, type: number, default: 0.9, absent: refuse}",
+        "{name: b2, canonical: beta2, type: number, default: 0.999, absent: refuse}",
+        "{name: tiny, canonical: epsilon, type: number, default: 1.0e-8, absent: refuse}",
+        "{name: top, canonical: clip_value, type: number, default: null, absent: refuse}",
+        "{name: scale, canonical: loss_scale, type: number, default: null, absent: refuse}",
+        *([optional[decay]] if decay in optional else []),
+        *(["{name: length, canonical: clip_norm, type: number, default: null, absent: refuse}"]
+          if protocol == "apply_gradients" else []),
+    ]  # fmt: skip
+    errors = ("unknown_keyword", "wrong_type", "out_of_range", "conflict", "unknown_parameter", "repeated_parameter",
+              "wrong_gradients")  # fmt: skip
+    lines = [
+        f"  {name}:",
+        f"    title: {name}",
+        f"    target: example.{name}.Adam",
+        "    aliases: []",
+        "    versions: example",
+        f"    protocol: {protocol}",
+        f"    methods: [{{name: go, role: step, arguments: {ARGUMENTS[protocol]}}}]",
+        "    rates: [list, callable]",
+        "    kwargs: false",
+        "    parameters:",
+        *(f"      - {parameter}" for parameter in parameters),
+        "    conflicts: []",
+        "    errors: {" + ", ".join(f"{kind}: ValueError" for kind in errors) + "}",
+        f"    stages: [{STAGES[protocol, decay]}]",
+        f"    semantics: {{epsilon: {epsilon}, bias_correction: {correction}, decay_skips: [], amsgrad: none, "
+        "nesterov: none, schedule_start: 0, average_start: none, power_start: none}",
+        "    numerics: canonical",
+        '    slots: [{step: t}, {first_moment: "{parameter}.m", second_moment: "{parameter}.v"}]',
+        "",
+    ]
+    adapters = [
+        f"  - {{name: {name}, module: {module}, runtime: {runtime}, dialect: {name}, borrows: {{}}}}"
+        for module, runtime in (("adamcompat", "numpy"), (f"adamcompat.{FRAMEWORKS[protocol]}", FRAMEWORKS[protocol]))
+    ]
+    return "\n".join(lines), "\n".join(adapters)
+
+
+ALL = [(protocol, decay, *form) for protocol, decay in STAGES for form in FORMS]
+
+
+@pytest.fixture(scope="module")
+def minted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package whose mapping has all these dialects, generated anew."""
+    root = make_copy(tmp_path_factory.mktemp("minted"))
+    texts = [dialect(*one) for one in ALL]
+    edit(root / "mapping.yaml", "\nadapters:\n", "\n" + "\n".join(text for text, _ in texts) + "\nadapters:\n"
+         + "\n".join(adapters for _, adapters in texts) + "\n")  # fmt: skip
+    result = python(root, "scripts/generate.py")
+    assert result.returncode == 0, result.stderr
+    return root
+
+
+HEAD = f"""
+import json, os, sys
+os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GLOG_v="3", CUDA_VISIBLE_DEVICES="-1")
+import numpy as np
+ALL = {ALL!r}
+rng = np.random.default_rng(7)
+START = [rng.standard_normal(shape) for shape in ((3, 4), (17,))]
+GRADIENTS = [[rng.standard_normal(w.shape) for w in START] for _ in range({STEPS})]
+
+def given(protocol, decay):
+    more = {{}} if decay == "none" else {{"shrink": 0.1}}
+    more |= {{"length": 2.0}} if protocol == "apply_gradients" else {{}}
+    return dict(speed=0.01, b1=0.8, b2=0.9, tiny=0.1, top=0.8, scale=1.5, **more)
+
+def show(found):
+    print("FOUND", json.dumps({{name: [np.asarray(w).tolist() for w in ws] for name, ws in found.items()}}))
+"""
+CODE = {
+    "numpy": """
+import adamcompat
+found = {}
+for protocol, decay, *form in ALL:
+    name = "_".join(["mint", protocol, decay, *form])
+    weights = [w.copy() for w in START]
+    cls = getattr(adamcompat, name)
+    if protocol == "call":
+        optimizer = cls(weights, **given(protocol, decay))
+        for step in GRADIENTS:
+            optimizer(tuple(step))
+    else:
+        optimizer = cls(**given(protocol, decay))
+        for step in GRADIENTS:
+            optimizer.apply_gradients(zip(step, weights))
+    found[name] = weights
+show(found)
+""",
+    "tensorflow": """
+import tensorflow as tf
+import adamcompat.tensorflow.adapters as adapters
+found = {}
+for mode in ("eager", "function", "xla"):
+    for protocol, decay, *form in ALL:
+        if protocol != "call":
+            continue
+        name = "_".join(["mint", protocol, decay, *form])
+        weights = [tf.Variable(w) for w in START]
+        optimizer = getattr(adapters, name)(weights, **given(protocol, decay))
+        run = optimizer if mode == "eager" else tf.function(
+            lambda *g, optimizer=optimizer: optimizer(g), jit_compile=mode == "xla", reduce_retracing=True)
+        for step in GRADIENTS:
+            gradients = tuple(tf.constant(g) for g in step)
+            run(gradients) if mode == "eager" else run(*gradients)
+        found[f"{mode} {name}"] = [w.numpy() for w in weights]
+show(found)
+""",
+    "mindspore": """
+import mindspore as ms
+import adamcompat.mindspore.adapters as adapters
+found = {}
+for mode in ("pynative", "graph"):
+    for protocol, decay, *form in ALL:
+        if protocol != "apply_gradients":
+            continue
+        name = "_".join(["mint", protocol, decay, *form])
+        weights = [ms.Parameter(ms.Tensor(w), name=f"w{i}") for i, w in enumerate(START)]
+        optimizer = getattr(adapters, name)(**given(protocol, decay))
+        optimizer.build(weights)
+        for step in GRADIENTS:
+            gradients = [ms.Tensor(g) for g in step]
+            if mode == "pynative":
+                optimizer.apply_gradients(zip(gradients, weights))
+            else:
+                optimizer._compiled(*gradients)
+        found[f"{mode} {name}"] = [w.asnumpy() for w in weights]
+show(found)
+""",
+}
+
+
+def expected(protocol: str, decay: str, epsilon: str, correction: str) -> list[Any]:
+    """The weights by the independent reference, which knows the order of these stages."""
+    rng = np.random.default_rng(7)
+    weights = [rng.standard_normal(shape) for shape in ((3, 4), (17,))]
+    gradients = [[rng.standard_normal(w.shape) for w in weights] for _ in range(STEPS)]
+    reference = Reference(
+        lr=lambda _: 0.01, b1=0.8, b2=0.9, eps=0.1, scale=1.5, clipvalue=0.8,
+        clipnorm=2.0 if protocol == "apply_gradients" else None,
+        l2=lambda _: 0.1 if decay == "l2" else 0.0, decoupled=0.1 if decay == "decoupled" else 0.0,
+        paper=epsilon == "paper", corrects=correction == "both",
+    )  # fmt: skip
+    for step in gradients:
+        reference.step(weights, step)
+    return weights
+
+
+@pytest.mark.parametrize("framework", ["numpy", "numpy without Numba", "tensorflow", "mindspore"])
+def test_every_form_is_executed(minted: Path, framework: str) -> None:
+    runtime, _, without = framework.partition(" ")
+    if runtime != "numpy" and find_spec(runtime) is None:
+        pytest.skip(f"{runtime} is not installed")
+    begin = "import os; os.environ['ADAMCOMPAT_EXECUTOR'] = 'numpy'\n" if without else ""
+    result = python(minted, "-c", begin + HEAD + CODE[runtime])
+    lines = [line for line in result.stdout.splitlines() if line.startswith("FOUND ")]
+    assert lines, result.stderr
+    found = json.loads(lines[0].removeprefix("FOUND "))
+    chosen = [one for one in ALL if runtime == "numpy" or FRAMEWORKS[one[0]] == runtime]
+    wanted = {"_".join(["mint", *one]): expected(*one) for one in chosen}
+    # Every fact makes another step.
+    assert len({tuple(weights[0].ravel().round(9)) for weights in wanted.values()}) == len(wanted)
+    modes = {"tensorflow": 3, "mindspore": 2}.get(runtime, 1)
+    assert len(found) == modes * len(wanted)
+    for name, weights in found.items():
+        for one, other in zip(weights, wanted[name.split()[-1]], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15, err_msg=name)
+
+
+COMPARE = """
+import json
+from adamcompat.comparison import compare
+names = [f"adamcompat.mint_call_none_{form}(tiny=0.1)" for form in ("hat_both", "paper_both", "hat_none")]
+found = compare(*names, hyperparameters={"learning_rate": 0.01}, steps=20)
+print("FOUND", json.dumps([pair.sentences[0] for pair in found.pairs]))
+"""
+
+
+def test_the_form_explains_a_difference(minted: Path) -> None:
+    result = python(minted, "-c", COMPARE)
+    lines = [line for line in result.stdout.splitlines() if line.startswith("FOUND ")]
+    assert lines, result.stderr
+    sentences = json.loads(lines[0].removeprefix("FOUND "))
+    assert sentences[0] == "form of epsilon: hat against paper explains 100% of it"
+    assert any(sentence.startswith("bias correction: both against none") for sentence in sentences[1:])
+
+
+def refusal(tmp_path: Path, old: str, new: str, count: int = 1) -> str:
+    """How the mapping is refused after an edit; the text begins with file and line."""
+    text = (ROOT / "mapping.yaml").read_text(encoding="utf-8")
+    assert text.count(old) >= count
+    parts = text.split(old)
+    path = tmp_path / "mapping.yaml"
+    path.write_text(old.join(parts[:count]) + new + old.join(parts[count:]), encoding="utf-8")
+    load(path)
+    with pytest.raises(MappingError) as caught:
+        load(path, executed=True)
+    line = int(str(caught.value).split(":")[1])
+    changed = [i for i, (a, b) in enumerate(zip(path.read_text().splitlines(), text.splitlines(), strict=False), 1)
+               if a != b]  # fmt: skip
+    assert line in range(changed[0] - 40, changed[0] + 40)
+    return str(caught.value)
+
+
+KERAS = "[deduplicate, unscale, accumulate, clip_norm, global_clip_norm, clip_value, decoupled_decay, update, average]"
+MINDSPORE = "[deduplicate, l2_decay, centralize, unscale, update]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "count", "said"),
+    [
+        ("epsilon: hat\n", "epsilon: paper\n", 1, "adamcompat.tensorflow.Adam needs epsilon: paper"),
+        ("epsilon: hat\n", "epsilon: paper\n", 2, "adamcompat.tensorflow.legacy.Adam needs epsilon: paper"),
+        ("epsilon: hat\n", "epsilon: paper\n", 3, "adamcompat.tensorflow.v1.AdamOptimizer needs epsilon: paper"),
+        ("epsilon: hat\n", "epsilon: paper\n", 4, "adamcompat.mindspore.Adam needs epsilon: paper"),
+        ("bias_correction: both\n", "bias_correction: none\n", 4, "Adam needs bias_correction: none"),
+        ("amsgrad: raw_maximum", "amsgrad: corrected_maximum", 1, "needs amsgrad: corrected_maximum"),
+        ("amsgrad: raw_maximum", "amsgrad: none", 1, "nothing executes the parameter 'amsgrad'"),
+        ("nesterov: none", "nesterov: blend", 1, "needs nesterov: blend"),
+        ("nesterov: blend", "nesterov: none", 1, "nothing executes the parameter 'use_nesterov'"),
+        (KERAS, KERAS.replace("clip_norm, global", "global"), 1, "add the stage 'clip_norm'"),
+        (KERAS, KERAS.replace("clip_value, decoupled_decay", "decoupled_decay, clip_value"), 1,
+         "makes the step of the original"),
+        (KERAS, KERAS.replace("clip_value, decoupled_decay, update", "decoupled_decay, update, clip_value"), 1,
+         "nothing executes 'clip_value' after 'update'"),
+        (KERAS, KERAS.replace("update, average", "average, update"), 1, "'average' takes the parameters after"),
+        (KERAS, KERAS.replace("accumulate, ", "").replace("update,", "accumulate, update,"), 1, "at each call"),
+        (MINDSPORE, MINDSPORE.replace("centralize, ", ""), 1, "the key 'grad_centralization' of groups"),
+        (MINDSPORE, MINDSPORE.replace("unscale, ", ""), 1, "add the stage 'unscale'"),
+    ],
+)  # fmt: skip
+def test_a_fact_that_nothing_executes_is_refused(tmp_path: Path, old: str, new: str, count: int, said: str) -> None:
+    assert said in refusal(tmp_path, old, new, count)
+
+
+def test_there_is_one_epsilon_without_bias_correction(tmp_path: Path) -> None:
+    text = (ROOT / "mapping.yaml").read_text(encoding="utf-8")
+    both = "epsilon: hat\n      bias_correction: both"
+    path = tmp_path / "mapping.yaml"
+    path.write_text(text.replace(both, "epsilon: paper\n      bias_correction: none", 1), encoding="utf-8")
+    with pytest.raises(MappingError, match="but one epsilon; write epsilon: hat"):
+        load(path)
+
+
+def test_a_runtime_without_a_base_for_a_protocol_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text((ROOT / "mapping.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    edit(path, "runtime: tensorflow_v1\n    dialect: tf1", "runtime: tensorflow_v1\n    dialect: mindspore")
+    with pytest.raises(MappingError, match="'tensorflow_v1' has a base class for apply_gradients only"):
+        load(path, executed=True)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "protocol"), [(name, protocol) for name, record in RUNTIMES.items() for protocol in record.bases]
+)
+def test_a_stage_that_a_runtime_no_longer_declares_is_refused(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, protocol: str
+) -> None:
+    bases = RUNTIMES[runtime].bases
+    left = tuple(stage for stage in bases[protocol].stages if stage != "update")
+    monkeypatch.setitem(bases, protocol, replace(bases[protocol], stages=left))
+    with pytest.raises(MappingError, match=r"mapping.yaml:\d+: .*(needs update|makes the step of the original)"):
+        load(ROOT / "mapping.yaml", executed=True)
