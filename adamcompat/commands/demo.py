@@ -17,17 +17,11 @@ import adamcompat.demo as demo
 from adamcompat.commands import DONE, FOUND_A_PROBLEM
 from adamcompat.commands.table import print_table
 from adamcompat.extras import how_to_install
+from adamcompat.mapping.runtimes import FRAMEWORKS
 
 EXAMPLES = """\
   adamcompat demo                                    both calls train one network on NumPy
 """
-
-# Runtime to the module of its demo, and what must be installed for it.
-_DEMOS = {
-    "numpy": ("adamcompat.demo", "numpy"),
-    "tensorflow": ("adamcompat.tensorflow.demo", "tf_keras"),
-    "mindspore": ("adamcompat.mindspore.demo", "mindspore"),
-}
 
 
 def add(commands: Any) -> None:
@@ -38,16 +32,18 @@ def add(commands: Any) -> None:
         description="Train the network of MindSpore's mapping page: on NumPy once with either call, on a framework "
         "once with our optimizer and once with the original.",
     )
-    shown.add_argument("--runtime", choices=_DEMOS, default="numpy", help="default: numpy")
+    shown.add_argument("--runtime", choices=FRAMEWORKS, default="numpy", help="default: numpy")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Train, compare, and say whether the promise holds."""
-    name, needed = _DEMOS[options.runtime]
-    if find_spec(needed) is None:
-        sys.stderr.write(f"adamcompat demo: {needed} is not installed: {how_to_install(options.runtime)}\n")
+    framework = FRAMEWORKS[options.runtime]
+    if missing := [name for name in framework.packages if find_spec(name) is None]:
+        absent = " and ".join(missing)
+        sys.stderr.write(f"adamcompat demo: {absent} is not installed: {how_to_install(options.runtime)}\n")
         return FOUND_A_PROBLEM
-    module = import_module(name)
+    # NumPy's demo is the one that the others are held against.
+    module = demo if options.runtime == "numpy" else import_module(framework.part("demo"))
     columns = (TextColumn(f"training on {options.runtime}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=module.TRAININGS * demo.STEPS)

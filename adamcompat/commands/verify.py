@@ -16,16 +16,14 @@ from rich.markup import escape
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
 from adamcompat.commands.arguments import path
 from adamcompat.extras import how_to_install
+from adamcompat.mapping.runtimes import FRAMEWORKS
 
 EXAMPLES = """\
   adamcompat verify                                  measure the installed frameworks against the mapping
 """
 
-# Runtime to the module that observes it, and what must be installed for it.
-_RUNTIMES = {
-    "tensorflow": ("adamcompat.tensorflow.observe", ("tensorflow", "keras", "tf_keras")),
-    "mindspore": ("adamcompat.mindspore.observe", ("mindspore",)),
-}
+# Those with originals to observe.
+_FRAMEWORKS = {framework.name: framework for framework in FRAMEWORKS.values() if framework.name != "numpy"}
 
 
 def add(commands: Any) -> None:
@@ -38,7 +36,7 @@ def add(commands: Any) -> None:
     )
     verify.add_argument("--mapping", type=path, metavar="FILE", help="another mapping.yaml (default: the built-in one)")
     verify.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
-    verify.add_argument("--runtime", choices=_RUNTIMES, help="only this one (default: all that are installed)")
+    verify.add_argument("--runtime", choices=_FRAMEWORKS, help="only this one (default: all that are installed)")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -49,14 +47,14 @@ def run(options: argparse.Namespace, console: Console) -> int:
     # What MindSpore says of the mistakes that are made on purpose is of no use here.
     os.environ.setdefault("GLOG_v", "4")
     observations, absent = [], {}
-    for runtime in [options.runtime] if options.runtime else _RUNTIMES:
-        module, needed = _RUNTIMES[runtime]
-        missing = [name for name in needed if find_spec(name) is None]
+    for runtime in [options.runtime] if options.runtime else _FRAMEWORKS:
+        framework = _FRAMEWORKS[runtime]
+        missing = [name for name in framework.packages if find_spec(name) is None]
         if missing:
             absent[runtime] = f"{' and '.join(missing)} not installed: {how_to_install(runtime)}"
             continue
         try:
-            observe = import_module(module).observe
+            observe = import_module(framework.part("observe")).observe
         except ImportError as error:
             console.print(f"{runtime} cannot be used here: {escape(str(error))}", soft_wrap=True)
             return WRONG_USAGE

@@ -6,33 +6,10 @@ import difflib
 from dataclasses import dataclass
 
 from adamcompat.mapping.model import Adapter
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 
 FLOAT64 = "float64"
-
-# Runtime of an adapter to the module that drives it.
-_MODULES = {
-    "numpy": "adamcompat.numpy.drive",
-    "tensorflow": "adamcompat.tensorflow.drive",
-    "tensorflow_legacy": "adamcompat.tensorflow.drive",
-    "tensorflow_v1": "adamcompat.tensorflow.drive",
-    "mindspore": "adamcompat.mindspore.drive",
-}
-# How a step can be run; the first is the default.
-_MODES = {
-    "numpy": (),
-    "tensorflow": ("eager", "function", "jit"),
-    "tensorflow_legacy": ("eager", "function", "jit"),
-    "tensorflow_v1": ("eager", "graph"),
-    "mindspore": ("pynative", "graph"),
-}
-# The runtime that has the original of a dialect.
-_ORIGINALS = {
-    "keras3": "tensorflow",
-    "tf26": "tensorflow_legacy",
-    "tf1": "tensorflow_v1",
-    "mindspore": "mindspore",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +35,31 @@ class Entry:
     adapter: Adapter | None = None
 
 
+def _entry(name: str, aliases: tuple[str, ...], dialect: str, runtime: str, adapter: Adapter | None = None) -> Entry:
+    record = RUNTIMES[runtime]
+    return Entry(name, aliases, dialect, runtime, record.framework.part("drive"), record.modes, adapter)
+
+
 def entries() -> tuple[Entry, ...]:
     """All optimizers that can be driven: originals first, then ours, then the float64 reference."""
     found = []
-    for name, runtime in _ORIGINALS.items():
-        dialect = MAPPING.dialects[name]
+    for name, runtime in RUNTIMES.items():
+        if runtime.original is None:
+            continue
+        dialect = MAPPING.dialects[runtime.original]
         # Keras is what people call it; the dialect's number is the mapping's.
-        aliases = (*((name.rstrip("3"),) if name == "keras3" else ()), dialect.target, *dialect.aliases)
-        found.append(Entry(name, aliases, name, runtime, _MODULES[runtime], _MODES[runtime]))
-    found.insert(
-        1,
-        Entry(
-            "tf_keras",
-            ("tf_keras.optimizers.Adam",),
-            "keras3",
-            "tensorflow",
-            _MODULES["tensorflow"],
-            _MODES["tensorflow"],
-        ),
-    )
-    for adapter in MAPPING.adapters:
-        runtime = adapter.runtime
-        found.append(
-            Entry(
-                f"{adapter.module}.{adapter.name}",
-                (),
-                adapter.dialect,
-                runtime,
-                _MODULES[runtime],
-                _MODES[runtime],
-                adapter,
-            )
-        )
+        short = dialect.name.rstrip("0123456789")
+        known = short != dialect.name and short in runtime.framework.packages
+        aliases = (short, *dialect.names) if known else dialect.names
+        found.append(_entry(dialect.name, aliases, dialect.name, name))
+        if dialect.target.startswith("keras."):
+            found.append(_entry("tf_keras", (f"tf_{dialect.target}",), dialect.name, name))
+    found += [
+        _entry(f"{adapter.module}.{adapter.name}", (), adapter.dialect, adapter.runtime, adapter)
+        for adapter in MAPPING.adapters
+    ]
     dialects = tuple(MAPPING.dialects)
-    found.append(Entry(FLOAT64, (), dialects[0], "numpy", _MODULES["numpy"], dialects))
+    found.append(Entry(FLOAT64, (), dialects[0], "numpy", RUNTIMES["numpy"].framework.part("drive"), dialects))
     return tuple(found)
 
 

@@ -1,18 +1,41 @@
-"""Which frameworks there are to watch, and what of theirs can be replaced by now."""
+"""List the frameworks to watch, and what of theirs can be replaced by now."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
-from adamcompat.installation.stand_in import Recipe
 from adamcompat.mapping.model import Adapter
+from adamcompat.mapping.runtimes import FRAMEWORKS, RUNTIMES
 
-# Folder of this package to the modules whose import changes what can be replaced. The folder is looked
-# at once the first of them is imported.
-_WATCHED = {"tensorflow": ("tensorflow", "keras", "tf_keras"), "mindspore": ("mindspore",)}
-WATCHED = frozenset(name for names in _WATCHED.values() for name in names)
+# The frameworks that have originals; each is looked at once its first package is imported, and again after each other.
+_WATCHED = {framework.name: framework for framework in FRAMEWORKS.values() if framework.name != "numpy"}
+WATCHED = frozenset(name for framework in _WATCHED.values() for name in framework.packages)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Describe how one adapter stands in for its original; written by the folder of its framework.
+
+    Args:
+        adapter: which class of ours.
+        name: the public name of the original.
+        steps: the methods that make a step, whichever the user calls.
+        module: the module that files name the original by, where that is not the one that defines it.
+        marks: a part of the names of attributes by which the framework knows a class of its own.
+        counter: from an optimizer, a function that reads how many steps it has made. For steps that are
+            compiled, so that none of `steps` is called.
+    """
+
+    adapter: Adapter
+    name: str
+    steps: tuple[str, ...]
+    module: str | None = None
+    marks: str | None = None
+    counter: Callable[[Any], Callable[[], int]] | None = None
 
 
 def _loaded(just_finished: str | None) -> Callable[[str], bool]:
@@ -33,19 +56,20 @@ def recipes(just_finished: str | None = None) -> list[Recipe]:
         just_finished: a module whose code has run, but whose import has not returned yet.
     """
     loaded, found = _loaded(just_finished), []
-    for folder, (framework, *_) in _WATCHED.items():
-        if loaded(framework):
-            found += import_module(f"adamcompat.{folder}.replacements").recipes(loaded)
+    for framework in _WATCHED.values():
+        if loaded(framework.packages[0]):
+            found += import_module(framework.part("replacements")).recipes(loaded)
     return found
 
 
 def recipe_of(adapter: Adapter) -> Recipe:
     """The recipe of one adapter; imports its framework."""
-    folder = adapter.module.split(".")[1]
-    found: list[Recipe] = import_module(f"adamcompat.{folder}.replacements").recipes(lambda name: True)
+    part = RUNTIMES[adapter.runtime].framework.part("replacements")
+    found: list[Recipe] = import_module(part).recipes(lambda name: True)
     return next(recipe for recipe in found if recipe.adapter == adapter)
 
 
 def waiting() -> tuple[str, ...]:
     """The frameworks that are not imported."""
-    return tuple(names[0] for names in _WATCHED.values() if names[0] not in sys.modules)
+    names = (framework.packages[0] for framework in _WATCHED.values())
+    return tuple(name for name in names if name not in sys.modules)

@@ -12,35 +12,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from adamcompat.installation.frameworks import Recipe, recipe_of
 from adamcompat.mapping.model import Adapter
 from adamcompat.mapping.tables import MAPPING
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How one adapter stands in for its original; written by the folder of its framework.
-
-    Args:
-        adapter: which class of ours.
-        name: the public name of the original.
-        steps: the methods that make a step, whichever the user calls.
-        module: the module that files name the original by, where that is not the one that defines it.
-        marks: a part of the names of attributes by which the framework knows a class of its own.
-        counter: from an optimizer, a function that reads how many steps it has made. For steps that are
-            compiled, so that none of `steps` is called.
-    """
-
-    adapter: Adapter
-    name: str
-    steps: tuple[str, ...]
-    module: str | None = None
-    marks: str | None = None
-    counter: Callable[[Any], Callable[[], int]] | None = None
-
-
 @dataclass(slots=True, eq=False)
 class Use:
-    """Whether what stands in is used."""
+    """Tell whether a stand-in is used."""
 
     made: int = 0
     called: bool = False
@@ -113,8 +92,6 @@ def _pickled(cls: StandIn) -> Any:
 
 
 def _found(runtime: str, name: str) -> type:
-    from adamcompat.installation.frameworks import recipe_of
-
     return replacement(recipe_of(MAPPING.adapter(runtime, name))).stand_in
 
 

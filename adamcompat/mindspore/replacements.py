@@ -1,11 +1,11 @@
-"""What of MindSpore's is ours while adamcompat is installed."""
+"""List what of MindSpore's is ours while adamcompat is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from adamcompat.installation.stand_in import Recipe
+from adamcompat.installation.frameworks import Recipe
 from adamcompat.mapping.tables import MAPPING
 
 

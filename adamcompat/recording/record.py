@@ -10,18 +10,18 @@ from typing import Any
 from adamcompat.files import destination
 from adamcompat.groups import Group, stated
 from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.runtimes import FRAMEWORKS
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.file import check_installed
 from adamcompat.recording.recorder import Recorder
 
-# The first part of the name of a module that an optimizer's class comes from, to the part that records it.
-_MODULES = {
-    "keras": "adamcompat.tensorflow.record",
-    "tf_keras": "adamcompat.tensorflow.record",
-    "tensorflow": "adamcompat.tensorflow.record",
-    "mindspore": "adamcompat.mindspore.record",
+# What an optimizer's class may come from, to the part that records it.
+_PARTS = {
+    package: framework.part("record")
+    for framework in FRAMEWORKS.values()
+    for package in framework.packages
+    if framework.name != "numpy"
 }
-_NUMPY = "adamcompat.numpy.record"
 
 
 def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int = 2**28) -> Recorder:
@@ -90,13 +90,13 @@ def _part(optimizer: Any) -> str:
     from adamcompat.numpy.optimizer import NumPyAdam
 
     if isinstance(optimizer, NumPyAdam):
-        return _NUMPY
+        return FRAMEWORKS["numpy"].part("record")
     if not isinstance(optimizer, type):
         for base in type(optimizer).__mro__:
             root = base.__module__.partition(".")[0]
             ours = any(type(optimizer).__module__ == f"{adapter.module}.adapters" for adapter in MAPPING.adapters)
-            if root in _MODULES and (ours or "optimizer" in f"{base.__module__}.{base.__name__}".lower()):
-                return _MODULES[root]
+            if root in _PARTS and (ours or "optimizer" in f"{base.__module__}.{base.__name__}".lower()):
+                return _PARTS[root]
     raise TypeError(
         f"{optimizer!r} is not an optimizer of TensorFlow, Keras or MindSpore, nor one of ours; "
         f"pass the optimizer itself, for a Keras model model.optimizer"

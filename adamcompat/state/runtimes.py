@@ -1,20 +1,19 @@
-"""Which runtime an optimizer belongs to; no framework is imported to find out."""
+"""Tell which runtime an optimizer belongs to; no framework is imported to find out."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
+from adamcompat.mapping.runtimes import FRAMEWORKS
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
 
-# The package that defines an optimizer's class, and the module that describes it as `Live`.
+# What an optimizer's class may come from, to the module that describes it as `Live`.
 _CARRIERS = {
-    "keras": "adamcompat.tensorflow.carry",
-    "tf_keras": "adamcompat.tensorflow.carry",
-    "tensorflow": "adamcompat.tensorflow.carry",
-    "mindspore": "adamcompat.mindspore.carry",
-    "adamcompat.numpy": "adamcompat.numpy.carry",
+    package: framework.part("carry")
+    for framework in FRAMEWORKS.values()
+    for package in (framework.packages if framework.name != "numpy" else ("adamcompat.numpy",))
 }
 _SUPPORTED = (
     "keras.optimizers.Adam, tf_keras.optimizers.Adam, tf_keras.optimizers.legacy.Adam, "

@@ -1,11 +1,11 @@
-"""What of TensorFlow's and Keras's is ours while adamcompat is installed."""
+"""List what of TensorFlow's and Keras's is ours while adamcompat is installed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
-from adamcompat.installation.stand_in import Recipe
+from adamcompat.installation.frameworks import Recipe
 from adamcompat.mapping.tables import MAPPING
 
 _TF = "tf."
