@@ -213,6 +213,66 @@ def test_every_form_is_executed(minted: Path, framework: str) -> None:
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15, err_msg=name)
 
 
+EXTENDED = """
+  keras3w:
+    extends: keras3
+    title: Keras 3, decoupled
+    target: keras.optimizers.AdamW
+    aliases: []
+    versions: example
+    defaults: {weight_decay: 0.004}
+    without: [amsgrad]
+
+adapters:
+  - {name: TFStyleAdamW, module: adamcompat, runtime: numpy, dialect: keras3w, borrows: {tf26: [lr]}}
+"""
+
+
+def test_a_dialect_that_extends_another_says_what_differs_and_nothing_else(tmp_path: Path) -> None:
+    root = make_copy(tmp_path)
+    edit(root / "mapping.yaml", "\nadapters:\n", EXTENDED)
+    result = python(root, "scripts/generate.py")
+    assert result.returncode == 0, result.stderr
+    code = """
+import inspect, json
+import numpy as np
+from adamcompat import TFStyleAdam, TFStyleAdamW
+names = [list(inspect.signature(kind).parameters) for kind in (TFStyleAdam, TFStyleAdamW)]
+weights = [np.ones(3) for _ in range(3)]
+for optimizer, weight in zip((TFStyleAdamW(0.1), TFStyleAdam(0.1, weight_decay=0.004), TFStyleAdam(0.1)), weights):
+    optimizer.apply_gradients([(np.full(3, 0.5), weight)])
+print(json.dumps([names, [weight.tolist() for weight in weights], TFStyleAdamW.__doc__.count("Default: 0.004")]))
+"""
+    result = python(root, "-c", code)
+    assert result.returncode == 0, result.stderr
+    (whole, own), (ours, same, other), documented = json.loads(result.stdout)
+    assert own == [name for name in whole if name != "amsgrad"]
+    assert (ours == same, ours == other, documented) == (True, False, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("extends: keras3", "extends: keras4", "the dialect 'keras4' does not stand above"),
+        ("weight_decay: 0.004", "decay: 0.004", "'keras3' has no parameter 'decay'"),
+        ("weight_decay: 0.004", "weight_decay: -1.0", "outside its range"),
+        ("weight_decay: 0.004", "weight_decay: text", "is not of the type 'number'"),
+        ("without: [amsgrad]", "without: [nesterov]", "'keras3' has no parameter 'nesterov'"),
+        ("without: [amsgrad]", "without: [clipnorm]", "a conflict names 'clipnorm'"),
+        ("    title: Keras 3, decoupled\n", "", "the key 'title' is missing"),
+        ("    extends: keras3\n", "", "the key 'parameters' is missing"),
+    ],
+)
+def test_a_mistake_in_an_extension_is_named_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text((ROOT / "mapping.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    edit(path, "\nadapters:\n", EXTENDED.replace(old, new))
+    with pytest.raises(MappingError, match=said) as caught:
+        load(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert int(str(caught.value).split(":")[1]) > lines.index("  keras3w:")
+
+
 COMPARE = """
 import json
 from adamcompat.comparison import compare

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import builtins
 import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 from adamcompat.mapping.model import (
     STAGES,
@@ -22,7 +25,9 @@ from adamcompat.mapping.model import (
     Semantics,
     Slot,
 )
-from adamcompat.mapping.nodes import Node, one_of
+from adamcompat.mapping.nodes import Fields, Node, one_of
+
+T = TypeVar("T")
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
@@ -103,6 +108,7 @@ class DialectReader:
     def __init__(self, canonical: dict[str, Canonical], numerics: dict[str, Numerics]) -> None:
         self.canonical = canonical
         self.numerics = numerics
+        self.read: dict[str, Dialect] = {}
 
     def canonical_name(self, node: Node) -> str:
         """Read a canonical name."""
@@ -185,10 +191,66 @@ class DialectReader:
         """Read the name of a way of rounding."""
         return node.choice(tuple(self.numerics))
 
+    def extended(self, node: Node) -> Dialect:
+        """Read the name of a dialect that stands above."""
+        name = node.text()
+        if name not in self.read:
+            raise node.error(f"the dialect {name!r} does not stand above, so that nothing can extend it")
+        return self.read[name]
+
+    def changes(self, fields: Fields) -> tuple[dict[str, Node], dict[str, Node]]:
+        """Read which parameters of an extended dialect have other defaults here, and which are left out."""
+        defaults: dict[str, Node] = fields.maybe("defaults", lambda child: dict(child.entries()), {})
+        without: dict[str, Node] = fields.maybe(
+            "without", lambda child: {item.text(): item for item in child.items()}, {}
+        )
+        return defaults, without
+
+    def changed(
+        self, facts: tuple[ParameterFact, ...], defaults: dict[str, Node], without: dict[str, Node]
+    ) -> tuple[ParameterFact, ...]:
+        """Give parameters the defaults of an extending dialect, and leave out those that it lacks."""
+        found = []
+        for fact in facts:
+            if fact.name not in without:
+                node = defaults.get(fact.name)
+                found.append(fact if node is None else self.with_default(fact, node))
+        return tuple(found)
+
+    def with_default(self, fact: ParameterFact, node: Node) -> ParameterFact:
+        """Read another default of a parameter."""
+        default = self.default(node, fact.type)
+        if fact.range is not None and isinstance(default, (int, float)) and not fact.range.contains(default):
+            raise node.error(f"the default {default!r} of {fact.name!r} is outside its range {fact.range}")
+        return replace(fact, default=default, required=False)
+
     def dialect(self, name: str, node: Node) -> Dialect:
         """Read one dialect."""
         fields = node.fields()
-        slot_names: dict[str, str] = fields.maybe("slot_names", _slot_names, {})
+        base = fields.maybe("extends", self.extended, None)
+
+        def take(key: str, read: Callable[[Node], T], *absent: T) -> T:
+            """Take an entry; where there is none, it is that of the extended dialect."""
+            if base is None or key in fields.left:
+                return fields.maybe(key, read, absent[0]) if absent else fields.take(key, read)
+            fields.known.append(key)
+            inherited: T = getattr(base, key)
+            return inherited
+
+        nothing: tuple[ParameterFact, ...] = ()
+        signature = {
+            "parameters": take("parameters", self.parameters),
+            "keywords": take("keywords", self.parameters, nothing),
+            "groups": take("groups", self.parameters, nothing),
+        }
+        if base is not None:
+            known = {fact.name for facts in signature.values() for fact in facts}
+            defaults, without = self.changes(fields)
+            for changed, item in (defaults | without).items():
+                if changed not in known:
+                    raise item.error(f"{base.name!r} has no parameter {changed!r}")
+            signature = {key: self.changed(facts, defaults, without) for key, facts in signature.items()}
+        slot_names: dict[str, str] = take("slot_names", _slot_names, {})
         dialect = Dialect(
             name=name,
             title=fields.take("title", Node.text),
@@ -196,25 +258,24 @@ class DialectReader:
             aliases=fields.take("aliases", Node.texts),
             former=fields.maybe("former", Node.texts, ()),
             versions=fields.take("versions", Node.text),
-            protocol=fields.take("protocol", one_of("apply_gradients", "call")),
-            methods=fields.take("methods", lambda child: tuple(self.method(item) for item in child.items())),
-            rates=fields.take("rates", lambda child: tuple(item.choice(_RATES) for item in child.items())),
-            kwargs=fields.take("kwargs", Node.truth),
-            parameters=fields.take("parameters", self.parameters),
-            keywords=fields.maybe("keywords", self.parameters, ()),
-            groups=fields.maybe("groups", self.parameters, ()),
-            conflicts=fields.take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
-            errors=fields.take("errors", _errors),
-            stages=fields.take("stages", _stages),
-            corrections=fields.maybe("corrections", _corrections, ()),
-            semantics=fields.take("semantics", _semantics),
-            numerics=fields.take("numerics", self.numerics_name),
+            protocol=take("protocol", one_of("apply_gradients", "call")),
+            methods=take("methods", lambda child: tuple(self.method(item) for item in child.items())),
+            rates=take("rates", lambda child: tuple(item.choice(_RATES) for item in child.items())),
+            kwargs=take("kwargs", Node.truth),
+            **signature,
+            conflicts=take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
+            errors=take("errors", _errors),
+            stages=take("stages", _stages),
+            corrections=take("corrections", _corrections, ()),
+            semantics=take("semantics", _semantics),
+            numerics=take("numerics", self.numerics_name),
             slot_names=slot_names,
-            slots=fields.take("slots", lambda child: _slots(child, slot_names)),
-            older=fields.maybe("older", lambda child: tuple(_older(item) for item in child.items()), ()),
+            slots=take("slots", lambda child: _slots(child, slot_names)),
+            older=take("older", lambda child: tuple(_older(item) for item in child.items()), ()),
         )
         fields.close()
         _check_names(dialect, node)
+        self.read[name] = dialect
         return dialect
 
 

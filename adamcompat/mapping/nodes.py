@@ -42,8 +42,9 @@ class Node:
         return Fields(self)
 
     def at(self, path: Sequence[str]) -> Node:
-        """Return the node under these keys."""
-        return dict(self.entries())[path[0]].at(path[1:]) if path else self
+        """Return the node under these keys, or the last of them that is there."""
+        found = dict(self.entries()).get(path[0]) if path else None
+        return self if found is None else found.at(path[1:])
 
     def entries(self) -> list[tuple[str, Node]]:
         """Return key and value of each entry, in order; a repeated key is an error."""
