@@ -19,7 +19,7 @@ from adamcompat.comparison import Comparison, random_stream
 from adamcompat.comparison.measure import Scales, distance
 from adamcompat.comparison.models import differences, model_of, spread
 from adamcompat.drive import prepare
-from adamcompat.numpy.drive import EngineDriver
+from adamcompat.drive.numpy import EngineDriver
 from tests.test_goldens import MS, MS_GROUPS, MS_META, TF, TF_META, exponential, tf_hyperparameters
 
 OURS = "adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam"
@@ -191,7 +191,7 @@ def test_what_no_fact_of_groups_explains_is_said_to_be_unexplained(monkeypatch: 
 
 def test_what_no_fact_explains_is_said_to_be_unexplained(monkeypatch: pytest.MonkeyPatch) -> None:
     """An optimizer with a mistake of its own: it forgets every gradient of the second parameter."""
-    from adamcompat.numpy.drive import NumPyDriver
+    from adamcompat.drive.numpy import NumPyDriver
 
     step = NumPyDriver.step
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import adamcompat
+from adamcompat.mapping.runtimes import FRAMEWORKS as RECORDS
 
 PACKAGE = Path(adamcompat.__file__).parent
 FRAMEWORKS = {"tensorflow", "tf_keras", "keras", "mindspore", "torch", "jax"}
@@ -56,9 +57,11 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_frameworks_stay_in_their_folders(module: Path) -> None:
-    allowed = {"tensorflow": {"tensorflow", "tf_keras", "keras"}, "mindspore": {"mindspore"}}.get(
-        module.parts[0], set()
-    )
+    # The folder of a framework, and its part of a tool.
+    own = [
+        framework for framework in RECORDS.values() if framework.name in (module.parts[0], module.stem.split("_")[0])
+    ]
+    allowed = {package for framework in own for package in framework.packages}
     tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -69,6 +72,68 @@ def test_frameworks_stay_in_their_folders(module: Path) -> None:
             continue
         for name in names:
             assert name.split(".")[0] not in FRAMEWORKS - allowed, f"{module}:{node.lineno} imports {name}"
+
+
+# What may be imported from where: nothing that stands later. Modules of no folder belong to the core.
+ORDER = (
+    {"mapping"},
+    {"core"},
+    {"executors"},
+    {"numpy"},
+    {"tensorflow", "mindspore"},
+    {"drive", "recording", "state", "translation", "demo", "installation"},
+    {"comparison", "migrate", "verify"},
+    {"commands"},
+    {"top"},
+)
+LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+TOP = {"__init__", "__main__", "cli"}
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    if len(parts) > 1 or (PACKAGE / parts[0]).is_dir():
+        return parts[0]
+    return "top" if parts[0] in TOP else "core"
+
+
+def imports_of(module: Path) -> set[tuple[str, ...]]:
+    """The modules of the package that a module names in its imports, at its head or within functions."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inside = PACKAGE.joinpath(*node.module.split(".")[1:])
+            names = [
+                f"{node.module}.{alias.name}"
+                if (inside / alias.name).is_dir() or (inside / f"{alias.name}.py").exists()
+                else node.module
+                for alias in node.names
+            ]
+        found |= {tuple(name.split(".")[1:]) for name in names if name.startswith("adamcompat.")}
+    return found
+
+
+def test_every_room_is_in_the_order() -> None:
+    assert {room_of(module.with_suffix("").parts) for module in MODULES} == set(LEVELS)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_no_room_imports_one_that_stands_later(module: Path) -> None:
+    own = room_of(module.with_suffix("").parts)
+    for parts in imports_of(module):
+        other = room_of(parts)
+        assert LEVELS[other] <= LEVELS[own], f"{module} imports {'.'.join(parts)}"
+
+
+def test_rooms_go_in_no_circle() -> None:
+    arrows: dict[str, set[str]] = {room: set() for room in LEVELS}
+    for module in MODULES:
+        own = room_of(module.with_suffix("").parts)
+        arrows[own] |= {room_of(parts) for parts in imports_of(module)} - {own}
+    open_ = set(arrows)
+    while free := {room for room in open_ if not arrows[room] & open_}:
+        open_ -= free
+    assert not open_
 
 
 def test_the_public_surface() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -43,7 +42,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sys.stderr.write(f"adamcompat demo: {absent} is not installed: {how_to_install(options.runtime)}\n")
         return FOUND_A_PROBLEM
     # NumPy's demo is the one that the others are held against.
-    module = demo if options.runtime == "numpy" else import_module(framework.part("demo"))
+    module = demo if options.runtime == "numpy" else framework.load("demo")
     columns = (TextColumn(f"training on {options.runtime}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=module.TRAININGS * demo.STEPS)

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             absent[runtime] = f"{' and '.join(missing)} not installed: {how_to_install(runtime)}"
             continue
         try:
-            observe = import_module(framework.part("observe")).observe
+            observe = framework.load("verify").observe
         except ImportError as error:
             console.print(f"{runtime} cannot be used here: {escape(str(error))}", soft_wrap=True)
             return WRONG_USAGE

@@ -13,7 +13,7 @@ from adamcompat.comparison.models import Difference, differences, spread
 from adamcompat.comparison.result import Cause
 from adamcompat.comparison.streams import Stream
 from adamcompat.drive.driver import Opened
-from adamcompat.numpy.drive import EngineDriver, Model
+from adamcompat.drive.numpy import EngineDriver, Model
 
 Array = NDArray[Any]
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, fields, replace
-from importlib import import_module
 from typing import Any
 
 from adamcompat.comparison.result import listed
 from adamcompat.drive.arguments import canonical
 from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.drive.driver import Opened
+from adamcompat.drive.numpy import Model
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.model import STAGES, Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.numpy.drive import Model
 from adamcompat.schedules import Schedule
 
 # Hyperparameters that describe one thing together: how weights decay.
@@ -50,7 +49,7 @@ def own_numerics(opened: Opened) -> str:
         return "canonical"
     if opened.entry.adapter is None:
         return opened.dialect.numerics
-    default = import_module(opened.entry.module).own_keywords(opened.entry).get("numerics")
+    default = opened.entry.framework.load("drive").own_keywords(opened.entry).get("numerics")
     return opened.dialect.numerics if default is None else str(default)
 
 

@@ -18,8 +18,8 @@ from adamcompat.comparison.models import effective, model_of, shown
 from adamcompat.comparison.result import Cause, Comparison, Pair, Point, Run
 from adamcompat.comparison.streams import Stream, given_stream, load_stream, random_stream
 from adamcompat.drive import Driver, Opened, find, prepare, start
+from adamcompat.drive.numpy import EngineDriver, Model
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.numpy.drive import EngineDriver, Model
 
 Array = NDArray[Any]
 Optimizer: TypeAlias = str | tuple[str, Mapping[str, Any]]

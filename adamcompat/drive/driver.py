@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -121,7 +120,7 @@ def prepare(
     adapter = entry.adapter or original(entry.name, dialect)
     if len(set(names)) != len(names):
         raise ValueError(f"two of the weights have the same name; give each its own: {', '.join(names)}")
-    own = import_module(entry.module).own_keywords(entry) if entry.adapter is not None else {}
+    own = entry.framework.load("drive").own_keywords(entry) if entry.adapter is not None else {}
     rest = dict(hyperparameters or {})
     grouped = {key: rest.pop(key) for key in parameter_names() if key in rest}
     if len(grouped) > 1:
@@ -183,7 +182,7 @@ def start(opened: Opened, weights: Sequence[Any]) -> Driver:
     for label, array in zip(opened.names, arrays, strict=True):
         if array.dtype not in DTYPES:
             raise ValueError(f"{label} has dtype {array.dtype}; expected float16, float32 or float64")
-    driver: Driver = import_module(opened.entry.module).open_driver(opened, arrays)
+    driver: Driver = opened.entry.framework.load("drive").open_driver(opened, arrays)
     return driver
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from adamcompat.mapping.model import Adapter
@@ -58,14 +57,13 @@ def recipes(just_finished: str | None = None) -> list[Recipe]:
     loaded, found = _loaded(just_finished), []
     for framework in _WATCHED.values():
         if loaded(framework.packages[0]):
-            found += import_module(framework.part("replacements")).recipes(loaded)
+            found += framework.load("installation").recipes(loaded)
     return found
 
 
 def recipe_of(adapter: Adapter) -> Recipe:
     """The recipe of one adapter; imports its framework."""
-    part = RUNTIMES[adapter.runtime].framework.part("replacements")
-    found: list[Recipe] = import_module(part).recipes(lambda name: True)
+    found: list[Recipe] = RUNTIMES[adapter.runtime].framework.load("installation").recipes(lambda name: True)
     return next(recipe for recipe in found if recipe.adapter == adapter)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 
 from adamcompat.mapping.model import STAGES, Adapter, Dialect, Mapping
 
@@ -51,12 +53,22 @@ class Framework:
     packages: tuple[str, ...]
 
     def part(self, tool: str) -> str:
-        """Return the module with the framework's part of a tool: drive, record, carry, observe, replacements, demo.
+        """Return the name of the module with the framework's part of a tool.
 
         >>> FRAMEWORKS["mindspore"].part("drive")
-        'adamcompat.mindspore.drive'
+        'adamcompat.drive.mindspore'
         """
-        return f"adamcompat.{self.name}.{tool}"
+        return f"adamcompat.{tool}.{self.name}"
+
+    def load(self, tool: str) -> ModuleType:
+        """Import the framework's part of a tool.
+
+        Raises:
+            ModuleNotFoundError: the framework is missing; the text says how to install it.
+        """
+        # The folder of the framework says what is missing.
+        import_module(f"adamcompat.{self.name}")
+        return import_module(self.part(tool))
 
 
 FRAMEWORKS = {

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from adamcompat.files import destination
 from adamcompat.groups import Group, stated
 from adamcompat.mapping.model import Dialect
-from adamcompat.mapping.runtimes import FRAMEWORKS
+from adamcompat.mapping.runtimes import FRAMEWORKS, Framework
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.file import check_installed
 from adamcompat.recording.recorder import Recorder
 
-# What an optimizer's class may come from, to the part that records it.
-_PARTS = {
-    package: framework.part("record")
+# What an optimizer's class may come from, to its framework.
+_FRAMEWORKS = {
+    package: framework
     for framework in FRAMEWORKS.values()
     for package in framework.packages
     if framework.name != "numpy"
@@ -70,7 +69,7 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
         destination(target)
     except OSError as error:
         raise ValueError(f"{target} cannot be written: {error.strerror}") from None
-    part = import_module(_part(optimizer))
+    part = _framework(optimizer).load("recording")
     kind = type(optimizer)
     driver, hyperparameters = part.facts(optimizer)
     recorder = Recorder(
@@ -85,18 +84,18 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     return recorder
 
 
-def _part(optimizer: Any) -> str:
-    """The module that knows the optimizer's framework."""
+def _framework(optimizer: Any) -> Framework:
+    """The framework of an optimizer."""
     from adamcompat.numpy.optimizer import NumPyAdam
 
     if isinstance(optimizer, NumPyAdam):
-        return FRAMEWORKS["numpy"].part("record")
+        return FRAMEWORKS["numpy"]
     if not isinstance(optimizer, type):
         for base in type(optimizer).__mro__:
             root = base.__module__.partition(".")[0]
             ours = any(type(optimizer).__module__ == f"{adapter.module}.adapters" for adapter in MAPPING.adapters)
-            if root in _PARTS and (ours or "optimizer" in f"{base.__module__}.{base.__name__}".lower()):
-                return _PARTS[root]
+            if root in _FRAMEWORKS and (ours or "optimizer" in f"{base.__module__}.{base.__name__}".lower()):
+                return _FRAMEWORKS[root]
     raise TypeError(
         f"{optimizer!r} is not an optimizer of TensorFlow, Keras or MindSpore, nor one of ours; "
         f"pass the optimizer itself, for a Keras model model.optimizer"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from adamcompat.mapping.runtimes import FRAMEWORKS
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
 
-# What an optimizer's class may come from, to the module that describes it as `Live`.
+# What an optimizer's class may come from, to the framework whose part describes it as `Live`.
 _CARRIERS = {
-    package: framework.part("carry")
+    package: framework
     for framework in FRAMEWORKS.values()
     for package in (framework.packages if framework.name != "numpy" else ("adamcompat.numpy",))
 }
@@ -34,9 +33,9 @@ def find(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
         StateError: it is none of those that are known here, or it has no state.
     """
     for ancestor in type(optimizer).__mro__:
-        for package, module in _CARRIERS.items():
+        for package, framework in _CARRIERS.items():
             if f"{ancestor.__module__}.".startswith(f"{package}."):
-                live: Live | None = import_module(module).describe(optimizer, parameters, session, build=build)
+                live: Live | None = framework.load("state").describe(optimizer, parameters, session, build=build)
                 if live is not None:
                     return live
     raise StateError(f"expected {_SUPPORTED}; got {type(optimizer).__module__}.{type(optimizer).__qualname__}")

@@ -13,11 +13,11 @@ import numpy as np
 
 from adamcompat.drive import prepare
 from adamcompat.drive.catalogue import FLOAT64
+from adamcompat.drive.numpy import EngineDriver, Model
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients, Operations, coefficients, make_update
 from adamcompat.mapping.model import Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.numpy.drive import EngineDriver, Model
 from adamcompat.schedules import Schedule
 from adamcompat.stages import DECOUPLED_DECAY, average, make_stages
 from adamcompat.verify.original import Array, trajectory

@@ -15,8 +15,9 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from adamcompat import MindSporeStyleAdam
 from adamcompat import Parameter as NumPyParameter
-from adamcompat.mindspore import Adam, TFStyleAdam, carry
+from adamcompat.mindspore import Adam, TFStyleAdam
 from adamcompat.state import AdamState, StateError
+from adamcompat.state import mindspore as carry
 from tests.mindspore.mindspore_bits import assert_same
 
 SHAPES = ((3, 5), (7,), (2, 3, 3, 4), (1,))

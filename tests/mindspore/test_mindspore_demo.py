@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
-import adamcompat.mindspore.demo as demo
+import adamcompat.demo.mindspore as demo
 from adamcompat.demo import STEPS
 
 pytestmark = pytest.mark.frameworks

@@ -168,7 +168,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def observed(folder: Path) -> list[Observation]:
     """Measured once; every change is judged by it."""
-    from adamcompat.mindspore.observe import observe
+    from adamcompat.verify.mindspore import observe
 
     before = Path.cwd()
     os.chdir(folder)

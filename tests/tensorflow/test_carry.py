@@ -15,9 +15,9 @@ import tf_keras
 
 from adamcompat import Parameter, TFStyleAdam
 from adamcompat.state import AdamState, StateError
+from adamcompat.state.tensorflow_places import Place
 from adamcompat.tensorflow import Adam, MindSporeStyleAdam
 from adamcompat.tensorflow.legacy import Adam as LegacyAdam
-from adamcompat.tensorflow.places import Place
 from adamcompat.tensorflow.v1 import AdamOptimizer
 from tests.tensorflow.tf_helpers import run_python
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import adamcompat.tensorflow.demo as demo
+import adamcompat.demo.tensorflow as demo
 from adamcompat.demo import STEPS
 
 pytestmark = pytest.mark.frameworks

@@ -275,7 +275,7 @@ def test_into_a_file_with_a_wrapped_optimizer(policy: str, half: None, tmp_path:
 
 
 def test_a_file_that_would_grow_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from adamcompat.tensorflow import state_files
+    from adamcompat.state.files import tensorflow as state_files
 
     monkeypatch.setattr(state_files, "_LARGEST", 1 << 20)
     fitted(network(), keras.optimizers.Adam()).save(tmp_path / "x.keras")

@@ -279,7 +279,7 @@ CHANGES = [
 @pytest.fixture(scope="module")
 def observed() -> list[Observation]:
     """Measured once; every change is judged by it."""
-    from adamcompat.tensorflow.observe import observe
+    from adamcompat.verify.tensorflow import observe
 
     return observe()
 
@@ -314,7 +314,7 @@ def test_the_order_of_parameters_is_a_fact(observed: list[Observation], tmp_path
 def test_the_command_names_what_differs(
     observed: list[Observation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import adamcompat.tensorflow.observe as module
+    import adamcompat.verify.tensorflow as module
 
     monkeypatch.setattr(module, "observe", lambda: observed)
     assert cli.main(["verify", "--runtime", "tensorflow"]) == 0

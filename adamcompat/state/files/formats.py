@@ -79,7 +79,7 @@ def _opened(place: Path, beta1: float | None, beta2: float | None) -> Document:
     # A checkpoint of TensorFlow may have any name, also one with MindSpore's ending.
     folder = place.is_dir() and place.suffix not in (".safetensors", ".keras")
     if folder or place.with_name(f"{place.name}.index").exists():
-        state, notes = _tensorflow("state_checkpoints").read(place, betas)
+        state, notes = _tensorflow("tensorflow_checkpoints").read(place, betas)
         return Document(place, TENSORFLOW, state, notes=notes)
     try:
         check_file(place)
@@ -97,7 +97,7 @@ def _opened(place: Path, beta1: float | None, beta2: float | None) -> Document:
             state, notes = whole_h5_file.read(place) if whole else h5_file.read(place)
             return Document(place, WHOLE_H5 if whole else WEIGHTS, state, notes=notes)
         if place.suffix == ".keras":
-            state, notes, missing = _tensorflow("state_files").read_keras(place)
+            state, notes, missing = _tensorflow("tensorflow").read_keras(place)
             return Document(place, KERAS, state, notes=notes, missing=missing)
     except FileNotFoundError:
         raise StateError(f"{place}: there is no such file") from None
@@ -118,7 +118,7 @@ def _with_path(path: Path, error: StateError) -> str:
 
 def _tensorflow(module: str) -> Any:
     try:
-        return import_module(f"adamcompat.tensorflow.{module}")
+        return import_module(f"adamcompat.state.files.{module}")
     except ModuleNotFoundError as error:
         raise StateError(f"this file needs {error.name}: {how_to_install('tensorflow')}") from None
 
@@ -210,7 +210,7 @@ def _write(path: Path, state: AdamState, form: str, like: Document | None, progr
         if like is None or like.form != form:
             raise StateError(f"{path}: a file of {FORMS[form]} holds a model too; pass one as like")
         if form == KERAS:
-            _tensorflow("state_files").write_keras(path, state, like.path)
+            _tensorflow("tensorflow").write_keras(path, state, like.path)
         else:
             h5_file.write(path, state, like.path, progress)
     else:

@@ -13,7 +13,7 @@ from adamcompat.state import naming
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
 from adamcompat.state.slots import name_of
-from adamcompat.tensorflow.places import Place, hyperparameters, listed, names_of, title_of
+from adamcompat.state.tensorflow_places import Place, hyperparameters, listed, names_of, title_of
 
 _MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
 

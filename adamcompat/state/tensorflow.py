@@ -14,10 +14,10 @@ from adamcompat.state.live import Live
 
 # The class, by package and dotted name, and the function that describes its objects.
 _CLASSES = (
-    ("keras", "optimizers.Adam", "adamcompat.tensorflow.carry_keras", "keras3"),
-    ("tf_keras", "optimizers.Adam", "adamcompat.tensorflow.carry_keras", "keras2"),
-    ("tf_keras", "optimizers.legacy.Adam", "adamcompat.tensorflow.carry_slots", "legacy"),
-    ("tensorflow", "compat.v1.train.AdamOptimizer", "adamcompat.tensorflow.carry_slots", "v1"),
+    ("keras", "optimizers.Adam", "adamcompat.state.tensorflow_keras", "keras3"),
+    ("tf_keras", "optimizers.Adam", "adamcompat.state.tensorflow_keras", "keras2"),
+    ("tf_keras", "optimizers.legacy.Adam", "adamcompat.state.tensorflow_slots", "legacy"),
+    ("tensorflow", "compat.v1.train.AdamOptimizer", "adamcompat.state.tensorflow_slots", "v1"),
 )
 
 
@@ -28,7 +28,7 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
     if hasattr(optimizer, "_inner_optimizers"):
         raise StateError(f"{type(optimizer).__name__} holds several optimizers; pass each of its optimizers")
     if type(optimizer).__module__.startswith("adamcompat."):
-        ours = import_module("adamcompat.tensorflow.carry_call")
+        ours = import_module("adamcompat.state.tensorflow_call")
         if isinstance(optimizer, ours.CallAdam):
             found: Live = ours.call(optimizer, parameters, session, build=build)
             return found

@@ -14,8 +14,8 @@ from adamcompat.state.errors import StateError
 from adamcompat.state.live import captured
 from adamcompat.state.model import AdamState
 from adamcompat.state.runtimes import find
+from adamcompat.state.tensorflow_slots import key_of
 from adamcompat.tensorflow.arguments import raw
-from adamcompat.tensorflow.carry_slots import key_of
 
 
 def state_of(optimizer: Any, variables: Sequence[Any], names: Sequence[str], session: Any = None) -> AdamState | None:

@@ -11,15 +11,15 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.drive.catalogue import find
+from adamcompat.drive.tensorflow import own_keywords
 from adamcompat.groups import Group
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
+from adamcompat.recording.tensorflow_state import created, state_of, values_of
 from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.call import CallAdam
-from adamcompat.tensorflow.drive import own_keywords
-from adamcompat.tensorflow.record_state import created, state_of, values_of
 from adamcompat.tensorflow.sparse import dense
 from adamcompat.tensorflow.update import in_session_graph, inside_xla
 

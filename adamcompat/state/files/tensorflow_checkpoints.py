@@ -26,7 +26,7 @@ from adamcompat.state.files.keras_variables import other_optimizer, scale_note
 from adamcompat.state.model import ATTRIBUTES, AdamState, Tensor
 from adamcompat.state.powers import running_product
 from adamcompat.state.slots import gathered, name_of
-from adamcompat.tensorflow.carry_keras import LISTS
+from adamcompat.state.tensorflow_keras import LISTS
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"

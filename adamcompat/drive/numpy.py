@@ -17,10 +17,10 @@ from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, RowSparse
-from adamcompat.numpy.carry import of_engine
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.optimizer import NumPyAdam
 from adamcompat.state.model import AdamState
+from adamcompat.state.numpy import of_engine
 from adamcompat.state.runtimes import find
 
 

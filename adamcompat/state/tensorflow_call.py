@@ -8,9 +8,9 @@ from typing import Any
 from adamcompat.state import naming
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live, plain_numbers
+from adamcompat.state.tensorflow_places import Place
 from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.call import CallAdam, label
-from adamcompat.tensorflow.places import Place
 
 
 def call(optimizer: CallAdam, parameters: Any, session: Any, *, build: bool) -> Live:
