@@ -24,7 +24,7 @@ class Uninterrupted:
     time limit. Their handlers run in the main thread only, so in other threads this does nothing.
     """
 
-    __slots__ = ("_caught", "_held", "_remember_once")
+    __slots__ = ("_caught", "_held", "_over", "_remember_once")
 
     # The handlers seen last, and which of them are Python's: they change seldom, and there are 60 to look at.
     _known: tuple[list[object], tuple[int, ...]] = ([], ())
@@ -32,6 +32,7 @@ class Uninterrupted:
     def __enter__(self) -> None:
         self._held: dict[int, Handler] = {}
         self._caught: dict[int, FrameType | None] = {}
+        self._over = False
         if threading.get_ident() != threading.main_thread().ident:
             return
         handlers = list(map(_signal.getsignal, _NUMBERS))
@@ -50,7 +51,11 @@ class Uninterrupted:
             raise
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self._caught[number] = frame
+        if self._over:
+            # Whoever asked for the handler within the block has kept this one, and may have put it back.
+            self._held[number](number, frame)
+        else:
+            self._caught[number] = frame
 
     def _give_back(self) -> None:
         try:
@@ -79,5 +84,6 @@ class Uninterrupted:
         try:
             self._give_back()
         finally:
+            self._over = True
             if self._caught:
                 self._deliver()

@@ -366,8 +366,9 @@ def test_only_a_framework_that_is_missing_itself_is_to_be_installed(
     """What a framework in turn fails to import is said as it is: to install the framework would not help."""
     (tmp_path / f"{framework}.py").write_text(f"import {missing}" if missing else "")
     hide = "" if missing else f"sys.modules[{framework!r}] = None; "
+    load = f"from adamcompat.mapping.runtimes import FRAMEWORKS; FRAMEWORKS[{runtime!r}].load('drive')"
     result = subprocess.run(
-        [sys.executable, "-c", f"import sys; {hide}import adamcompat.{runtime}.drive"],
+        [sys.executable, "-c", f"import sys; {hide}{load}"],
         capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
     )  # fmt: skip

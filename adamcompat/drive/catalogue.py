@@ -21,7 +21,7 @@ class Entry:
         aliases: other names that are understood.
         dialect: the dialect that it is called in; for float64 the first of those that it can follow.
         runtime: whose tensors are updated.
-        framework: whose part drives it.
+        module: the module of this package that drives it.
         modes: how a step can be run; the first is the default.
         adapter: the class of ours, or None for an original.
     """
@@ -30,14 +30,19 @@ class Entry:
     aliases: tuple[str, ...]
     dialect: str
     runtime: str
-    framework: Framework
+    module: str
     modes: tuple[str, ...]
     adapter: Adapter | None = None
+
+    @property
+    def framework(self) -> Framework:
+        """Return the framework whose part drives it."""
+        return RUNTIMES[self.runtime].framework
 
 
 def _entry(name: str, aliases: tuple[str, ...], dialect: str, runtime: str, adapter: Adapter | None = None) -> Entry:
     record = RUNTIMES[runtime]
-    return Entry(name, aliases, dialect, runtime, record.framework, record.modes, adapter)
+    return Entry(name, aliases, dialect, runtime, record.framework.part("drive"), record.modes, adapter)
 
 
 def entries() -> tuple[Entry, ...]:
@@ -59,7 +64,7 @@ def entries() -> tuple[Entry, ...]:
         for adapter in MAPPING.adapters
     ]
     dialects = tuple(MAPPING.dialects)
-    found.append(Entry(FLOAT64, (), dialects[0], "numpy", RUNTIMES["numpy"].framework, dialects))
+    found.append(Entry(FLOAT64, (), dialects[0], "numpy", RUNTIMES["numpy"].framework.part("drive"), dialects))
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import update
+from adamcompat.tensorflow import sparse, update
 
 # Types of values that cannot change without being set anew.
 FIXED = (bool, int, float, type(None), np.bool_, np.number)
@@ -117,7 +117,8 @@ def check_gradient(gradient: Any, variable: Any) -> None:
         variable: the tf.Variable that it belongs to.
 
     Raises:
-        InvalidArgumentError: its shape is another one, or it names a row that the variable does not have.
+        InvalidArgumentError: its shape is another one, it has not one index for each row, or it names a row that the
+            variable does not have.
     """
     wanted, rows = tf.TensorShape(variable.shape), isinstance(gradient, tf.IndexedSlices)
     values = gradient.values if rows else gradient
@@ -128,6 +129,12 @@ def check_gradient(gradient: Any, variable: Any) -> None:
         raise _invalid(
             f"the gradient of {variable.name} has shape {tuple(shape)}, but {tuple(wanted)} is needed: the update of a "
             f"variable does not broadcast"
+        )
+    if rows and not sparse.well_formed(gradient, tf.TensorShape(variable.shape)):
+        raise _invalid(
+            f"the gradient of {variable.name} has {tuple(shape)[:1]} rows and indices of shape "
+            f"{np.shape(gradient.indices)} and dtype {np.asarray(gradient.indices).dtype}; it needs one index of "
+            f"int32 or int64 for each row"
         )
     if not _is_real(values):
         raise _invalid(f"the gradient of {variable.name} must hold numbers, got {tf.as_dtype(values.dtype).name}")

@@ -209,7 +209,9 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             if any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
                 constants = self.beta_1, self.beta_2, self.epsilon
             key = (self.fused, bool(self.amsgrad), *constants)
-            run = self.__traced.function(key, self.__update, gradients, variables, variables)
+            kept = [self._momentums, self._velocities, getattr(self, "_velocity_hats", ())]
+            state = [self._iterations, *(one for each in kept for one in each)]
+            run = self.__traced.function(key, self.__update, gradients, variables, variables, state)
         if run is None:
             self.__keep_everything(variables)
             self.__update(gradients, variables)

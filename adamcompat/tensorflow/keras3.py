@@ -98,7 +98,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             return
         super().build(var_list)
         try:
-            self._copied_fill(var_list)
+            self._copied_fill(var_list, more=True)
         except ValueError:
             self.built = False
             raise
@@ -137,6 +137,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             raise ValueError("No gradients provided for any variable: the list of gradients and variables is empty.")
         return super().apply_gradients(pairs)
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
         """Update variables with `grads`; see `apply_gradients`."""
         if not _ON_TENSORFLOW:
@@ -152,6 +153,12 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
         def make() -> Any:
             variables = trainable_variables or self._trainable_variables
+            if self._copied_pending is not None:
+                if not self.built:
+                    with keras.src.backend.name_scope(self.name, caller=self):
+                        self.build(variables)
+                    self.built = True
+                self._copied_fill(self._trainable_variables)
             # Somebody's own code runs after the update, or variables are written to before it.
             if any(map(_has_own_code, variables)):
                 self.__traced.keep_everything(lambda: self.__everything(variables))
@@ -337,11 +344,30 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             and self.__takes(gradients, raws, learning_rate)
         )
 
+    def __as_they_are(self, gradients: Sequence[Any], raws: Sequence[Any]) -> bool:
+        """Return whether gradients are the same within a graph: Keras clips them as what they are, and a graph refuses
+        to mix dtypes where an eager step does not, or otherwise.
+        """
+        values = [one.values if isinstance(one, tf.IndexedSlices) else one for one in gradients]
+        if not all(isinstance(one, tf.Tensor) for one in values):
+            return False
+        clips = self.clipnorm or self.global_clipnorm or self.clipvalue
+        return not clips or {one.dtype for one in (*values, *raws)} == {raws[0].dtype}
+
+    def __state(self) -> list[Any]:
+        """The variables that a step changes beside those that are trained."""
+        kept = [self._momentums, self._velocities, self._velocity_hats if self.amsgrad else ()]
+        kept.append(self._model_variables_moving_average if self.use_ema else ())
+        return [self._iterations, *(one for each in kept for one in each)]
+
     def __constants(self) -> tuple[Any, ...] | None:
         """Return what tracing the whole step makes constant; None where something may change from step to step."""
         found: tuple[Any, ...] = _CONSTANTS(self)
-        # A callable is asked as often as Keras asks it: with weight decay, once for each variable.
-        asked = callable(self._learning_rate) and not isinstance(self._learning_rate, _SCHEDULE)
+        # A callable is asked as often as Keras asks it: with weight decay, once for each variable. Keras's own
+        # schedules give the same each time.
+        rate = self._learning_rate
+        keras_own = isinstance(rate, _SCHEDULE) and type(rate).__module__.partition(".")[0] == "keras"
+        asked = callable(rate) and not keras_own
         decays = self.weight_decay is not None
         if all(isinstance(one, FIXED) for one in found) and not (
             decays and (asked or not is_number(self.weight_decay))
@@ -355,8 +381,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         # Accumulation decides in Python whether this is a step; the step itself is traced below.
         if _ON_TENSORFLOW and tf.executing_eagerly() and not self.gradient_accumulation_steps:
             constants, raws = self.__constants(), [raw(variable) for variable in trainable_variables]
-            if constants is not None and self.__whole(grads, raws):
-                run = self.__traced.function(("apply", self.fused, *constants), plain, grads, trainable_variables, raws)
+            if constants is not None and self.__as_they_are(grads, raws) and self.__whole(grads, raws):
+                key = ("apply", self.fused, *constants)
+                run = self.__traced.function(key, plain, grads, trainable_variables, raws, self.__state())
                 rate = None if run is None else self.learning_rate
         if run is None or not is_scalar(raw(rate)):
             self.__traced.keep_everything(lambda: self.__everything(trainable_variables))
@@ -384,7 +411,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
         run = None
         if tf.executing_eagerly():
-            run = self.__traced.function(("update", self.fused, bool(self.amsgrad)), step, grads, raws, raws)
+            key = ("update", self.fused, bool(self.amsgrad))
+            run = self.__traced.function(key, step, grads, raws, raws, self.__state())
         if run is None:
             self.__update(grads, raws, learning_rate, whole=True)
         else:

@@ -32,6 +32,8 @@ def may_repeat(gradient: Any) -> bool:
     indices = tf.get_static_value(tf.convert_to_tensor(gradient.indices))
     if indices is None:
         return True
+    if not np.issubdtype(indices.dtype, np.integer):
+        return False
     indices = indices[indices >= 0]
     if not indices.size:
         return False
@@ -41,11 +43,31 @@ def may_repeat(gradient: Any) -> bool:
 
 
 def fits(gradient: Any, variable: Any) -> bool:
-    """Return whether a gradient is not stated to be one of another shape of variable."""
-    if not isinstance(gradient, tf.IndexedSlices) or gradient.dense_shape is None:
+    """Return whether a gradient is not stated, or seen, to be one of another shape of variable."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return True
+    if not tf.TensorShape(np.shape(gradient.values))[1:].is_compatible_with(variable.shape[1:]):
+        return False
+    if gradient.dense_shape is None:
         return True
     shape = tf.get_static_value(tf.convert_to_tensor(gradient.dense_shape))
     return shape is None or tuple(shape) == tuple(variable.shape)
+
+
+def well_formed(gradient: Any, shape: Any) -> bool:
+    """Return whether eager IndexedSlices hold one row of a variable of that shape for each of their indices."""
+    indices, values = np.asarray(gradient.indices), tf.TensorShape(np.shape(gradient.values))
+    wanted = tf.TensorShape(indices.shape).concatenate(shape[1:])
+    return indices.dtype in (np.int32, np.int64) and indices.ndim == 1 and values.is_compatible_with(wanted)
+
+
+def broadcasts(gradient: Any, shape: Any) -> bool:
+    """Return whether a tensor has this shape, or becomes it by broadcasting."""
+    own = gradient.shape
+    if own == shape:
+        return True
+    pairs = zip(own[::-1], shape[::-1], strict=False)
+    return len(own) <= len(shape) and all(size in (1, wanted) for size, wanted in pairs)
 
 
 def dense(gradient: Any, shape: Any) -> Any:

@@ -30,8 +30,12 @@ class Copied:
         memo[id(self)] = copy
         return copy
 
-    def _copied_fill(self, variables: Sequence[Any]) -> None:
+    def _copied_fill(self, variables: Sequence[Any], *, more: bool = False) -> None:
         """Fill in what a copy or a pickle brought along.
+
+        Args:
+            variables: that are trained.
+            more: whether a subclass may add state yet; then nothing happens until that is there.
 
         Raises:
             ValueError: it was brought along for variables of other shapes.
@@ -41,10 +45,13 @@ class Copied:
         values, excluded = self._copied_pending
         everything: list[Any] = self.variables  # type: ignore[attr-defined]
         own = [tuple(variable.shape) for variable in everything]
-        if own != [value.shape for value in values]:
+        brought = [value.shape for value in values]
+        if more and len(own) < len(brought) and own == brought[: len(own)]:
+            return
+        if own != brought:
             raise ValueError(
                 f"this optimizer is a copy of one for other variables: it brought state of shapes "
-                f"{[value.shape for value in values]}, and these variables need {own}; build it with the same "
+                f"{brought}, and these variables need {own}; build it with the same "
                 f"variables, or make a new optimizer"
             )
         for variable, value in zip(everything, values, strict=True):

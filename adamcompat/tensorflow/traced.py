@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from operator import is_
 from typing import Any
 
 import tensorflow as tf
@@ -29,7 +30,7 @@ class Traced:
         self._first_row = first_row
         self.hyper: update.Hyper | None = None
         self.step: EagerStep | None = None
-        self._functions: dict[Any, dict[Any, Any]] = {}
+        self._functions: dict[Any, tuple[list[Any], dict[Any, Any]]] = {}
         self._constants: dict[float, Any] = {}
 
     def whole(self, counter: Any, make: Callable[[], Any]) -> Any:
@@ -84,6 +85,7 @@ class Traced:
         gradients: Sequence[Any],
         variables: Sequence[Any],
         raws: Sequence[Any],
+        state: list[Any],
     ) -> Callable[[update.Hyper], Any] | None:
         """Return ``function(gradients, variables)`` as one traced function of the hyperparameters of a step.
 
@@ -97,11 +99,15 @@ class Traced:
             gradients: one for each variable.
             variables: as `function` takes them.
             raws: the same as TensorFlow's variables.
+            state: all other variables that `function` reads or writes: where one is another than before, what was
+                traced would go on with the old one.
         """
         tensors = list(gradients)
         rows: list[int] = []
         for position in [i for i, one in enumerate(tensors) if not isinstance(one, tf.Tensor)]:
             if isinstance(tensors[position], tf.IndexedSlices):
+                if not sparse.well_formed(tensors[position], raws[position].shape):
+                    return None
                 # In a graph, other variables would be updated before a row is found that is not there.
                 check_rows(tensors[position], raws[position], least=self._first_row)
                 rows.append(position)
@@ -109,17 +115,22 @@ class Traced:
                 tensors[position] = tf.convert_to_tensor(tensors[position].values)
             else:
                 tensors[position] = sparse.dense(tensors[position], raws[position].shape)
+        for position, raw in enumerate(raws):
+            # What an eager step refuses, a graph refuses with another error.
+            if position not in rows and not sparse.broadcasts(tensors[position], raw.shape):
+                return None
         specs = [(tensor.dtype, tensor.shape) for tensor in tensors]
         for position in (*rows, *range(len(gradients), len(tensors))):
             dtype, shape = specs[position]
             specs[position] = dtype, tf.TensorShape([None, *shape[1:]])
         full_key = (*key, tuple([raw._unique_id for raw in raws]), tuple(rows), tuple(specs))
-        if full_key not in self._functions:
+        old, known = self._functions.get(full_key, ([], {}))
+        if full_key not in self._functions or len(old) != len(state) or not all(map(is_, old, state)):
             if len(self._functions) > 8:
                 self._functions.clear()
-            self._functions[full_key] = {}
+            self._functions[full_key] = state, {}
             return None
-        known, held, shapes = self._functions[full_key], list(variables), [raw.shape for raw in raws]
+        held, shapes = list(variables), [raw.shape for raw in raws]
 
         def body(flat: Sequence[Any], hyper: update.Hyper) -> None:
             found = list(flat[: len(held)])

@@ -117,6 +117,34 @@ def test_same_bits_as_tf_keras() -> None:
     assert lines[3] == "True 0.5"
 
 
+REPLACED = """
+import numpy as np, tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam
+def run(kind, change):
+    variables = [tf.Variable([1.0, 2.0]), tf.Variable([3.0])]
+    optimizer = kind(0.1, amsgrad=True)
+    for count in range(6):
+        if count == 3:
+            change(optimizer, variables)
+        optimizer.apply_gradients([(tf.fill(v.shape, 0.3 * count - 0.5), v) for v in variables])
+    return [v.numpy() for v in (*variables, *optimizer._momentums, *optimizer._velocity_hats)]
+def rebuilt(optimizer, variables):
+    optimizer._built = False
+    optimizer.build(variables)
+def moment(optimizer, variables):
+    optimizer._momentums[0] = tf.Variable([1.0, -1.0])
+def maximum(optimizer, variables):
+    optimizer._velocity_hats[1] = tf.Variable([9.0])
+for change in (rebuilt, moment, maximum):
+    for ours, stock in zip(run(Adam, change), run(tf_keras.optimizers.Adam, change), strict=True):
+        np.testing.assert_array_equal(ours, stock)
+"""
+
+
+def test_state_that_is_replaced_is_what_later_steps_change() -> None:
+    run_python(REPLACED, TF_USE_LEGACY_KERAS="1")
+
+
 COPIES = """
 import copy, pickle
 import numpy as np, tensorflow as tf, tf_keras
