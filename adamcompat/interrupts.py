@@ -52,7 +52,7 @@ class Uninterrupted:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self._over:
-            # Whoever asked for the handler within the block has kept this one, and may have put it back.
+            # Code within the block may have read this handler, and chained to it or set it again later.
             self._held[number](number, frame)
         else:
             self._caught[number] = frame

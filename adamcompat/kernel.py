@@ -1,4 +1,4 @@
-"""Adam's update, written once.
+"""Adam's update and its bias correction, each written once.
 
 `make_update` builds the update from a handful of operations. The function it returns has no
 loops and no types: it runs on NumPy arrays, is compiled to one fused pass by Numba, and can be
@@ -207,9 +207,9 @@ class Scalars:
         numerics: how to round.
         dtype: dtype of the parameters.
         beta1, beta2: decay rates of the moments, in [0, 1).
-        epsilon: epsilon hat, not negative.
+        epsilon: as it is given, not negative; `form` says which epsilon it is.
         nesterov: whether the numerator looks ahead.
-        form: of the step size and of epsilon.
+        form: which epsilon is meant, and whether the moments are corrected.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> scalars = Scalars(MAPPING.numerics["canonical"], np.float64, beta1=0.9, beta2=0.999, epsilon=1e-8,
@@ -309,17 +309,17 @@ def coefficients(
     form: Form,
     powers: tuple[Any, Any] | None = None,
 ) -> Coefficients:
-    """The scalars of one step.
+    """Return the scalars of one step.
 
     Args:
         numerics: how to round.
         dtype: dtype of the parameters.
         learning_rate: of this step.
         beta1, beta2: decay rates of the moments, in [0, 1).
-        epsilon: epsilon hat, not negative.
+        epsilon: as it is given, not negative; `form` says which epsilon it is.
         step: 1 at the first step.
         nesterov: whether the numerator looks ahead.
-        form: of the step size and of epsilon.
+        form: which epsilon is meant, and whether the moments are corrected.
         powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
 
     >>> from adamcompat.mapping.tables import MAPPING

@@ -123,7 +123,9 @@ def elementwise(
         if numerics.surroundings == "once":
             return [Instruction(DECOUPLED_DECAY, decay * rate)]
         return [Instruction(DECOUPLED_DECAY, narrow(decay), narrow(rate))]
-    raise NotImplementedError(f"there is no instruction for the stage {stage!r}")
+    raise NotImplementedError(
+        f"no instruction for the stage {stage!r}: add one to elementwise() in adamcompat/stages.py"
+    )
 
 
 def norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Value], Value]) -> Value:

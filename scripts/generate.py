@@ -244,6 +244,10 @@ STEP_SIZES = {
     Form("paper", "both"): "learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)",
     Form("hat", "none"): "learning_rate m / (sqrt(v) + epsilon)",
 }
+EPSILONS = {
+    "hat": 'It is the "epsilon hat" of the paper, not the epsilon of its Algorithm 1.',
+    "paper": "It is the epsilon of the paper's Algorithm 1: the second moment is corrected first.",
+}
 SOURCES = """\
 Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
 Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018)."""
@@ -295,8 +299,10 @@ def wrapped(text: str, first: str, rest: str) -> str:
     return textwrap.fill(text, 100, initial_indent=first, subsequent_indent=rest)
 
 
-def describe(mapping: Mapping, fact: ParameterFact, origin: str = "") -> str:
+def describe(mapping: Mapping, fact: ParameterFact, dialect: Dialect, origin: str = "") -> str:
     text = f"{fact.name}: {mapping.canonical[fact.canonical].about}"
+    if fact.canonical == "epsilon":
+        text += f" {EPSILONS[dialect.semantics.epsilon]}"
     if fact.note:
         text += f" {fact.note}"
     if fact.range is not None:
@@ -313,9 +319,9 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Run
     lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]
     lines += [f"    p <- p - {STEP_SIZES[dialect.semantics.form]}"]
     lines += ["", "Args:"]
-    lines += [describe(mapping, fact) for fact in dialect.accepted]
+    lines += [describe(mapping, fact, dialect) for fact in dialect.accepted]
     for other, fact in mapping.borrowed(adapter):
-        lines.append(describe(mapping, fact, f" {other.title}'s; honoured with a UserWarning."))
+        lines.append(describe(mapping, fact, other, f" {other.title}'s; honoured with a UserWarning."))
     numerics = "; ".join(f'"{entry.name}", {entry.about.rstrip(".")}' for entry in mapping.numerics.values())
     texts = {name: entry.about for name, entry in mapping.canonical.items()} | {"numerics": numerics}
     texts["corrections"] = "; ".join(f"{item.original} ({item.name}: {item.ours})" for item in dialect.corrections)
@@ -324,7 +330,7 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Run
         lines.append(wrapped(text, "    ", "        "))
     if dialect.groups:
         lines += ["", "Keys of a parameter group:"]
-        lines += [describe(mapping, fact) for fact in dialect.groups]
+        lines += [describe(mapping, fact, dialect) for fact in dialect.groups]
     if dialect.protocol in runtime.remarks:
         lines += ["", *runtime.remarks[dialect.protocol].splitlines()]
     lines += ["", "Raises:"]

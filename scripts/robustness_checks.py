@@ -121,8 +121,8 @@ def faults(paths: Mapping[str, Callable[[], Any]], files: tuple[str, ...], quick
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     return Seen(
-        f"{tries:,} steps in {len(paths)} forms, interrupted at every line by an exception, SIGTERM and SIGALRM",
-        f"{half} half-applied",
+        f"{tries:,} steps of {len(paths)} kinds, interrupted at every line by an exception, SIGTERM and SIGALRM",
+        f"{half} half-applied: each was made whole or not at all" if not half else f"{half} half-applied",
         half == 0,
     )
 

@@ -1,4 +1,4 @@
-"""A fact in mapping.yaml changes the step, on every runtime, or the generator refuses it."""
+"""A fact in mapping.yaml changes the step, or the generator refuses it."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ print(json.dumps([names, [weight.tolist() for weight in weights], TFStyleAdamW._
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("extends: keras3", "extends: keras4", "the dialect 'keras4' does not stand above"),
+        ("extends: keras3", "extends: keras4", "unknown dialect 'keras4'; extends takes one that is defined above"),
         ("weight_decay: 0.004", "decay: 0.004", "'keras3' has no parameter 'decay'"),
         ("weight_decay: 0.004", "weight_decay: -1.0", "outside its range"),
         ("weight_decay: 0.004", "weight_decay: text", "is not of the type 'number'"),

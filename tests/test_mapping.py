@@ -151,7 +151,7 @@ def test_a_dialect_without_slots_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match=r"mapping\.yaml:\d+: dialects\.tf1: the key 'slots' is missing"):
         load(path)
     path, _ = changed(tmp_path, TEXT[start:end], "    slots:\n      - {beta1_power: beta1_power}\n\n")
-    with pytest.raises(MappingError, match="slots without first_moment, second_moment"):
+    with pytest.raises(MappingError, match="slots lacks first_moment, second_moment"):
         load(path)
 
 

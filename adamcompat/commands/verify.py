@@ -22,7 +22,7 @@ EXAMPLES = """\
   adamcompat verify                                  measure the installed frameworks against the mapping
 """
 
-# Those with originals to observe.
+# The frameworks that have originals to observe.
 _FRAMEWORKS = {framework.name: framework for framework in FRAMEWORKS.values() if framework.name != "numpy"}
 
 

@@ -46,7 +46,7 @@ def _entry(name: str, aliases: tuple[str, ...], dialect: str, runtime: str, adap
 
 
 def entries() -> tuple[Entry, ...]:
-    """All optimizers that can be driven: originals first, then ours, then the float64 reference."""
+    """Return all optimizers that can be driven: originals first, then ours, then the float64 reference."""
     found = []
     for name, runtime in RUNTIMES.items():
         if runtime.original is None:

@@ -10,14 +10,17 @@ from typing import Any
 from adamcompat.mapping.model import Adapter
 from adamcompat.mapping.runtimes import FRAMEWORKS, RUNTIMES
 
-# The frameworks that have originals; each is looked at once its first package is imported, and again after each other.
+# The frameworks that have originals. Each is checked when its first package is imported, and again after each of its
+# other packages.
 _WATCHED = {framework.name: framework for framework in FRAMEWORKS.values() if framework.name != "numpy"}
 WATCHED = frozenset(name for framework in _WATCHED.values() for name in framework.packages)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Describe how one adapter stands in for its original; written by the folder of its framework.
+    """Describe how one adapter stands in for its original.
+
+    `installation/tensorflow.py` and `installation/mindspore.py` make the recipes.
 
     Args:
         adapter: which class of ours.
@@ -62,12 +65,12 @@ def recipes(just_finished: str | None = None) -> list[Recipe]:
 
 
 def recipe_of(adapter: Adapter) -> Recipe:
-    """The recipe of one adapter; imports its framework."""
+    """Return the recipe of one adapter; imports its framework."""
     found: list[Recipe] = RUNTIMES[adapter.runtime].framework.load("installation").recipes(lambda name: True)
     return next(recipe for recipe in found if recipe.adapter == adapter)
 
 
 def waiting() -> tuple[str, ...]:
-    """The frameworks that are not imported."""
+    """Return the frameworks that are not imported."""
     names = (framework.packages[0] for framework in _WATCHED.values())
     return tuple(name for name in names if name not in sys.modules)

@@ -195,7 +195,9 @@ class DialectReader:
         """Read the name of a dialect that stands above."""
         name = node.text()
         if name not in self.read:
-            raise node.error(f"the dialect {name!r} does not stand above, so that nothing can extend it")
+            raise node.error(
+                f"unknown dialect {name!r}; extends takes one that is defined above: {', '.join(self.read)}"
+            )
         return self.read[name]
 
     def changes(self, fields: Fields) -> tuple[dict[str, Node], dict[str, Node]]:
@@ -291,7 +293,10 @@ def _check_names(dialect: Dialect, node: Node) -> None:
             raise node.error(f"{fact.name!r} is an alias of {fact.alias_of!r}, which {dialect.name!r} does not have")
     for correction in dialect.corrections:
         if correction.stage is not None and correction.stage not in dialect.stages:
-            raise node.error(f"the correction {correction.name!r} is not among the stages of {dialect.name!r}")
+            raise node.error(
+                f"the stage {correction.stage!r} of the correction {correction.name!r} is not among the stages of "
+                f"{dialect.name!r}; add it to stages"
+            )
     for conflict in dialect.conflicts:
         for name in conflict.pair:
             if name not in names:
@@ -325,7 +330,7 @@ def _corrections(node: Node) -> tuple[Correction, ...]:
 
 
 def with_corrections(node: Node, dialects: dict[str, Dialect]) -> dict[str, Dialect]:
-    """Return the dialects, if each correction that the drop-ins make stands in one: nobody could read of another."""
+    """Return the dialects; raise an error if none describes a correction that a drop-in makes."""
     named = {correction.name for dialect in dialects.values() for correction in dialect.corrections}
     if missing := sorted(set(_CORRECTIONS) - named):
         raise node.error(f"no dialect has the correction {', '.join(missing)}, which a drop-in makes")
@@ -423,5 +428,5 @@ def _slots(node: Node, names: dict[str, str]) -> tuple[tuple[Slot, ...], ...]:
         blocks.append(tuple(block))
     if not seen >= _NEEDED_SLOTS:
         missing = ", ".join(sorted(_NEEDED_SLOTS - seen))
-        raise node.error(f"a dialect keeps its moments somewhere: slots without {missing}")
+        raise node.error(f"slots lacks {missing}, which every dialect keeps; add it")
     return tuple(blocks)

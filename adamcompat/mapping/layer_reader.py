@@ -100,7 +100,7 @@ def _compound(name: str, node: Node) -> Compound:
     if any(len(ways) not in (0, 2) for ways in compound.ways):
         raise node.error("ways: expected what says forwards and what says backwards, for each framework")
     if all(twins.optional for twins in compound.weights):
-        raise node.error("all weights are optional, so that nothing tells the layer")
+        raise node.error("all weights are optional; make at least one required, so that the layer can be recognised")
     return compound
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 Default: TypeAlias = bool | int | float | str | None
 
-# Every stage that there is, and the hyperparameter that it carries out: without that the stage does nothing.
+# Each stage, and the hyperparameter that turns it on; None if it needs none.
 STAGES: dict[str, str | None] = {
     "deduplicate": None,
     "unscale": "loss_scale",
@@ -208,7 +208,7 @@ def release(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """A fact that older versions of the original's framework do not share."""
+    """Hold a fact that older versions of the original's framework do not share."""
 
     fact: str
     framework: str
@@ -218,7 +218,7 @@ class Older:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A fault of the original that changes trainings without a word, and that ours mends where it is asked to.
+    """Describe a fault of the original that changes trainings without a word, and that ours mends where it is asked to.
 
     Attributes:
         name: what it is called.
@@ -285,7 +285,7 @@ class Dialect:
         return next(found, Slot(role, role if role in SINGLE_SLOTS else f"{{parameter}}/{role}"))
 
     def method(self, role: str) -> MethodFact | None:
-        """The first method with that role, or None."""
+        """Return the first method with that role, or None."""
         return next((method for method in self.methods if method.role == role), None)
 
     @property

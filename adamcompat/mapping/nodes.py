@@ -21,7 +21,7 @@ _DECIMALS = re.compile(r"[-+]?\d+$")
 
 
 class MappingError(ValueError):
-    """A mistake in mapping.yaml; the text starts with file:line."""
+    """Report a mistake in mapping.yaml; the text starts with file:line."""
 
 
 class Node:

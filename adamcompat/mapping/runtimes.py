@@ -45,8 +45,9 @@ class Framework:
     """Register what tools ask about one framework.
 
     Attributes:
-        name: also that of the extra that installs it.
-        packages: what it is imported as; the first one tells whether it is there, a class of any belongs to it.
+        name: of the framework, and of this package's folder for it.
+        packages: its import names. The framework counts as imported once the first is. A class from any of them
+            belongs to it.
     """
 
     name: str
@@ -98,7 +99,10 @@ class Runtime:
     bases: dict[str, Base]
 
 
-_EVERY = tuple(STAGES)
+_EVERY = (
+    *("deduplicate", "unscale", "accumulate", "l2_decay", "centralize", "clip_norm", "global_clip_norm"),
+    *("clip_value", "decoupled_decay", "update", "average"),
+)
 
 RUNTIMES = {
     "numpy": Runtime(
@@ -157,7 +161,7 @@ RUNTIMES = {
             "apply_gradients": Base(
                 "adamcompat.mindspore.apply_gradients",
                 "ApplyGradientsAdam",
-                tuple(stage for stage in STAGES if stage not in ("l2_decay", "centralize")),
+                tuple(stage for stage in _EVERY if stage not in ("l2_decay", "centralize")),
                 nesterov=("none",),
             ),
         },
@@ -212,7 +216,8 @@ def _unread(dialect: Dialect) -> Iterator[Fault]:
         if name in given and getattr(dialect.semantics, name) == "none":
             yield Fault(
                 (*path, "semantics", name),
-                f"nothing executes the parameter {given[name]!r} ({name}): say which form it has",
+                f"nothing executes the parameter {given[name]!r} ({name}): set semantics.{name} to the form that it "
+                f"has, not to none",
             )
 
 
@@ -238,7 +243,10 @@ def _beyond(adapter: Adapter, dialect: Dialect) -> Iterator[Fault]:
         known = ", ".join(RUNTIMES[adapter.runtime].bases)
         yield Fault((*path, "protocol"), f"{who}: the runtime {adapter.runtime!r} has a base class for {known} only")
         return
-    mend = f"{base.module}.{base.name} does not execute that; teach it to and declare it, or leave the adapter out"
+    mend = (
+        f"{base.module}.{base.name} does not execute that. Change the dialect, remove the adapter, or write it "
+        f"there and declare it in adamcompat/mapping/runtimes.py"
+    )
     if base.in_order and dialect.stages != base.stages:
         yield Fault(
             (*path, "stages"),

@@ -64,7 +64,7 @@ MAPPING = Mapping(
         ),
         "epsilon": Canonical(
             name="epsilon",
-            about="Added to the square root of the second moment (\"epsilon hat\" of the paper, not the epsilon of its Algorithm 1).",
+            about="Added to the square root of the second moment, so that nothing is divided by zero.",
             neutral=None,
             scope="hyperparameter",
         ),

@@ -32,8 +32,9 @@ class Adam(CallAdam):
             at the first step) or of nothing. In [0, inf). Default: 0.001.
         beta1: Exponential decay rate of the first moment. In (0, 1). Default: 0.9.
         beta2: Exponential decay rate of the second moment. In (0, 1). Default: 0.999.
-        eps: Added to the square root of the second moment ("epsilon hat" of the paper, not the epsilon
-            of its Algorithm 1). In (0, inf). Default: 1e-08.
+        eps: Added to the square root of the second moment, so that nothing is divided by zero. It is
+            the "epsilon hat" of the paper, not the epsilon of its Algorithm 1. In (0, inf). Default:
+            1e-08.
         use_locking: Hold a lock during a step, so that several threads may share one optimizer.
             Default: False.
         use_nesterov: Use beta1*m + (1-beta1)*g as the numerator (Nesterov's look-ahead; not the update
@@ -148,8 +149,9 @@ class TFStyleAdam(ApplyGradientsAdam):
             at the first step) or of nothing. Default: 0.001.
         beta_1: Exponential decay rate of the first moment. In [0, 1). Default: 0.9.
         beta_2: Exponential decay rate of the second moment. In [0, 1). Default: 0.999.
-        epsilon: Added to the square root of the second moment ("epsilon hat" of the paper, not the
-            epsilon of its Algorithm 1). In [0, inf). Default: 1e-07.
+        epsilon: Added to the square root of the second moment, so that nothing is divided by zero. It
+            is the "epsilon hat" of the paper, not the epsilon of its Algorithm 1. In [0, inf). Default:
+            1e-07.
         amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
             False.
         weight_decay: Decoupled weight decay: before the update each parameter loses weight_decay *

@@ -141,7 +141,10 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         ]
         declared = RUNTIMES["mindspore"].bases["apply_gradients"].stages
         if missing := [stage for stage in dialect.stages if stage not in declared]:
-            raise NotImplementedError(f"a graph of MindSpore executes no {', '.join(missing)}")
+            raise NotImplementedError(
+                f"MindSpore's graph does not execute {', '.join(missing)}; it executes {', '.join(declared)}. Run in "
+                f"PYNATIVE_MODE, or write it in GraphStep.construct and declare it"
+            )
         self.stages = dialect.stages
         self.count = len(parameters)
         places = tuple(range(self.count))

@@ -14,7 +14,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.file import check_installed
 from adamcompat.recording.recorder import Recorder
 
-# What an optimizer's class may come from, to its framework.
+# The first part of the module name of an optimizer's class, to its framework.
 _FRAMEWORKS = {
     package: framework
     for framework in FRAMEWORKS.values()

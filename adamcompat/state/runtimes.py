@@ -8,7 +8,7 @@ from adamcompat.mapping.runtimes import FRAMEWORKS
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
 
-# What an optimizer's class may come from, to the framework whose part describes it as `Live`.
+# A package, to the framework that describes its optimizers as `Live`.
 _CARRIERS = {
     package: framework
     for framework in FRAMEWORKS.values()

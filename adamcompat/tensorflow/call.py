@@ -183,7 +183,7 @@ class CallAdam:
             for slot in block:
                 found[slot.role] = self._created(slot, arranged, raws)
         for role in ("beta1_power", "beta2_power", "maximum_second_moment"):
-            # What the numerics that were asked for keep, and the dialect has no name for.
+            # The numerics may need state that the dialect does not name.
             if role not in found:
                 found[role] = self._created(dialect.slot(role), arranged, raws)
         if private.numerics.beta_power == "product":

@@ -345,8 +345,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         )
 
     def __as_they_are(self, gradients: Sequence[Any], raws: Sequence[Any]) -> bool:
-        """Return whether gradients are the same within a graph: Keras clips them as what they are, and a graph refuses
-        to mix dtypes where an eager step does not, or otherwise.
+        """Return whether a graph treats these gradients as an eager step does.
+
+        It does not if they are no tensors, or if they are clipped and their dtypes differ from the variables'.
         """
         values = [one.values if isinstance(one, tf.IndexedSlices) else one for one in gradients]
         if not all(isinstance(one, tf.Tensor) for one in values):

@@ -40,7 +40,7 @@ class Rounding:
         numerics: how to round.
         dtype: of the variables; bfloat16 is computed in float32.
         hyper: the hyperparameters.
-        form: of the step size and of epsilon.
+        form: which epsilon is meant, and whether the moments are corrected.
 
     Attributes:
         arithmetic: the dtype of the update.

@@ -43,7 +43,7 @@ def may_repeat(gradient: Any) -> bool:
 
 
 def fits(gradient: Any, variable: Any) -> bool:
-    """Return whether a gradient is not stated, or seen, to be one of another shape of variable."""
+    """Return False if a gradient is known to belong to a variable of another shape."""
     if not isinstance(gradient, tf.IndexedSlices):
         return True
     if not tf.TensorShape(np.shape(gradient.values))[1:].is_compatible_with(variable.shape[1:]):

@@ -99,8 +99,8 @@ class Traced:
             gradients: one for each variable.
             variables: as `function` takes them.
             raws: the same as TensorFlow's variables.
-            state: all other variables that `function` reads or writes: where one is another than before, what was
-                traced would go on with the old one.
+            state: all other variables that `function` reads or writes. If one of them is a new object, the function is
+                traced again.
         """
         tensors = list(gradients)
         rows: list[int] = []
@@ -116,7 +116,7 @@ class Traced:
             else:
                 tensors[position] = sparse.dense(tensors[position], raws[position].shape)
         for position, raw in enumerate(raws):
-            # What an eager step refuses, a graph refuses with another error.
+            # Wrong shapes are left to the eager step: a graph would raise another error.
             if position not in rows and not sparse.broadcasts(tensors[position], raw.shape):
                 return None
         specs = [(tensor.dtype, tensor.shape) for tensor in tensors]

@@ -90,12 +90,12 @@ def fitting(seen: Array, predictions: Mapping[Key, Array], near: float = NEAR) -
 
 
 def epsilon(original: Original) -> tuple[str, ...]:
-    """Return which epsilon: with a gradient as small as it the first steps differ by a factor of 16."""
+    """Return the forms of epsilon that fit; with a gradient as small as it first steps differ by a factor of 16."""
     return tuple(dict.fromkeys(form.epsilon for form in _forms(original)))
 
 
 def bias_correction(original: Original) -> tuple[str, ...]:
-    """Return which moments are corrected: without correction the first step is 3.16 times as long."""
+    """Return which moments are corrected: without correction the first step is 3.16 times that of epsilon hat."""
     return tuple(dict.fromkeys(form.bias_correction for form in _forms(original)))
 
 

@@ -28,8 +28,9 @@ class Adam(LegacyAdam):
             at the first step) or of nothing. Default: 0.001.
         beta_1: Exponential decay rate of the first moment. In [0, 1). Default: 0.9.
         beta_2: Exponential decay rate of the second moment. In [0, 1). Default: 0.999.
-        epsilon: Added to the square root of the second moment ("epsilon hat" of the paper, not the
-            epsilon of its Algorithm 1). In [0, inf). Default: 1e-07; None and 0.0 mean it too.
+        epsilon: Added to the square root of the second moment, so that nothing is divided by zero. It
+            is the "epsilon hat" of the paper, not the epsilon of its Algorithm 1. In [0, inf). Default:
+            1e-07; None and 0.0 mean it too.
         amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
             False.
         name: A label. Default: 'Adam'.

@@ -26,8 +26,9 @@ class AdamOptimizer(V1Adam):
             at the first step) or of nothing. Default: 0.001.
         beta1: Exponential decay rate of the first moment. In [0, 1). Default: 0.9.
         beta2: Exponential decay rate of the second moment. In [0, 1). Default: 0.999.
-        epsilon: Added to the square root of the second moment ("epsilon hat" of the paper, not the
-            epsilon of its Algorithm 1). In [0, inf). Default: 1e-08.
+        epsilon: Added to the square root of the second moment, so that nothing is divided by zero. It
+            is the "epsilon hat" of the paper, not the epsilon of its Algorithm 1. In [0, inf). Default:
+            1e-08.
         use_locking: Hold a lock during a step, so that several threads may share one optimizer.
             Default: False.
         name: A label. Default: 'Adam'.
