@@ -13,6 +13,9 @@ import pytest
 
 from adamcompat.mapping.loader import MappingError, load
 from adamcompat.mapping.runtimes import RUNTIMES
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.verify import models
+from adamcompat.verify.probes import BASE
 from tests.reference import Reference
 from tests.test_generate import ROOT, edit, make_copy, python
 
@@ -367,3 +370,22 @@ def test_a_stage_that_a_runtime_no_longer_declares_is_refused(
     monkeypatch.setitem(bases, protocol, replace(bases[protocol], stages=left))
     with pytest.raises(MappingError, match=r"mapping.yaml:\d+: .*(needs update|makes the step of the original)"):
         load(ROOT / "mapping.yaml", executed=True)
+
+
+def test_a_stage_without_an_instruction_is_an_error_and_no_step() -> None:
+    dialect = replace(MAPPING.dialects["keras3"], stages=("nonsense", "update"))
+    driver = models.engine(dialect, models.CANONICAL, BASE, [np.ones(2)])
+    with pytest.raises(NotImplementedError, match="no instruction for the stage 'nonsense'"):
+        driver.step([np.ones(2)])
+    np.testing.assert_array_equal(driver.parameters()[0], np.ones(2))
+
+
+@pytest.mark.frameworks
+def test_a_graph_of_mindspore_names_the_stage_that_it_lacks() -> None:
+    pytest.importorskip("mindspore")
+    from adamcompat.mindspore.tf_graph import GraphStep, State
+
+    dialect = replace(MAPPING.dialects["keras3"], stages=("l2_decay", "update"))
+    state = State(*[()] * 8)
+    with pytest.raises(NotImplementedError, match="graph does not execute l2_decay; it executes deduplicate, unscale"):
+        GraphStep(dialect, models.CANONICAL, models.hyperparameters(BASE), None, [], [], state)
