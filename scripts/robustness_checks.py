@@ -111,17 +111,18 @@ def interrupts(make: Make, count: int) -> Seen:
     )
 
 
-def faults(paths: Mapping[str, Callable[[], Any]], files: tuple[str, ...], quick: bool) -> Seen:
-    """An exception, and a signal whose handler raises, at every line of a step in every form of it."""
+def faults(paths: Mapping[str, Callable[[], Any]], files: tuple[str, ...], quick: bool, every: int = 1) -> Seen:
+    """An exception, and a signal whose handler raises, at every line, or every so many, of a step of each kind."""
     tries = half = 0
+    lines = "every line" if every == 1 else f"every {every}th line"
     for act in (fail, from_a_handler(signal.SIGTERM), from_a_handler(signal.SIGALRM)):
         for make in paths.values():
-            found = at_every_point(make, Points(act, files), stride=29 if quick else 1, equal=alike)
+            found = at_every_point(make, Points(act, files), stride=29 if quick else every, equal=alike)
             tries, half = tries + found.tries, half + found.half
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     return Seen(
-        f"{tries:,} steps of {len(paths)} kinds, interrupted at every line by an exception, SIGTERM and SIGALRM",
+        f"{tries:,} steps of {len(paths)} kinds, interrupted at {lines} by an exception, SIGTERM and SIGALRM",
         f"{half} half-applied: each was made whole or not at all" if not half else f"{half} half-applied",
         half == 0,
     )
