@@ -6,6 +6,10 @@ import re
 
 from adamcompat.mapping.model import Compound, Layer, Share, Twins, Weights
 from adamcompat.mapping.nodes import Node
+from adamcompat.mapping.runtimes import FRAMEWORKS
+
+# The frameworks that have layers.
+_FRAMEWORKS = [name for name in FRAMEWORKS if name != "numpy"]
 
 
 def _weights(node: Node) -> Weights:
@@ -22,14 +26,15 @@ def _layer(name: str, node: Node) -> Layer:
     layer = Layer(
         name=name,
         about=fields.take("about", Node.text),
-        tensorflow=fields.take("tensorflow", _weights),
-        mindspore=fields.take("mindspore", _weights),
+        weights={framework: fields.take(framework, _weights) for framework in _FRAMEWORKS},
     )
     fields.close()
-    if len(layer.tensorflow.axes) != len(layer.mindspore.axes):
-        raise node.error("the axes of the two frameworks belong together in pairs, and their numbers differ")
-    for pair in zip(layer.tensorflow.axes, layer.mindspore.axes, strict=True):
-        _check_axes(node, *pair)
+    first, *others = (weights.axes for weights in layer.weights.values())
+    for other in others:
+        if len(first) != len(other):
+            raise node.error("the axes of the frameworks belong together in pairs, and their numbers differ")
+        for pair in zip(first, other, strict=True):
+            _check_axes(node, *pair)
     return layer
 
 
@@ -61,23 +66,21 @@ def _part(node: Node) -> tuple[int, int]:
 def _twins(node: Node) -> Twins:
     fields = node.fields()
     twins = Twins(
-        tensorflow=fields.take("tensorflow", _share),
-        mindspore=fields.take("mindspore", _share),
+        shares={framework: fields.take(framework, _share) for framework in _FRAMEWORKS},
         optional=fields.maybe("optional", Node.truth, False),
     )
     fields.close()
-    _check_axes(node, twins.tensorflow.axes, twins.mindspore.axes)
+    first, *others = (share.axes for share in twins.shares.values())
+    for other in others:
+        _check_axes(node, first, other)
     return twins
 
 
-_NEITHER: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-
-
-def _for_both(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _for_each(node: Node) -> dict[str, tuple[str, ...]]:
     fields = node.fields()
-    both = fields.take("tensorflow", Node.texts), fields.take("mindspore", Node.texts)
+    found = {framework: fields.take(framework, Node.texts) for framework in _FRAMEWORKS}
     fields.close()
-    return both
+    return found
 
 
 def _compound(name: str, node: Node) -> Compound:
@@ -86,18 +89,19 @@ def _compound(name: str, node: Node) -> Compound:
         name=name,
         about=fields.take("about", Node.text),
         weights=fields.take("weights", lambda child: tuple(_twins(item) for item in child.items())),
-        gates=fields.maybe("gates", _for_both, _NEITHER),
+        gates=fields.maybe("gates", _for_each, {}),
         cell=fields.maybe("cell", Node.text, None),
-        ways=fields.maybe("ways", _for_both, _NEITHER),
+        ways=fields.maybe("ways", _for_each, {}),
     )
     fields.close()
-    one, other = compound.gates
-    if sorted(one) != sorted(other) or len(set(one)) != len(one):
-        raise node.error(f"gates: {', '.join(one)} and {', '.join(other)} are not the same gates, each once")
-    gated = any("g" in twins.tensorflow.axes for twins in compound.weights)
-    if gated != bool(one):
+    gates = list(compound.gates.values()) or [()]
+    for other in gates:
+        if sorted(gates[0]) != sorted(other) or len(set(other)) != len(other):
+            raise node.error(f"gates: {', '.join(gates[0])} and {', '.join(other)} are not the same gates, each once")
+    gated = any("g" in share.axes for twins in compound.weights for share in twins.shares.values())
+    if gated != bool(gates[0]):
         raise node.error("gates and an axis g belong together: one of them is missing")
-    if any(len(ways) not in (0, 2) for ways in compound.ways):
+    if any(len(ways) not in (0, 2) for ways in compound.ways.values()):
         raise node.error("ways: expected what says forwards and what says backwards, for each framework")
     if all(twins.optional for twins in compound.weights):
         raise node.error("all weights are optional; make at least one required, so that the layer can be recognised")

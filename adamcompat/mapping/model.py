@@ -333,16 +333,11 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A kind of layer: its weight in each framework."""
+    """Describe a kind of layer: its weight by framework."""
 
     name: str
     about: str
-    tensorflow: Weights
-    mindspore: Weights
-
-    def weights(self, framework: str) -> Weights:
-        """The weight as `framework` has it."""
-        return self.tensorflow if framework == "tensorflow" else self.mindspore
+    weights: dict[str, Weights]
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,20 +360,19 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """The same numbers in both frameworks.
+    """Describe weights that hold the same numbers in each framework.
 
     Attributes:
-        tensorflow, mindspore: where they are there.
+        shares: where they are, by framework.
         optional: whether a layer may be without them.
     """
 
-    tensorflow: Share
-    mindspore: Share
+    shares: dict[str, Share]
     optional: bool = False
 
     def of(self, framework: str) -> Share:
-        """The weight as `framework` has it."""
-        return self.tensorflow if framework == "tensorflow" else self.mindspore
+        """Return the weight as `framework` has it."""
+        return self.shares[framework]
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,18 +383,17 @@ class Compound:
         name: of the kind.
         about: one sentence.
         weights: in the order in which Keras makes them.
-        gates: for TensorFlow and for MindSpore the order of the gates; both empty where there are none.
+        gates: the order of the gates by framework; nothing where there are none.
         cell: the part of Keras's layer that holds the weights, or None.
-        ways: for TensorFlow and for MindSpore what says that a layer runs forwards and backwards; empty where nothing
-            does.
+        ways: what says that a layer runs forwards and backwards, by framework; nothing where nothing does.
     """
 
     name: str
     about: str
     weights: tuple[Twins, ...]
-    gates: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    cell: str | None = None
-    ways: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    gates: dict[str, tuple[str, ...]]
+    cell: str | None
+    ways: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1752,50 +1752,69 @@ MAPPING = Mapping(
         "dense": Layer(
             name="dense",
             about="Fully connected layers; MindSpore keeps the transpose.",
-            tensorflow=Weights(names=("kernel",), axes=("i o",)),
-            mindspore=Weights(names=("weight",), axes=("o i",)),
+            weights={
+                "tensorflow": Weights(names=("kernel",), axes=("i o",)),
+                "mindspore": Weights(names=("weight",), axes=("o i",)),
+            },
         ),
         "conv": Layer(
             name="conv",
             about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in both frameworks.",
-            tensorflow=Weights(names=("kernel", "pointwise_kernel"), axes=("w i o", "h w i o", "d h w i o")),
-            mindspore=Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+            weights={
+                "tensorflow": Weights(
+                    names=("kernel", "pointwise_kernel"),
+                    axes=("w i o", "h w i o", "d h w i o"),
+                ),
+                "mindspore": Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+            },
         ),
         "depthwise": Layer(
             name="depthwise",
             about="Depthwise convolutions; in MindSpore a convolution with as many groups as channels.",
-            tensorflow=Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
-            mindspore=Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+            weights={
+                "tensorflow": Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
+                "mindspore": Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+            },
         ),
         "embedding": Layer(
             name="embedding",
             about="Tables of embeddings, the same in both.",
-            tensorflow=Weights(names=("embeddings",), axes=("v d",)),
-            mindspore=Weights(names=("embedding_table", "weight"), axes=("v d",)),
+            weights={
+                "tensorflow": Weights(names=("embeddings",), axes=("v d",)),
+                "mindspore": Weights(names=("embedding_table", "weight"), axes=("v d",)),
+            },
         ),
         "bias": Layer(
             name="bias",
             about="Biases.",
-            tensorflow=Weights(names=("bias",), axes=("n",)),
-            mindspore=Weights(names=("bias",), axes=("n",)),
+            weights={
+                "tensorflow": Weights(names=("bias",), axes=("n",)),
+                "mindspore": Weights(names=("bias",), axes=("n",)),
+            },
         ),
         "scale": Layer(
             name="scale",
             about="Scales of normalizations.",
-            tensorflow=Weights(names=("gamma",), axes=("n",)),
-            mindspore=Weights(names=("gamma", "weight"), axes=("n",)),
+            weights={
+                "tensorflow": Weights(names=("gamma",), axes=("n",)),
+                "mindspore": Weights(names=("gamma", "weight"), axes=("n",)),
+            },
         ),
         "shift": Layer(
             name="shift",
             about="Shifts of normalizations.",
-            tensorflow=Weights(names=("beta",), axes=("n",)),
-            mindspore=Weights(names=("beta", "bias"), axes=("n",)),
+            weights={
+                "tensorflow": Weights(names=("beta",), axes=("n",)),
+                "mindspore": Weights(names=("beta", "bias"), axes=("n",)),
+            },
         ),
         "recurrent": Layer(
             name="recurrent",
             about="A weight of a recurrent layer by itself, without the others that say how its gates lie.",
-            tensorflow=Weights(names=("recurrent_kernel",), axes=()),
-            mindspore=Weights(names=("weight_[ih]h*", "bias_[ih]h*"), axes=()),
+            weights={
+                "tensorflow": Weights(names=("recurrent_kernel",), axes=()),
+                "mindspore": Weights(names=("weight_[ih]h*", "bias_[ih]h*"), axes=()),
+            },
         ),
     },
     compounds={
@@ -1804,185 +1823,256 @@ MAPPING = Mapping(
             about="Long short-term memory. The gates lie in the same order; MindSpore keeps two biases, of which the layer sees the sum.",
             weights=(
                 Twins(
-                    tensorflow=Share(name="kernel", axes="i (g u)", part=None, addend=False),
-                    mindspore=Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="kernel", axes="i (g u)", part=None, addend=False),
+                        "mindspore": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
-                    mindspore=Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
+                        "mindspore": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="bias", axes="(g u)", part=None, addend=False),
-                    mindspore=Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="bias", axes="(g u)", part=None, addend=False),
+                        "mindspore": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="bias", axes="(g u)", part=None, addend=False),
-                    mindspore=Share(name="bias_hh*", axes="(g u)", part=None, addend=True),
+                    shares={
+                        "tensorflow": Share(name="bias", axes="(g u)", part=None, addend=False),
+                        "mindspore": Share(name="bias_hh*", axes="(g u)", part=None, addend=True),
+                    },
                     optional=True,
                 ),
             ),
-            gates=(("i", "f", "c", "o"), ("i", "f", "c", "o")),
+            gates={
+                "tensorflow": ("i", "f", "c", "o"),
+                "mindspore": ("i", "f", "c", "o"),
+            },
             cell="lstm_cell",
-            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+            ways={
+                "tensorflow": ("forward_*", "backward_*"),
+                "mindspore": ("*", "*_reverse"),
+            },
         ),
         "gru": Compound(
             name="gru",
             about="Gated recurrent units, as Keras has them with reset_after=True; MindSpore knows no others.",
             weights=(
                 Twins(
-                    tensorflow=Share(name="kernel", axes="i (g u)", part=None, addend=False),
-                    mindspore=Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="kernel", axes="i (g u)", part=None, addend=False),
+                        "mindspore": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
-                    mindspore=Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
+                        "mindspore": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="bias", axes="1 (g u)", part=(0, 2), addend=False),
-                    mindspore=Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="bias", axes="1 (g u)", part=(0, 2), addend=False),
+                        "mindspore": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="bias", axes="1 (g u)", part=(1, 2), addend=False),
-                    mindspore=Share(name="bias_hh*", axes="(g u)", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="bias", axes="1 (g u)", part=(1, 2), addend=False),
+                        "mindspore": Share(name="bias_hh*", axes="(g u)", part=None, addend=False),
+                    },
                     optional=True,
                 ),
             ),
-            gates=(("z", "r", "h"), ("r", "z", "h")),
+            gates={
+                "tensorflow": ("z", "r", "h"),
+                "mindspore": ("r", "z", "h"),
+            },
             cell="gru_cell",
-            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+            ways={
+                "tensorflow": ("forward_*", "backward_*"),
+                "mindspore": ("*", "*_reverse"),
+            },
         ),
         "rnn": Compound(
             name="rnn",
             about="Recurrent layers without gates; MindSpore keeps two biases, of which the layer sees the sum.",
             weights=(
                 Twins(
-                    tensorflow=Share(name="kernel", axes="i u", part=None, addend=False),
-                    mindspore=Share(name="weight_ih*", axes="u i", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="kernel", axes="i u", part=None, addend=False),
+                        "mindspore": Share(name="weight_ih*", axes="u i", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="recurrent_kernel", axes="U u", part=None, addend=False),
-                    mindspore=Share(name="weight_hh*", axes="u U", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="recurrent_kernel", axes="U u", part=None, addend=False),
+                        "mindspore": Share(name="weight_hh*", axes="u U", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="bias", axes="u", part=None, addend=False),
-                    mindspore=Share(name="bias_ih*", axes="u", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="bias", axes="u", part=None, addend=False),
+                        "mindspore": Share(name="bias_ih*", axes="u", part=None, addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="bias", axes="u", part=None, addend=False),
-                    mindspore=Share(name="bias_hh*", axes="u", part=None, addend=True),
+                    shares={
+                        "tensorflow": Share(name="bias", axes="u", part=None, addend=False),
+                        "mindspore": Share(name="bias_hh*", axes="u", part=None, addend=True),
+                    },
                     optional=True,
                 ),
             ),
-            gates=((), ()),
+            gates={},
             cell="simple_rnn_cell",
-            ways=(("forward_*", "backward_*"), ("*", "*_reverse")),
+            ways={
+                "tensorflow": ("forward_*", "backward_*"),
+                "mindspore": ("*", "*_reverse"),
+            },
         ),
         "attention": Compound(
             name="attention",
             about="Attention with several heads, which Keras keeps apart; MindSpore joins queries, keys and values.",
             weights=(
                 Twins(
-                    tensorflow=Share(name="query/kernel", axes="d h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(0, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="query/kernel", axes="d h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(0, 3), addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="query/bias", axes="h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="query/bias", axes="h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="key/kernel", axes="d h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(1, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="key/kernel", axes="d h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(1, 3), addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="key/bias", axes="h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="key/bias", axes="h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="value/kernel", axes="d h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_weight", axes="(h k) d", part=(2, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="value/kernel", axes="d h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(2, 3), addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="value/bias", axes="h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="value/bias", axes="h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
-                    mindspore=Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
+                        "mindspore": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="attention_output/bias", axes="d", part=None, addend=False),
-                    mindspore=Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="attention_output/bias", axes="d", part=None, addend=False),
+                        "mindspore": Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                    },
                     optional=True,
                 ),
             ),
-            gates=((), ()),
+            gates={},
             cell=None,
-            ways=((), ()),
+            ways={},
         ),
         "attention_apart": Compound(
             name="attention_apart",
             about="The same where keys and values have sizes of their own, so that MindSpore does not join the kernels.",
             weights=(
                 Twins(
-                    tensorflow=Share(name="query/kernel", axes="d h k", part=None, addend=False),
-                    mindspore=Share(name="q_proj_weight", axes="(h k) d", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="query/kernel", axes="d h k", part=None, addend=False),
+                        "mindspore": Share(name="q_proj_weight", axes="(h k) d", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="query/bias", axes="h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="query/bias", axes="h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="key/kernel", axes="d h k", part=None, addend=False),
-                    mindspore=Share(name="k_proj_weight", axes="(h k) d", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="key/kernel", axes="d h k", part=None, addend=False),
+                        "mindspore": Share(name="k_proj_weight", axes="(h k) d", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="key/bias", axes="h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="key/bias", axes="h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="value/kernel", axes="d h k", part=None, addend=False),
-                    mindspore=Share(name="v_proj_weight", axes="(h k) d", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="value/kernel", axes="d h k", part=None, addend=False),
+                        "mindspore": Share(name="v_proj_weight", axes="(h k) d", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="value/bias", axes="h k", part=None, addend=False),
-                    mindspore=Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                    shares={
+                        "tensorflow": Share(name="value/bias", axes="h k", part=None, addend=False),
+                        "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                    },
                     optional=True,
                 ),
                 Twins(
-                    tensorflow=Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
-                    mindspore=Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
+                        "mindspore": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                    },
                     optional=False,
                 ),
                 Twins(
-                    tensorflow=Share(name="attention_output/bias", axes="d", part=None, addend=False),
-                    mindspore=Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                    shares={
+                        "tensorflow": Share(name="attention_output/bias", axes="d", part=None, addend=False),
+                        "mindspore": Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                    },
                     optional=True,
                 ),
             ),
-            gates=((), ()),
+            gates={},
             cell=None,
-            ways=((), ()),
+            ways={},
         ),
     },
     adapters=(

@@ -79,7 +79,7 @@ def _of_kind(kind: Compound, shapes: Mapping[str, Shape], framework: str) -> Ite
             hit = re.fullmatch(f"{re.escape(before)}{'(.*)' if star else '()'}{re.escape(after)}", parts[-1])
             if hit is not None:
                 layers.setdefault((parts[: len(parts) - depth], hit[1]), {})[share.name] = name
-    gates = kind.gates[0 if framework == "tensorflow" else 1]
+    gates = kind.gates.get(framework, ())
     for (module, label), weights in layers.items():
         whole = set(weights) >= set(shares) - optional
         if whole and all(
@@ -92,7 +92,7 @@ def _of_kind(kind: Compound, shapes: Mapping[str, Shape], framework: str) -> Ite
 
 def _named(kind: Compound, module: tuple[str, ...], label: str, framework: str) -> tuple[tuple[str, ...], bool]:
     """The name of a layer without what only one framework has in it, and whether the layer runs backwards."""
-    forwards, backwards = kind.ways[0 if framework == "tensorflow" else 1] or ("", "")
+    forwards, backwards = kind.ways.get(framework) or ("", "")
     if framework == "mindspore":
         return module, bool(backwards) and fnmatchcase(label, backwards)
     if kind.cell and module and re.fullmatch(rf"{re.escape(kind.cell)}(_\d+)?", module[-1]):
@@ -161,7 +161,7 @@ def _pair(source: Block, target: Block, twins: Twins, frame: Frame, evidence: st
     name, partner = source.weights[ours.name], target.weights[theirs.name]
     shape, wanted = shape_of(frame.shapes[name], ours.part), shape_of(frame.others[partner], theirs.part)
     kind, addend = source.kind, ours.addend or theirs.addend
-    gates = kind.gates if source.framework == "tensorflow" else kind.gates[::-1]
+    gates = kind.gates.get(source.framework, ()), kind.gates.get(target.framework, ())
     transform = None
     pattern = None if addend or ours.part or theirs.part else frame.given(name, partner)
     if shape is not None and wanted is not None:

@@ -136,15 +136,16 @@ def rearranged(pattern: str, source: Shape, target: Shape) -> Transform | None:
 
 def of_layer(layer: Layer, source: Shape, target: Shape, *, to: str) -> Transform | None:
     """A layer's weight on its way to framework `to`, if the shapes fit."""
-    other = "mindspore" if to == "tensorflow" else "tensorflow"
-    ways = zip(layer.weights(other).axes, layer.weights(to).axes, strict=True)
+    other = next(framework for framework in layer.weights if framework != to)
+    ways = zip(layer.weights[other].axes, layer.weights[to].axes, strict=True)
     found = (_between(layer.name, one, source, another, target, {}) for one, another in ways)
     return next((transform for transform in found if transform is not None), None)
 
 
 def same_in_both(layer: Layer) -> bool:
     """Return whether a layer's weight lies alike in both frameworks."""
-    return bool(layer.tensorflow.axes) and layer.tensorflow.axes == layer.mindspore.axes
+    first, *others = (weights.axes for weights in layer.weights.values())
+    return bool(first) and all(other == first for other in others)
 
 
 def all_of(source: Shape, target: Shape, *, to: str) -> Iterator[Transform]:

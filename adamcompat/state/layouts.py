@@ -155,7 +155,10 @@ class Layouts:
             return f"{' '.join(letters)} -> {' '.join(letters[axis] for axis in given if axis < len(letters))}"
         if given == SAME:
             return f"{' '.join(letters)} -> {' '.join(letters)}"
-        weights = [MAPPING.layers[given].weights(framework or "").axes for framework in self.sides.conventions]
+        known = MAPPING.layers[given].weights
+        weights = [known[framework].axes for framework in self.sides.conventions if framework is not None]
+        if len(weights) < 2:
+            return f"{given} ->"
         fits = [
             f"{ours} -> {theirs}" for ours, theirs in zip(*weights, strict=True) if len(ours.split()) == len(letters)
         ]

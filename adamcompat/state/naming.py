@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from adamcompat.mapping import runtimes
 from adamcompat.mapping.tables import MAPPING
 
-FRAMEWORKS = ("tensorflow", "mindspore")
+# The frameworks that have layers.
+FRAMEWORKS = tuple(name for name in runtimes.FRAMEWORKS if name != "numpy")
 
 # A number after this mark tells parameters of one name apart; it says nothing about which is which.
 _ANONYMOUS = "#"
@@ -66,7 +68,7 @@ def layers_of(name: str, convention: str | None) -> frozenset[str]:
     return frozenset(
         layer.name
         for layer in MAPPING.layers.values()
-        if any(fnmatchcase(weight, known) for framework in frameworks for known in layer.weights(framework).names)
+        if any(fnmatchcase(weight, known) for framework in frameworks for known in layer.weights[framework].names)
     )
 
 

@@ -410,7 +410,7 @@ def test_a_matching_for_something_else_is_refused() -> None:
 
 def test_the_facts_name_each_weight_in_keras_order() -> None:
     assert set(MAPPING.compounds) == {"lstm", "gru", "rnn", "attention", "attention_apart"}
-    names = [twins.tensorflow.name for twins in MAPPING.compounds["attention"].weights]
+    names = [twins.of("tensorflow").name for twins in MAPPING.compounds["attention"].weights]
     assert names[:2] == ["query/kernel", "query/bias"]
 
 

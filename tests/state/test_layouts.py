@@ -22,11 +22,11 @@ def numbered(shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.
 
 @given(st.data())
 def test_every_layout_comes_back(data: st.DataObject) -> None:
-    layer = data.draw(st.sampled_from([layer for layer in MAPPING.layers.values() if layer.tensorflow.axes]))
-    axes = data.draw(st.sampled_from(layer.tensorflow.axes))
+    layer = data.draw(st.sampled_from([layer for layer in MAPPING.layers.values() if layer.weights["tensorflow"].axes]))
+    axes = data.draw(st.sampled_from(layer.weights["tensorflow"].axes))
     dims = {letter: data.draw(sizes) for letter in axes.split()}
     source = tuple(dims.values())
-    target_axes = layer.mindspore.axes[layer.tensorflow.axes.index(axes)]
+    target_axes = layer.weights["mindspore"].axes[layer.weights["tensorflow"].axes.index(axes)]
     groups = target_axes.replace("(c m)", "cm").split()
     target = tuple(math.prod(dims[letter] for letter in group if letter != "1") for group in groups)
     there = of_layer(layer, source, target, to="mindspore")
