@@ -328,11 +328,13 @@ def test_hints_name_packages_that_an_index_has() -> None:
 
 
 def test_a_demo_without_its_framework_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    import adamcompat.commands.demo as command
+    from adamcompat.mapping import runtimes
 
-    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
     assert cli.main(["demo", "--runtime", "mindspore"]) == 1
     assert capsys.readouterr().err == f"adamcompat demo: mindspore is not installed: {how_to_install('mindspore')}\n"
+    assert cli.main(["demo", "--runtime", "tensorflow"]) == 1
+    assert "tensorflow and keras and tf_keras are not installed: pip install " in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

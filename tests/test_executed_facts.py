@@ -260,6 +260,8 @@ print(json.dumps([names, [weight.tolist() for weight in weights], TFStyleAdamW._
         ("weight_decay: 0.004", "decay: 0.004", "'keras3' has no parameter 'decay'"),
         ("weight_decay: 0.004", "weight_decay: -1.0", "outside its range"),
         ("weight_decay: 0.004", "weight_decay: text", "is not of the type 'number'"),
+        ("weight_decay: 0.004", "ema_overwrite_frequency: 0", "outside its range"),
+        ("weight_decay: 0.004", "extra: 0.004", "'keras3' has no parameter 'extra'"),
         ("without: [amsgrad]", "without: [nesterov]", "'keras3' has no parameter 'nesterov'"),
         ("without: [amsgrad]", "without: [clipnorm]", "a conflict names 'clipnorm'"),
         ("    title: Keras 3, decoupled\n", "", "the key 'title' is missing"),
@@ -274,6 +276,15 @@ def test_a_mistake_in_an_extension_is_named_with_its_line(tmp_path: Path, old: s
         load(path)
     lines = path.read_text(encoding="utf-8").splitlines()
     assert int(str(caught.value).split(":")[1]) > lines.index("  keras3w:")
+
+
+def test_a_default_that_is_read_as_itself_is_named_in_an_extension_too(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text((ROOT / "mapping.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    text = EXTENDED.replace("keras3\n", "tf26\n").replace("weight_decay: 0.004", "epsilon: 0.0")
+    edit(path, "\nadapters:\n", text)
+    with pytest.raises(MappingError, match=r"0\.0 is the default of 'epsilon' and need not be read as it"):
+        load(path)
 
 
 COMPARE = """
@@ -336,6 +347,13 @@ MINDSPORE = "[deduplicate, l2_decay, centralize, unscale, update]"
         (KERAS, KERAS.replace("accumulate, ", "").replace("update,", "accumulate, update,"), 1, "at each call"),
         (MINDSPORE, MINDSPORE.replace("centralize, ", ""), 1, "the key 'grad_centralization' of groups"),
         (MINDSPORE, MINDSPORE.replace("unscale, ", ""), 1, "add the stage 'unscale'"),
+        *(("schedule_start: 0", "schedule_start: 1", count, "needs schedule_start: 1") for count in (1, 2, 3, 4)),
+        ("average_start: first_update", "average_start: initial", 1, "needs average_start: initial"),
+        ("decay_skips: []", "decay_skips: [bias]", 1, "needs decay_skips: ('bias',)"),
+        ("decay_skips: [beta, gamma]", "decay_skips: [beta]", 1, "needs decay_skips: ('beta',)"),
+        ("      - {average: \"{parameter}_average\"}\n", "", 1, "nothing saves the state 'average'"),
+        ("      - {maximum_second_moment: \"{parameter}_velocity_hat\"}\n", "", 1, "'maximum_second_moment'"),
+        ("      - {accumulated_gradient: \"{parameter}_gradient_accumulator\"}\n", "", 1, "'accumulated_gradient'"),
     ],
 )  # fmt: skip
 def test_a_fact_that_nothing_executes_is_refused(tmp_path: Path, old: str, new: str, count: int, said: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,9 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Train, compare, and say whether the promise holds."""
     framework = FRAMEWORKS[options.runtime]
-    if missing := [name for name in framework.packages if find_spec(name) is None]:
-        absent = " and ".join(missing)
-        sys.stderr.write(f"adamcompat demo: {absent} is not installed: {how_to_install(options.runtime)}\n")
+    if missing := framework.missing():
+        absent = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+        sys.stderr.write(f"adamcompat demo: {absent} not installed: {how_to_install(options.runtime)}\n")
         return FOUND_A_PROBLEM
     # NumPy's demo is the one that the others are held against.
     module = demo if options.runtime == "numpy" else framework.load("demo")

@@ -16,14 +16,11 @@ from rich.markup import escape
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
 from adamcompat.commands.arguments import path
 from adamcompat.extras import how_to_install
-from adamcompat.mapping.runtimes import FRAMEWORKS
+from adamcompat.mapping.runtimes import ORIGINALS
 
 EXAMPLES = """\
   adamcompat verify                                  measure the installed frameworks against the mapping
 """
-
-# The frameworks that have originals to observe.
-_FRAMEWORKS = {framework.name: framework for framework in FRAMEWORKS.values() if framework.name != "numpy"}
 
 
 def add(commands: Any) -> None:
@@ -36,7 +33,7 @@ def add(commands: Any) -> None:
     )
     verify.add_argument("--mapping", type=path, metavar="FILE", help="another mapping.yaml (default: the built-in one)")
     verify.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
-    verify.add_argument("--runtime", choices=_FRAMEWORKS, help="only this one (default: all that are installed)")
+    verify.add_argument("--runtime", choices=ORIGINALS, help="only this one (default: all that are installed)")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -47,10 +44,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
     # What MindSpore says of the mistakes that are made on purpose is of no use here.
     os.environ.setdefault("GLOG_v", "4")
     observations, absent = [], {}
-    for runtime in [options.runtime] if options.runtime else _FRAMEWORKS:
-        framework = _FRAMEWORKS[runtime]
-        missing = [name for name in framework.packages if find_spec(name) is None]
-        if missing:
+    for runtime in [options.runtime] if options.runtime else ORIGINALS:
+        framework = ORIGINALS[runtime]
+        if missing := framework.missing():
             absent[runtime] = f"{' and '.join(missing)} not installed: {how_to_install(runtime)}"
             continue
         try:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamcompat.mapping.model import Adapter
-from adamcompat.mapping.runtimes import FRAMEWORKS, RUNTIMES
+from adamcompat.mapping.runtimes import ORIGINALS, RUNTIMES
 
-# The frameworks that have originals. Each is checked when its first package is imported, and again after each of its
-# other packages.
-_WATCHED = {framework.name: framework for framework in FRAMEWORKS.values() if framework.name != "numpy"}
-WATCHED = frozenset(name for framework in _WATCHED.values() for name in framework.packages)
+# A framework is checked when its first package is imported, and again after each of its other packages.
+WATCHED = frozenset(name for framework in ORIGINALS.values() for name in framework.packages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def recipes(just_finished: str | None = None) -> list[Recipe]:
         just_finished: a module whose code has run, but whose import has not returned yet.
     """
     loaded, found = _loaded(just_finished), []
-    for framework in _WATCHED.values():
+    for framework in ORIGINALS.values():
         if loaded(framework.packages[0]):
             found += framework.load("installation").recipes(loaded)
     return found
@@ -72,5 +70,5 @@ def recipe_of(adapter: Adapter) -> Recipe:
 
 def waiting() -> tuple[str, ...]:
     """Return the frameworks that are not imported."""
-    names = (framework.packages[0] for framework in _WATCHED.values())
+    names = (framework.packages[0] for framework in ORIGINALS.values())
     return tuple(name for name in names if name not in sys.modules)

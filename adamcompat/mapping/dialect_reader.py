@@ -137,25 +137,20 @@ class DialectReader:
         default: Default = None
         if not required:
             default = fields.take("default", lambda child: self.default(child, type_))
-        interval = fields.maybe("range", _interval, None)
-        if interval is not None and isinstance(default, (int, float)) and not interval.contains(default):
-            raise node.error(f"the default {default!r} of {name!r} is outside its range {interval}")
         fact = ParameterFact(
             name=name,
             canonical=canonical,
             type=type_,
             default=default,
             required=required,
-            range=interval,
+            range=fields.maybe("range", _interval, None),
             absent=fields.take("absent", one_of("refuse", "warn", "ignore")),
             note=fields.maybe("note", Node.text, ""),
             alias_of=fields.maybe("alias_of", Node.text, None),
             read_as_default=fields.maybe("read_as_default", _not_given, ()),
         )
-        if not required and fact.default in fact.read_as_default:
-            raise node.error(f"{fact.default!r} is the default of {name!r} and need not be read as it")
         fields.close()
-        return fact
+        return _with_right_default(fact, node)
 
     def parameters(self, node: Node) -> tuple[ParameterFact, ...]:
         """Read parameters, each with a name of its own."""
@@ -221,10 +216,8 @@ class DialectReader:
 
     def with_default(self, fact: ParameterFact, node: Node) -> ParameterFact:
         """Read another default of a parameter."""
-        default = self.default(node, fact.type)
-        if fact.range is not None and isinstance(default, (int, float)) and not fact.range.contains(default):
-            raise node.error(f"the default {default!r} of {fact.name!r} is outside its range {fact.range}")
-        return replace(fact, default=default, required=False)
+        changed = replace(fact, default=self.default(node, fact.type), required=False)
+        return _with_right_default(changed, node)
 
     def dialect(self, name: str, node: Node) -> Dialect:
         """Read one dialect."""
@@ -279,6 +272,16 @@ class DialectReader:
         _check_names(dialect, node)
         self.read[name] = dialect
         return dialect
+
+
+def _with_right_default(fact: ParameterFact, node: Node) -> ParameterFact:
+    """Return a parameter; refuse a default outside its range, or one that is read as itself."""
+    default = fact.default
+    if fact.range is not None and isinstance(default, (int, float)) and not fact.range.contains(default):
+        raise node.error(f"the default {default!r} of {fact.name!r} is outside its range {fact.range}")
+    if not fact.required and default in fact.read_as_default:
+        raise node.error(f"{default!r} is the default of {fact.name!r} and need not be read as it")
+    return fact
 
 
 def _check_names(dialect: Dialect, node: Node) -> None:

@@ -6,10 +6,7 @@ import re
 
 from adamcompat.mapping.model import Compound, Layer, Share, Twins, Weights
 from adamcompat.mapping.nodes import Node
-from adamcompat.mapping.runtimes import FRAMEWORKS
-
-# The frameworks that have layers.
-_FRAMEWORKS = [name for name in FRAMEWORKS if name != "numpy"]
+from adamcompat.mapping.runtimes import ORIGINALS
 
 
 def _weights(node: Node) -> Weights:
@@ -26,7 +23,7 @@ def _layer(name: str, node: Node) -> Layer:
     layer = Layer(
         name=name,
         about=fields.take("about", Node.text),
-        weights={framework: fields.take(framework, _weights) for framework in _FRAMEWORKS},
+        weights={framework: fields.take(framework, _weights) for framework in ORIGINALS},
     )
     fields.close()
     first, *others = (weights.axes for weights in layer.weights.values())
@@ -66,7 +63,7 @@ def _part(node: Node) -> tuple[int, int]:
 def _twins(node: Node) -> Twins:
     fields = node.fields()
     twins = Twins(
-        shares={framework: fields.take(framework, _share) for framework in _FRAMEWORKS},
+        shares={framework: fields.take(framework, _share) for framework in ORIGINALS},
         optional=fields.maybe("optional", Node.truth, False),
     )
     fields.close()
@@ -78,7 +75,7 @@ def _twins(node: Node) -> Twins:
 
 def _for_each(node: Node) -> dict[str, tuple[str, ...]]:
     fields = node.fields()
-    found = {framework: fields.take(framework, Node.texts) for framework in _FRAMEWORKS}
+    found = {framework: fields.take(framework, Node.texts) for framework in ORIGINALS}
     fields.close()
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from adamcompat.mapping.model import STAGES, Adapter, Dialect, Mapping
@@ -21,23 +22,32 @@ class Base:
     Attributes:
         module, name: of the class.
         stages: those that it executes.
-        in_order: whether it executes exactly these, in this order: the step is that of the original's own class.
-        epsilon, bias_correction, amsgrad, nesterov: the values of these facts that it executes.
+        semantics: for a fact of `Semantics` the values that it executes; of a fact that is not named, all.
+        in_order: whether it executes exactly these stages, in this order: the step is that of the original's own class.
     """
 
     module: str
     name: str
     stages: tuple[str, ...]
+    semantics: dict[str, tuple[object, ...]]
     in_order: bool = False
-    epsilon: tuple[str, ...] = ("hat", "paper")
-    bias_correction: tuple[str, ...] = ("both", "none")
-    amsgrad: tuple[str, ...] = ("raw_maximum", "none")
-    nesterov: tuple[str, ...] = ("blend", "none")
 
 
-def _original(module: str, name: str, *stages: str, nesterov: tuple[str, ...] = ("none",)) -> Base:
-    """The base of a drop-in, which is a subclass of the original."""
-    return Base(module, name, stages, in_order=True, epsilon=("hat",), bias_correction=("both",), nesterov=nesterov)
+# Nobody takes the maximum of corrected second moments.
+_ANY_FORM: dict[str, tuple[object, ...]] = {"amsgrad": ("raw_maximum", "none")}
+
+
+def _original(module: str, name: str, *stages: str, **semantics: object) -> Base:
+    """The base of a drop-in, which is a subclass of the original: it executes the original's own facts.
+
+    Args:
+        module, name: of the class.
+        stages: of the original, in order.
+        semantics: facts of the original where they are not those of most.
+    """
+    own: dict[str, object] = {"epsilon": "hat", "bias_correction": "both", "schedule_start": 0, "decay_skips": ()}
+    own |= {"average_start": "none", "nesterov": "none"} | semantics
+    return Base(module, name, stages, _ANY_FORM | {fact: (value,) for fact, value in own.items()}, in_order=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,10 @@ class Framework:
         import_module(f"adamcompat.{self.name}")
         return import_module(self.part(tool))
 
+    def missing(self) -> list[str]:
+        """Return the packages that are not installed."""
+        return [name for name in self.packages if find_spec(name) is None]
+
 
 FRAMEWORKS = {
     framework.name: framework
@@ -80,6 +94,8 @@ FRAMEWORKS = {
         Framework("mindspore", ("mindspore",)),
     )
 }
+# Those that have optimizers of their own, and layers.
+ORIGINALS = {name: framework for name, framework in FRAMEWORKS.items() if name != "numpy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +126,8 @@ RUNTIMES = {
         None,
         (),
         {
-            "apply_gradients": Base("adamcompat.numpy.apply_gradients", "ApplyGradientsAdam", _EVERY),
-            "call": Base("adamcompat.numpy.call", "CallAdam", _EVERY),
+            "apply_gradients": Base("adamcompat.numpy.apply_gradients", "ApplyGradientsAdam", _EVERY, _ANY_FORM),
+            "call": Base("adamcompat.numpy.call", "CallAdam", _EVERY, _ANY_FORM),
         },
     ),
     "tensorflow": Runtime(
@@ -123,11 +139,13 @@ RUNTIMES = {
                 *("adamcompat.tensorflow.base", "KerasAdam"),
                 *("deduplicate", "unscale", "accumulate", "clip_norm", "global_clip_norm", "clip_value"),
                 *("decoupled_decay", "update", "average"),
+                average_start="first_update",
             ),
             "call": Base(
                 "adamcompat.tensorflow.base",
                 "KerasCallAdam",
                 ("deduplicate", "unscale", "l2_decay", "centralize", "clip_value", "decoupled_decay", "update"),
+                _ANY_FORM,
             ),
         },
     ),
@@ -156,13 +174,14 @@ RUNTIMES = {
             "call": _original(
                 *("adamcompat.mindspore.call", "CallAdam"),
                 *("deduplicate", "l2_decay", "centralize", "unscale", "update"),
-                nesterov=("blend", "none"),
+                nesterov="blend",
+                decay_skips=("beta", "gamma"),
             ),
             "apply_gradients": Base(
                 "adamcompat.mindspore.apply_gradients",
                 "ApplyGradientsAdam",
                 tuple(stage for stage in _EVERY if stage not in ("l2_decay", "centralize")),
-                nesterov=("none",),
+                _ANY_FORM | {"nesterov": ("none",)},
             ),
         },
     ),
@@ -191,9 +210,18 @@ def faults(mapping: Mapping) -> Iterator[Fault]:
     """
     for dialect in mapping.dialects.values():
         yield from _unread(dialect)
+        yield from _unsaved(dialect)
         yield from _misplaced(dialect)
     for adapter in mapping.adapters:
         yield from _beyond(adapter, mapping.dialects[adapter.dialect])
+
+
+# The state that a hyperparameter asks for.
+_STATE = {
+    "amsgrad": "maximum_second_moment",
+    "use_ema": "average",
+    "accumulation_steps": "accumulated_gradient",
+}
 
 
 def _unread(dialect: Dialect) -> Iterator[Fault]:
@@ -219,6 +247,15 @@ def _unread(dialect: Dialect) -> Iterator[Fault]:
                 f"nothing executes the parameter {given[name]!r} ({name}): set semantics.{name} to the form that it "
                 f"has, not to none",
             )
+
+
+def _unsaved(dialect: Dialect) -> Iterator[Fault]:
+    """State that a step may keep, and that the dialect has no name for: it would be left out of what is saved."""
+    given = {fact.canonical for fact in dialect.accepted}
+    kept = {slot.role for block in dialect.slots for slot in block}
+    for canonical, role in _STATE.items():
+        if canonical in given and role not in kept:
+            yield Fault(("dialects", dialect.name, "slots"), f"nothing saves the state {role!r}: say what it is called")
 
 
 def _misplaced(dialect: Dialect) -> Iterator[Fault]:
@@ -255,7 +292,7 @@ def _beyond(adapter: Adapter, dialect: Dialect) -> Iterator[Fault]:
         )
     elif missing := [stage for stage in dialect.stages if stage not in base.stages]:
         yield Fault((*path, "stages"), f"{who} needs {', '.join(missing)}; {mend}")
-    for name in ("epsilon", "bias_correction", "amsgrad", "nesterov"):
+    for name, executed in base.semantics.items():
         value = getattr(dialect.semantics, name)
-        if value not in getattr(base, name):
+        if value not in executed:
             yield Fault((*path, "semantics", name), f"{who} needs {name}: {value}; {mend}")

@@ -142,8 +142,8 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         declared = RUNTIMES["mindspore"].bases["apply_gradients"].stages
         if missing := [stage for stage in dialect.stages if stage not in declared]:
             raise NotImplementedError(
-                f"MindSpore's graph does not execute {', '.join(missing)}; it executes {', '.join(declared)}. Run in "
-                f"PYNATIVE_MODE, or write it in GraphStep.construct and declare it"
+                f"MindSpore's graph does not execute {', '.join(missing)}; it executes {', '.join(declared)}. Write it "
+                f"in GraphStep.construct and declare it in adamcompat/mapping/runtimes.py"
             )
         self.stages = dialect.stages
         self.count = len(parameters)

@@ -9,18 +9,13 @@ from typing import Any
 from adamcompat.files import destination
 from adamcompat.groups import Group, stated
 from adamcompat.mapping.model import Dialect
-from adamcompat.mapping.runtimes import FRAMEWORKS, Framework
+from adamcompat.mapping.runtimes import FRAMEWORKS, ORIGINALS, Framework
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.file import check_installed
 from adamcompat.recording.recorder import Recorder
 
 # The first part of the module name of an optimizer's class, to its framework.
-_FRAMEWORKS = {
-    package: framework
-    for framework in FRAMEWORKS.values()
-    for package in framework.packages
-    if framework.name != "numpy"
-}
+_FRAMEWORKS = {package: framework for framework in ORIGINALS.values() for package in framework.packages}
 
 
 def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int = 2**28) -> Recorder:

@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from adamcompat.mapping import runtimes
+from adamcompat.mapping.runtimes import ORIGINALS
 from adamcompat.mapping.tables import MAPPING
 
-# The frameworks that have layers.
-FRAMEWORKS = tuple(name for name in runtimes.FRAMEWORKS if name != "numpy")
+FRAMEWORKS = tuple(ORIGINALS)
 
 # A number after this mark tells parameters of one name apart; it says nothing about which is which.
 _ANONYMOUS = "#"

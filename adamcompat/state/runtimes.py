@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from adamcompat.mapping.runtimes import FRAMEWORKS
+from adamcompat.mapping.runtimes import FRAMEWORKS, ORIGINALS
 from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
 
 # A package, to the framework that describes its optimizers as `Live`.
 _CARRIERS = {
-    package: framework
-    for framework in FRAMEWORKS.values()
-    for package in (framework.packages if framework.name != "numpy" else ("adamcompat.numpy",))
+    **{package: framework for framework in ORIGINALS.values() for package in framework.packages},
+    "adamcompat.numpy": FRAMEWORKS["numpy"],
 }
 _SUPPORTED = (
     "keras.optimizers.Adam, tf_keras.optimizers.Adam, tf_keras.optimizers.legacy.Adam, "
