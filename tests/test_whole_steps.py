@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from adamcompat import MindSporeStyleAdam, RowSparse, TFStyleAdam
 from adamcompat.interrupts import Uninterrupted
-from tests.faults import STRIDE, Points, Training, Tried, at_every_point, fail, from_a_handler, same
+from tests.faults import STRIDE, Points, Taken, Training, Tried, at_every_point, fail, from_a_handler, same
 
 # A fault in a generator that is being closed is swallowed by Python.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -150,37 +150,16 @@ def test_an_exception_in_another_thread(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_handler_that_is_taken_within_a_step_leads_to_the_programs() -> None:
     """Who asks for the handler within a step gets ours; what he chains to it, or puts back, must not be lost."""
-    heard: list[str] = []
-    taken: list[Any] = []
-
-    def chained(number: int, frame: Any) -> None:
-        heard.append("mine")
-        taken[0](number, frame)
-
-    def rate() -> float:
-        if not taken:
-            taken.append(signal.signal(signal.SIGTERM, chained))
-            taken.append(signal.signal(signal.SIGALRM, signal.SIG_IGN))
-        return 0.1
-
-    before = [signal.signal(number, lambda *_: heard.append("the program's"))
-              for number in (signal.SIGTERM, signal.SIGALRM)]  # fmt: skip
-    try:
-        weight = np.ones(3)
-        optimizer = TFStyleAdam(rate)
+    with Taken() as taken:
+        weight, optimizer = np.ones(3), TFStyleAdam(taken.rate)
         for _ in range(2):
             optimizer.apply_gradients([(np.ones(3), weight)])
-        signal.signal(signal.SIGALRM, taken[1])
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGALRM)
-        # Within a step both wait for its end.
+        taken.send()
+        # Within a step it still waits for its end.
         with Uninterrupted():
             os.kill(os.getpid(), signal.SIGALRM)
-            assert heard == ["mine", "the program's", "the program's"]
-        assert heard == ["mine", *["the program's"] * 3]
-    finally:
-        for number, handler in zip((signal.SIGTERM, signal.SIGALRM), before, strict=True):
-            signal.signal(number, handler)
+            assert taken.heard == ["mine", "the program's", "the program's"]
+        assert taken.heard == ["mine", *["the program's"] * 3]
 
 
 @pytest.mark.parametrize("failing", [range(1), range(1, 2), range(9)], ids=["first", "second", "all"])

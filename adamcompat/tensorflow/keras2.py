@@ -10,6 +10,8 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat import corrections as mending
+from adamcompat.kernel import make_correction
+from adamcompat.mapping.model import Form
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.once import warn_once
 from adamcompat.tensorflow import sparse, update
@@ -41,6 +43,9 @@ _NOT_HERE = (
 )
 # Named as in TensorFlow 2.6.
 _MOMENTS = moments_of(MAPPING.dialects["tf26"])
+
+# tf_keras's adaptive_epsilon is the epsilon of the paper.
+_ADAPTIVE = make_correction(Form("paper", "both"))
 
 
 def _signature() -> inspect.Signature:
@@ -209,8 +214,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             if any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
                 constants = self.beta_1, self.beta_2, self.epsilon
             key = (self.fused, bool(self.amsgrad), *constants)
-            kept = [self._momentums, self._velocities, getattr(self, "_velocity_hats", ())]
-            state = [self._iterations, *(one for each in kept for one in each)]
+            state = self.__traced.state(self)
             run = self.__traced.function(key, self.__update, gradients, variables, variables, state)
         if run is None:
             self.__keep_everything(variables)
@@ -244,8 +248,9 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if getattr(self, "adaptive_epsilon", False):
             # Variables come one by one here.
             kind = update.arithmetic(variables[0].dtype)
-            root = tf.sqrt(1 - update.powers(hyper, step, kind)[1])
-            hyper = hyper._replace(epsilon=update.number(hyper.epsilon, kind) * root)
+            rate, given = update.number(hyper.learning_rate, kind), update.number(hyper.epsilon, kind)
+            _, epsilon = _ADAPTIVE(rate, given, *update.powers(hyper, step, kind), 1, tf.sqrt)
+            hyper = hyper._replace(epsilon=epsilon)
         if self.fused:
             numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
             update.update_fused(rows, numerics, hyper, self.iterations, step, inside_xla=compiled)

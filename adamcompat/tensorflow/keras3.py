@@ -355,12 +355,6 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         clips = self.clipnorm or self.global_clipnorm or self.clipvalue
         return not clips or {one.dtype for one in (*values, *raws)} == {raws[0].dtype}
 
-    def __state(self) -> list[Any]:
-        """The variables that a step changes beside those that are trained."""
-        kept = [self._momentums, self._velocities, self._velocity_hats if self.amsgrad else ()]
-        kept.append(self._model_variables_moving_average if self.use_ema else ())
-        return [self._iterations, *(one for each in kept for one in each)]
-
     def __constants(self) -> tuple[Any, ...] | None:
         """Return what tracing the whole step makes constant; None where something may change from step to step."""
         found: tuple[Any, ...] = _CONSTANTS(self)
@@ -384,7 +378,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             constants, raws = self.__constants(), [raw(variable) for variable in trainable_variables]
             if constants is not None and self.__as_they_are(grads, raws) and self.__whole(grads, raws):
                 key = ("apply", self.fused, *constants)
-                run = self.__traced.function(key, plain, grads, trainable_variables, raws, self.__state())
+                run = self.__traced.function(key, plain, grads, trainable_variables, raws, self.__traced.state(self))
                 rate = None if run is None else self.learning_rate
         if run is None or not is_scalar(raw(rate)):
             self.__traced.keep_everything(lambda: self.__everything(trainable_variables))
@@ -413,7 +407,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         run = None
         if tf.executing_eagerly():
             key = ("update", self.fused, bool(self.amsgrad))
-            run = self.__traced.function(key, step, grads, raws, raws, self.__state())
+            run = self.__traced.function(key, step, grads, raws, raws, self.__traced.state(self))
         if run is None:
             self.__update(grads, raws, learning_rate, whole=True)
         else:

@@ -61,13 +61,10 @@ def well_formed(gradient: Any, shape: Any) -> bool:
     return indices.dtype in (np.int32, np.int64) and indices.ndim == 1 and values.is_compatible_with(wanted)
 
 
-def broadcasts(gradient: Any, shape: Any) -> bool:
-    """Return whether a tensor has this shape, or becomes it by broadcasting."""
-    own = gradient.shape
-    if own == shape:
-        return True
-    pairs = zip(own[::-1], shape[::-1], strict=False)
-    return len(own) <= len(shape) and all(size in (1, wanted) for size, wanted in pairs)
+def broadcasts(own: Any, wanted: Any) -> bool:
+    """Return whether a tensor of shape `own` becomes one of shape `wanted` by broadcasting."""
+    pairs = zip(own[::-1], wanted[::-1], strict=False)
+    return len(own) <= len(wanted) and all(size in (1, other) for size, other in pairs)
 
 
 def dense(gradient: Any, shape: Any) -> Any:

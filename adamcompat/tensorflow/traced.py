@@ -67,6 +67,12 @@ class Traced:
         if self.step is not None:
             self.step.keep(key, variables)
 
+    @staticmethod
+    def state(optimizer: Any) -> list[Any]:
+        """Return the variables that a step of a Keras optimizer changes beside those that are trained."""
+        kept = ("_momentums", "_velocities", "_velocity_hats", "_model_variables_moving_average")
+        return [optimizer._iterations, *(one for name in kept for one in getattr(optimizer, name, ()))]
+
     def _constant(self, value: Any) -> Any:
         """A float64 scalar tensor; Python's numbers are converted once."""
         if is_tensor(value):
@@ -115,10 +121,6 @@ class Traced:
                 tensors[position] = tf.convert_to_tensor(tensors[position].values)
             else:
                 tensors[position] = sparse.dense(tensors[position], raws[position].shape)
-        for position, raw in enumerate(raws):
-            # Wrong shapes are left to the eager step: a graph would raise another error.
-            if position not in rows and not sparse.broadcasts(tensors[position], raw.shape):
-                return None
         specs = [(tensor.dtype, tensor.shape) for tensor in tensors]
         for position in (*rows, *range(len(gradients), len(tensors))):
             dtype, shape = specs[position]
@@ -126,6 +128,10 @@ class Traced:
         full_key = (*key, tuple([raw._unique_id for raw in raws]), tuple(rows), tuple(specs))
         old, known = self._functions.get(full_key, ([], {}))
         if full_key not in self._functions or len(old) != len(state) or not all(map(is_, old, state)):
+            pairs = [(tensors[i].shape, raw.shape) for i, raw in enumerate(raws) if i not in rows]
+            if not all(sparse.broadcasts(own, wanted) for own, wanted in pairs):
+                # An eager step refuses them with another error than a graph.
+                return None
             if len(self._functions) > 8:
                 self._functions.clear()
             self._functions[full_key] = state, {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import os
 import pickle
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
 import keras  # noqa: E402
 
 from adamcompat.tensorflow import Adam, legacy, v1  # noqa: E402
+from tests.faults import Taken  # noqa: E402
 from tests.tensorflow.tf_helpers import ROOT  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
@@ -196,39 +196,14 @@ class WithMore(Adam):
         self.more = self.add_variable((), name="more", initializer="ones")
 
 
-@pytest.fixture
-def signals() -> Iterator[list[str]]:
-    """What the handlers of SIGTERM and SIGALRM noted; the handlers come back afterwards."""
-    numbers, heard = (signal.SIGTERM, signal.SIGALRM), []
-    before = [signal.signal(number, lambda *_: heard.append("the program's")) for number in numbers]
-    yield heard
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("kind", [Adam, legacy.Adam, v1.AdamOptimizer])
-def test_a_handler_that_is_taken_within_a_step_leads_to_the_programs(kind: Any, signals: list[str]) -> None:
-    taken: list[Any] = []
-
-    def chained(number: int, frame: Any) -> None:
-        signals.append("mine")
-        taken[0](number, frame)
-
-    def rate() -> float:
-        if not taken:
-            taken.append(signal.getsignal(signal.SIGTERM))
-            signal.signal(signal.SIGTERM, chained)
-            taken.append(signal.signal(signal.SIGALRM, signal.SIG_IGN))
-        return 0.1
-
-    weight = tf.Variable([1.0])
-    optimizer = kind(rate)
-    for _ in range(3):
-        optimizer.apply_gradients([(tf.ones(1), weight)])
-    signal.signal(signal.SIGALRM, taken[1])
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGALRM)
-    assert signals == ["mine", "the program's", "the program's"]
+def test_a_handler_that_is_taken_within_a_step_leads_to_the_programs(kind: Any) -> None:
+    with Taken() as taken:
+        weight, optimizer = tf.Variable([1.0]), kind(taken.rate)
+        for _ in range(3):
+            optimizer.apply_gradients([(tf.ones(1), weight)])
+        taken.send()
+        assert taken.heard == ["mine", "the program's", "the program's"]
 
 
 FUNCTION = """
