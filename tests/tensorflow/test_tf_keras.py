@@ -145,6 +145,26 @@ def test_state_that_is_replaced_is_what_later_steps_change() -> None:
     run_python(REPLACED, TF_USE_LEGACY_KERAS="1")
 
 
+ADAPTIVE = """
+import numpy as np, tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam
+def run(kind, **options):
+    variable = tf.Variable([1.0, 2.0])
+    optimizer = kind(0.1, epsilon=0.1, **options)
+    for count in range(5):
+        optimizer.apply_gradients([(tf.constant([0.3, -0.01]) * (count + 1), variable)])
+    return variable.numpy()
+stock = run(tf_keras.optimizers.Adam, adaptive_epsilon=True)
+# The kernel of TensorFlow rounds 1 - beta2 in float32.
+np.testing.assert_allclose(run(Adam, fused=True, adaptive_epsilon=True), stock, rtol=2e-5)
+assert np.abs(run(tf_keras.optimizers.Adam) - stock).max() > 1e-2
+"""
+
+
+def test_adaptive_epsilon_is_that_of_tf_keras_by_the_fused_kernel_too() -> None:
+    run_python(ADAPTIVE, TF_USE_LEGACY_KERAS="1")
+
+
 COPIES = """
 import copy, pickle
 import numpy as np, tensorflow as tf, tf_keras
