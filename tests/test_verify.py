@@ -21,6 +21,7 @@ from rich.console import Console
 import adamcompat.cli as cli
 import adamcompat.commands.verify as command
 from adamcompat.extras import how_to_install
+from adamcompat.mapping import runtimes
 from adamcompat.mapping.model import Conflict, Dialect, Mapping, Older
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.verify import models, probes, signatures
@@ -536,7 +537,8 @@ def test_json_holds_every_fact() -> None:
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    for module in (command, runtimes):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
 
 
 def test_absent_frameworks_are_named_and_are_no_failure(bare: None, capsys: pytest.CaptureFixture[str]) -> None:
