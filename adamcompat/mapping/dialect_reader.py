@@ -245,6 +245,15 @@ class DialectReader:
                 if changed not in known:
                     raise item.error(f"{base.name!r} has no parameter {changed!r}")
             signature = {key: self.changed(facts, defaults, without) for key, facts in signature.items()}
+        semantics = take("semantics", _semantics)
+        if base is not None and semantics is base.semantics:
+            # A parameter that is left out takes its form along.
+            gone = {fact.canonical for fact in base.accepted if fact.name in without}
+            semantics = replace(
+                semantics,
+                amsgrad="none" if "amsgrad" in gone else semantics.amsgrad,
+                nesterov="none" if "nesterov" in gone else semantics.nesterov,
+            )
         slot_names: dict[str, str] = take("slot_names", _slot_names, {})
         dialect = Dialect(
             name=name,
@@ -262,7 +271,7 @@ class DialectReader:
             errors=take("errors", _errors),
             stages=take("stages", _stages),
             corrections=take("corrections", _corrections, ()),
-            semantics=take("semantics", _semantics),
+            semantics=semantics,
             numerics=take("numerics", self.numerics_name),
             slot_names=slot_names,
             slots=take("slots", lambda child: _slots(child, slot_names)),

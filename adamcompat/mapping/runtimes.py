@@ -214,6 +214,17 @@ def faults(mapping: Mapping) -> Iterator[Fault]:
         yield from _misplaced(dialect)
     for adapter in mapping.adapters:
         yield from _beyond(adapter, mapping.dialects[adapter.dialect])
+    for dialect in mapping.dialects.values():
+        yield from _unasked(dialect)
+
+
+def _unasked(dialect: Dialect) -> Iterator[Fault]:
+    """Forms that no parameter asks for."""
+    given = {fact.canonical for fact in dialect.accepted}
+    for name in ("amsgrad", "nesterov"):
+        if name not in given and getattr(dialect.semantics, name) != "none":
+            text = f"no parameter asks for {name}, so that nothing executes it: write none"
+            yield Fault(("dialects", dialect.name, "semantics", name), text)
 
 
 # The state that a hyperparameter asks for.
@@ -256,6 +267,11 @@ def _unsaved(dialect: Dialect) -> Iterator[Fault]:
     for canonical, role in _STATE.items():
         if canonical in given and role not in kept:
             yield Fault(("dialects", dialect.name, "slots"), f"nothing saves the state {role!r}: say what it is called")
+    if ("beta1_power" in kept) != (dialect.semantics.power_start != "none"):
+        yield Fault(
+            ("dialects", dialect.name, "semantics", "power_start"),
+            "power_start belongs to the slot beta1_power: write none without it, and one or beta with it",
+        )
 
 
 def _misplaced(dialect: Dialect) -> Iterator[Fault]:
