@@ -116,6 +116,11 @@ def _is_number(value: Any) -> bool:
     return getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") in "iuf"
 
 
+def neutral_values() -> dict[str, Any]:
+    """Return for every hyperparameter the value that changes nothing."""
+    return {name: entry.neutral for name, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
+
+
 def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractMapping[str, Any]) -> Hyperparameters:
     """Turn a call in a dialect's names into canonical hyperparameters.
 
@@ -136,7 +141,7 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
             raise exception(dialect.errors.unknown_keyword)(unknown_keyword(name, adapter))
     native = {fact.name: fact.default for fact in dialect.accepted if not fact.required}
     native |= dict(given) | dict(extra)
-    values = {name: entry.neutral for name, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
+    values = neutral_values()
     schedules: dict[str, Schedule] = {}
     for name, value in native.items():
         fact = facts[name]

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.loader import MappingError, load
 from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.program import compile_step
 from adamcompat.verify import models
 from adamcompat.verify.probes import BASE
 from tests.reference import Reference
@@ -27,11 +29,11 @@ ARGUMENTS = {
 # What the two protocols run on beside NumPy.
 FRAMEWORKS = {"call": "tensorflow", "apply_gradients": "mindspore"}
 STAGES = {
-    ("call", "l2"): "unscale, l2_decay, clip_value, update",
-    ("call", "decoupled"): "decoupled_decay, unscale, clip_value, update",
-    ("call", "none"): "unscale, clip_value, update",
-    ("apply_gradients", "decoupled"): "unscale, clip_norm, clip_value, decoupled_decay, update",
-    ("apply_gradients", "none"): "unscale, clip_norm, clip_value, update",
+    ("call", "l2"): "unscale, l2_decay, clip_norm, global_clip_norm, clip_value, update",
+    ("call", "decoupled"): "decoupled_decay, unscale, clip_norm, global_clip_norm, clip_value, update",
+    ("call", "none"): "unscale, clip_norm, global_clip_norm, clip_value, update",
+    ("apply_gradients", "decoupled"): "unscale, clip_norm, global_clip_norm, clip_value, decoupled_decay, update",
+    ("apply_gradients", "none"): "unscale, clip_norm, global_clip_norm, clip_value, update",
 }
 STEPS = 5
 
@@ -52,8 +54,9 @@ def dialect(protocol: str, decay: str, epsilon: str, correction: str) -> tuple[s
         "{name: top, canonical: clip_value, type: number, default: null, absent: refuse}",
         "{name: scale, canonical: loss_scale, type: number, default: null, absent: refuse}",
         *([optional[decay]] if decay in optional else []),
-        *(["{name: length, canonical: clip_norm, type: number, default: null, absent: refuse}"]
-          if protocol == "apply_gradients" else []),
+        "{name: length, canonical: clip_norm, type: number, default: null, absent: refuse}",
+        "{name: together, canonical: global_clip_norm, type: number, default: null, absent: refuse}",
+        "{name: fade, canonical: inverse_time_decay, type: number, default: 0.0, absent: refuse}",
     ]  # fmt: skip
     errors = ("unknown_keyword", "wrong_type", "out_of_range", "conflict", "unknown_parameter", "repeated_parameter",
               "wrong_gradients")  # fmt: skip
@@ -111,8 +114,7 @@ GRADIENTS = [[rng.standard_normal(w.shape) for w in START] for _ in range({STEPS
 
 def given(protocol, decay):
     more = {{}} if decay == "none" else {{"shrink": 0.1}}
-    more |= {{"length": 2.0}} if protocol == "apply_gradients" else {{}}
-    return dict(speed=0.01, b1=0.8, b2=0.9, tiny=0.1, top=0.8, scale=1.5, **more)
+    return dict(speed=0.01, b1=0.8, b2=0.9, tiny=0.1, top=0.8, scale=1.5, length=2.0, together=2.5, fade=0.3, **more)
 
 def show(found):
     print("FOUND", json.dumps({{name: [np.asarray(w).tolist() for w in ws] for name, ws in found.items()}}))
@@ -186,7 +188,7 @@ def expected(protocol: str, decay: str, epsilon: str, correction: str) -> list[A
     gradients = [[rng.standard_normal(w.shape) for w in weights] for _ in range(STEPS)]
     reference = Reference(
         lr=lambda _: 0.01, b1=0.8, b2=0.9, eps=0.1, scale=1.5, clipvalue=0.8,
-        clipnorm=2.0 if protocol == "apply_gradients" else None,
+        clipnorm=2.0, global_clipnorm=2.5, time_decay=0.3,
         l2=lambda _: 0.1 if decay == "l2" else 0.0, decoupled=0.1 if decay == "decoupled" else 0.0,
         paper=epsilon == "paper", corrects=correction == "both",
     )  # fmt: skip
@@ -207,8 +209,8 @@ def test_every_form_is_executed(minted: Path, framework: str) -> None:
     found = json.loads(lines[0].removeprefix("FOUND "))
     chosen = [one for one in ALL if runtime == "numpy" or FRAMEWORKS[one[0]] == runtime]
     wanted = {"_".join(["mint", *one]): expected(*one) for one in chosen}
-    # Every fact makes another step.
-    assert len({tuple(weights[0].ravel().round(9)) for weights in wanted.values()}) == len(wanted)
+    # Every fact makes another step; the protocol does not.
+    assert len({tuple(weights[0].ravel().round(9)) for weights in wanted.values()}) == len({one[1:] for one in chosen})
     modes = {"tensorflow": 3, "mindspore": 2}.get(runtime, 1)
     assert len(found) == modes * len(wanted)
     for name, weights in found.items():
@@ -395,10 +397,26 @@ def test_a_stage_that_a_runtime_no_longer_declares_is_refused(
 
 def test_a_stage_without_an_instruction_is_an_error_and_no_step() -> None:
     dialect = replace(MAPPING.dialects["keras3"], stages=("nonsense", "update"))
-    driver = models.engine(dialect, models.CANONICAL, BASE, [np.ones(2)])
     with pytest.raises(NotImplementedError, match="no instruction for the stage 'nonsense'"):
-        driver.step([np.ones(2)])
-    np.testing.assert_array_equal(driver.parameters()[0], np.ones(2))
+        models.engine(dialect, models.CANONICAL, BASE, [np.ones(2)])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("clip_norm", 1.0), ("l2_weight_decay", 0.1), ("amsgrad", True), ("inverse_time_decay", 0.1), ("use_ema", True)],
+)
+def test_a_hyperparameter_that_nothing_reads_is_an_error_and_no_step(setting: str, value: Any) -> None:
+    semantics = replace(MAPPING.dialects["keras3"].semantics, amsgrad="none")
+    dialect = replace(MAPPING.dialects["keras3"], stages=("update",), semantics=semantics)
+    values = {name: entry.neutral for name, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
+    compile_step(dialect, models.CANONICAL, Hyperparameters(values, {}, {}))
+    hyper = Hyperparameters(values | {setting: value}, {}, {})
+    if setting == "inverse_time_decay":
+        # Every runtime's learning rate obeys it.
+        assert compile_step(dialect, models.CANONICAL, hyper).rate.time_decay == value
+        return
+    with pytest.raises(NotImplementedError, match=f"nothing executes {setting}: .* its stages are update"):
+        compile_step(dialect, models.CANONICAL, hyper)
 
 
 @pytest.mark.frameworks
@@ -406,7 +424,7 @@ def test_a_graph_of_mindspore_names_the_stage_that_it_lacks() -> None:
     pytest.importorskip("mindspore")
     from adamcompat.mindspore.tf_graph import GraphStep, State
 
-    dialect = replace(MAPPING.dialects["keras3"], stages=("l2_decay", "update"))
-    state = State(*[()] * 8)
-    with pytest.raises(NotImplementedError, match="graph does not execute l2_decay; it executes deduplicate, unscale"):
-        GraphStep(dialect, models.CANONICAL, models.hyperparameters(BASE), None, [], [], state)
+    dialect = replace(MAPPING.dialects["keras3"], stages=("l2_decay", "centralize", "update"))
+    program = compile_step(dialect, models.CANONICAL, models.hyperparameters(BASE))
+    with pytest.raises(NotImplementedError, match="GraphStep does not run l2_decay, centralize: write it there"):
+        GraphStep(program, models.CANONICAL, None, [], [], State(*[()] * 8))

@@ -11,9 +11,9 @@ import adamcompat.executors.columns as columns
 from adamcompat.executors import blocked
 from adamcompat.executors.launch import THREADS_ABOVE, threads_for
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.stages import DECOUPLED_DECAY, MULTIPLY, Instruction
+from adamcompat.program import DECOUPLED_DECAY, MULTIPLY, Bound
 
-PROGRAM = [Instruction(DECOUPLED_DECAY, 0.5), Instruction(MULTIPLY, 2.0)]
+PROGRAM = [Bound(DECOUPLED_DECAY, 0.5), Bound(MULTIPLY, 2.0)]
 
 
 def test_a_norm_is_taken_without_touching_the_parameter() -> None:
@@ -53,7 +53,7 @@ def test_means_are_those_of_rows_of_any_width(shape: tuple[int, ...], rows: list
         kept = np.array([row for row in rows if row < shape[0]], np.intp)
         source = blocked.Rows(kept, gradient[kept], shape)
         gradient[np.setdiff1d(np.arange(shape[0]), kept)] = 0
-    found = blocked.row_means(source, np.ones(shape), [Instruction(MULTIPLY, 2.0)], MAPPING.numerics["canonical"])
+    found = blocked.row_means(source, np.ones(shape), [Bound(MULTIPLY, 2.0)], MAPPING.numerics["canonical"])
     np.testing.assert_allclose(found, 2 * gradient.reshape(shape[0], -1).mean(axis=1), rtol=1e-12, atol=1e-15)
 
 

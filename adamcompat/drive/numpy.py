@@ -111,7 +111,7 @@ class EngineDriver:
         # Names are looked at where parameters are not grouped.
         skips = () if model.groups else model.dialect.semantics.decay_skips
         self._engine = Engine(
-            model.dialect, model.numerics, lambda: model.hyper, np.zeros((), np.int64), wrong_gradients=ValueError
+            model.dialect, model.numerics, model.hyper, np.zeros((), np.int64), wrong_gradients=ValueError
         )
         rate = model.hyper.schedules["learning_rate"]
         if rate.constant:

@@ -12,7 +12,8 @@ from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, arithmetic_dtype, make_update, stage_dtype
 from adamcompat.mapping.model import Numerics
-from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, Instruction, Program, average, make_stages
+from adamcompat.program import DECOUPLED_DECAY, SUBTRACT, Bound, Stages
+from adamcompat.stages import average, make_stages
 from adamcompat.whole import Operation
 
 Array = NDArray[Any]
@@ -99,7 +100,7 @@ def blocks(size: int) -> list[tuple[int, int]]:
 
 
 def prepare(
-    gradient: Gradient, parameter: Elements, start: int, stop: int, program: Program, real: np.dtype[Any], row_size: int
+    gradient: Gradient, parameter: Elements, start: int, stop: int, program: Stages, real: np.dtype[Any], row_size: int
 ) -> tuple[Array, Array]:
     """A block of the gradient and of the parameter after the stages of `program`, in order."""
     g = gradient.read(start, stop).astype(real, copy=False)
@@ -120,7 +121,7 @@ def row_size(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape[1:])) if shape else 1
 
 
-def sum_of_squares(gradient: Gradient, parameter: Array, program: Program, numerics: Numerics) -> float:
+def sum_of_squares(gradient: Gradient, parameter: Array, program: Stages, numerics: Numerics) -> float:
     """Sum of squares of a gradient after `program`, accumulated in float64."""
     real = stage_dtype(numerics, parameter.dtype)
     p = Elements(parameter)
@@ -132,7 +133,7 @@ def sum_of_squares(gradient: Gradient, parameter: Array, program: Program, numer
     return total
 
 
-def row_means(gradient: Gradient, parameter: Array, program: Program, numerics: Numerics) -> NDArray[np.float64]:
+def row_means(gradient: Gradient, parameter: Array, program: Stages, numerics: Numerics) -> NDArray[np.float64]:
     """Mean of a gradient over all axes but the first, after `program`, accumulated in float64."""
     real = stage_dtype(numerics, parameter.dtype)
     p, width = Elements(parameter), row_size(parameter.shape)
@@ -189,7 +190,7 @@ class _Blocks:
 
 
 def accumulate(
-    total: Array, gradient: Gradient, parameter: Array, program: Program, numerics: Numerics, divisor: int | None
+    total: Array, gradient: Gradient, parameter: Array, program: Stages, numerics: Numerics, divisor: int | None
 ) -> Operation:
     """Return the addition of a gradient, after `program`, to `total` in place; then a division by `divisor`."""
     real = stage_dtype(numerics, parameter.dtype)
@@ -222,7 +223,7 @@ def update_one(
     v: Array,
     vhat: Array | None,
     coefficients: Coefficients,
-    program: Program,
+    program: Stages,
     numerics: Numerics,
 ) -> Operation:
     """Return the update of one tensor in place.
@@ -261,7 +262,7 @@ def update_rows(
     rows: NDArray[np.intp],
     values: Array,
     coefficients: Coefficients,
-    program: Program,
+    program: Stages,
     numerics: Numerics,
 ) -> Operation:
     """Return the update of some rows in place; the others stay as they are.
@@ -277,7 +278,7 @@ def update_rows(
 
     def new(start: int, stop: int) -> list[Array]:
         chosen = rows[start:stop]
-        own = [step if step.scalar else Instruction(step.code, step.a[chosen], step.b) for step in program]
+        own = [step if step.scalar else Bound(step.code, step.a[chosen], step.b) for step in program]
         parts = [array[chosen] for array in kept]
         update_one(
             parts[0],

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import adamcompat.executors.columns as columns
 import adamcompat.executors.headers as headers
 import adamcompat.kernel as kernel
+import adamcompat.program as instructions
 import adamcompat.stages as stages
 from adamcompat.executors.columns import (
     ACCUMULATED,
@@ -36,7 +37,8 @@ from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
 from adamcompat.executors.launch import MARK, SCRATCH, Launch, threads_for
 from adamcompat.kernel import Coefficients, Operations, make_update
-from adamcompat.stages import Program, make_stages
+from adamcompat.program import Stages
+from adamcompat.stages import make_stages
 from adamcompat.whole import whole
 
 SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
@@ -143,7 +145,14 @@ def _digest() -> str:
     the hash makes a change of the formula a different cache entry.
     """
     state = hashlib.sha256(nb.__version__.encode())
-    for module in (kernel.__file__, stages.__file__, columns.__file__, headers.__file__, __file__):
+    for module in (
+        kernel.__file__,
+        instructions.__file__,
+        stages.__file__,
+        columns.__file__,
+        headers.__file__,
+        __file__,
+    ):
         state.update(Path(module).read_bytes())
     return state.hexdigest()
 
@@ -179,19 +188,19 @@ def _prepare(
         code, a, b = codes[k], scalars[k, 0], scalars[k, 1]
         if places[k] >= 0:
             a = factors[places[k], tensor]
-        if code == stages.MULTIPLY:
+        if code == instructions.MULTIPLY:
             for i in range(p.size):
                 out[i] = _multiply(out[i], p[i], a)
-        elif code == stages.DIVIDE:
+        elif code == instructions.DIVIDE:
             for i in range(p.size):
                 out[i] = _divide(out[i], p[i], a)
-        elif code == stages.ADD_DECAY:
+        elif code == instructions.ADD_DECAY:
             for i in range(p.size):
                 out[i] = _add_decay(out[i], p[i], a)
-        elif code == stages.CLIP_VALUE:
+        elif code == instructions.CLIP_VALUE:
             for i in range(p.size):
                 out[i] = _clip_value(out[i], p[i], a)
-        elif code == stages.DECOUPLED_DECAY:
+        elif code == instructions.DECOUPLED_DECAY:
             for i in range(p.size):
                 p[i] = _decoupled_decay(p[i], a, b)
 
@@ -427,7 +436,7 @@ class Programs:
     factors: NDArray[Any]
 
     @classmethod
-    def of(cls, programs: Sequence[Program], dtype: np.dtype[Any], tensors: int) -> Programs:
+    def of(cls, programs: Sequence[Stages], dtype: np.dtype[Any], tensors: int) -> Programs:
         """Flatten programs for a batch of that many tensors."""
         starts = np.zeros(len(programs) + 1, np.int64)
         np.cumsum([len(program) for program in programs], out=starts[1:])

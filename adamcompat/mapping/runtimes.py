@@ -144,7 +144,7 @@ RUNTIMES = {
             "call": Base(
                 "adamcompat.tensorflow.base",
                 "KerasCallAdam",
-                ("deduplicate", "unscale", "l2_decay", "centralize", "clip_value", "decoupled_decay", "update"),
+                tuple(stage for stage in _EVERY if stage not in ("accumulate", "average")),
                 _ANY_FORM,
             ),
         },

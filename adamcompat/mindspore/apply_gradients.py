@@ -24,6 +24,7 @@ from adamcompat.mindspore.tf_graph import GraphStep, State, own_dtype
 from adamcompat.numpy.arrays import Parameter as Named
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.pairs import split
+from adamcompat.program import Program
 from adamcompat.schedules import takes_step
 
 # The dtypes of gradients that NumPy has too.
@@ -122,6 +123,11 @@ class _Engine(on_numpy.ApplyGradientsAdam):
     def hyper(self) -> Any:
         """The hyperparameters."""
         return self._hyper
+
+    @property
+    def program(self) -> Program:
+        """The step."""
+        return self._engine.program
 
 
 @cache
@@ -354,9 +360,8 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         elif not schedule.constant:
             given = _of_step(self._asked)
         graph = GraphStep(
-            self._dialect,
+            self._engine.program,
             self._numerics,
-            self._engine.hyper,
             given,
             variables,
             [slot.decays for slot in self._engine.slots],
@@ -578,7 +583,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             raise self._error("wrong_gradients")(f"a graph needs a gradient for every variable; {missing} have none")
         schedule = self._engine.hyper.schedules["learning_rate"]
         if schedule.listed is not None:
-            schedule.at(int(self._iterations.asnumpy()) + self._dialect.semantics.schedule_start)
+            schedule.at(int(self._iterations.asnumpy()) + self._engine.program.rate.start)
         self._compiled(*ordered)
 
     def _stranger(self, variable: Any) -> Named:

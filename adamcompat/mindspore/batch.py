@@ -19,7 +19,7 @@ from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.memory import Regions, view
 from adamcompat.mindspore.splitting import shares
-from adamcompat.stages import Program
+from adamcompat.program import Stages
 from adamcompat.whole import Operation, together
 
 
@@ -107,7 +107,7 @@ class Batch:
         self._regions = Regions(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._known = b""
         self._rows: Any = None
-        self._programs: tuple[list[Program], Any] | None = None
+        self._programs: tuple[list[Stages], Any] | None = None
         self._wide: NDArray[np.float32] | None = None
 
     def place(self, written: NDArray[np.int64]) -> None:
@@ -135,7 +135,7 @@ class Batch:
             self._known = gradients.tobytes()
         return overlapping
 
-    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
         """Return the update of every Parameter in place.
 
         Args:
@@ -153,7 +153,7 @@ class Batch:
         compiled: ModuleType,
         table: NDArray[np.int64],
         coefficients: Sequence[Coefficients],
-        programs: Sequence[Program],
+        programs: Sequence[Stages],
     ) -> Operation:
         dtype = self._storage.arithmetic
         wanted = list(programs)
@@ -173,7 +173,7 @@ class Batch:
         return launch
 
     def _update_widened(
-        self, compiled: ModuleType, coefficients: Sequence[Coefficients], programs: Sequence[Program]
+        self, compiled: ModuleType, coefficients: Sequence[Coefficients], programs: Sequence[Stages]
     ) -> Operation:
         """The update of copies in float32, rounded back; gradients arrive with their stages done."""
         assert not any(programs), "the stages of these gradients are run in their own dtype"
@@ -193,7 +193,7 @@ class Batch:
 
         return together([self._update_compiled(compiled, table, coefficients, programs), write_back])
 
-    def _update_blocked(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+    def _update_blocked(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
         """Without Numba: one Parameter after the other."""
         views = {column: self._views(column) for column in self._used}
         return together(
@@ -205,7 +205,7 @@ class Batch:
             ]
         )
 
-    def _update_one(self, parts: dict[int, NDArray[Any]], coefficients: Coefficients, program: Program) -> Operation:
+    def _update_one(self, parts: dict[int, NDArray[Any]], coefficients: Coefficients, program: Stages) -> Operation:
         bits = self._storage.raw == np.uint16
         arrays = {column: widen(part) if bits else part for column, part in parts.items()}
         update = blocked.update_one(

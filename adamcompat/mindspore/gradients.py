@@ -10,11 +10,14 @@ from mindspore import Tensor, ops
 from mindspore.common.sparse_tensor import RowTensorInner
 
 from adamcompat.hyperparameters import exception
+from adamcompat.interpreter import Interpreter, value_of
 from adamcompat.mapping.model import Dialect
 from adamcompat.mindspore.operations import SEPARATE
+from adamcompat.program import ADD_DECAY, L2_DECAY, RECIPROCAL_SCALE, Instruction, Scalar
 from adamcompat.stages import make_stages
 
-_multiply, _, add_decay, _, _subtract, _ = make_stages(SEPARATE, ops.minimum)
+_STAGES = make_stages(SEPARATE, ops.minimum)
+_, _, add_decay, _, _subtract, _ = _STAGES
 
 _RANK = {mindspore.float16: 1, mindspore.bfloat16: 1, mindspore.float32: 2, mindspore.float64: 3}
 
@@ -108,12 +111,39 @@ def _wrong_shape(parameter: Any, tensor: Any, expected: tuple[int, ...]) -> str:
     return text
 
 
+class _Prepared(Interpreter):
+    """Take pairs of a gradient and its parameter through the stages, in the dtypes of nn.Adam.
+
+    Args:
+        numbers: Tensors, those of the step by name, or None in their place.
+        centralize: whether to subtract the mean over all axes but the first.
+    """
+
+    stepwise = True
+
+    def __init__(self, numbers: dict[str, Any], *, centralize: bool) -> None:
+        self._numbers = numbers
+        self._centralize = centralize
+
+    def elementwise(self, lane: Any, code: int, a: Scalar, b: Scalar) -> Any:
+        """See `Interpreter`."""
+        (gradient, parameter), number = lane, value_of(a, self._numbers)
+        if number is None:
+            return lane
+        dtype = parameter.dtype if code == ADD_DECAY else gradient.dtype
+        return _STAGES[code](gradient, parameter, number.astype(dtype)), parameter
+
+    def centralized(self, lane: Any) -> Any:
+        """See `Interpreter`."""
+        return (centralized(lane[0]), lane[1]) if self._centralize else lane
+
+
 def prepared(
     gradient: Any,
     parameter: Any,
     decay: Any,
     reciprocal: Any,
-    stages: Sequence[str],
+    instructions: Sequence[Instruction],
     *,
     centralize: bool,
     leave_integers: Callable[[bool], bool],
@@ -125,7 +155,7 @@ def prepared(
         parameter: what it belongs to.
         decay: a Tensor, or None.
         reciprocal: of the loss scale, a Tensor, or None.
-        stages: the order.
+        instructions: the stages.
         centralize: whether to subtract the mean over all axes but the first.
         leave_integers: asked about gradients of integers or truth values of which the loss scale leaves something in
             their own dtype: whether to leave them that, as nn.Adam does. Told whether it shows.
@@ -139,13 +169,8 @@ def prepared(
             gradient, reciprocal = ops.mul(gradient, own), None
     if decay is not None or not exact:
         gradient = gradient.astype(parameter.dtype)
-    for stage in stages:
-        if stage == "l2_decay" and decay is not None:
-            gradient = add_decay(gradient, parameter, decay.astype(parameter.dtype))
-        elif stage == "centralize" and centralize:
-            gradient = centralized(gradient)
-        elif stage == "unscale" and reciprocal is not None:
-            gradient = _multiply(gradient, parameter, reciprocal.astype(gradient.dtype))
+    interpreter = _Prepared({L2_DECAY: decay, RECIPROCAL_SCALE: reciprocal}, centralize=centralize)
+    (gradient, _), *_ = interpreter.run(instructions, [(gradient, parameter)])
     return gradient.astype(parameter.dtype).contiguous()
 
 

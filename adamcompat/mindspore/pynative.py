@@ -14,12 +14,14 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import mindspore
 from mindspore import Tensor, context, ops
 
 from adamcompat import kernel
+from adamcompat.hyperparameters import Hyperparameters, neutral_values
+from adamcompat.interpreter import Interpreter, bind
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
@@ -30,8 +32,27 @@ from adamcompat.mindspore.layout import CONSTANTS, COUNTERS, NUMBERS, Kind, Layo
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.schedules import Constants, Sources
-from adamcompat.stages import ADD_DECAY, MULTIPLY, Instruction, Program
+from adamcompat.program import L2_DECAY, RECIPROCAL_SCALE, Scalar, Stages, compile_step
 from adamcompat.whole import Operation, whole
+
+
+class _Listed(Interpreter):
+    """List the stages of Parameters whose gradients need nothing else.
+
+    Args:
+        numbers: those of the step by name, or None in their place.
+    """
+
+    def __init__(self, numbers: dict[str, float | None]) -> None:
+        self._numbers = numbers
+
+    def elementwise(self, lane: Stages, code: int, a: Scalar, b: Scalar) -> Stages:
+        """See `Interpreter`."""
+        return (*lane, *bind(code, a, b, self._numbers, decays=True))
+
+    def centralized(self, lane: Stages) -> Stages:
+        """See `Interpreter`; gradients that are centralized are prepared one by one."""
+        return lane
 
 
 class PyNativeStep:
@@ -47,6 +68,9 @@ class PyNativeStep:
         self._dialect = dialect
         self._live: bool = optimizer.corrections
         self._numerics: Numerics = MAPPING.numerics[dialect.numerics]
+        # The optimizer's attributes are the hyperparameters of nn.Adam.
+        neutral = Hyperparameters(neutral_values(), {}, {})
+        self._program = compile_step(dialect, self._numerics, neutral, held=("loss_scale",))
         # nn.Adam rounds every scalar to float32; its operator for float64 goes on in float64 from there.
         self._numerics_of_float64 = replace(self._numerics, scalars="float64")
         maximum = ("vhat",) if optimizer.use_amsgrad else ()
@@ -88,7 +112,7 @@ class PyNativeStep:
         if not plain:
             dense.check(gradients, parameters, self._dialect, [kind.decay is not None for kind in layout.kinds])
         step, power1, power2 = layout.counters
-        numbers = layout.sources.at(step.value + self._dialect.semantics.schedule_start)
+        numbers = layout.sources.at(step.value + self._program.rate.start)
         advanced = kernel.advance_powers(layout.values[0], layout.values[1], (power1.value, power2.value))
         parts, by_operator = layout.parts, []
         prepared = not (plain and layout.simple)
@@ -110,7 +134,7 @@ class PyNativeStep:
         operations += [
             part.batch.update(
                 [part.scalars.at(numbers[kind.rate], powers=advanced) for kind in part.kinds],
-                [[] if prepared else self._program(layout, kind, numbers) for kind in part.kinds],
+                [() if prepared else self._stages(layout, kind, numbers) for kind in part.kinds],
             )
             for part in parts
         ]
@@ -242,7 +266,7 @@ class PyNativeStep:
                     beta2=values[1],
                     epsilon=values[2],
                     nesterov=o.use_nesterov and not o.use_amsgrad,
-                    form=self._dialect.semantics.form,
+                    form=self._program.update.form,
                 )
                 parts.append(Part(positions, own, scalars, self._batch(forms, kinds, positions, own)))
         return Layout(
@@ -290,7 +314,7 @@ class PyNativeStep:
             own,
             decay,
             layout.scaled,
-            self._dialect.stages,
+            self._program.stages,
             centralize=layout.centralize[i],
             leave_integers=self._leaves_integers,
         )
@@ -348,15 +372,12 @@ class PyNativeStep:
             amsgrad=self._optimizer.use_amsgrad,
         )
 
-    def _program(self, layout: Layout, kind: Kind, numbers: Sequence[float]) -> Program:
+    def _stages(self, layout: Layout, kind: Kind, numbers: Sequence[float]) -> Stages:
         """The stages before the update that the kernel runs itself."""
-        program = []
-        for stage in self._dialect.stages:
-            if stage == "l2_decay" and kind.decay is not None:
-                program.append(Instruction(ADD_DECAY, numbers[kind.decay]))
-            elif stage == "unscale" and layout.scaled is not None:
-                program.append(Instruction(MULTIPLY, layout.values[3]))
-        return program
+        decay = None if kind.decay is None else numbers[kind.decay]
+        scale = None if layout.scaled is None else layout.values[3]
+        (found,) = _Listed({L2_DECAY: decay, RECIPROCAL_SCALE: scale}).run(self._program.stages, [()])
+        return cast(Stages, found)
 
     def _by_operator(self, i: int, parameter: Any, rows: Rows, rate: float, powers: tuple[Any, Any]) -> Operation:
         """The update of one Parameter by the operator that nn.Adam uses for rows."""

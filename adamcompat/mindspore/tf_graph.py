@@ -16,21 +16,26 @@ from mindspore.common.sparse_tensor import RowTensorInner
 
 from adamcompat import kernel
 from adamcompat.executors.contraction import BLOCK, Contraction
-from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.interpreter import Interpreter
 from adamcompat.kernel import Operations, epsilon_moves, given_epsilon, make_correction, make_update
-from adamcompat.mapping.model import Dialect, Numerics
-from adamcompat.mapping.runtimes import RUNTIMES
+from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.batch import STORAGE
 from adamcompat.mindspore.gradients import densified
 from adamcompat.mindspore.operations import SEPARATE, same
-from adamcompat.stages import (
-    average,
-    average_weights,
-    global_norm_factor,
-    make_stages,
-    norm_factor,
-    stepwise_global_norm_factor,
+from adamcompat.program import (
+    ADD_DECAY,
+    CENTRALIZE,
+    DECOUPLED_DECAY,
+    DIVIDE,
+    MULTIPLY,
+    NARROW_RATE,
+    OF_DECAYING,
+    RATE,
+    Average,
+    Instruction,
+    Program,
 )
+from adamcompat.stages import average, average_weights, make_stages, time_decayed
 
 # A loop's turns are calls within calls to MindSpore's compiler, of which it allows 1,000: so many in a function.
 _TURNS = 32
@@ -69,7 +74,6 @@ def _tail_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
 _update_separate = make_update(SEPARATE)
 _update_fused = make_update(Operations(_once, _once_blend, ops.sqrt, ops.maximum, same))
 _update_tail = make_update(Operations(_once, _tail_blend, ops.sqrt, ops.maximum, _double))
-_multiply, _divide, _, _clip_value, _, _decoupled_decay = make_stages(SEPARATE, ops.minimum)
 
 
 @dataclass(slots=True)
@@ -98,31 +102,45 @@ def own_dtype(dtype: Any) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype == mindspore.bfloat16 else STORAGE[dtype].own
 
 
-class GraphStep(nn.Cell):  # type: ignore[misc]
+def _loaded(instructions: Sequence[Instruction]) -> tuple[Any, ...]:
+    """Instructions as MindSpore's compiler reads them: numbers of Python would enter as float32."""
+    return tuple(
+        (code, (Tensor(a.factor, _DOUBLE), a.times), (Tensor(b.factor, _DOUBLE), b.times))
+        for code, a, b in instructions
+    )
+
+
+class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
     """The step of one optimizer as a graph.
 
     Args:
-        dialect: whose order of stages to follow.
+        program: of the optimizer.
         numerics: how to round.
-        hyper: the hyperparameters.
         schedule: None for a constant learning rate, a Tensor for a list, else a callable of the step.
         parameters: what is updated.
         decays: whether weight decay reaches each.
         state: of the optimizer.
+
+    Raises:
+        NotImplementedError: the program has a stage that the graph lacks.
     """
+
+    # Nothing here has decays of groups, or means.
+    lacks = (ADD_DECAY, CENTRALIZE)
 
     def __init__(
         self,
-        dialect: Dialect,
+        program: Program,
         numerics: Numerics,
-        hyper: Hyperparameters,
         schedule: Any,
         parameters: Sequence[Any],
         decays: Sequence[bool],
         state: State,
     ) -> None:
         super().__init__(auto_prefix=False)
-        beta1, beta2 = (beta.at(0) if hasattr(beta, "at") else beta for beta in (hyper["beta1"], hyper["beta2"]))
+        self.check(program)
+        update = program.update
+        beta1, beta2 = (beta.at(0) if hasattr(beta, "at") else beta for beta in (update.beta1, update.beta2))
         owns = [own_dtype(parameter.dtype) for parameter in parameters]
         kinds = list(dict.fromkeys(owns))
         fixed = [
@@ -132,20 +150,15 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
                 learning_rate=0.0,
                 beta1=beta1,
                 beta2=beta2,
-                epsilon=hyper["epsilon"],
+                epsilon=update.epsilon,
                 step=1,
                 nesterov=False,
-                form=dialect.semantics.form,
+                form=update.form,
             )
             for own in kinds
         ]
-        declared = RUNTIMES["mindspore"].bases["apply_gradients"].stages
-        if missing := [stage for stage in dialect.stages if stage not in declared]:
-            raise NotImplementedError(
-                f"MindSpore's graph does not execute {', '.join(missing)}; it executes {', '.join(declared)}. Write it "
-                f"in GraphStep.construct and declare it in adamcompat/mapping/runtimes.py"
-            )
-        self.stages = dialect.stages
+        self.each_call, self.each_update = _loaded(program.each_call), _loaded(program.stages)
+        self.formulas = make_stages(SEPARATE, ops.minimum)
         self.count = len(parameters)
         places = tuple(range(self.count))
         self.parts = tuple(places[start : start + _TURNS] for start in places[::_TURNS])
@@ -162,43 +175,33 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         self.c1 = tuple(Tensor(np.asarray(item.c1)) for item in fixed)
         self.c2 = tuple(Tensor(np.asarray(item.c2)) for item in fixed)
         self.epsilon = tuple(Tensor(np.asarray(item.epsilon)) for item in fixed)
-        exact = given_epsilon(numerics, hyper["epsilon"])
+        exact = given_epsilon(numerics, update.epsilon)
         with np.errstate(all="ignore"):
             self.exact_epsilon = tuple(Tensor(np.asarray(real(exact))) for real in reals)
-        self.epsilon_moves = epsilon_moves(dialect.semantics.form)
-        self.correct = make_correction(dialect.semantics.form)
-        contractions = [Contraction.of(numerics, own, amsgrad=hyper["amsgrad"]) for own in kinds]
+        self.epsilon_moves = epsilon_moves(update.form)
+        self.correct = make_correction(update.form)
+        contractions = [Contraction.of(numerics, own, amsgrad=update.amsgrad) for own in kinds]
         self.fused = tuple(item.fused for item in contractions)
         self.tail = tuple(item.tail for item in contractions)
         self.cuts = tuple(int(np.prod(shape)) // BLOCK * BLOCK for shape in self.shapes)
         self.sizes = tuple(int(np.prod(shape)) for shape in self.shapes)
         self.narrow_rate = numerics.given != "float64"
         self.keeps_products = bool(state.powers)
-        self.stepwise = numerics.surroundings == "stepwise"
-        self.amsgrad = hyper["amsgrad"]
-        self.every = hyper["accumulation_steps"] or 0
-        self.clip_norm = self._of_kinds(hyper["clip_norm"], kinds, numerics)
-        self.global_clip_norm = self._of_kinds(hyper["global_clip_norm"], kinds, numerics)
-        self.clip_value = self._of_kinds(hyper["clip_value"], kinds, numerics)
-        self.exact_clip_norm = hyper["clip_norm"] or 0.0
-        self.exact_global_clip_norm = hyper["global_clip_norm"] or 0.0
-        scale = hyper["loss_scale"]
-        self.unscales = scale != 1
-        self.unscale_by_product = numerics.unscale == "reciprocal"
-        self.scale = self._of_kinds(1 / scale if self.unscale_by_product else scale, kinds, numerics)
-        # Numbers of Python would enter as float32.
-        decay, time_decay = hyper["decoupled_weight_decay"] or 0.0, hyper["inverse_time_decay"] or 0.0
-        self.has_decay, self.has_time_decay = decay > 0, time_decay > 0
-        self.decay, self.decay32 = Tensor(decay, _DOUBLE), Tensor(decay, mindspore.float32)
-        self.time_decay, self.time_decay32 = Tensor(time_decay, _DOUBLE), Tensor(time_decay, mindspore.float32)
+        self.stepwise = program.stepwise
+        self.amsgrad = update.amsgrad
+        self.every = program.every or 0
+        # A number of Python would enter as float32.
+        self.has_time_decay = program.rate.time_decay > 0
+        self.time_decay = Tensor(program.rate.time_decay, _DOUBLE)
         self.decays = tuple(decays)
-        self.use_ema = hyper["use_ema"]
-        self.starts_with_first_update = dialect.semantics.average_start == "first_update"
-        self.overwrite = hyper["ema_overwrite_frequency"] or 0
-        weights = [average_weights(hyper["ema_momentum"] or 0.0, numerics, own) for own in kinds]
+        self.use_ema = program.average is not None
+        average_of = program.average or Average(0.0, None, False)
+        self.starts_with_first_update = average_of.starts_with_first_update
+        self.overwrite = average_of.overwrite or 0
+        weights = [average_weights(average_of.momentum, numerics, own) for own in kinds]
         self.momentum = tuple(Tensor(np.asarray(weight)) for weight, _ in weights)
         self.complement = tuple(Tensor(np.asarray(complement)) for _, complement in weights)
-        self.start = float(dialect.semantics.schedule_start)
+        self.start = float(program.rate.start)
         self.is_constant = schedule is None
         self.is_list = isinstance(schedule, Tensor)
         self.length = schedule.shape[0] if self.is_list else 0
@@ -207,13 +210,6 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         self.iterations, self.rate, self.powers = state.iterations, state.rate, state.powers
         self.m, self.v, self.vhat = state.m, state.v, state.vhat
         self.average, self.accumulated = state.average, state.accumulated
-
-    @staticmethod
-    def _of_kinds(value: float | None, kinds: Sequence[np.dtype[Any]], numerics: Numerics) -> tuple[Any, ...]:
-        """A scalar in the dtype of the stages of each kind; empty for None."""
-        if value is None:
-            return ()
-        return tuple(Tensor(np.asarray(kernel.stage_dtype(numerics, own).type(value))) for own in kinds)
 
     def construct(self, gradients: Any, parameters: Any) -> Any:
         """Update `parameters`, which are in the order in which the optimizer was built."""
@@ -227,23 +223,13 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
         alphas, epsilons, products = self.scalars_of(rate, done + 1.0)
         gs, ps = self.over(self.taken, gradients, parameters)
         written: Any = ()
-        for stage in self.stages:
-            if stage == "unscale" and self.unscales:
-                gs, _ = self.over(self.unscaled, gs, ps)
-            elif stage == "accumulate" and self.every > 0:
-                gs, more = self.over(self.gathered, gs, completes)
-                written += more
-            elif stage == "clip_norm" and len(self.clip_norm) > 0:
-                gs, _ = self.over(self.clipped_by_norm, gs, ps)
-            elif stage == "global_clip_norm" and len(self.global_clip_norm) > 0:
-                gs, _ = self.over(self.clipped_by_global_norm, gs, ps, self.global_norm(gs))
-            elif stage == "clip_value" and len(self.clip_value) > 0:
-                gs, _ = self.over(self.clipped_by_value, gs, ps)
-            elif stage == "decoupled_decay" and self.has_decay:
-                ps, _ = self.over(self.decayed, ps, rate)
-            elif stage == "update":
-                ps, more = self.over(self.updated, gs, ps, parameters, alphas, epsilons, completes)
-                written += more
+        if self.every > 0:
+            gs, ps, rate = self.run(self.each_call, (gs, ps, rate))
+            gs, more = self.over(self.gathered, gs, completes)
+            written += more
+        gs, ps, rate = self.run(self.each_update, (gs, ps, rate))
+        ps, more = self.over(self.updated, gs, ps, parameters, alphas, epsilons, completes)
+        written += more
         if self.use_ema:
             ps, more = self.over(self.averaged, ps, parameters, done)
             written += more
@@ -307,11 +293,11 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             rate = Tensor(rate, _DOUBLE)
         rate = _cast(rate, _DOUBLE)
         if self.has_time_decay:
+            real = _DOUBLE
             if self.stepwise:
-                divisor = 1.0 + _cast(step, mindspore.float32) * self.time_decay32
-                rate = _cast(_cast(rate, mindspore.float32) / divisor, _DOUBLE)
-            else:
-                rate = rate / (1.0 + step * self.time_decay)
+                real = mindspore.float32
+            decay = _cast(self.time_decay, real)
+            rate = _cast(time_decayed(_cast(rate, real), _cast(step, real), decay, Tensor(1.0, real)), _DOUBLE)
         return rate
 
     def scalars_of(self, rate: Any, t: Any) -> Any:
@@ -340,15 +326,91 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
                 epsilons += (self.epsilon[k],)
         return alphas, epsilons, products
 
-    def unscaled(self, part: Any, gs: Any, ps: Any) -> Any:
-        """Gradients without the loss scale."""
+    def each(self, instruction: Any, lanes: Any, norm: Any) -> Any:
+        """See `Interpreter`; the lanes are all gradients, all parameters and the learning rate."""
+        gs, ps, rate = lanes
+        gs, ps = self.over(self.part_advanced, gs, ps, rate, instruction, norm)
+        return gs, ps, rate
+
+    def part_advanced(self, part: Any, gs: Any, ps: Any, rate: Any, instruction: Any, norm: Any) -> Any:
+        """Both after one instruction; a lane is a place, its gradient, its parameter and the learning rate."""
         found: Any = ()
+        others: Any = ()
         for i in part:
-            if self.unscale_by_product:
-                found += (_multiply(gs[i], ps[i], self.scale[self.kind[i]]),)
-            else:
-                found += (_divide(gs[i], ps[i], self.scale[self.kind[i]]),)
-        return found, ()
+            lane = self.advanced(instruction, (i, gs[i], ps[i], rate), norm)
+            found += (lane[1],)
+            others += (lane[2],)
+        return found, others
+
+    def elementwise(self, lane: Any, code: int, a: Any, b: Any) -> Any:
+        """See `Interpreter`."""
+        i, g, p, rate = lane
+        if code in OF_DECAYING and not self.decays[i]:
+            return lane
+        one = self.number(lane, a)
+        if code == DECOUPLED_DECAY:
+            p = self.formulas[code](p, one, self.number(lane, b))
+        else:
+            g = self.formulas[code](g, p, one)
+        return i, g, p, rate
+
+    def number(self, lane: Any, scalar: Any) -> Any:
+        """What a scalar stands for in this step, in the dtype of the lane's stages."""
+        factor, times = scalar
+        if times == RATE:
+            return self.narrowed(lane, lane[3] * factor)
+        if times == NARROW_RATE:
+            return self.narrowed(lane, _cast(lane[3], mindspore.float32))
+        return self.narrowed(lane, factor)
+
+    def multiplied(self, lane: Any, factor: Any) -> Any:
+        """See `Interpreter`."""
+        i, g, p, rate = lane
+        return i, self.formulas[MULTIPLY](g, p, self.narrowed(lane, factor)), p, rate
+
+    def divided(self, lane: Any, divisor: Any) -> Any:
+        """See `Interpreter`."""
+        i, g, p, rate = lane
+        return i, self.formulas[DIVIDE](g, p, self.narrowed(lane, divisor)), p, rate
+
+    def narrowed(self, lane: Any, number: Any) -> Any:
+        """See `Interpreter`."""
+        return _cast(number, self.around[self.kind[lane[0]]])
+
+    def one(self, lane: Any) -> Any:
+        """See `Interpreter`."""
+        return Tensor(1.0, self.around[self.kind[lane[0]]])
+
+    def squares(self, lane: Any) -> Any:
+        """See `Interpreter`."""
+        wide = _cast(lane[1], _DOUBLE)
+        return (wide * wide).sum()
+
+    def norm_of_all(self, lanes: Any) -> Any:
+        """See `Interpreter`."""
+        gs, _, _ = lanes
+        total = Tensor(0.0, _DOUBLE)
+        for part in self.parts:
+            total = self.squares_of(part, gs, total)
+        return ops.sqrt(total)
+
+    def squares_of(self, part: Any, gs: Any, total: Any) -> Any:
+        """`total` and the squares of these gradients."""
+        for i in part:
+            total = total + self.squares((i, gs[i]))
+        return total
+
+    def root(self, number: Any) -> Any:
+        """See `Interpreter`."""
+        return ops.sqrt(number)
+
+    def maximum(self, one: Any, other: Any) -> Any:
+        """See `Interpreter`."""
+        return ops.maximum(one, other)
+
+    def minimum(self, one: Any, other: Any) -> Any:
+        """See `Interpreter`."""
+        return ops.minimum(one, other)
 
     def gathered(self, part: Any, gs: Any, completes: Any) -> Any:
         """The mean of the gradients so far, and what was written."""
@@ -361,71 +423,6 @@ class GraphStep(nn.Cell):  # type: ignore[misc]
             written += (kept.copy_(_cast(ops.where(completes, ops.zeros_like(total), total), kept.dtype)),)
             found += (_cast(_cast(mean, kept.dtype), around),)
         return found, written
-
-    def squares(self, g: Any) -> Any:
-        """The sum of squares in float64."""
-        wide = _cast(g, _DOUBLE)
-        return (wide * wide).sum()
-
-    def clipped_by_norm(self, part: Any, gs: Any, ps: Any) -> Any:
-        """Each gradient with at most the norm allowed."""
-        found: Any = ()
-        for i in part:
-            around, limit = self.around[self.kind[i]], self.clip_norm[self.kind[i]]
-            norm = ops.sqrt(self.squares(gs[i]))
-            if self.stepwise:
-                scaled = _multiply(gs[i], ps[i], limit)
-                found += (_divide(scaled, ps[i], ops.maximum(_cast(norm, around), limit)),)
-            else:
-                factor = norm_factor(norm, Tensor(self.exact_clip_norm, _DOUBLE), ops.maximum)
-                found += (_multiply(gs[i], ps[i], _cast(factor, around)),)
-        return found, ()
-
-    def global_norm(self, gs: Any) -> Any:
-        """The norm of all gradients together, in float64."""
-        total = Tensor(0.0, _DOUBLE)
-        for part in self.parts:
-            total = self.squares_of(part, gs, total)
-        return ops.sqrt(total)
-
-    def squares_of(self, part: Any, gs: Any, total: Any) -> Any:
-        """`total` and the squares of these gradients."""
-        for i in part:
-            total = total + self.squares(gs[i])
-        return total
-
-    def clipped_by_global_norm(self, part: Any, gs: Any, ps: Any, norm: Any) -> Any:
-        """The gradients with at most the norm allowed together."""
-        found: Any = ()
-        for i in part:
-            around, limit = self.around[self.kind[i]], self.global_clip_norm[self.kind[i]]
-            if self.stepwise:
-                one = Tensor(1.0, around)
-                factor = stepwise_global_norm_factor(_cast(norm, around), limit, one, ops.minimum)
-            else:
-                factor = global_norm_factor(norm, Tensor(self.exact_global_clip_norm, _DOUBLE), ops.maximum)
-            found += (_multiply(gs[i], ps[i], _cast(factor, around)),)
-        return found, ()
-
-    def clipped_by_value(self, part: Any, gs: Any, ps: Any) -> Any:
-        """The gradients with each element clipped."""
-        found: Any = ()
-        for i in part:
-            found += (_clip_value(gs[i], ps[i], self.clip_value[self.kind[i]]),)
-        return found, ()
-
-    def decayed(self, part: Any, ps: Any, rate: Any) -> Any:
-        """The parameters after decoupled weight decay."""
-        found: Any = ()
-        for i in part:
-            around, p = self.around[self.kind[i]], ps[i]
-            if self.decays[i]:
-                if self.stepwise:
-                    p = _decoupled_decay(p, _cast(self.decay32, around), _cast(_cast(rate, mindspore.float32), around))
-                else:
-                    p = _decoupled_decay(p, _cast(rate * self.decay, around), Tensor(1.0, around))
-            found += (p,)
-        return found, ()
 
     def updated(self, part: Any, gs: Any, ps: Any, parameters: Any, alphas: Any, epsilons: Any, completes: Any) -> Any:
         """The parameters after the update, and what was written."""

@@ -18,7 +18,7 @@ from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
 from adamcompat.numpy.arrays import Array, bounds
-from adamcompat.stages import Instruction, Program
+from adamcompat.program import Bound, Stages
 from adamcompat.whole import Operation, together
 
 # Gradients up to this many elements are gathered into one buffer: copying them is cheaper than asking
@@ -73,17 +73,17 @@ class Batch(Protocol):
                 batch's gradient dtype, and apart from all memory that is written; they must outlive the step.
         """
 
-    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
         """Return the update of every parameter in place, with the loaded gradients.
 
         Args:
             coefficients, programs: one for each kind.
         """
 
-    def accumulate(self, programs: Sequence[Program], divisor: int | None) -> Operation:
+    def accumulate(self, programs: Sequence[Stages], divisor: int | None) -> Operation:
         """Return the addition of the loaded gradients to the accumulated ones, which from here on are the gradients."""
 
-    def squares(self, programs: Sequence[Program]) -> NDArray[np.float64]:
+    def squares(self, programs: Sequence[Stages]) -> NDArray[np.float64]:
         """Return the sum of squares of each loaded gradient after its program, in float64."""
 
     def move_averages(self, momentum: Any, complement: Any) -> Operation:
@@ -154,7 +154,7 @@ class CompiledBatch:
             sizes, kinds = np.concatenate(parts), kinds[self._owner]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._table = fused.Table(addresses, offsets, kinds, dtype, gradient_dtype)
-        self._programs: tuple[list[Program], Any] | None = None
+        self._programs: tuple[list[Stages], Any] | None = None
         self._accumulated = False
 
     def load(self, gradients: Sequence[Array]) -> None:
@@ -171,7 +171,7 @@ class CompiledBatch:
                 shift = self._starts[rows] * self._table.gradient_dtype.itemsize
                 self._table.addresses[rows, columns.GRADIENT] = _address(gradients[i]) + shift
 
-    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
         """See `Batch`."""
         rows = np.array([self._fused.row(item) for item in coefficients], self._table.dtype)
         launch = self._fused.update_all(
@@ -185,7 +185,7 @@ class CompiledBatch:
         )
         return self._owned(launch)
 
-    def accumulate(self, programs: Sequence[Program], divisor: int | None) -> Operation:
+    def accumulate(self, programs: Sequence[Stages], divisor: int | None) -> Operation:
         """See `Batch`."""
         launch = self._fused.accumulate_all(self._table, self._flattened(programs), divisor)
         self._accumulated = True
@@ -197,7 +197,7 @@ class CompiledBatch:
         owned: Operation = launch
         return owned
 
-    def squares(self, programs: Sequence[Program]) -> NDArray[np.float64]:
+    def squares(self, programs: Sequence[Stages]) -> NDArray[np.float64]:
         """See `Batch`."""
         found: NDArray[np.float64] = self._fused.squares(
             self._table, self._flattened(programs), accumulated=self._accumulated
@@ -215,7 +215,7 @@ class CompiledBatch:
     def release(self) -> None:
         """See `Batch`; only addresses are kept."""
 
-    def _flattened(self, programs: Sequence[Program]) -> Any:
+    def _flattened(self, programs: Sequence[Stages]) -> Any:
         if self._programs is None or not _all_the_same(self._programs[0], programs):
             rows = programs if self._owner is None else _for_rows(programs, self._owner)
             flat = self._fused.Programs.of(rows, self._table.dtype, len(self._table.kinds))
@@ -223,10 +223,10 @@ class CompiledBatch:
         return self._programs[1]
 
 
-def _for_rows(programs: Sequence[Program], owner: NDArray[np.intp]) -> list[Program]:
+def _for_rows(programs: Sequence[Stages], owner: NDArray[np.intp]) -> list[Stages]:
     """Programs with their scalars for each tensor repeated for each row of a table."""
     return [
-        [Instruction(step.code, step.a[owner], step.b) if np.ndim(step.a) else step for step in program]
+        [Bound(step.code, step.a[owner], step.b) if np.ndim(step.a) else step for step in program]
         for program in programs
     ]
 
@@ -282,7 +282,7 @@ class BlockedBatch:
                 self._gradients[i] = buffer[start : start + gradients[i].size]
                 start += gradients[i].size
 
-    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Program]) -> Operation:
+    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
         """See `Batch`."""
         t, gradients = self._tensors, self._gradients
         parts: list[Operation] = []
@@ -300,13 +300,13 @@ class BlockedBatch:
         return together(parts)
 
     def _update(
-        self, arrays: Sequence[Array], gradient: Array, coefficients: Coefficients, program: Program
+        self, arrays: Sequence[Array], gradient: Array, coefficients: Coefficients, program: Stages
     ) -> Operation:
         p, m, v, *maximum = arrays
         vhat = maximum[0] if maximum else None
         return blocked.update_one(p, blocked.Elements(gradient), m, v, vhat, coefficients, program, self._numerics)
 
-    def accumulate(self, programs: Sequence[Program], divisor: int | None) -> Operation:
+    def accumulate(self, programs: Sequence[Stages], divisor: int | None) -> Operation:
         """See `Batch`."""
         t = self._tensors
         parts = [
@@ -319,7 +319,7 @@ class BlockedBatch:
         self._gradients = list(t.accumulated)
         return together(parts)
 
-    def squares(self, programs: Sequence[Program]) -> NDArray[np.float64]:
+    def squares(self, programs: Sequence[Stages]) -> NDArray[np.float64]:
         """See `Batch`."""
         t = self._tensors
         found = [
@@ -342,18 +342,15 @@ class BlockedBatch:
         self._gradients = []
 
 
-def _of_tensor(program: Program, i: int) -> Program:
+def _of_tensor(program: Stages, i: int) -> Stages:
     """A program for one tensor: of scalars for each tensor its own."""
-    return [Instruction(step.code, step.a[i], step.b) if np.ndim(step.a) else step for step in program]
+    return [Bound(step.code, step.a[i], step.b) if np.ndim(step.a) else step for step in program]
 
 
-def _of_members(program: Program, members: Sequence[int], sizes: Sequence[int]) -> Program:
+def _of_members(program: Stages, members: Sequence[int], sizes: Sequence[int]) -> Stages:
     """A program for several tensors one after the other: scalars for each tensor become one for each element."""
     chosen = list(members)
-    return [
-        Instruction(step.code, np.repeat(step.a[chosen], sizes), step.b) if np.ndim(step.a) else step
-        for step in program
-    ]
+    return [Bound(step.code, np.repeat(step.a[chosen], sizes), step.b) if np.ndim(step.a) else step for step in program]
 
 
 class _Joined:

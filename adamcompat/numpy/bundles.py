@@ -15,7 +15,7 @@ from adamcompat.numpy.arrays import Array, RowSparse
 from adamcompat.numpy.batch import Batch
 from adamcompat.numpy.slots import Kind, Slot, kind_of
 from adamcompat.numpy.step import Step
-from adamcompat.stages import SUBTRACT, Instruction, Program
+from adamcompat.program import SUBTRACT, Bound, Stages
 from adamcompat.whole import Operation
 
 
@@ -27,7 +27,7 @@ class Bundle(Protocol):
             one that they have seen by its identity.
     """
 
-    programs: list[Program]
+    programs: list[Stages]
 
     @property
     def kinds(self) -> Sequence[Kind]:
@@ -57,7 +57,7 @@ class BatchBundle:
     def __init__(self, batch: Batch, kinds: Sequence[Kind]) -> None:
         self.batch = batch
         self.kinds: Sequence[Kind] = kinds
-        self.programs: list[Program] = [()] * len(kinds)
+        self.programs: list[Stages] = [()] * len(kinds)
 
     def squares(self) -> Any:
         """See `Bundle`."""
@@ -87,7 +87,7 @@ class SlotBundle:
     def __init__(self, slot: Slot, gradient: Any, numerics: Numerics) -> None:
         self.slot = slot
         self.kinds: Sequence[Kind] = (kind_of(slot),)
-        self.programs: list[Program] = [()]
+        self.programs: list[Stages] = [()]
         self.dense: Array | None = None
         self.sparse: tuple[NDArray[np.intp], Array] | None = None
         self._numerics = numerics
@@ -110,7 +110,7 @@ class SlotBundle:
         """See `Bundle`."""
         if self.slot.group.centralize and self.slot.array.ndim > 1:
             means = blocked.row_means(self.source, self.slot.array, self.programs[0], self._numerics)
-            self.programs[0] = (*self.programs[0], Instruction(SUBTRACT, means))
+            self.programs[0] = (*self.programs[0], Bound(SUBTRACT, means))
 
     def accumulate(self, divisor: int | None) -> Operation:
         """See `Bundle`."""
@@ -123,7 +123,7 @@ class SlotBundle:
     def update(self, step: Step) -> Operation:
         """See `Bundle`; with lazy updates only the rows that the gradient holds."""
         slot, coefficients = self.slot, step.coefficients(self.kinds[0])
-        if self.sparse is not None and step.hyper["lazy"]:
+        if self.sparse is not None and step.program.update.lazy:
             kept = [array for array in (slot.array, slot.m, slot.v, slot.vhat) if array is not None]
             return blocked.update_rows(kept, *self.sparse, coefficients, self.programs[0], self._numerics)
         return blocked.update_one(

@@ -24,13 +24,12 @@ from adamcompat.numpy.arrays import Array, Parameter, RowSparse, check_apart, ch
 from adamcompat.numpy.batch import Batch, BlockedBatch, CompiledBatch, Memory, Tensors
 from adamcompat.numpy.bundles import BatchBundle, Bundle, SlotBundle
 from adamcompat.numpy.layout import Layout
-from adamcompat.numpy.slots import Kind, Slot, kind_of
+from adamcompat.numpy.prepared import Prepared
+from adamcompat.numpy.slots import Slot, kind_of
 from adamcompat.numpy.step import Step
-from adamcompat.stages import Program, average_weights, clip_factors, elementwise, global_clip_factor
+from adamcompat.program import Average, Instruction, Program, compile_step
+from adamcompat.stages import average_weights, time_decayed
 from adamcompat.whole import Operation, later, whole
-
-# Stages that are no part of a program: sparse gradients are merged as they are read.
-_ELSEWHERE = ("deduplicate", "accumulate", "update", "average")
 
 
 def _nothing() -> None:
@@ -43,7 +42,7 @@ class Engine:
     Args:
         dialect: whose order of stages and semantics to follow.
         numerics: how to round.
-        hyper: a function that returns the current hyperparameters.
+        hyper: the hyperparameters; others can be assigned later.
         iterations: an integer array of one element that counts the calls.
         wrong_gradients: the exception for gradients that do not fit.
     """
@@ -52,13 +51,13 @@ class Engine:
         self,
         dialect: Dialect,
         numerics: Numerics,
-        hyper: Callable[[], Hyperparameters],
+        hyper: Hyperparameters,
         iterations: NDArray[Any],
         wrong_gradients: type[Exception],
     ) -> None:
         self.dialect = dialect
         self.numerics = numerics
-        self.form = dialect.semantics.form
+        self.hyper = hyper
         self.slots: list[Slot] = []
         self.iterations = iterations
         self.rate = np.zeros((), np.float64)
@@ -67,7 +66,6 @@ class Engine:
         self.shares: Callable[[int], list[int]] | None = None
         # What else belongs to a step, where the arrays are copies of what is trained; called again, it changes nothing.
         self.write_back: Operation = _nothing
-        self._current = hyper
         self._wrong_gradients = wrong_gradients
         self._memory: Memory | None = None
         self._layout: Layout | None = None
@@ -84,9 +82,15 @@ class Engine:
         """Take note that arrays of the slots were exchanged for others of the same shape."""
         self._memory = self._layout = self._headers = None
 
+    @property
     def hyper(self) -> Hyperparameters:
-        """The current hyperparameters."""
-        return self._current()
+        """The hyperparameters that the program is compiled from."""
+        return self._hyper
+
+    @hyper.setter
+    def hyper(self, hyper: Hyperparameters) -> None:
+        self.program: Program = compile_step(self.dialect, self.numerics, hyper)
+        self._hyper = hyper
 
     def add(self, array: Array, name: str, group: Group, *, decays: bool, owner: Parameter | None = None) -> None:
         """Create the state of one more parameter.
@@ -98,7 +102,7 @@ class Engine:
             decays: whether weight decay reaches it.
             owner: the Parameter that holds the array, and may hold another one later.
         """
-        hyper = self.hyper()
+        program = self.program
 
         def zeros(wanted: bool) -> Array | None:
             return np.zeros(array.shape, array.dtype) if wanted else None
@@ -111,12 +115,12 @@ class Engine:
             decays,
             m,
             v,
-            zeros(hyper["amsgrad"]),
-            zeros(hyper["use_ema"]),
-            zeros(hyper["accumulation_steps"] is not None),
+            zeros(program.update.amsgrad),
+            zeros(program.average is not None),
+            zeros(program.every is not None),
             owner,
         )
-        if slot.average is not None and self.dialect.semantics.average_start == "initial":
+        if slot.average is not None and program.average is not None and not program.average.starts_with_first_update:
             slot.average[...] = array
         self.slots.append(slot)
         self.forget_memory()
@@ -156,26 +160,25 @@ class Engine:
         Raises:
             ValueError, TypeError, RuntimeError: a schedule has no valid value for it.
         """
-        step = self.iterations.item() + self.dialect.semantics.schedule_start
+        step = self.iterations.item() + self.program.rate.start
         own = group.learning_rate if group is not None else None
         if own is not None:
             rate = own.at(step)
         else:
-            schedule = self.hyper().schedules["learning_rate"]
+            schedule = self.hyper.schedules["learning_rate"]
             rate = float(self.rate) if schedule.constant else schedule.at(step)
             if not math.isfinite(rate):
                 raise ValueError(f"the learning rate is {rate!r}; assign a finite number")
-        decay = self.hyper()["inverse_time_decay"]
+        decay = self.program.rate.time_decay
         if not decay:
             return rate
-        if self.numerics.surroundings == "once":
-            return float(rate / (1 + decay * step))
-        return float(np.float32(rate) / (np.float32(1) + np.float32(decay) * np.float32(step)))
+        real = np.float32 if self.program.stepwise else np.float64
+        return float(time_decayed(real(rate), real(step), real(decay), real(1)))
 
     def l2_decay(self, group: Group) -> float:
         """The L2 decay of the next step."""
-        step = self.iterations.item() + self.dialect.semantics.schedule_start
-        schedule = group.weight_decay or self.hyper().schedules.get("l2_weight_decay")
+        step = self.iterations.item() + self.program.rate.start
+        schedule = group.weight_decay or self.hyper.schedules.get("l2_weight_decay")
         return schedule.at(step) if schedule is not None else 0.0
 
     def check_gradient(self, slot: Slot, gradient: Any) -> Any:
@@ -237,23 +240,22 @@ class Engine:
             layout: where the bundles are from, if they are from one.
             step: its numbers.
         """
-        stages = self.dialect.stages
-        if step.every is None:
-            self._pass(stages, bundles, layout, step)
+        program = step.program
+        if program.every is None:
+            self._pass(program.stages, bundles, layout, step)
             operations = self._updates(bundles, step)
         else:
-            cut = stages.index("accumulate")
-            self._pass(stages[:cut], bundles, layout, step)
-            operations = [bundle.accumulate(step.every if step.completes else None) for bundle in bundles]
+            self._pass(program.each_call, bundles, layout, step)
+            operations = [bundle.accumulate(program.every if step.completes else None) for bundle in bundles]
             if step.completes:
 
                 def updates() -> list[Operation]:
-                    self._pass(stages[cut:], bundles, layout, step)
+                    self._pass(program.stages, bundles, layout, step)
                     return self._updates(bundles, step)
 
                 operations += [later(updates), self._empty_accumulators]
-        if step.hyper["use_ema"]:
-            operations += self._averages(layout, step)
+        if program.average is not None:
+            operations += self._averages(program.average, layout, step)
         after, powers = self.iterations + 1, step.powers
 
         def count() -> None:
@@ -268,10 +270,12 @@ class Engine:
             if slot.accumulated is not None:
                 slot.accumulated[...] = 0
 
-    def _pass(self, stages: Sequence[str], bundles: Sequence[Bundle], layout: Layout | None, step: Step) -> None:
-        """Give each bundle its programs: the stages in order, with the scalars of this step."""
-        simple = layout is not None and self._simple(step.hyper)
-        key = (step.hyper, step.rates, step.decays)
+    def _pass(
+        self, instructions: Sequence[Instruction], bundles: Sequence[Bundle], layout: Layout | None, step: Step
+    ) -> None:
+        """Give each bundle its programs: the instructions in order, with the numbers of this step."""
+        simple = layout is not None and self._simple(step.program)
+        key = (step.program, step.rates, step.decays)
         if simple and layout is not None and layout.programs is not None and layout.programs[0] == key:
             for bundle, programs in zip(bundles, layout.programs[1], strict=True):
                 bundle.programs = programs
@@ -279,46 +283,9 @@ class Engine:
         for bundle in bundles:
             bundle.programs = [()] * len(bundle.kinds)
         with np.errstate(all="ignore"):
-            for stage in stages:
-                self._stage(stage, bundles, step)
+            Prepared(self.numerics, step).run(instructions, bundles)
         if simple and layout is not None:
             layout.programs = (key, [bundle.programs for bundle in bundles])
-
-    def _stage(self, stage: str, bundles: Sequence[Bundle], step: Step) -> None:
-        hyper, stepwise = step.hyper, self.numerics.surroundings == "stepwise"
-        if stage == "centralize":
-            for bundle in bundles:
-                bundle.centralize()
-        elif stage == "clip_norm":
-            if hyper["clip_norm"] is None:
-                return
-            for bundle in bundles:
-                norms = np.sqrt(bundle.squares())
-                more = clip_factors(norms, hyper["clip_norm"], self._real(bundle), stepwise=stepwise)
-                bundle.programs = [(*program, *more) for program in bundle.programs]
-        elif stage == "global_clip_norm":
-            if hyper["global_clip_norm"] is None:
-                return
-            norm = float(np.sqrt(sum(float(np.sum(bundle.squares())) for bundle in bundles)))
-            for bundle in bundles:
-                more = global_clip_factor(norm, hyper["global_clip_norm"], self._real(bundle), stepwise=stepwise)
-                bundle.programs = [(*program, *more) for program in bundle.programs]
-        elif stage not in _ELSEWHERE:
-            for bundle in bundles:
-                bundle.programs = [
-                    (*program, *self._elementwise(stage, kind, step))
-                    for kind, program in zip(bundle.kinds, bundle.programs, strict=True)
-                ]
-
-    def _real(self, bundle: Bundle) -> Callable[[Any], Any]:
-        return kernel.stage_dtype(self.numerics, bundle.kinds[0].dtype).type
-
-    def _elementwise(self, stage: str, kind: Kind, step: Step) -> Program:
-        """The instructions of a stage that needs no reduction."""
-        rate, l2_decay = step.rates[id(kind.group)], step.decays[id(kind.group)]
-        return elementwise(
-            stage, self.dialect, self.numerics, step.hyper, decays=kind.decays, rate=rate, l2_decay=l2_decay or None
-        )
 
     def _updates(self, bundles: Sequence[Bundle], step: Step) -> list[Operation]:
         """The updates of all parameters; dense gradients of the same kind of memory in one call of compiled code."""
@@ -353,12 +320,10 @@ class Engine:
             return slot.array.dtype, dense.dtype
         return None
 
-    def _averages(self, layout: Layout | None, step: Step) -> list[Operation]:
+    def _averages(self, average: Average, layout: Layout | None, step: Step) -> list[Operation]:
         """The moves of the averages, and the overwriting of the parameters by them where it is time to."""
         done = step.number - 1
-        first = done == 0 and self.dialect.semantics.average_start == "first_update"
-        frequency = step.hyper["ema_overwrite_frequency"]
-        momentum = 0.0 if first else step.hyper["ema_momentum"]
+        momentum = 0.0 if done == 0 and average.starts_with_first_update else average.momentum
         operations: list[Operation] = []
         # Parameters without a gradient are averaged too, and a layout has only those with one.
         if layout is not None and len(layout.indices) == len(self.slots):
@@ -370,7 +335,7 @@ class Engine:
                 assert slot.average is not None
                 weights = average_weights(momentum, self.numerics, slot.array.dtype)
                 operations.append(blocked.move_average(slot.average, slot.array, *weights, self.numerics))
-        if frequency is not None and (done + 1) % frequency == 0:
+        if average.overwrite is not None and (done + 1) % average.overwrite == 0:
             operations.append(self._overwrite)
         return operations
 
@@ -381,14 +346,9 @@ class Engine:
     # The common case: every gradient is an array of its parameter's dtype. Then the same tables serve step after step.
 
     @staticmethod
-    def _simple(hyper: Hyperparameters) -> bool:
+    def _simple(program: Program) -> bool:
         """Return whether no stage needs a reduction or state of its own."""
-        return (
-            hyper["accumulation_steps"] is None
-            and not hyper["use_ema"]
-            and hyper["clip_norm"] is None
-            and hyper["global_clip_norm"] is None
-        )
+        return program.every is None and program.average is None and not program.reduces
 
     def _layout_of(self, indices: tuple[int, ...]) -> Layout | None:
         if self._layout is not None and (self._layout.indices is indices or self._layout.indices == indices):

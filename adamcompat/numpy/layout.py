@@ -12,7 +12,7 @@ from adamcompat.numpy.arrays import Array
 from adamcompat.numpy.batch import GATHER_UP_TO, Batch, CompiledBatch, Memory
 from adamcompat.numpy.bundles import BatchBundle
 from adamcompat.numpy.slots import Kind, Slot, kind_of
-from adamcompat.stages import Program
+from adamcompat.program import Stages
 
 MakeBatch: TypeAlias = Callable[[Sequence[Slot], Sequence[int], np.dtype[Any]], Batch]
 
@@ -41,7 +41,7 @@ class Layout:
     bundles: list[BatchBundle]
     positions: list[list[int]]
     compiled: bool
-    programs: tuple[Any, list[list[Program]]] | None = None
+    programs: tuple[Any, list[list[Stages]]] | None = None
 
     @classmethod
     def of(cls, indices: tuple[int, ...], slots: Sequence[Slot], make: MakeBatch) -> Layout:

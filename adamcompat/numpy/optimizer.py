@@ -48,7 +48,7 @@ class NumPyAdam:
         self._engine = Engine(
             self._dialect(),
             MAPPING.numerics[numerics],
-            self._current,
+            self._hyper,
             np.zeros(self._step_shape, self._step_dtype),
             self._error("wrong_gradients"),
         )
@@ -74,9 +74,6 @@ class NumPyAdam:
     @classmethod
     def _error(cls, kind: str) -> type[Exception]:
         return exception(getattr(cls._dialect().errors, kind))
-
-    def _current(self) -> Hyperparameters:
-        return self._hyper
 
     def _set_rate(self, schedule: Schedule) -> None:
         if schedule.constant:
@@ -110,11 +107,12 @@ class NumPyAdam:
             raise AttributeError(f"{name!r} decides which state is kept and cannot change after the first step")
         given = {**self._given, name: value}
         signature = {item.name for item in self._dialect().parameters}
-        self._hyper = resolve(
+        resolved = resolve(
             self._own_adapter(),
             {key: item for key, item in given.items() if key in signature},
             {key: item for key, item in given.items() if key not in signature},
         )
+        self._engine.hyper = self._hyper = resolved
         self._given = given
 
     def __getstate__(self) -> dict[str, Any]:

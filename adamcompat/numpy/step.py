@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 import adamcompat.kernel as kernel
 from adamcompat.groups import Group
-from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients
-from adamcompat.mapping.model import Form, Numerics
+from adamcompat.mapping.model import Numerics
 from adamcompat.numpy.slots import Kind
+from adamcompat.program import Program
 from adamcompat.schedules import Schedule
 
 
@@ -21,12 +21,9 @@ class StepSource(Protocol):
     """Declare what a step needs to know of its optimizer."""
 
     numerics: Numerics
-    form: Form
+    program: Program
     iterations: NDArray[Any]
     powers: NDArray[Any] | None
-
-    def hyper(self) -> Hyperparameters:
-        """The current hyperparameters."""
 
     def learning_rate(self, group: Group | None = None) -> float:
         """The learning rate of the next step."""
@@ -39,20 +36,18 @@ class Step:
     """The numbers of one step, all computed before anything is written.
 
     Attributes:
-        hyper: the hyperparameters.
+        program: the program.
         number: which update this is, 1 at the first; with accumulation, which one it belongs to.
-        every: after how many calls an update is made, or None where each call makes one.
         completes: whether this call makes an update.
         rates, decays: learning rate and L2 decay of each group, by its id.
         powers: the running products of the betas after this step, where the numerics keep them.
     """
 
     def __init__(self, engine: StepSource, kinds: Sequence[Kind]) -> None:
-        self.hyper = engine.hyper()
-        self.every: int | None = self.hyper["accumulation_steps"]
-        calls = engine.iterations.item()
-        self.completes = self.every is None or (calls + 1) % self.every == 0
-        self.number = calls // (self.every or 1) + 1
+        self.program = program = engine.program
+        every, calls = program.every, engine.iterations.item()
+        self.completes = every is None or (calls + 1) % every == 0
+        self.number = calls // (every or 1) + 1
         groups = {id(kind.group): kind.group for kind in kinds}
         self.decays = {key: engine.l2_decay(group) for key, group in groups.items()}
         self.rates = dict.fromkeys(groups, 0.0)
@@ -61,14 +56,13 @@ class Step:
             # The optimizer's own schedule is asked once, however many groups share it.
             shared = engine.learning_rate() if len(own) < len(groups) else 0.0
             self.rates = dict.fromkeys(groups, shared) | own
-        values = [self.hyper["beta1"], self.hyper["beta2"]]
+        values = [program.update.beta1, program.update.beta2]
         beta1, beta2 = (value.at(0) if isinstance(value, Schedule) else value for value in values)
         self._betas = (beta1, beta2)
         self.powers: tuple[Any, Any] | None = None
         if engine.powers is not None and self.completes:
             self.powers = kernel.advance_powers(beta1, beta2, (engine.powers[0], engine.powers[1]))
         self._numerics = engine.numerics
-        self._form = engine.form
         self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
 
     def coefficients(self, kind: Kind) -> Coefficients:
@@ -82,10 +76,10 @@ class Step:
                 learning_rate=rate,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
-                epsilon=self.hyper["epsilon"],
+                epsilon=self.program.update.epsilon,
                 step=self.number,
-                nesterov=self.hyper["nesterov"],
-                form=self._form,
+                nesterov=self.program.update.nesterov,
+                form=self.program.update.form,
                 powers=self.powers,
             )
         return self._known[key]

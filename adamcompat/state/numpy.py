@@ -56,7 +56,7 @@ def of_engine(title: str, dialect: str, numerics: str, engine: Engine, slots: Ma
         engine: whose state.
         slots: the engine's, by name.
     """
-    hyper = engine.hyper()
+    hyper = engine.hyper
     places: dict[str, dict[str, _Place]] = {}
     for name, slot in slots.items():
         for role, array in slot.kept.items():

@@ -13,7 +13,9 @@ from adamcompat.groups import Arranged, Arrangement, Group
 from adamcompat.hyperparameters import FIXED_BY_STATE, Hyperparameters, exception, resolve, unknown_keyword
 from adamcompat.mapping.model import Adapter, Dialect, Slot
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.program import compile_step
 from adamcompat.schedules import Schedule
+from adamcompat.stages import time_decayed
 from adamcompat.tensorflow import update
 from adamcompat.tensorflow.arguments import raw, refuse_session
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
@@ -40,10 +42,10 @@ class Described:
 class _Private:
     """Hold what belongs to an optimizer but not to its state: an object of its own, so that nothing tracks it."""
 
-    def __init__(self, hyper: Hyperparameters, given: dict[str, Any], numerics: str) -> None:
-        self.hyper = hyper
-        self.given = given
+    def __init__(self, dialect: Dialect, hyper: Hyperparameters, given: dict[str, Any], numerics: str) -> None:
         self.numerics = MAPPING.numerics[numerics]
+        self.take(dialect, hyper)
+        self.given = given
         self.lock: Any = threading.RLock() if hyper["use_locking"] else None
         self.section: Any = None
         self.arranged: Arranged | None = None
@@ -55,6 +57,11 @@ class _Private:
         self.powers: dict[Any, tuple[Any, Any]] = {}
         self.functions: dict[Any, Any] = {}
         self.traced = Traced()
+
+    def take(self, dialect: Dialect, hyper: Hyperparameters) -> None:
+        """Compile the step for other hyperparameters."""
+        self.program = compile_step(dialect, self.numerics, hyper)
+        self.hyper = hyper
 
 
 def _is_variable(value: Any) -> bool:
@@ -135,7 +142,7 @@ class CallAdam:
             {name: item for name, item in given.items() if name in signature},
             {name: item for name, item in given.items() if name not in signature},
         )
-        private = _Private(hyper, given, numerics)
+        private = _Private(cls._dialect(), hyper, given, numerics)
         if isinstance(value, Described):
             private.described = value
         else:
@@ -174,7 +181,7 @@ class CallAdam:
         private.groups = list({id(group): group for group in arranged.groups}.values())
         places = {id(group): i for i, group in enumerate(private.groups)}
         raws = [raw(variable) for variable in private.variables]
-        private.roundings = {r.dtype: Rounding(private.numerics, r.dtype, hyper, dialect.semantics.form) for r in raws}
+        private.roundings = {r.dtype: Rounding(private.numerics, r.dtype, private.program.update) for r in raws}
         skips = () if arranged.grouped else dialect.semantics.decay_skips
         if hyper["use_locking"]:
             private.section = tf.CriticalSection()
@@ -204,7 +211,7 @@ class CallAdam:
         """The state variables of one kind of slot."""
         private = self._private
         if slot.role in ("first_moment", "second_moment", "maximum_second_moment"):
-            if slot.role == "maximum_second_moment" and not private.hyper["amsgrad"]:
+            if slot.role == "maximum_second_moment" and not private.program.update.amsgrad:
                 return []
             return [
                 # bfloat16 holds too few digits for a moment to change.
@@ -403,9 +410,8 @@ class CallAdam:
     def _update(self, positions: tuple[int, ...], gradients: Sequence[Any], numbers: Any, iterations: Any) -> None:
         private = self._private
         products = {dtype: (raw(one), raw(other)) for dtype, (one, other) in private.powers.items()}
-        step = Step(self._dialect(), private.numerics, private.hyper, private.roundings, numbers, iterations, products)
-        for position, gradient in zip(positions, gradients, strict=True):
-            step.apply(private.members[position], gradient)
+        step = Step(private.program, private.roundings, numbers, iterations, products)
+        step.apply([private.members[position] for position in positions], gradients)
         for dtype, pair in products.items():
             for power, value in zip(pair, step.products[dtype], strict=True):
                 power.assign(value, read_value=False)
@@ -416,7 +422,7 @@ class CallAdam:
         """Return what each group's step depends on, eagerly: every value is checked before anything is written."""
         private = self._private
         iterations = raw(self._iterations)
-        step = int(tf.convert_to_tensor(iterations)) + self._dialect().semantics.schedule_start
+        step = int(tf.convert_to_tensor(iterations)) + self._private.program.rate.start
         known: dict[int, Any] = {}
 
         def at(schedule: Schedule | None) -> Any:
@@ -436,13 +442,22 @@ class CallAdam:
                     raise ValueError(f"the learning rate is {float(rate)!r}; assign a finite number")
             else:
                 rate = at(group.learning_rate or shared)
-            found.append(Numbers(rate, at(self._decay_of(group))))
+            found.append(Numbers(self._decayed(rate, step), at(self._decay_of(group))))
         return found
+
+    def _decayed(self, rate: Any, step: Any) -> Any:
+        """A learning rate after its decay over time, in float64."""
+        program = self._private.program
+        if not program.rate.time_decay:
+            return rate
+        kind = tf.float32 if program.stepwise else tf.float64
+        numbers = (rate, step, tf.constant(program.rate.time_decay, tf.float64), tf.constant(1, tf.float64))
+        return tf.cast(time_decayed(*(tf.cast(number, kind) for number in numbers)), tf.float64)
 
     def _current_rate(self) -> Any:
         """The optimizer's own learning rate for the next step, from its schedule."""
         shared = self._private.hyper.schedules["learning_rate"]
-        step = raw(self._iterations) + self._dialect().semantics.schedule_start
+        step = raw(self._iterations) + self._private.program.rate.start
         return self._traced(shared, tf.cast(step, tf.int64))
 
     def _refuse_products(self) -> None:
@@ -485,7 +500,7 @@ class CallAdam:
     def _numbers_traced(self) -> list[Numbers]:
         """Return what each group's step depends on, in a graph."""
         known: dict[int, Any] = {}
-        step = tf.cast(raw(self._iterations), tf.int64) + self._dialect().semantics.schedule_start
+        step = tf.cast(raw(self._iterations), tf.int64) + self._private.program.rate.start
 
         def at(schedule: Schedule | None) -> Any:
             if schedule is None:
@@ -501,7 +516,7 @@ class CallAdam:
                 rate = tf.cast(raw(self._learning_rate), tf.float64)
             else:
                 rate = at(group.learning_rate or shared)
-            found.append(Numbers(rate, at(self._decay_of(group))))
+            found.append(Numbers(self._decayed(rate, step), at(self._decay_of(group))))
         return found
 
     def _traced(self, schedule: Schedule, step: Any) -> Any:
@@ -520,7 +535,7 @@ class CallAdam:
     def _checks(self, gradients: Sequence[Any], positions: Sequence[int]) -> list[Any]:
         """Assertions that must hold before a graph may write anything."""
         private = self._private
-        step = tf.cast(raw(self._iterations), tf.int64) + self._dialect().semantics.schedule_start
+        step = tf.cast(raw(self._iterations), tf.int64) + self._private.program.rate.start
         schedules = [group.learning_rate or private.hyper.schedules["learning_rate"] for group in private.groups]
         checks = [
             tf.debugging.assert_less(
@@ -625,16 +640,16 @@ class CallAdam:
             raise AttributeError(f"{name!r} is decided when the optimizer is made; make a new one")
         given = {**private.given, name: _live(value)}
         signature = {item.name for item in self._dialect().parameters}
-        private.hyper = resolve(
+        hyper = resolve(
             self._own_adapter(),
             {key: item for key, item in given.items() if key in signature},
             {key: item for key, item in given.items() if key not in signature},
         )
+        private.take(self._dialect(), hyper)
         private.given = given
         private.functions.clear()
-        form = self._dialect().semantics.form
         private.roundings = {
-            dtype: Rounding(private.numerics, dtype, private.hyper, form) for dtype in private.roundings
+            dtype: Rounding(private.numerics, dtype, private.program.update) for dtype in private.roundings
         }
         object.__setattr__(self, name, value)
 

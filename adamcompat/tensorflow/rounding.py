@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from adamcompat import kernel
 from adamcompat.executors.contraction import BLOCK, Contraction
-from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients, Operations, epsilon_moves, given_epsilon, make_correction, make_update
-from adamcompat.mapping.model import Form, Numerics
+from adamcompat.mapping.model import Numerics
+from adamcompat.program import Update
 from adamcompat.tensorflow.update import separate
 
 # Of running products, whatever the variables are.
@@ -39,8 +39,7 @@ class Rounding:
     Args:
         numerics: how to round.
         dtype: of the variables; bfloat16 is computed in float32.
-        hyper: the hyperparameters.
-        form: which epsilon is meant, and whether the moments are corrected.
+        update: the update of a program.
 
     Attributes:
         arithmetic: the dtype of the update.
@@ -48,31 +47,31 @@ class Rounding:
         scalar: the dtype in which the learning rate is corrected.
     """
 
-    def __init__(self, numerics: Numerics, dtype: Any, hyper: Hyperparameters, form: Form) -> None:
+    def __init__(self, numerics: Numerics, dtype: Any, update: Update) -> None:
         own = np.dtype(np.float32 if dtype == tf.bfloat16 else dtype.as_numpy_dtype)
         self._numerics = numerics
-        self._contraction = Contraction.of(numerics, own, amsgrad=hyper["amsgrad"])
+        self._contraction = Contraction.of(numerics, own, amsgrad=update.amsgrad)
         self.arithmetic = tf.as_dtype(kernel.arithmetic_dtype(numerics, own))
         self.around = tf.as_dtype(kernel.stage_dtype(numerics, own))
         self.scalar = tf.as_dtype(kernel.scalar_dtype(numerics, own))
         given = np.float64 if numerics.given == "float64" else np.float32
-        real, rates = self.scalar.as_numpy_dtype, (hyper["beta1"], hyper["beta2"])
+        real, rates = self.scalar.as_numpy_dtype, (update.beta1, update.beta2)
         self._betas = tuple(POWER_DTYPE.as_numpy_dtype(beta) for beta in rates)
         self._bases = tuple(real(given(beta)) for beta in rates)
         with np.errstate(all="ignore"):
-            self._epsilon = real(given_epsilon(numerics, hyper["epsilon"]))
-        self._form = form
+            self._epsilon = real(given_epsilon(numerics, update.epsilon))
+        self._form = update.form
         # Everything but these two is the same in every step.
         self._fixed = kernel.coefficients(
             numerics,
             own,
             learning_rate=0.0,
-            beta1=hyper["beta1"],
-            beta2=hyper["beta2"],
-            epsilon=hyper["epsilon"],
+            beta1=update.beta1,
+            beta2=update.beta2,
+            epsilon=update.epsilon,
             step=1,
-            nesterov=hyper["nesterov"],
-            form=form,
+            nesterov=update.nesterov,
+            form=update.form,
         )
 
     def powers(self, step: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""One step in MindSpore's order of stages, traced variable by variable."""
+"""One step with MindSpore's calling convention, traced variable by variable."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.interpreter import Interpreter, value_of
 from adamcompat.kernel import Coefficients
-from adamcompat.mapping.model import Dialect, Numerics
-from adamcompat.stages import DECOUPLED_DECAY, SUBTRACT, elementwise, make_stages
+from adamcompat.program import ADD_DECAY, DECOUPLED_DECAY, DIVIDE, MULTIPLY, OF_DECAYING, SUBTRACT, Program, Scalar
+from adamcompat.stages import make_stages
 from adamcompat.tensorflow import sparse, update
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 
@@ -34,17 +34,34 @@ class Numbers(NamedTuple):
     decay: Any
 
 
+class Lane(NamedTuple):
+    """One variable on its way through the stages.
+
+    Attributes:
+        member: the variable.
+        rounding: of its dtype.
+        p, g: the parameter and its gradient, in the dtype of the stages.
+        rows: the indices of the rows that they hold, or None where they hold all.
+        touched: which rows are to be written, or None where all are.
+    """
+
+    member: Member
+    rounding: Rounding
+    p: Any
+    g: Any
+    rows: Any = None
+    touched: Any = None
+
+
 def _same(value: Any) -> Any:
     return value
 
 
-class Step:
+class Step(Interpreter):
     """One step, in the mode that TensorFlow is in.
 
     Args:
-        dialect: whose order of stages to follow.
-        numerics: how to round.
-        hyper: the hyperparameters.
+        program: of the optimizer.
         roundings: by dtype of variables.
         numbers: of each group.
         iterations: the steps made so far, as a tensor.
@@ -56,17 +73,14 @@ class Step:
 
     def __init__(
         self,
-        dialect: Dialect,
-        numerics: Numerics,
-        hyper: Hyperparameters,
+        program: Program,
         roundings: dict[Any, Rounding],
         numbers: Sequence[Numbers],
         iterations: Any,
         products: dict[Any, tuple[Any, Any]],
     ) -> None:
-        self._dialect = dialect
-        self._numerics = numerics
-        self._hyper = hyper
+        self._program = program
+        self.stepwise = program.stepwise
         self._roundings = roundings
         self._numbers = numbers
         self._iterations = iterations
@@ -82,94 +96,116 @@ class Step:
         self.products = {dtype: rounding.advanced(pair, self._hide) for dtype, pair in products.items()}
         self._powers = dict(self.products)
 
-    def apply(self, member: Member, gradient: Any) -> None:
-        """Update one variable and its state."""
-        rounding = self._roundings[member.variable.dtype]
-        shape = member.variable.shape
+    def apply(self, members: Sequence[Member], gradients: Sequence[Any]) -> None:
+        """Update variables and their state.
+
+        Args:
+            members: the variables.
+            gradients: a tensor or IndexedSlices for each.
+        """
+        lanes = [self._lane(member, gradient) for member, gradient in zip(members, gradients, strict=True)]
+        for lane in self.run(self._program.stages, lanes):
+            self._write(lane)
+
+    def _lane(self, member: Member, gradient: Any) -> Lane:
+        rounding, shape = self._roundings[member.variable.dtype], member.variable.shape
+        rows = touched = None
         if isinstance(gradient, tf.IndexedSlices):
             values = tf.cast(gradient.values, rounding.around)
             gradient = tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-            if self._hyper["lazy"]:
-                self._apply_rows(member, rounding, gradient)
-                return
-        gradient = tf.cast(sparse.dense(gradient, shape), rounding.around)
-        targets, new = self._updated(member, rounding, gradient, _same)
-        for target, value in zip(targets, new, strict=True):
-            target.assign(value, read_value=False)
+            if self._program.update.lazy and self._xla:
+                # XLA knows no lists of rows of a length that depends on values: all rows are computed, some chosen.
+                ones = tf.ones_like(gradient.indices, tf.int32)
+                touched = tf.math.unsorted_segment_sum(ones, gradient.indices, shape[0]) > 0
+                touched = tf.reshape(touched, [-1] + [1] * (len(shape) - 1))
+            elif self._program.update.lazy:
+                unique = sparse.deduplicate(gradient)
+                gradient, rows = unique.values, unique.indices
+        if rows is None:
+            gradient = sparse.dense(gradient, shape)
+        old = tf.convert_to_tensor(_read(member.variable, rows))
+        return Lane(member, rounding, tf.cast(old, rounding.around), tf.cast(gradient, rounding.around), rows, touched)
 
-    def _apply_rows(self, member: Member, rounding: Rounding, gradient: Any) -> None:
-        """Update the rows that a gradient holds and leave the others as they are."""
-        if self._xla:
-            # XLA knows no lists of rows of a length that depends on values: all rows are computed, some chosen.
-            count, axes = member.variable.shape[0], len(member.variable.shape)
-            ones = tf.ones_like(gradient.indices, tf.int32)
-            touched = tf.math.unsorted_segment_sum(ones, gradient.indices, count) > 0
-            touched = tf.reshape(touched, [-1] + [1] * (axes - 1))
-            targets, new = self._updated(member, rounding, sparse.dense(gradient, member.variable.shape), _same)
-            for target, value in zip(targets, new, strict=True):
-                target.assign(tf.where(touched, value, target), read_value=False)
-            return
-        unique = sparse.deduplicate(gradient)
-        targets, new = self._updated(member, rounding, unique.values, lambda x: tf.gather(x, unique.indices))
-        for target, value in zip(targets, new, strict=True):
-            target.scatter_update(tf.IndexedSlices(value, unique.indices))
-
-    def _updated(
-        self, member: Member, rounding: Rounding, gradient: Any, read: Callable[[Any], Any]
-    ) -> tuple[list[Any], list[Any]]:
-        """Return what is to be written, and where.
-
-        Args:
-            member: the variable.
-            rounding: of its dtype.
-            gradient: of the rows that are read.
-            read: reads those rows of a variable.
-        """
-        old = [None if x is None else tf.convert_to_tensor(read(x)) for x in member[:4]]
-        decayed, gradient = self._prepared(member, rounding, tf.cast(old[0], rounding.around), gradient)
-        kind = rounding.arithmetic
-        p, m, v, vhat = (None if x is None else tf.cast(x, kind) for x in (decayed, *old[1:]))
-        coefficients = self._coefficients_of(member, rounding)
-        new = rounding.update(p, tf.cast(gradient, kind), m, v, vhat, coefficients, self._barrier)
-        pairs = [(x, value) for x, value in zip(member[:4], new, strict=True) if x is not None]
-        return [target for target, _ in pairs], [tf.cast(value, target.dtype) for target, value in pairs]
-
-    def _prepared(self, member: Member, rounding: Rounding, p: Any, gradient: Any) -> tuple[Any, Any]:
-        """A parameter and its gradient after the stages before the update."""
-        numbers = self._numbers[member.group]
-
-        def narrow(number: Any) -> Any:
-            return tf.cast(tf.cast(number, tf.float32), tf.float64)
-
-        for stage in self._dialect.stages:
-            if stage == "centralize":
-                if member.centralize and len(member.variable.shape) > 1:
-                    axes = list(range(1, len(member.variable.shape)))
-                    means = tf.reduce_mean(tf.cast(gradient, tf.float64), axes, keepdims=True)
-                    gradient = self._stages[SUBTRACT](gradient, p, tf.cast(means, rounding.around))
+    def _write(self, lane: Lane) -> None:
+        """Update the variable of a lane and its state."""
+        kind, member = lane.rounding.arithmetic, lane.member
+        m, v, vhat = (None if x is None else tf.cast(_read(x, lane.rows), kind) for x in member[1:4])
+        p, gradient = tf.cast(lane.p, kind), tf.cast(lane.g, kind)
+        new = lane.rounding.update(p, gradient, m, v, vhat, self._coefficients_of(lane), self._barrier)
+        for target, result in zip(member[:4], new, strict=True):
+            if target is None:
                 continue
-            if stage in ("deduplicate", "update"):
-                continue
-            for step in elementwise(
-                stage,
-                self._dialect,
-                self._numerics,
-                self._hyper,
-                decays=member.decays,
-                rate=numbers.rate,
-                l2_decay=numbers.decay,
-                narrow=narrow,
-            ):
-                a, b = (
-                    self._hide(tf.cast(tf.convert_to_tensor(x, tf.float64), rounding.around)) for x in (step.a, step.b)
-                )
-                if step.code == DECOUPLED_DECAY:
-                    p = self._barrier(self._stages[step.code](p, a, b))
-                else:
-                    gradient = self._barrier(self._stages[step.code](gradient, p, a))
-        return p, gradient
+            value = tf.cast(result, target.dtype)
+            if lane.rows is not None:
+                target.scatter_update(tf.IndexedSlices(value, lane.rows))
+            else:
+                value = value if lane.touched is None else tf.where(lane.touched, value, target)
+                target.assign(value, read_value=False)
 
-    def _coefficients_of(self, member: Member, rounding: Rounding) -> Coefficients:
+    def elementwise(self, lane: Lane, code: int, a: Scalar, b: Scalar) -> Lane:
+        """See `Interpreter`."""
+        rate, decay = self._numbers[lane.member.group]
+        if (code in OF_DECAYING and not lane.member.decays) or (code == ADD_DECAY and decay is None):
+            return lane
+        numbers = {"rate": rate, "narrow_rate": None, "l2_decay": decay}
+        if b.times is not None:
+            numbers["narrow_rate"] = tf.cast(tf.cast(rate, tf.float32), tf.float64)
+        one = self.narrowed(lane, value_of(a, numbers))
+        if code == DECOUPLED_DECAY:
+            other = self.narrowed(lane, value_of(b, numbers))
+            return lane._replace(p=self._barrier(self._stages[code](lane.p, one, other)))
+        return self._after(lane, code, one)
+
+    def _after(self, lane: Lane, code: int, number: Any) -> Lane:
+        return lane._replace(g=self._barrier(self._stages[code](lane.g, lane.p, number)))
+
+    def multiplied(self, lane: Lane, factor: Any) -> Lane:
+        """See `Interpreter`."""
+        return self._after(lane, MULTIPLY, self.narrowed(lane, factor))
+
+    def divided(self, lane: Lane, divisor: Any) -> Lane:
+        """See `Interpreter`."""
+        return self._after(lane, DIVIDE, self.narrowed(lane, divisor))
+
+    def centralized(self, lane: Lane) -> Lane:
+        """See `Interpreter`."""
+        axes = list(range(1, len(lane.member.variable.shape)))
+        if not lane.member.centralize or not axes:
+            return lane
+        means = tf.reduce_mean(tf.cast(lane.g, tf.float64), axes, keepdims=True)
+        return lane._replace(g=self._stages[SUBTRACT](lane.g, lane.p, tf.cast(means, lane.rounding.around)))
+
+    def squares(self, lane: Lane) -> Any:
+        """See `Interpreter`."""
+        return tf.reduce_sum(self._barrier(tf.square(tf.cast(lane.g, tf.float64))))
+
+    def norm_of_all(self, lanes: Sequence[Lane]) -> Any:
+        """See `Interpreter`."""
+        return tf.sqrt(tf.add_n([self.squares(lane) for lane in lanes]))
+
+    def constant(self, scalar: Any) -> Any:
+        """See `Interpreter`."""
+        return tf.constant(scalar[0], tf.float64)
+
+    def narrowed(self, lane: Lane, number: Any) -> Any:
+        """See `Interpreter`."""
+        number = number if tf.is_tensor(number) else tf.constant(number, tf.float64)
+        return self._hide(tf.cast(number, lane.rounding.around))
+
+    def root(self, number: Any) -> Any:
+        """See `Interpreter`."""
+        return tf.sqrt(number)
+
+    def maximum(self, one: Any, other: Any) -> Any:
+        """See `Interpreter`."""
+        return tf.maximum(one, other)
+
+    def minimum(self, one: Any, other: Any) -> Any:
+        """See `Interpreter`."""
+        return tf.minimum(one, other)
+
+    def _coefficients_of(self, lane: Lane) -> Coefficients:
+        member, rounding = lane.member, lane.rounding
         key = (member.group, member.variable.dtype)
         if key not in self._coefficients:
             kept = POWER_DTYPE if self.products else rounding.scalar
@@ -178,3 +214,8 @@ class Step:
             rate = self._numbers[member.group].rate
             self._coefficients[key] = rounding.coefficients(rate, self._powers[kept], self._hide)
         return self._coefficients[key]
+
+
+def _read(variable: Any, rows: Any) -> Any:
+    """Return a variable, or some rows of it."""
+    return variable if rows is None else tf.gather(variable, rows)

@@ -16,7 +16,8 @@ import tensorflow as tf
 from adamcompat.executors.launch import processors
 from adamcompat.kernel import Operations, make_correction, make_update
 from adamcompat.mapping.model import Form, Numerics
-from adamcompat.stages import DECOUPLED_DECAY, make_stages
+from adamcompat.program import DECOUPLED_DECAY
+from adamcompat.stages import make_stages
 from adamcompat.tensorflow import sparse
 
 # Variables of at most this many elements are concatenated: launching one operation for each of

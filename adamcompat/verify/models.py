@@ -18,8 +18,9 @@ from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import Coefficients, Operations, coefficients, make_update
 from adamcompat.mapping.model import Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.program import DECOUPLED_DECAY
 from adamcompat.schedules import Schedule
-from adamcompat.stages import DECOUPLED_DECAY, average, make_stages
+from adamcompat.stages import average, make_stages
 from adamcompat.verify.original import Array, trajectory
 
 CANONICAL = MAPPING.numerics["canonical"]

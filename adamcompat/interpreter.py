@@ -1,0 +1,176 @@
+"""Run the stages of a program over the operations of any runtime.
+
+The methods use loops over tuples and nothing else that MindSpore's compiler does not read, so that one text runs on
+NumPy, is traced by TensorFlow and is compiled by MindSpore.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adamcompat.program import (
+    CENTRALIZE,
+    CLIP_NORM,
+    GLOBAL_CLIP_NORM,
+    NAMES,
+    OF_DECAYING,
+    Bound,
+    Program,
+    Scalar,
+    Stages,
+)
+from adamcompat.stages import global_norm_factor, norm_factor, stepwise_global_norm_factor
+
+
+class Interpreter:
+    """Take gradients and parameters through the stages before the update.
+
+    A lane is one gradient with its parameter, or many that share a pass, in whatever form the runtime holds them.
+    Operations of a lane return the lane after them.
+
+    Attributes:
+        stepwise: as in `Program`.
+        lacks: codes of stages that the runtime does not run.
+    """
+
+    stepwise: bool
+    lacks: tuple[int, ...] = ()
+
+    def check(self, program: Program) -> None:
+        """Refuse a program with stages that the runtime lacks.
+
+        Raises:
+            NotImplementedError: naming them.
+        """
+        wanted = [code for code, _, _ in (*program.each_call, *program.stages)]
+        if missing := [NAMES[code] for code in dict.fromkeys(wanted) if code in self.lacks]:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not run {', '.join(missing)}: write it there, or leave the stage out of "
+                f"what adamcompat/mapping/runtimes.py declares for the runtime"
+            )
+
+    def run(self, instructions: Any, lanes: Any) -> Any:
+        """Return the lanes after the instructions, which are done one after the other for all of them."""
+        for instruction in instructions:
+            norm = None
+            if instruction[0] == GLOBAL_CLIP_NORM:
+                norm = self.norm_of_all(lanes)
+            lanes = self.each(instruction, lanes, norm)
+        return lanes
+
+    def each(self, instruction: Any, lanes: Any, norm: Any) -> Any:
+        """Return the lanes after one instruction."""
+        return [self.advanced(instruction, lane, norm) for lane in lanes]
+
+    def advanced(self, instruction: Any, lane: Any, norm: Any) -> Any:
+        """Return a lane after one instruction.
+
+        Args:
+            instruction: as in `Program`.
+            lane: one.
+            norm: of all gradients together, where the instruction needs it.
+        """
+        code, a, b = instruction
+        if code == CENTRALIZE:
+            return self.centralized(lane)
+        if code == CLIP_NORM:
+            return self.clipped(lane, self.root(self.squares(lane)), self.constant(a))
+        if code == GLOBAL_CLIP_NORM:
+            return self.clipped_together(lane, norm, self.constant(a))
+        return self.elementwise(lane, code, a, b)
+
+    def clipped(self, lane: Any, norm: Any, limit: Any) -> Any:
+        """Return a lane with at most the norm `limit`; merged into one factor, or as TensorFlow's clip_by_norm does."""
+        if self.stepwise:
+            own = self.narrowed(lane, limit)
+            return self.divided(self.multiplied(lane, own), self.maximum(self.narrowed(lane, norm), own))
+        return self.multiplied(lane, norm_factor(norm, limit, self.maximum))
+
+    def clipped_together(self, lane: Any, norm: Any, limit: Any) -> Any:
+        """Return a lane scaled as all lanes are, whose norm together is `norm`."""
+        if self.stepwise:
+            own, norm = self.narrowed(lane, limit), self.narrowed(lane, norm)
+            return self.multiplied(lane, stepwise_global_norm_factor(norm, own, self.one(lane), self.minimum))
+        return self.multiplied(lane, global_norm_factor(norm, limit, self.maximum))
+
+    # The operations that a runtime supplies.
+
+    def elementwise(self, lane: Any, code: int, a: Any, b: Any) -> Any:
+        """Do a stage of one formula, with the numbers that `a` and `b` stand for in this step."""
+        raise NotImplementedError
+
+    def multiplied(self, lane: Any, factor: Any) -> Any:
+        """Multiply the gradient by a number, rounded to the dtype of the stages."""
+        raise NotImplementedError
+
+    def divided(self, lane: Any, divisor: Any) -> Any:
+        """Divide the gradient by a number, rounded to the dtype of the stages."""
+        raise NotImplementedError
+
+    def centralized(self, lane: Any) -> Any:
+        """Subtract from the gradient its mean over all axes but the first, where the group asks for it."""
+        raise NotImplementedError
+
+    def squares(self, lane: Any) -> Any:
+        """Return the sum of squares of the gradient, in float64."""
+        raise NotImplementedError
+
+    def norm_of_all(self, lanes: Any) -> Any:
+        """Return the norm of all gradients together, in float64."""
+        raise NotImplementedError
+
+    def constant(self, scalar: Any) -> Any:
+        """Return the float64 number that a scalar without a number of the step stands for."""
+        return scalar[0]
+
+    def narrowed(self, lane: Any, number: Any) -> Any:
+        """Return a number in the dtype of the lane's stages."""
+        raise NotImplementedError
+
+    def one(self, lane: Any) -> Any:
+        """Return 1 in the dtype of the lane's stages."""
+        return self.narrowed(lane, 1.0)
+
+    def root(self, number: Any) -> Any:
+        """Return the square root."""
+        raise NotImplementedError
+
+    def maximum(self, one: Any, other: Any) -> Any:
+        """Return the larger number; NaN wins."""
+        raise NotImplementedError
+
+    def minimum(self, one: Any, other: Any) -> Any:
+        """Return the smaller number; NaN wins."""
+        raise NotImplementedError
+
+
+def value_of(scalar: Any, numbers: Any) -> Any:
+    """Return the number that a scalar stands for in a step; None where the step has none.
+
+    Args:
+        scalar: as in `Program`.
+        numbers: those of the step by name, or None in their place.
+
+    >>> from adamcompat.program import Scalar
+    >>> value_of(Scalar(0.5, "rate"), {"rate": 0.25})
+    0.125
+    """
+    factor, times = scalar
+    number = None if times is None else numbers[times]
+    if times is None or number is None:
+        return factor if times is None else None
+    return number if factor == 1 else factor * number
+
+
+def bind(code: int, a: Scalar, b: Scalar, numbers: Any, *, decays: bool) -> Stages:
+    """Return a stage of one formula with its numbers of a step, or nothing where the step has none for it.
+
+    Args:
+        code, a, b: the instruction.
+        numbers: those of the step by name, or None in their place.
+        decays: whether weight decay reaches the tensor.
+    """
+    one, other = value_of(a, numbers), value_of(b, numbers)
+    if one is None or other is None or (code in OF_DECAYING and not decays):
+        return ()
+    return (Bound(code, one, other),)
