@@ -178,7 +178,9 @@ class _Read:
         return [
             name
             for name, value in self._values.items()
-            if name not in self.names and value is not None and value != MAPPING.canonical[name].neutral
+            if name not in self.names
+            and MAPPING.canonical[name].scope == "hyperparameter"
+            and value not in (None, MAPPING.canonical[name].neutral)
         ]
 
 

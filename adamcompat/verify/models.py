@@ -14,9 +14,9 @@ import numpy as np
 from adamcompat.drive import prepare
 from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.drive.numpy import EngineDriver, Model
-from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.hyperparameters import Hyperparameters, neutral_values
 from adamcompat.kernel import Coefficients, Operations, coefficients, make_update
-from adamcompat.mapping.model import Dialect, Form, Numerics
+from adamcompat.mapping.model import STAGES, Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.program import DECOUPLED_DECAY
 from adamcompat.schedules import Schedule
@@ -38,8 +38,7 @@ _decay = make_stages(_PLAIN, np.minimum)[DECOUPLED_DECAY]
 
 def hyperparameters(given: Mapping[str, Any]) -> Hyperparameters:
     """Canonical hyperparameters; those that are not given are neutral."""
-    values = {name: entry.neutral for name, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
-    values |= given
+    values = {**neutral_values(), **given}
     schedules = {
         name: Schedule(values[name], name)
         for name in ("learning_rate", "l2_weight_decay")
@@ -80,8 +79,8 @@ def ordered(
     act on the parameters, so that they are done here, where they stand.
     """
     inner = tuple(s for s in order[: order.index("update") + 1] if s not in ("decoupled_decay", "average"))
-    outer = ["decoupled_weight_decay", "use_ema", "ema_momentum", "ema_overwrite_frequency"]
-    outer += ["accumulation_steps"] if "accumulate" not in inner else []
+    outer = {canonical for stage, canonical in STAGES.items() if stage not in inner}
+    outer |= {"ema_momentum", "ema_overwrite_frequency"}
     simple = {name: value for name, value in given.items() if name not in outer}
     driver = engine(dataclasses.replace(dialect, stages=inner), numerics, simple, weights)
     live = [slot.array for slot in driver._engine.slots]
