@@ -6,14 +6,22 @@ NumPy, is traced by TensorFlow and is compiled by MindSpore.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from adamcompat.program import (
     CENTRALIZE,
     CLIP_NORM,
+    DECAY,
+    DECAYED_RATE,
     GLOBAL_CLIP_NORM,
     NAMES,
+    NARROW_RATE,
     OF_DECAYING,
+    RATE,
+    RECIPROCAL_SCALE,
     Bound,
     Program,
     Scalar,
@@ -144,15 +152,45 @@ class Interpreter:
         raise NotImplementedError
 
 
-def value_of(scalar: Any, numbers: Any) -> Any:
+class StepNumbers:
+    """Name the numbers of one step of one group; None stands for those that it does not have.
+
+    Args:
+        rate: the learning rate, in float64.
+        decay: the weight decay, in float64, or None.
+        reciprocal_scale: of the loss scale, or None.
+        narrow: rounds a number to float32 and back.
+    """
+
+    def __init__(
+        self,
+        rate: Any = None,
+        decay: Any = None,
+        reciprocal_scale: Any = None,
+        narrow: Callable[[Any], Any] = lambda number: float(np.float32(number)),
+    ) -> None:
+        self._known = {RATE: rate, DECAY: decay, RECIPROCAL_SCALE: reciprocal_scale}
+        self._narrow = narrow
+
+    def __getitem__(self, name: str) -> Any:
+        known, rate, decay = self._known, self._known[RATE], self._known[DECAY]
+        if name not in known:
+            if name == DECAYED_RATE:
+                known[name] = None if rate is None or decay is None else decay * rate
+            else:
+                number = rate if name == NARROW_RATE else decay
+                known[name] = None if number is None else self._narrow(number)
+        return known[name]
+
+
+def value_of(scalar: Any, numbers: StepNumbers) -> Any:
     """Return the number that a scalar stands for in a step; None where the step has none.
 
     Args:
         scalar: as in `Program`.
-        numbers: those of the step by name, or None in their place.
+        numbers: those of the step.
 
-    >>> from adamcompat.program import Scalar
-    >>> value_of(Scalar(0.5, "rate"), {"rate": 0.25})
+    >>> value_of(Scalar(0.5, RATE), StepNumbers(rate=0.25))
     0.125
     """
     factor, times = scalar
@@ -162,12 +200,12 @@ def value_of(scalar: Any, numbers: Any) -> Any:
     return number if factor == 1 else factor * number
 
 
-def bind(code: int, a: Scalar, b: Scalar, numbers: Any, *, decays: bool) -> Stages:
+def bind(code: int, a: Scalar, b: Scalar, numbers: StepNumbers, *, decays: bool) -> Stages:
     """Return a stage of one formula with its numbers of a step, or nothing where the step has none for it.
 
     Args:
         code, a, b: the instruction.
-        numbers: those of the step by name, or None in their place.
+        numbers: those of the step.
         decays: whether weight decay reaches the tensor.
     """
     one, other = value_of(a, numbers), value_of(b, numbers)

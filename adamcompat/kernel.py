@@ -35,6 +35,7 @@ class Operations(NamedTuple):
         sqrt: square root.
         maximum: the larger of two values; NaN wins.
         widen: the precision in which the step is divided and subtracted.
+        multiply: ``a*b``, rounded on its own.
     """
 
     fma: Callable[[Value, Value, Value], Value]
@@ -42,6 +43,7 @@ class Operations(NamedTuple):
     sqrt: Callable[[Value], Value]
     maximum: Callable[[Value, Value], Value]
     widen: Callable[[Value], Value]
+    multiply: Callable[[Value, Value], Value]
 
 
 def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Value, Value]]:
@@ -54,19 +56,25 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
         p &\leftarrow p - \alpha\, m / (\sqrt{v} + \epsilon), \qquad
         \alpha = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)
 
+    With a decay :math:`d` that is added to the update, as in nn.AdamWeightDecay, :math:`\alpha` leaves the learning
+    rate :math:`\eta` out:
+
+    .. math::
+        p \leftarrow p - \eta\, (\alpha\, m / (\sqrt{v} + \epsilon) + d\, p)
+
     Returns:
-        ``update(p, g, m, v, vhat, alpha, c1, c2, epsilon, beta1, square)``, which returns the new
+        ``update(p, g, m, v, vhat, alpha, c1, c2, epsilon, beta1, square, rate, decay)``, which returns the new
         ``(p, m, v, vhat)``. ``c1`` and ``c2`` are ``1 - beta1`` and ``1 - beta2``. ``vhat=None``
-        means no AMSGrad; ``beta1=None`` means no Nesterov look-ahead. ``square`` stands for ``g**2``
-        where that is something else than the square of ``g``; left out, it is not.
+        means no AMSGrad; ``beta1=None`` means no Nesterov look-ahead; ``decay=None`` none in the update. ``square``
+        stands for ``g**2`` where that is something else than the square of ``g``; left out, it is not.
 
     >>> plain = Operations(
-    ...     lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, float)
+    ...     lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, float, np.multiply)
     >>> p, m, v, _ = make_update(plain)(1.0, 0.5, 0.0, 0.0, None, 0.1, 0.1, 0.001, 0.0, None)
     >>> round(m, 6), round(v, 6), round(float(p), 6)
     (0.05, 0.00025, 0.683772)
     """
-    fma, blend, sqrt, maximum, widen = operations
+    fma, blend, sqrt, maximum, widen, multiply = operations
 
     def update(
         p: Value,
@@ -80,6 +88,8 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
         epsilon: Value,
         beta1: Value,
         square: Value = None,
+        rate: Value = None,
+        decay: Value = None,
     ) -> tuple[Value, Value, Value, Value]:
         m = fma(g - m, c1, m)
         if square is None:
@@ -95,7 +105,11 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
             numerator = m
         else:
             numerator = blend(c1, g, beta1, m)
-        p = widen(p) - widen(alpha * numerator) / (sqrt(widen(divisor)) + widen(epsilon))
+        step = widen(alpha * numerator) / (sqrt(widen(divisor)) + widen(epsilon))
+        if decay is None:
+            p = widen(p) - step
+        else:
+            p = widen(p) - multiply(widen(rate), step + widen(multiply(decay, p)))
         return p, m, v, vhat
 
     return update
@@ -106,10 +120,11 @@ class Coefficients:
     """The scalars of one step, rounded as the numerics say.
 
     Attributes:
-        alpha: learning rate times bias correction.
+        alpha: learning rate times bias correction; bias correction alone with a decay in the update.
         c1, c2: ``1 - beta1`` and ``1 - beta2``.
         epsilon: epsilon hat.
         beta1: the look-ahead of Nesterov's form, or None.
+        rate, decay: the learning rate and the decay that is added to the update, or None.
     """
 
     alpha: Any
@@ -117,6 +132,8 @@ class Coefficients:
     c2: Any
     epsilon: Any
     beta1: Any
+    rate: Any = None
+    decay: Any = None
 
 
 def arithmetic_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
@@ -268,13 +285,21 @@ class Scalars:
     def _root(self, x: Any) -> Any:
         return self._real(math.sqrt(x))
 
-    def at(self, learning_rate: float, *, step: int = 1, powers: tuple[Any, Any] | None = None) -> Coefficients:
+    def at(
+        self,
+        learning_rate: float,
+        *,
+        step: int = 1,
+        powers: tuple[Any, Any] | None = None,
+        decay: float | None = None,
+    ) -> Coefficients:
         """Return the scalars of one step.
 
         Args:
             learning_rate: of this step.
             step: 1 at the first step.
             powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
+            decay: weight decay that is added to the update, or None where there is none.
         """
         real, out = self._real, self._out
         # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
@@ -286,10 +311,14 @@ class Scalars:
             rate = real(float(np.float32(learning_rate)) if self._narrow else learning_rate)
             one, other = (power if type(power) is real else real(power) for power in (one, other))
             root = self._root if tame else self._sqrt
-            alpha, epsilon = make_correction(self._form)(rate, self._epsilon, one, other, self._one, root)
+            scaled = rate if decay is None else self._one
+            alpha, epsilon = make_correction(self._form)(scaled, self._epsilon, one, other, self._one, root)
             alpha = alpha if type(alpha) is out else out(alpha)
             c1, c2, fixed, beta1 = self._fixed
-            return Coefficients(alpha, c1, c2, out(epsilon) if self._moves else fixed, beta1)
+            epsilon = out(epsilon) if self._moves else fixed
+            if decay is None:
+                return Coefficients(alpha, c1, c2, epsilon, beta1)
+            return Coefficients(alpha, c1, c2, epsilon, beta1, out(rate), out(decay))
 
 
 # Steps of one optimizer differ in learning rate and number only.
@@ -308,6 +337,7 @@ def coefficients(
     nesterov: bool,
     form: Form,
     powers: tuple[Any, Any] | None = None,
+    decay: float | None = None,
 ) -> Coefficients:
     """Return the scalars of one step.
 
@@ -321,6 +351,7 @@ def coefficients(
         nesterov: whether the numerator looks ahead.
         form: which epsilon is meant, and whether the moments are corrected.
         powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
+        decay: weight decay that is added to the update, or None where there is none.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> step = coefficients(MAPPING.numerics["canonical"], np.float64, learning_rate=0.001, beta1=0.9,
@@ -331,4 +362,4 @@ def coefficients(
     scalars = _scalars(
         numerics, np.dtype(dtype), beta1=beta1, beta2=beta2, epsilon=epsilon, nesterov=nesterov, form=form
     )
-    return scalars.at(learning_rate, step=step, powers=powers)
+    return scalars.at(learning_rate, step=step, powers=powers, decay=decay)

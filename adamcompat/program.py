@@ -15,6 +15,7 @@ import numpy as np
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.model import Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.schedules import Schedule
 
 # Stages of one formula each, in the order in which `stages.make_stages` builds them.
 MULTIPLY, DIVIDE, ADD_DECAY, CLIP_VALUE, SUBTRACT, DECOUPLED_DECAY = range(6)
@@ -28,7 +29,8 @@ NAMES = (
 OF_DECAYING = (ADD_DECAY, DECOUPLED_DECAY)
 
 # Numbers that change from step to step, each with its value in float64.
-RATE, NARROW_RATE, L2_DECAY, RECIPROCAL_SCALE = "rate", "narrow_rate", "l2_decay", "reciprocal_scale"
+RATE, NARROW_RATE, RECIPROCAL_SCALE = "rate", "narrow_rate", "reciprocal_scale"
+DECAY, NARROW_DECAY, DECAYED_RATE = "decay", "narrow_decay", "decayed_rate"
 
 
 class Scalar(NamedTuple):
@@ -94,6 +96,8 @@ class Update:
         amsgrad: whether the maximum of the second moments divides.
         nesterov: whether the numerator looks ahead.
         lazy: whether a gradient of some rows updates these only.
+        decays: whether decoupled weight decay is added to the update.
+        decay: that decay, or None where it is a number of the step.
     """
 
     form: Form
@@ -103,6 +107,8 @@ class Update:
     amsgrad: bool
     nesterov: bool
     lazy: bool
+    decays: bool
+    decay: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +200,12 @@ def _unscale(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Ins
 
 
 def _l2_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
-    # A decay of 0 is left out when the step is made, for it may be a schedule or belong to a group.
+    # A decay of 0 is left out when a step is made, for it may be a schedule or belong to a group.
     scale, order = hyper["loss_scale"], dialect.stages
     hyper["l2_weight_decay"]
     # Decay does not depend on the loss scale, whichever comes first.
     before = "unscale" in order and order.index("l2_decay") < order.index("unscale")
-    yield Instruction(ADD_DECAY, Scalar(scale if before and "loss_scale" not in hyper.held else 1.0, L2_DECAY))
+    yield Instruction(ADD_DECAY, Scalar(scale if before and "loss_scale" not in hyper.held else 1.0, DECAY))
 
 
 def _centralize(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
@@ -221,12 +227,25 @@ def _clip_value(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[
         yield Instruction(CLIP_VALUE, Scalar(limit))
 
 
+def _changes(hyper: _Read, dialect: Dialect) -> bool:
+    """Return whether decoupled weight decay is a number of the step: a schedule, or one of a group."""
+    grouped = any(fact.canonical == "group_weight_decay" for fact in dialect.groups)
+    return grouped or isinstance(hyper["decoupled_weight_decay"], Schedule)
+
+
 def _decoupled_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
-    if decay := hyper["decoupled_weight_decay"]:
-        if numerics.surroundings == "once":
-            yield Instruction(DECOUPLED_DECAY, Scalar(decay, RATE))
+    decay, once = hyper["decoupled_weight_decay"], numerics.surroundings == "once"
+    if numerics.decay == "update":
+        return
+    if _changes(hyper, dialect):
+        if once:
+            yield Instruction(DECOUPLED_DECAY, Scalar(1.0, DECAYED_RATE))
         else:
-            yield Instruction(DECOUPLED_DECAY, Scalar(float(np.float32(decay))), Scalar(1.0, NARROW_RATE))
+            yield Instruction(DECOUPLED_DECAY, Scalar(1.0, NARROW_DECAY), Scalar(1.0, NARROW_RATE))
+    elif decay and once:
+        yield Instruction(DECOUPLED_DECAY, Scalar(decay, RATE))
+    elif decay:
+        yield Instruction(DECOUPLED_DECAY, Scalar(float(np.float32(decay))), Scalar(1.0, NARROW_RATE))
 
 
 # The stages of a gradient; the others have places of their own in a program.
@@ -278,6 +297,7 @@ def compile_step(
                 f"no instruction for the stage {stage!r}: write it in adamcompat/program.py and adamcompat/stages.py"
             )
         found += _COMPILED[stage](read, dialect, numerics)
+    adds = numerics.decay == "update" and "decoupled_decay" in dialect.stages
     update = Update(
         dialect.semantics.form,
         read["beta1"],
@@ -286,6 +306,8 @@ def compile_step(
         dialect.semantics.amsgrad != "none" and read["amsgrad"],
         dialect.semantics.nesterov != "none" and read["nesterov"],
         read["lazy"],
+        adds,
+        (None if _changes(read, dialect) else read["decoupled_weight_decay"] or 0.0) if adds else 0.0,
     )
     momentum, overwrite = read["ema_momentum"], read["ema_overwrite_frequency"]
     average = None

@@ -31,8 +31,10 @@ FRAMEWORKS = {"call": "tensorflow", "apply_gradients": "mindspore"}
 STAGES = {
     ("call", "l2"): "unscale, l2_decay, clip_norm, global_clip_norm, clip_value, update",
     ("call", "decoupled"): "decoupled_decay, unscale, clip_norm, global_clip_norm, clip_value, update",
+    ("call", "added"): "unscale, clip_norm, global_clip_norm, clip_value, decoupled_decay, update",
     ("call", "none"): "unscale, clip_norm, global_clip_norm, clip_value, update",
     ("apply_gradients", "decoupled"): "unscale, clip_norm, global_clip_norm, clip_value, decoupled_decay, update",
+    ("apply_gradients", "added"): "unscale, clip_norm, global_clip_norm, clip_value, decoupled_decay, update",
     ("apply_gradients", "none"): "unscale, clip_norm, global_clip_norm, clip_value, update",
 }
 STEPS = 5
@@ -53,7 +55,7 @@ def dialect(protocol: str, decay: str, epsilon: str, correction: str) -> tuple[s
         "{name: tiny, canonical: epsilon, type: number, default: 1.0e-8, absent: refuse}",
         "{name: top, canonical: clip_value, type: number, default: null, absent: refuse}",
         "{name: scale, canonical: loss_scale, type: number, default: null, absent: refuse}",
-        *([optional[decay]] if decay in optional else []),
+        *([optional["decoupled" if decay == "added" else decay]] if decay != "none" else []),
         "{name: length, canonical: clip_norm, type: number, default: null, absent: refuse}",
         "{name: together, canonical: global_clip_norm, type: number, default: null, absent: refuse}",
         "{name: fade, canonical: inverse_time_decay, type: number, default: 0.0, absent: refuse}",
@@ -77,7 +79,7 @@ def dialect(protocol: str, decay: str, epsilon: str, correction: str) -> tuple[s
         f"    stages: [{STAGES[protocol, decay]}]",
         f"    semantics: {{epsilon: {epsilon}, bias_correction: {correction}, decay_skips: [], amsgrad: none, "
         "nesterov: none, schedule_start: 0, average_start: none, power_start: none}",
-        "    numerics: canonical",
+        f"    numerics: {'adding' if decay == 'added' else 'canonical'}",
         '    slots: [{step: t}, {first_moment: "{parameter}.m", second_moment: "{parameter}.v"}]',
         "",
     ]
@@ -96,7 +98,18 @@ def minted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package whose mapping has all these dialects, generated anew."""
     root = make_copy(tmp_path_factory.mktemp("minted"))
     texts = [dialect(*one) for one in ALL]
-    edit(root / "mapping.yaml", "\nadapters:\n", "\n" + "\n".join(text for text, _ in texts) + "\nadapters:\n"
+    # A decay that is added to the update is the same algebra as one that is taken off the parameter before it.
+    path = root / "mapping.yaml"
+    known = path.read_text(encoding="utf-8")
+    canonical = known[
+        known.index("\n  canonical:\n    about: Scalars") : known.index("\n  keras3:\n    about: As keras")
+    ]
+    edit(
+        path,
+        canonical,
+        canonical + canonical.replace("canonical:", "adding:").replace("decay: parameter", "decay: update"),
+    )
+    edit(path, "\nadapters:\n", "\n" + "\n".join(text for text, _ in texts) + "\nadapters:\n"
          + "\n".join(adapters for _, adapters in texts) + "\n")  # fmt: skip
     result = python(root, "scripts/generate.py")
     assert result.returncode == 0, result.stderr
@@ -189,7 +202,7 @@ def expected(protocol: str, decay: str, epsilon: str, correction: str) -> list[A
     reference = Reference(
         lr=lambda _: 0.01, b1=0.8, b2=0.9, eps=0.1, scale=1.5, clipvalue=0.8,
         clipnorm=2.0, global_clipnorm=2.5, time_decay=0.3,
-        l2=lambda _: 0.1 if decay == "l2" else 0.0, decoupled=0.1 if decay == "decoupled" else 0.0,
+        l2=lambda _: 0.1 if decay == "l2" else 0.0, decoupled=0.1 if decay in ("decoupled", "added") else 0.0,
         paper=epsilon == "paper", corrects=correction == "both",
     )  # fmt: skip
     for step in gradients:
@@ -210,7 +223,9 @@ def test_every_form_is_executed(minted: Path, framework: str) -> None:
     chosen = [one for one in ALL if runtime == "numpy" or FRAMEWORKS[one[0]] == runtime]
     wanted = {"_".join(["mint", *one]): expected(*one) for one in chosen}
     # Every fact makes another step; the protocol does not.
-    assert len({tuple(weights[0].ravel().round(9)) for weights in wanted.values()}) == len({one[1:] for one in chosen})
+    assert len({tuple(weights[0].ravel().round(9)) for weights in wanted.values()}) == len(
+        {(one[1].replace("added", "decoupled"), *one[2:]) for one in chosen}
+    )
     modes = {"tensorflow": 3, "mindspore": 2}.get(runtime, 1)
     assert len(found) == modes * len(wanted)
     for name, weights in found.items():

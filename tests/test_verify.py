@@ -353,7 +353,10 @@ def test_a_rounding_that_nothing_explains_fits_no_value() -> None:
 
 
 # Without an option for it nothing is unscaled; without decay or a second stage nothing is merged.
-HIDDEN: set[tuple[str, str]] = {("tf26", "unscale"), ("tf1", "unscale"), ("tf1", "surroundings")}
+HIDDEN: set[tuple[str, str]] = {
+    *(("tf26", "unscale"), ("tf1", "unscale"), ("tf1", "surroundings")),
+    *((name, "decay") for name in ("tf26", "tf1", "mindspore")),
+}
 
 
 # Signatures.

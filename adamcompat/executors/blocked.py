@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, arithmetic_dtype, make_update, stage_dtype
 from adamcompat.mapping.model import Numerics
@@ -31,11 +30,22 @@ def _same(a: Any) -> Any:
     return a
 
 
-_SEPARATE = Operations(lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, _same)
+_SEPARATE = Operations(
+    lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, _same, np.multiply
+)
 _update_separate = make_update(_SEPARATE)
-_update_fused = make_update(Operations(_fma, lambda a, x, b, y: _fma(a, x, b * y), np.sqrt, np.maximum, _same))
+_update_fused = make_update(
+    Operations(_fma, lambda a, x, b, y: _fma(a, x, b * y), np.sqrt, np.maximum, _same, np.multiply)
+)
 _update_tail = make_update(
-    Operations(_fma, lambda a, x, b, y: _fma(b, y, a * x), np.sqrt, np.maximum, lambda a: np.asarray(a, np.float64))
+    Operations(
+        _fma,
+        lambda a, x, b, y: _fma(b, y, a * x),
+        np.sqrt,
+        np.maximum,
+        lambda a: np.asarray(a, np.float64),
+        np.multiply,
+    )
 )
 _STAGES = make_stages(_SEPARATE, np.minimum)
 
@@ -238,11 +248,11 @@ def update_one(
     """
     real, around = arithmetic_dtype(numerics, parameter.dtype), stage_dtype(numerics, parameter.dtype)
     contraction = Contraction.of(numerics, parameter.dtype, amsgrad=vhat is not None)
-    tail = parameter.size - parameter.size % TAIL_BLOCK if contraction.tail else parameter.size
+    tail = contraction.cut(parameter.size)
     update = _update_fused if contraction.fused else _update_separate
     states = [Elements(state) for state in (m, v, vhat) if state is not None]
     c, width, elements = coefficients, row_size(parameter.shape), Elements(parameter)
-    bounds = blocks(tail) + ([(tail, parameter.size)] if tail < parameter.size else [])
+    bounds = blocks(tail) + [(tail + start, tail + stop) for start, stop in blocks(parameter.size - tail)]
 
     def new(start: int, stop: int) -> Sequence[Array]:
         step = update if start < tail else _update_tail
@@ -250,7 +260,8 @@ def update_one(
         g, p = g.astype(real, copy=False), p.astype(real, copy=False)
         old = [state.read(start, stop).astype(real, copy=False) for state in states]
         found = step(
-            p, g, old[0], old[1], old[2] if vhat is not None else None, c.alpha, c.c1, c.c2, c.epsilon, c.beta1
+            *(p, g, old[0], old[1], old[2] if vhat is not None else None),
+            *(c.alpha, c.c1, c.c2, c.epsilon, c.beta1, None, c.rate, c.decay),
         )
         return found if vhat is not None else found[:3]
 

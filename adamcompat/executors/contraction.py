@@ -11,6 +11,8 @@ from adamcompat.mapping.model import Numerics
 
 # Elements in one block of a kernel that contracts in blocks; the rest of a tensor is its tail.
 BLOCK = 8
+# A block that no tensor fills, so that each is its own tail.
+_ENDLESS = 1 << 62
 
 
 class Contraction(NamedTuple):
@@ -18,17 +20,37 @@ class Contraction(NamedTuple):
 
     Attributes:
         fused: whether ``a*b + c`` is rounded once.
-        tail: whether the elements after the last whole block are finished in float64.
+        block: elements in a block; those after a tensor's last whole block are finished in float64. 1 where none are.
     """
 
     fused: bool
-    tail: bool
+    block: int = 1
+
+    @property
+    def tail(self) -> bool:
+        """Return whether some elements may be finished in float64."""
+        return self.block > 1
+
+    @property
+    def joins(self) -> bool:
+        """Return whether it makes no difference where a tensor begins and ends."""
+        return self.block in (1, _ENDLESS)
+
+    def cut(self, size: int) -> int:
+        """Return where the tail of a tensor of that many elements begins.
+
+        >>> Contraction(True, 8).cut(19), Contraction(True).cut(19)
+        (16, 19)
+        """
+        return size - size % self.block
 
     @classmethod
     def of(cls, numerics: Numerics, dtype: np.dtype[Any], *, amsgrad: bool) -> Contraction:
         """The contraction that `numerics` ask for; only float32 arithmetic is ever contracted."""
         fused = numerics.multiply_add != "separate" and arithmetic_dtype(numerics, dtype) == np.float32
+        if fused and numerics.multiply_add == "fused_wide":
+            return cls(True, _ENDLESS)
         if numerics.multiply_add == "fused_blocks":
             fused = fused and not amsgrad
-            return cls(fused, fused and dtype == np.float32)
-        return cls(fused, False)
+            return cls(fused, BLOCK if fused and dtype == np.float32 else 1)
+        return cls(fused)

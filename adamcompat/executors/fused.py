@@ -8,6 +8,7 @@ of the interpreter; work above a measured size is split between threads.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,6 @@ from adamcompat.executors.columns import (
     PARAMETER,
     SECOND_MOMENT,
 )
-from adamcompat.executors.contraction import BLOCK as TAIL_BLOCK
 from adamcompat.executors.contraction import Contraction
 from adamcompat.executors.launch import MARK, SCRATCH, Launch, threads_for
 from adamcompat.kernel import Coefficients, Operations, make_update
@@ -117,10 +117,10 @@ def _double(a: Any) -> Any:
     return np.float64(a)
 
 
-_SEPARATE = Operations(_separate_fma, _separate_blend, np.sqrt, _maximum, _same)
+_SEPARATE = Operations(_separate_fma, _separate_blend, np.sqrt, _maximum, _same, operator.mul)
 _update_separate = _inline(make_update(_SEPARATE))
-_update_fused = _inline(make_update(Operations(_hardware_fma, _fused_blend, np.sqrt, _maximum, _same)))
-_update_tail = _inline(make_update(Operations(_hardware_fma, _tail_blend, np.sqrt, _maximum, _double)))
+_update_fused = _inline(make_update(Operations(_hardware_fma, _fused_blend, np.sqrt, _maximum, _same, operator.mul)))
+_update_tail = _inline(make_update(Operations(_hardware_fma, _tail_blend, np.sqrt, _maximum, _double, operator.mul)))
 _average = _inline(stages.average)
 _multiply, _divide, _add_decay, _clip_value, _subtract, _decoupled_decay = (
     _inline(stage) for stage in make_stages(_SEPARATE, _minimum)
@@ -160,22 +160,40 @@ def _digest() -> str:
 # The loops below run from 0 over slices: with other bounds Numba must allow for negative indices,
 # and the loop is not vectorized.
 @nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _sweep(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, fused: Any) -> None:
+def _sweep(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, rate: Any, decay: Any, fused: Any) -> None:
     alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
     for i in range(p.size):
         if vhat is None:
             if fused is None:
-                p[i], m[i], v[i], _ = _update_separate(p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1)
+                p[i], m[i], v[i], _ = _update_separate(
+                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+                )
             else:
-                p[i], m[i], v[i], _ = _update_fused(p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1)
+                p[i], m[i], v[i], _ = _update_fused(
+                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+                )
+        elif fused is None:
+            p[i], m[i], v[i], vhat[i] = _update_separate(
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+            )
         else:
-            p[i], m[i], v[i], vhat[i] = _update_separate(p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1)
+            p[i], m[i], v[i], vhat[i] = _update_fused(
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+            )
 
 
 @nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _sweep_tail(p: Any, g: Any, m: Any, v: Any, row: Any, beta1: Any) -> None:
+def _sweep_tail(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, rate: Any, decay: Any) -> None:
+    alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
     for i in range(p.size):
-        p[i], m[i], v[i], _ = _update_tail(p[i], g[i], m[i], v[i], None, row[0], row[1], row[2], row[3], beta1)
+        if vhat is None:
+            p[i], m[i], v[i], _ = _update_tail(
+                p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+            )
+        else:
+            p[i], m[i], v[i], vhat[i] = _update_tail(
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+            )
 
 
 @nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
@@ -238,12 +256,13 @@ def _build(digest: str) -> Any:
         places: Any,
         factors: Any,
         source: Any,
-        tail_block: Any,
+        block_size: Any,
         like: Any,
         gradient_like: Any,
         convert: Any,
         amsgrad: Any,
         nesterov: Any,
+        decays: Any,
         fused: Any,
         begin: Any,
         end: Any,
@@ -265,7 +284,7 @@ def _build(digest: str) -> Any:
             m = nb.carray(_pointer(addresses[k, FIRST_MOMENT], like), size)
             v = nb.carray(_pointer(addresses[k, SECOND_MOMENT], like), size)
             row, first, last = rows[kinds[k]], starts[kinds[k]], starts[kinds[k] + 1]
-            tail = size - size % tail_block
+            tail = size - size % block_size
             direct = convert is None and first == last
             block = hi - lo if direct else SCRATCH
             while lo < hi:
@@ -276,10 +295,12 @@ def _build(digest: str) -> Any:
                     x = scratch[: stop - lo]
                     _prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
                 beta1 = _choose(nesterov, row[4], None)
-                vhat = _choose(amsgrad, nb.carray(_pointer(addresses[k, MAXIMUM], like), size)[lo:cut], None)
-                _sweep(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row, beta1, fused)
-                if fused is not None and amsgrad is None:
-                    _sweep_tail(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], row, beta1)
+                rate, decay = _choose(decays, row[5], None), _choose(decays, row[6], None)
+                maximum = nb.carray(_pointer(addresses[k, MAXIMUM], like), size)
+                vhat, rest = _choose(amsgrad, maximum[lo:cut], None), _choose(amsgrad, maximum[cut:stop], None)
+                _sweep(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row, beta1, rate, decay, fused)
+                if fused is not None:
+                    _sweep_tail(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], rest, row, beta1, rate, decay)
                 lo = stop
         _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
@@ -462,8 +483,9 @@ class Programs:
 
 def row(coefficients: Coefficients) -> tuple[Any, ...]:
     """The scalars of an update as compiled code reads them."""
-    beta1 = 0.0 if coefficients.beta1 is None else coefficients.beta1
-    return coefficients.alpha, coefficients.c1, coefficients.c2, coefficients.epsilon, beta1
+    c = coefficients
+    optional = (0.0 if number is None else number for number in (c.beta1, c.rate, c.decay))
+    return c.alpha, c.c1, c.c2, c.epsilon, *optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,6 +521,7 @@ def update_all(
     *,
     amsgrad: bool,
     nesterov: bool,
+    decays: bool,
     contraction: Contraction,
     accumulated: bool = False,
 ) -> Launch:
@@ -508,7 +531,7 @@ def update_all(
         table: where they lie.
         rows: the scalars of each kind, from `row`.
         programs: the stages before the update, for each kind.
-        amsgrad, nesterov: which form of the update.
+        amsgrad, nesterov, decays: which form of the update.
         contraction: where to round once.
         accumulated: whether the accumulated gradients are the gradients.
     """
@@ -517,12 +540,13 @@ def update_all(
         None if dtype == table.dtype else True,
         True if amsgrad else None,
         True if nesterov else None,
+        True if decays else None,
         True if contraction.fused else None,
     )
     arguments = (
         *(table.addresses, table.offsets, table.kinds, rows, *programs.arrays),
         ACCUMULATED if accumulated else GRADIENT,
-        TAIL_BLOCK if contraction.tail else 1,
+        contraction.block,
         *(table.dtype.type(0), dtype.type(0), *flags),
     )
     form = (table.dtype, dtype, *flags)

@@ -86,10 +86,11 @@ def read_numerics(name: str, node: Node) -> Numerics:
         scalars=fields.take("scalars", one_of("float64", "float32", "parameter")),
         one_minus_beta=fields.take("one_minus_beta", one_of("float64", "scalar")),
         beta_power=fields.take("beta_power", one_of("power", "product")),
-        multiply_add=fields.take("multiply_add", one_of("separate", "fused", "fused_blocks")),
+        multiply_add=fields.take("multiply_add", one_of("separate", "fused", "fused_blocks", "fused_wide")),
         half=fields.take("half", one_of("float16", "float32")),
         unscale=fields.take("unscale", one_of("quotient", "reciprocal")),
         surroundings=fields.take("surroundings", one_of("once", "stepwise")),
+        decay=fields.take("decay", one_of("parameter", "update")),
     )
     fields.close()
     return entry

@@ -85,6 +85,7 @@ class Numerics:
     half: str
     unscale: str
     surroundings: str
+    decay: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,7 @@ MAPPING = Mapping(
             half="float32",
             unscale="quotient",
             surroundings="once",
+            decay="parameter",
         ),
         "keras3": Numerics(
             name="keras3",
@@ -238,6 +239,7 @@ MAPPING = Mapping(
             half="float16",
             unscale="quotient",
             surroundings="stepwise",
+            decay="parameter",
         ),
         "tf26": Numerics(
             name="tf26",
@@ -250,6 +252,7 @@ MAPPING = Mapping(
             half="float16",
             unscale="quotient",
             surroundings="stepwise",
+            decay="parameter",
         ),
         "tf1": Numerics(
             name="tf1",
@@ -262,6 +265,7 @@ MAPPING = Mapping(
             half="float16",
             unscale="quotient",
             surroundings="stepwise",
+            decay="parameter",
         ),
         "mindspore": Numerics(
             name="mindspore",
@@ -274,6 +278,7 @@ MAPPING = Mapping(
             half="float32",
             unscale="reciprocal",
             surroundings="stepwise",
+            decay="parameter",
         ),
     },
     dialects={

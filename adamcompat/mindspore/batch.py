@@ -92,7 +92,7 @@ class Batch:
         self._sizes = np.array(sizes, np.int64)
         # The rows of the kernel's table: one for each share of a Parameter, so that tails fall where they
         # fall in nn.Adam.
-        cuts = [shares(size) if self._contraction.tail else [size] for size in sizes]
+        cuts = [[size] if self._contraction.joins else shares(size) for size in sizes]
         self._owner = np.repeat(np.arange(len(sizes)), [len(parts) for parts in cuts])
         starts = [np.cumsum([0, *parts[:-1]]) for parts in cuts]
         self._shift = np.concatenate(starts)[:, None] * self._storage.arithmetic.itemsize
@@ -168,6 +168,7 @@ class Batch:
             self._programs[1],
             amsgrad=self._amsgrad,
             nesterov=coefficients[0].beta1 is not None,
+            decays=coefficients[0].decay is not None,
             contraction=self._contraction,
         )
         return launch

@@ -10,10 +10,10 @@ from mindspore import Tensor, ops
 from mindspore.common.sparse_tensor import RowTensorInner
 
 from adamcompat.hyperparameters import exception
-from adamcompat.interpreter import Interpreter, value_of
+from adamcompat.interpreter import Interpreter, StepNumbers, value_of
 from adamcompat.mapping.model import Dialect
 from adamcompat.mindspore.operations import SEPARATE
-from adamcompat.program import ADD_DECAY, L2_DECAY, RECIPROCAL_SCALE, Instruction, Scalar
+from adamcompat.program import ADD_DECAY, Instruction, Scalar
 from adamcompat.stages import make_stages
 
 _STAGES = make_stages(SEPARATE, ops.minimum)
@@ -115,13 +115,13 @@ class _Prepared(Interpreter):
     """Take pairs of a gradient and its parameter through the stages, in the dtypes of nn.Adam.
 
     Args:
-        numbers: Tensors, those of the step by name, or None in their place.
+        numbers: those of the step, Tensors.
         centralize: whether to subtract the mean over all axes but the first.
     """
 
     stepwise = True
 
-    def __init__(self, numbers: dict[str, Any], *, centralize: bool) -> None:
+    def __init__(self, numbers: StepNumbers, *, centralize: bool) -> None:
         self._numbers = numbers
         self._centralize = centralize
 
@@ -169,7 +169,7 @@ def prepared(
             gradient, reciprocal = ops.mul(gradient, own), None
     if decay is not None or not exact:
         gradient = gradient.astype(parameter.dtype)
-    interpreter = _Prepared({L2_DECAY: decay, RECIPROCAL_SCALE: reciprocal}, centralize=centralize)
+    interpreter = _Prepared(StepNumbers(decay=decay, reciprocal_scale=reciprocal), centralize=centralize)
     (gradient, _), *_ = interpreter.run(instructions, [(gradient, parameter)])
     return gradient.astype(parameter.dtype).contiguous()
 

@@ -25,4 +25,9 @@ def same(a: Any) -> Any:
     return a
 
 
-SEPARATE = Operations(_fma, _blend, ops.sqrt, ops.maximum, same)
+def multiply(a: Any, b: Any) -> Any:
+    """Return the product."""
+    return a * b
+
+
+SEPARATE = Operations(_fma, _blend, ops.sqrt, ops.maximum, same, multiply)

@@ -21,7 +21,7 @@ from mindspore import Tensor, context, ops
 
 from adamcompat import kernel
 from adamcompat.hyperparameters import Hyperparameters, neutral_values
-from adamcompat.interpreter import Interpreter, bind
+from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
@@ -32,7 +32,7 @@ from adamcompat.mindspore.layout import CONSTANTS, COUNTERS, NUMBERS, Kind, Layo
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.schedules import Constants, Sources
-from adamcompat.program import L2_DECAY, RECIPROCAL_SCALE, Scalar, Stages, compile_step
+from adamcompat.program import Scalar, Stages, compile_step
 from adamcompat.whole import Operation, whole
 
 
@@ -40,10 +40,10 @@ class _Listed(Interpreter):
     """List the stages of Parameters whose gradients need nothing else.
 
     Args:
-        numbers: those of the step by name, or None in their place.
+        numbers: those of the step.
     """
 
-    def __init__(self, numbers: dict[str, float | None]) -> None:
+    def __init__(self, numbers: StepNumbers) -> None:
         self._numbers = numbers
 
     def elementwise(self, lane: Stages, code: int, a: Scalar, b: Scalar) -> Stages:
@@ -376,7 +376,7 @@ class PyNativeStep:
         """The stages before the update that the kernel runs itself."""
         decay = None if kind.decay is None else numbers[kind.decay]
         scale = None if layout.scaled is None else layout.values[3]
-        (found,) = _Listed({L2_DECAY: decay, RECIPROCAL_SCALE: scale}).run(self._program.stages, [()])
+        (found,) = _Listed(StepNumbers(decay=decay, reciprocal_scale=scale)).run(self._program.stages, [()])
         return cast(Stages, found)
 
     def _by_operator(self, i: int, parameter: Any, rows: Rows, rate: float, powers: tuple[Any, Any]) -> Operation:

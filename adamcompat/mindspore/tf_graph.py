@@ -15,13 +15,13 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.sparse_tensor import RowTensorInner
 
 from adamcompat import kernel
-from adamcompat.executors.contraction import BLOCK, Contraction
+from adamcompat.executors.contraction import Contraction
 from adamcompat.interpreter import Interpreter
 from adamcompat.kernel import Operations, epsilon_moves, given_epsilon, make_correction, make_update
 from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.batch import STORAGE
 from adamcompat.mindspore.gradients import densified
-from adamcompat.mindspore.operations import SEPARATE, same
+from adamcompat.mindspore.operations import SEPARATE, multiply, same
 from adamcompat.program import (
     ADD_DECAY,
     CENTRALIZE,
@@ -72,8 +72,8 @@ def _tail_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
 
 
 _update_separate = make_update(SEPARATE)
-_update_fused = make_update(Operations(_once, _once_blend, ops.sqrt, ops.maximum, same))
-_update_tail = make_update(Operations(_once, _tail_blend, ops.sqrt, ops.maximum, _double))
+_update_fused = make_update(Operations(_once, _once_blend, ops.sqrt, ops.maximum, same, multiply))
+_update_tail = make_update(Operations(_once, _tail_blend, ops.sqrt, ops.maximum, _double, multiply))
 
 
 @dataclass(slots=True)
@@ -103,7 +103,14 @@ def own_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def _loaded(instructions: Sequence[Instruction]) -> tuple[Any, ...]:
-    """Instructions as MindSpore's compiler reads them: numbers of Python would enter as float32."""
+    """Instructions as MindSpore's compiler reads them: numbers of Python would enter as float32.
+
+    Raises:
+        NotImplementedError: a number of the step is none that a graph knows.
+    """
+    wanted = {scalar.times for _, *scalars in instructions for scalar in scalars}
+    if unknown := sorted(name for name in wanted - {None, RATE, NARROW_RATE} if name is not None):
+        raise NotImplementedError(f"GraphStep knows no {', '.join(unknown)}: write it in GraphStep.number")
     return tuple(
         (code, (Tensor(a.factor, _DOUBLE), a.times), (Tensor(b.factor, _DOUBLE), b.times))
         for code, a, b in instructions
@@ -140,6 +147,8 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
         super().__init__(auto_prefix=False)
         self.check(program)
         update = program.update
+        if update.decay is None:
+            raise NotImplementedError("GraphStep adds no decay to the update that changes from step to step")
         beta1, beta2 = (beta.at(0) if hasattr(beta, "at") else beta for beta in (update.beta1, update.beta2))
         owns = [own_dtype(parameter.dtype) for parameter in parameters]
         kinds = list(dict.fromkeys(owns))
@@ -182,8 +191,9 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
         self.correct = make_correction(update.form)
         contractions = [Contraction.of(numerics, own, amsgrad=update.amsgrad) for own in kinds]
         self.fused = tuple(item.fused for item in contractions)
-        self.tail = tuple(item.tail for item in contractions)
-        self.cuts = tuple(int(np.prod(shape)) // BLOCK * BLOCK for shape in self.shapes)
+        self.cuts = tuple(
+            contractions[k].cut(int(np.prod(shape))) for k, shape in zip(self.kind, self.shapes, strict=True)
+        )
         self.sizes = tuple(int(np.prod(shape)) for shape in self.shapes)
         self.narrow_rate = numerics.given != "float64"
         self.keeps_products = bool(state.powers)
@@ -194,6 +204,12 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
         self.has_time_decay = program.rate.time_decay > 0
         self.time_decay = Tensor(program.rate.time_decay, _DOUBLE)
         self.decays = tuple(decays)
+        self.adds_decay = update.decays
+        arithmetic = [kernel.arithmetic_dtype(numerics, own).type for own in owns]
+        self.decay = tuple(
+            Tensor(np.asarray(real(update.decay if own and update.decay is not None else 0.0)))
+            for real, own in zip(arithmetic, decays, strict=True)
+        )
         self.use_ema = program.average is not None
         average_of = program.average or Average(0.0, None, False)
         self.starts_with_first_update = average_of.starts_with_first_update
@@ -228,7 +244,7 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             gs, more = self.over(self.gathered, gs, completes)
             written += more
         gs, ps, rate = self.run(self.each_update, (gs, ps, rate))
-        ps, more = self.over(self.updated, gs, ps, parameters, alphas, epsilons, completes)
+        ps, more = self.over(self.updated, gs, ps, parameters, (alphas, epsilons, rate), completes)
         written += more
         if self.use_ema:
             ps, more = self.over(self.averaged, ps, parameters, done)
@@ -300,14 +316,19 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             rate = _cast(time_decayed(_cast(rate, real), _cast(step, real), decay, Tensor(1.0, real)), _DOUBLE)
         return rate
 
+    def given(self, rate: Any) -> Any:
+        """The learning rate as the numerics take it in."""
+        if self.narrow_rate:
+            rate = _cast(rate, mindspore.float32)
+        return rate
+
     def scalars_of(self, rate: Any, t: Any) -> Any:
         """Step size and epsilon hat for each dtype, and the running products after this step."""
         products: Any = ()
         if self.keeps_products:
             for i in range(len(self.powers)):
                 products += (self.powers[i] * self.betas,)
-        if self.narrow_rate:
-            rate = _cast(rate, mindspore.float32)
+        rate = self.given(rate)
         alphas: Any = ()
         epsilons: Any = ()
         for k in range(len(self.scalar)):
@@ -318,7 +339,10 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             else:
                 power1 = _cast(ops.pow(self.bases1[k], t), scalar)
                 power2 = _cast(ops.pow(self.bases2[k], t), scalar)
-            alpha, epsilon = self.correct(_cast(rate, scalar), self.exact_epsilon[k], power1, power2, 1.0, ops.sqrt)
+            scaled = _cast(rate, scalar)
+            if self.adds_decay:
+                scaled = ops.ones_like(scaled)
+            alpha, epsilon = self.correct(scaled, self.exact_epsilon[k], power1, power2, 1.0, ops.sqrt)
             alphas += (_cast(alpha, self.arithmetic[k]),)
             if self.epsilon_moves:
                 epsilons += (_cast(epsilon, self.arithmetic[k]),)
@@ -424,8 +448,9 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             found += (_cast(_cast(mean, kept.dtype), around),)
         return found, written
 
-    def updated(self, part: Any, gs: Any, ps: Any, parameters: Any, alphas: Any, epsilons: Any, completes: Any) -> Any:
+    def updated(self, part: Any, gs: Any, ps: Any, parameters: Any, numbers: Any, completes: Any) -> Any:
         """The parameters after the update, and what was written."""
+        alphas, epsilons, rate = numbers
         found: Any = ()
         written: Any = ()
         for i in part:
@@ -442,6 +467,7 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
                 old_vhat,
                 alphas[self.kind[i]],
                 epsilons[self.kind[i]],
+                _cast(self.given(rate), kind),
             )
             dtype = self.m[i].dtype
             around = self.around[self.kind[i]]
@@ -454,25 +480,26 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
                 written += (self.vhat[i].copy_(self.chosen(completes, _cast(vhat, dtype), self.vhat[i])),)
         return found, written
 
-    def update_of(self, i: int, p: Any, g: Any, m: Any, v: Any, vhat: Any, alpha: Any, epsilon: Any) -> Any:
+    def update_of(self, i: int, p: Any, g: Any, m: Any, v: Any, vhat: Any, alpha: Any, epsilon: Any, rate: Any) -> Any:
         """The kernel's update of one parameter."""
         k = self.kind[i]
+        decay = None
+        if self.adds_decay:
+            decay = self.decay[i]
         c1, c2 = self.c1[k], self.c2[k]
         if not self.fused[k]:
-            return _update_separate(p, g, m, v, vhat, alpha, c1, c2, epsilon, None)
-        if not self.tail[k] or self.cuts[i] == self.sizes[i]:
-            return _update_fused(p, g, m, v, vhat, alpha, c1, c2, epsilon, None)
+            return _update_separate(p, g, m, v, vhat, alpha, c1, c2, epsilon, None, None, rate, decay)
+        if self.cuts[i] == self.sizes[i]:
+            return _update_fused(p, g, m, v, vhat, alpha, c1, c2, epsilon, None, None, rate, decay)
+        if self.cuts[i] == 0:
+            p, m, v, vhat = _update_tail(p, g, m, v, vhat, alpha, c1, c2, epsilon, None, None, rate, decay)
+            return _cast(p, mindspore.float32), m, v, vhat
         p, g, m, v = p.reshape((-1,)), g.reshape((-1,)), m.reshape((-1,)), v.reshape((-1,))
         cut, shape = self.cuts[i], self.shapes[i]
-        tail = _update_tail(p[cut:], g[cut:], m[cut:], v[cut:], None, alpha, c1, c2, epsilon, None)
-        p1 = _cast(tail[0], mindspore.float32)
-        m1 = tail[1]
-        v1 = tail[2]
-        if cut > 0:
-            body = _update_fused(p[:cut], g[:cut], m[:cut], v[:cut], None, alpha, c1, c2, epsilon, None)
-            p1 = ops.concat((body[0], p1))
-            m1 = ops.concat((body[1], m1))
-            v1 = ops.concat((body[2], v1))
+        body = _update_fused(p[:cut], g[:cut], m[:cut], v[:cut], None, alpha, c1, c2, epsilon, None, None, rate, decay)
+        tail = _update_tail(p[cut:], g[cut:], m[cut:], v[cut:], None, alpha, c1, c2, epsilon, None, None, rate, decay)
+        p1 = ops.concat((body[0], _cast(tail[0], mindspore.float32)))
+        m1, v1 = ops.concat((body[1], tail[1])), ops.concat((body[2], tail[2]))
         return p1.reshape(shape), m1.reshape(shape), v1.reshape(shape), None
 
     def averaged(self, part: Any, ps: Any, parameters: Any, done: Any) -> Any:

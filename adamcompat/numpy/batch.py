@@ -146,7 +146,7 @@ class CompiledBatch:
         kinds = np.array(tensors.kinds, np.int64)
         # Where tensors are cut, the table has one row for each part: whose it is, and where it starts.
         self._owner: NDArray[np.intp] | None = None
-        if shares is not None and self._contraction.tail:
+        if shares is not None and not self._contraction.joins:
             parts = [shares(int(size)) for size in sizes]
             self._owner = np.repeat(np.arange(len(parts)), [len(own) for own in parts])
             self._starts = np.concatenate([np.cumsum([0, *own[:-1]]) for own in parts])
@@ -180,6 +180,7 @@ class CompiledBatch:
             self._flattened(programs),
             amsgrad=self._amsgrad,
             nesterov=coefficients[0].beta1 is not None,
+            decays=coefficients[0].decay is not None,
             contraction=self._contraction,
             accumulated=self._accumulated,
         )
@@ -253,7 +254,7 @@ class BlockedBatch:
         self._tensors = tensors
         dtype = tensors.parameters[0].dtype
         # A tail is counted in each parameter, so parameters that have one are not joined.
-        limit = 0 if Contraction.of(numerics, dtype, amsgrad=bool(tensors.vhat)).tail else GATHER_UP_TO
+        limit = GATHER_UP_TO if Contraction.of(numerics, dtype, amsgrad=bool(tensors.vhat)).joins else 0
         self._single: list[int] = []
         self._blocks: list[list[int]] = []
         open_: dict[int, tuple[list[int], int]] = {}

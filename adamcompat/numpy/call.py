@@ -90,11 +90,11 @@ class CallAdam(NumPyAdam):
         return self._engine.learning_rate()
 
     def get_weight_decay(self) -> float | tuple[float, ...]:
-        """The L2 decay of the next step; one for each parameter if a group has its own."""
+        """The weight decay of the next step; one for each parameter if a group has its own."""
         slots = self._engine.slots
         if any(slot.group.weight_decay is not None for slot in slots):
-            return tuple(self._engine.l2_decay(slot.group) for slot in slots)
-        return self._engine.l2_decay(slots[0].group)
+            return tuple(self._engine.decay(slot.group) for slot in slots)
+        return self._engine.decay(slots[0].group)
 
     def parameters_dict(self) -> dict[str, Array]:
         """Everything that is kept, by MindSpore's names and in its order, as live arrays.

@@ -175,11 +175,13 @@ class Engine:
         real = np.float32 if self.program.stepwise else np.float64
         return float(time_decayed(real(rate), real(step), real(decay), real(1)))
 
-    def l2_decay(self, group: Group) -> float:
-        """The L2 decay of the next step."""
-        step = self.iterations.item() + self.program.rate.start
-        schedule = group.weight_decay or self.hyper.schedules.get("l2_weight_decay")
-        return schedule.at(step) if schedule is not None else 0.0
+    def decay(self, group: Group) -> float:
+        """The weight decay of the next step: of the group, else the optimizer's own."""
+        schedules = self.hyper.schedules
+        schedule = group.weight_decay or schedules.get("l2_weight_decay") or schedules.get("decoupled_weight_decay")
+        if schedule is None:
+            return self.program.update.decay or 0.0
+        return schedule.at(self.iterations.item() + self.program.rate.start)
 
     def check_gradient(self, slot: Slot, gradient: Any) -> Any:
         """A gradient as an array of the right shape, or as RowSparse.

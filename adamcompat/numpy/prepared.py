@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import adamcompat.kernel as kernel
-from adamcompat.interpreter import Interpreter, bind
+from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.mapping.model import Numerics
 from adamcompat.numpy.bundles import Bundle
 from adamcompat.numpy.step import Step
@@ -26,10 +26,7 @@ class Prepared(Interpreter):
     def __init__(self, numerics: Numerics, step: Step) -> None:
         self._numerics = numerics
         self.stepwise = step.program.stepwise
-        self._numbers = {
-            key: {"rate": rate, "narrow_rate": float(np.float32(rate)), "l2_decay": step.decays[key] or None}
-            for key, rate in step.rates.items()
-        }
+        self._numbers = {key: StepNumbers(rate, step.decays[key] or None) for key, rate in step.rates.items()}
 
     def elementwise(self, lane: Bundle, code: int, a: Scalar, b: Scalar) -> Bundle:
         """See `Interpreter`."""

@@ -28,8 +28,8 @@ class StepSource(Protocol):
     def learning_rate(self, group: Group | None = None) -> float:
         """The learning rate of the next step."""
 
-    def l2_decay(self, group: Group) -> float:
-        """The L2 decay of the next step."""
+    def decay(self, group: Group) -> float:
+        """The weight decay of the next step."""
 
 
 class Step:
@@ -39,7 +39,7 @@ class Step:
         program: the program.
         number: which update this is, 1 at the first; with accumulation, which one it belongs to.
         completes: whether this call makes an update.
-        rates, decays: learning rate and L2 decay of each group, by its id.
+        rates, decays: learning rate and weight decay of each group, by its id.
         powers: the running products of the betas after this step, where the numerics keep them.
     """
 
@@ -49,7 +49,7 @@ class Step:
         self.completes = every is None or (calls + 1) % every == 0
         self.number = calls // (every or 1) + 1
         groups = {id(kind.group): kind.group for kind in kinds}
-        self.decays = {key: engine.l2_decay(group) for key, group in groups.items()}
+        self.decays = {key: engine.decay(group) for key, group in groups.items()}
         self.rates = dict.fromkeys(groups, 0.0)
         if self.completes:
             own = {key: engine.learning_rate(group) for key, group in groups.items() if group.learning_rate is not None}
@@ -63,12 +63,15 @@ class Step:
         if engine.powers is not None and self.completes:
             self.powers = kernel.advance_powers(beta1, beta2, (engine.powers[0], engine.powers[1]))
         self._numerics = engine.numerics
-        self._known: dict[tuple[float, np.dtype[Any]], Coefficients] = {}
+        self._known: dict[tuple[float, float | None, np.dtype[Any]], Coefficients] = {}
 
     def coefficients(self, kind: Kind) -> Coefficients:
         """The scalars of the update for parameters of one kind."""
-        rate = self.rates[id(kind.group)]
-        key = (rate, kind.dtype)
+        rate, update = self.rates[id(kind.group)], self.program.update
+        decay = None
+        if update.decays:
+            decay = self.decays[id(kind.group)] if kind.decays else 0.0
+        key = (rate, decay, kind.dtype)
         if key not in self._known:
             self._known[key] = kernel.coefficients(
                 self._numerics,
@@ -76,10 +79,11 @@ class Step:
                 learning_rate=rate,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
-                epsilon=self.program.update.epsilon,
+                epsilon=update.epsilon,
                 step=self.number,
-                nesterov=self.program.update.nesterov,
-                form=self.program.update.form,
+                nesterov=update.nesterov,
+                form=update.form,
                 powers=self.powers,
+                decay=decay,
             )
         return self._known[key]

@@ -493,8 +493,9 @@ class CallAdam:
         private.hyper.native[fact.name] = private.given[fact.name] = value
 
     def _decay_of(self, group: Group) -> Schedule | None:
-        """The L2 decay of a group; None where there is none."""
-        schedule = group.weight_decay or self._private.hyper.schedules.get("l2_weight_decay")
+        """The weight decay of a group; None where there is none."""
+        schedules = self._private.hyper.schedules
+        schedule = group.weight_decay or schedules.get("l2_weight_decay") or schedules.get("decoupled_weight_decay")
         return None if schedule is None or (schedule.constant and schedule.at(0) == 0) else schedule
 
     def _numbers_traced(self) -> list[Numbers]:
@@ -572,7 +573,7 @@ class CallAdam:
         return self._each([group.learning_rate for group in self._private.groups], "rate")
 
     def get_weight_decay(self) -> Any:
-        """The L2 decay of the next step; one for each parameter if a group has its own."""
+        """The weight decay of the next step; one for each parameter if a group has its own."""
         return self._each([group.weight_decay for group in self._private.groups], "decay")
 
     def _each(self, own: Sequence[Any], what: str) -> Any:

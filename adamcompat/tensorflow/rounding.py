@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from adamcompat import kernel
-from adamcompat.executors.contraction import BLOCK, Contraction
+from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, epsilon_moves, given_epsilon, make_correction, make_update
 from adamcompat.mapping.model import Numerics
 from adamcompat.program import Update
@@ -29,8 +29,8 @@ def _double(x: Any) -> Any:
     return tf.cast(x, tf.float64)
 
 
-_FUSED = Operations(_once, lambda a, x, b, y: _once(a, x, b * y), tf.sqrt, tf.maximum, lambda x: x)
-_TAIL = Operations(_once, lambda a, x, b, y: _once(b, y, a * x), tf.sqrt, tf.maximum, _double)
+_FUSED = Operations(_once, lambda a, x, b, y: _once(a, x, b * y), tf.sqrt, tf.maximum, lambda x: x, tf.multiply)
+_TAIL = Operations(_once, lambda a, x, b, y: _once(b, y, a * x), tf.sqrt, tf.maximum, _double, tf.multiply)
 
 
 class Rounding:
@@ -61,6 +61,7 @@ class Rounding:
         with np.errstate(all="ignore"):
             self._epsilon = real(given_epsilon(numerics, update.epsilon))
         self._form = update.form
+        self._decays = update.decays
         # Everything but these two is the same in every step.
         self._fixed = kernel.coefficients(
             numerics,
@@ -85,11 +86,12 @@ class Rounding:
         one, other = (hide(power * tf.constant(beta, POWER_DTYPE)) for power, beta in pairs)
         return one, other
 
-    def coefficients(self, rate: Any, powers: tuple[Any, Any], hide: Callable[[Any], Any]) -> Coefficients:
+    def coefficients(self, rate: Any, decay: Any, powers: tuple[Any, Any], hide: Callable[[Any], Any]) -> Coefficients:
         """The scalars of one step.
 
         Args:
             rate: the learning rate, a float64 scalar.
+            decay: the weight decay, a number or a float64 scalar.
             powers: of the betas.
             hide: keeps a scalar from compilers.
         """
@@ -98,12 +100,17 @@ class Rounding:
         power1, power2 = (tf.cast(power, self.scalar) for power in powers)
         epsilon = tf.constant(self._epsilon, self.scalar)
         correct = make_correction(self._form)
-        alpha, epsilon = correct(tf.cast(rate, self.scalar), epsilon, power1, power2, 1, tf.sqrt)
+        rate = tf.cast(rate, self.scalar)
+        scaled = tf.ones_like(rate) if self._decays else rate
+        alpha, epsilon = correct(scaled, epsilon, power1, power2, 1, tf.sqrt)
         fixed = {
             name: hide(tf.constant(getattr(self._fixed, name), self.arithmetic)) for name in ("c1", "c2", "epsilon")
         }
         if epsilon_moves(self._form):
             fixed["epsilon"] = tf.cast(epsilon, self.arithmetic)
+        if self._decays:
+            added = decay if tf.is_tensor(decay) else tf.constant(decay, tf.float64)
+            fixed |= {"rate": tf.cast(rate, self.arithmetic), "decay": hide(tf.cast(added, self.arithmetic))}
         beta1 = self._fixed.beta1
         return replace(
             self._fixed,
@@ -116,14 +123,16 @@ class Rounding:
         self, p: Any, g: Any, m: Any, v: Any, vhat: Any, c: Coefficients, barrier: Callable[[Any], Any]
     ) -> tuple[Any, ...]:
         """The new parameter, moments and maximum; tensors of dtype `arithmetic`."""
-        scalars = (c.alpha, c.c1, c.c2, c.epsilon, c.beta1)
+        scalars = (c.alpha, c.c1, c.c2, c.epsilon, c.beta1, None, c.rate, c.decay)
         if not self._contraction.fused:
             return make_update(separate(barrier))(p, g, m, v, vhat, *scalars)
         if not self._contraction.tail:
             return make_update(_FUSED)(p, g, m, v, vhat, *scalars)
+        if self._contraction.joins:
+            return make_update(_TAIL)(p, g, m, v, vhat, *scalars)
         shape, flat = tf.shape(p), [tf.reshape(x, [-1]) for x in (p, g, m, v)]
         size = p.shape.num_elements() if p.shape.is_fully_defined() else tf.size(p)
-        cut = size // BLOCK * BLOCK
+        cut = self._contraction.cut(size)
         body = make_update(_FUSED)(*(x[:cut] for x in flat), None, *scalars)
         tail = make_update(_TAIL)(*(x[cut:] for x in flat), None, *scalars)
         pairs = zip(body[:3], tail[:3], strict=True)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from adamcompat.interpreter import Interpreter, value_of
+from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.kernel import Coefficients
-from adamcompat.program import ADD_DECAY, DECOUPLED_DECAY, DIVIDE, MULTIPLY, OF_DECAYING, SUBTRACT, Program, Scalar
+from adamcompat.program import DECOUPLED_DECAY, DIVIDE, MULTIPLY, SUBTRACT, Program, Scalar
 from adamcompat.stages import make_stages
 from adamcompat.tensorflow import sparse, update
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
@@ -28,7 +28,7 @@ class Member(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Hold what a group's step depends on: float64 scalars; `decay` is None without L2 decay."""
+    """Hold what a group's step depends on: float64 scalars; `decay` is None without weight decay."""
 
     rate: Any
     decay: Any
@@ -145,16 +145,14 @@ class Step(Interpreter):
     def elementwise(self, lane: Lane, code: int, a: Scalar, b: Scalar) -> Lane:
         """See `Interpreter`."""
         rate, decay = self._numbers[lane.member.group]
-        if (code in OF_DECAYING and not lane.member.decays) or (code == ADD_DECAY and decay is None):
-            return lane
-        numbers = {"rate": rate, "narrow_rate": None, "l2_decay": decay}
-        if b.times is not None:
-            numbers["narrow_rate"] = tf.cast(tf.cast(rate, tf.float32), tf.float64)
-        one = self.narrowed(lane, value_of(a, numbers))
-        if code == DECOUPLED_DECAY:
-            other = self.narrowed(lane, value_of(b, numbers))
-            return lane._replace(p=self._barrier(self._stages[code](lane.p, one, other)))
-        return self._after(lane, code, one)
+        numbers = StepNumbers(rate, decay, narrow=lambda number: tf.cast(tf.cast(number, tf.float32), tf.float64))
+        for bound in bind(code, a, b, numbers, decays=lane.member.decays):
+            one = self.narrowed(lane, bound.a)
+            if code == DECOUPLED_DECAY:
+                p = self._stages[code](lane.p, one, self.narrowed(lane, bound.b))
+                return lane._replace(p=self._barrier(p))
+            return self._after(lane, code, one)
+        return lane
 
     def _after(self, lane: Lane, code: int, number: Any) -> Lane:
         return lane._replace(g=self._barrier(self._stages[code](lane.g, lane.p, number)))
@@ -206,13 +204,14 @@ class Step(Interpreter):
 
     def _coefficients_of(self, lane: Lane) -> Coefficients:
         member, rounding = lane.member, lane.rounding
-        key = (member.group, member.variable.dtype)
+        key = (member.group, member.variable.dtype, member.decays)
         if key not in self._coefficients:
             kept = POWER_DTYPE if self.products else rounding.scalar
             if kept not in self._powers:
                 self._powers[kept] = rounding.powers(tf.cast(self._iterations, tf.int64) + 1)
-            rate = self._numbers[member.group].rate
-            self._coefficients[key] = rounding.coefficients(rate, self._powers[kept], self._hide)
+            rate, decay = self._numbers[member.group]
+            decay = (self._program.update.decay if decay is None else decay) if member.decays else 0.0
+            self._coefficients[key] = rounding.coefficients(rate, decay, self._powers[kept], self._hide)
         return self._coefficients[key]
 
 

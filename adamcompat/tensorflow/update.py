@@ -129,6 +129,7 @@ def separate(barrier: Callable[[Any], Any]) -> Operations:
         sqrt=tf.sqrt,
         maximum=tf.maximum,
         widen=lambda x: x,
+        multiply=lambda a, b: barrier(a * b),
     )
 
 

@@ -31,6 +31,7 @@ _PLAIN = Operations(
     np.sqrt,
     np.maximum,
     np.asarray,
+    np.multiply,
 )
 _update = make_update(_PLAIN)
 _decay = make_stages(_PLAIN, np.minimum)[DECOUPLED_DECAY]

@@ -387,10 +387,11 @@ ROUNDING: dict[str, tuple[str, ...]] = {
     "scalars": ("float64", "float32", "parameter"),
     "one_minus_beta": ("float64", "scalar"),
     "beta_power": ("power", "product"),
-    "multiply_add": ("separate", "fused", "fused_blocks"),
+    "multiply_add": ("separate", "fused", "fused_blocks", "fused_wide"),
     "half": ("float16", "float32"),
     "unscale": ("quotient", "reciprocal"),
     "surroundings": ("once", "stepwise"),
+    "decay": ("parameter", "update"),
 }
 
 _ROUNDED: dict[str, Any] = {"learning_rate": 0.3123, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-3}
