@@ -6,13 +6,15 @@ import builtins
 import difflib
 import math
 import numbers
+import warnings
+from collections.abc import Collection
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from adamcompat.mapping.model import Adapter, Conflict, Dialect, ParameterFact
+from adamcompat.mapping.model import Adapter, Conflict, Dialect, Numerics, ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 
@@ -116,6 +118,17 @@ def _is_number(value: Any) -> bool:
     return getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") in "iuf"
 
 
+def named_numerics(name: str) -> Numerics:
+    """Return how to round, by its name in the mapping.
+
+    Raises:
+        ValueError: there are no such numerics.
+    """
+    if name not in MAPPING.numerics:
+        raise ValueError(f"numerics must be one of {', '.join(MAPPING.numerics)}; got {name!r}")
+    return MAPPING.numerics[name]
+
+
 def neutral_values() -> dict[str, Any]:
     """Return for every hyperparameter the value that changes nothing."""
     return {name: entry.neutral for name, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
@@ -160,6 +173,24 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
             native[target] = native.pop(fact.name)
     _check_conflicts(dialect, adapter, native)
     return Hyperparameters(values, schedules, native)
+
+
+def say_borrowed(adapter: Adapter, given: Collection[str], depth: int) -> None:
+    """Warn of keywords of another dialect, which are honoured.
+
+    Args:
+        adapter: which class was called.
+        given: the names of its arguments.
+        depth: how far away the user's call is.
+    """
+    for dialect, fact in MAPPING.borrowed(adapter):
+        if fact.name in given:
+            warnings.warn(
+                f"{fact.name!r} is a keyword of {dialect.title}, honoured here: "
+                f"{MAPPING.canonical[fact.canonical].about} {fact.note}",
+                UserWarning,
+                stacklevel=depth,
+            )
 
 
 def _check_conflicts(dialect: Dialect, adapter: Adapter, native: AbstractMapping[str, Any]) -> None:

@@ -113,9 +113,6 @@ class EngineDriver:
         self._engine = Engine(
             model.dialect, model.numerics, model.hyper, np.zeros((), np.int64), wrong_gradients=ValueError
         )
-        rate = model.hyper.schedules["learning_rate"]
-        if rate.constant:
-            self._engine.rate[...] = rate.at(0)
         groups = model.groups or [Group()] * len(weights)
         for weight, name, group in zip(weights, opened.names, groups, strict=True):
             self._engine.add(weight, name, group, decays=not any(part in name for part in skips))

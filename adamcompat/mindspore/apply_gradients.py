@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import mindspore
@@ -12,8 +12,7 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, context, nn, ops
 from numpy.typing import NDArray
 
-import adamcompat.numpy.apply_gradients as on_numpy
-from adamcompat.hyperparameters import exception
+from adamcompat.hyperparameters import exception, named_numerics, resolve, say_borrowed, unknown_keyword
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.batch import STORAGE, store, widen
@@ -23,8 +22,9 @@ from adamcompat.mindspore.splitting import shares
 from adamcompat.mindspore.tf_graph import GraphStep, State, own_dtype
 from adamcompat.numpy.arrays import Parameter as Named
 from adamcompat.numpy.arrays import RowSparse
+from adamcompat.numpy.engine import Engine
+from adamcompat.numpy.trained import Trained
 from adamcompat.pairs import split
-from adamcompat.program import Program
 from adamcompat.schedules import takes_step
 
 # The dtypes of gradients that NumPy has too.
@@ -79,63 +79,6 @@ def _in_graphs(graph: Callable[..., Any]) -> Callable[[Callable[..., Any]], Call
     return decorate
 
 
-class _Engine(on_numpy.ApplyGradientsAdam):
-    """The optimizer over the memory of Parameters, seen as NumPy arrays."""
-
-    _runtime = "mindspore"
-    _depth = 6
-
-    def __init__(
-        self, given: dict[str, Any], extra: dict[str, Any], numerics: str, write_back: Callable[[], None]
-    ) -> None:
-        super().__init__(given, extra, numerics)
-        self._engine.shares = shares
-        self._engine.write_back = write_back
-
-    def adopt(self, arrays: Sequence[dict[str, Any]]) -> None:
-        """Work on other memory of the same shapes from here on."""
-        for slot, variable, kept in zip(self._engine.slots, self._variables, arrays, strict=True):
-            for name, array in kept.items():
-                setattr(slot, name, array)
-            assert isinstance(variable, Named)
-            variable.data = slot.array
-        self._engine.forget_memory()
-        self._index = {self._key(variable): i for i, variable in enumerate(self._variables)}
-        self._last = None
-
-    def count_in(self, iterations: NDArray[Any], rate: NDArray[Any], powers: Sequence[NDArray[Any]]) -> None:
-        """Keep the scalars of the state in the given memory."""
-        self._engine.iterations, self._engine.rate = iterations, rate
-        if powers:
-            self._engine.powers = powers[0]
-
-    @property
-    def slots(self) -> list[Any]:
-        """State by variable."""
-        return self._engine.slots
-
-    @property
-    def powers(self) -> NDArray[Any] | None:
-        """The running products of the betas, where they are kept."""
-        return self._engine.powers
-
-    @property
-    def hyper(self) -> Any:
-        """The hyperparameters."""
-        return self._hyper
-
-    @property
-    def program(self) -> Program:
-        """The step."""
-        return self._engine.program
-
-
-@cache
-def _engine_of(adapter: str) -> type[_Engine]:
-    """The engine that follows the dialect of an adapter."""
-    return type(f"_Engine{adapter}", (_Engine,), {"_adapter": adapter})
-
-
 class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
     """Base of the adapters that are called as TensorFlow's optimizers are.
 
@@ -162,13 +105,18 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         asked = {name: value for name, value in {**given, **extra}.items() if name in rates and value is not None}
         # An old name that was given wins.
         self._asked: Any = list(asked.values())[-1]
-        self._engine = _engine_of(self._adapter)(
-            {name: _plain(value) if name in rates else value for name, value in given.items()},
-            {name: _plain(value) if name in rates else value for name, value in extra.items()},
-            numerics,
-            self._write_back,
+        given, extra = (
+            {name: _plain(value) if name in rates else value for name, value in arguments.items()}
+            for arguments in (given, extra)
         )
-        self._numerics = MAPPING.numerics[numerics]
+        self._numerics = named_numerics(numerics)
+        self._hyper = resolve(adapter, given, extra)
+        self._given = {**given, **extra}
+        wrong = self._error("wrong_gradients")
+        self._engine = Engine(self._dialect, self._numerics, self._hyper, np.zeros((), np.int64), wrong)
+        self._engine.shares, self._engine.write_back = shares, self._write_back
+        self._trained = Trained(self._engine)
+        say_borrowed(adapter, extra, 4)
         self._variables: list[Any] = []
         self._named: dict[int, Named] = {}
         self._wide: dict[int, NDArray[np.float32]] = {}
@@ -180,7 +128,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         self._parameters_of_graph: tuple[Any, ...] = ()
         self._lock = threading.RLock()
         self._is_built = False
-        schedule = self._engine.hyper.schedules["learning_rate"]
+        schedule = self._hyper.schedules["learning_rate"]
         singles = {"step": Tensor(0, mindspore.int64)}
         if schedule.constant:
             singles["learning_rate"] = Tensor(schedule.at(0), mindspore.float64)
@@ -193,9 +141,9 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         self._starting = True
 
     def __getattr__(self, name: str) -> Any:
-        engine = self.__dict__.get("_engine")
-        if engine is not None and not name.startswith("_") and name in engine.hyper.native:
-            return engine.hyper.native[name]
+        hyper = self.__dict__.get("_hyper")
+        if hyper is not None and not name.startswith("_") and name in hyper.native:
+            return hyper.native[name]
         return super().__getattr__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -203,13 +151,14 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             super().__setattr__(name, value)
         elif isinstance(getattr(type(self), name, None), property):
             object.__setattr__(self, name, value)
-        elif name in self._engine.hyper.native:
+        elif name in self._hyper.native:
             raise AttributeError(
                 f"{name!r} is part of compiled graphs and cannot change, as learning_rate can; make a new optimizer"
             )
         else:
             if any(dialect.find(name) for dialect in MAPPING.dialects.values()):
-                setattr(self._engine, name, value)  # says what the name is here
+                adapter = MAPPING.adapter("mindspore", self._adapter)
+                raise AttributeError(f"cannot set {name!r}: {unknown_keyword(name, adapter)}")
             super().__setattr__(name, value)
 
     # State.
@@ -222,12 +171,12 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
     @property
     def iterations(self) -> int:
         """Number of updates so far; with gradient accumulation, of completed ones."""
-        return int(self._iterations.asnumpy()) // (self._engine.hyper["accumulation_steps"] or 1)
+        return int(self._iterations.asnumpy()) // (self._engine.program.every or 1)
 
     @iterations.setter
     def iterations(self, value: int) -> None:
         self._locate()
-        self._engine.iterations = value
+        self._trained.count(value)
 
     @property
     def learning_rate(self) -> Any:
@@ -245,7 +194,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
                 "new optimizer"
             )
         self._locate()
-        self._engine.learning_rate = value
+        self._engine.set_learning_rate(value)
 
     @property
     def variables(self) -> list[Parameter]:
@@ -296,10 +245,10 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         named = [Named(self._array(variable), name=variable.name) for variable in chosen]
         excluded, names = self._excluded
         wanted = {id(variable) for variable in excluded}
-        self._engine.exclude_from_weight_decay(
+        self._trained.exclude(
             [array for array, variable in zip(named, chosen, strict=True) if id(variable) in wanted], names
         )
-        self._engine.build(named)
+        self._trained.build(named)
         self._variables = chosen
         self._named = {id(variable): array for variable, array in zip(chosen, named, strict=True)}
         self._create(chosen)
@@ -353,7 +302,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         for column in (powers, *columns.values()):
             for parameter in column:
                 self.insert_param_to_cell(_key(parameter), parameter)
-        schedule = self._engine.hyper.schedules["learning_rate"]
+        schedule = self._hyper.schedules["learning_rate"]
         given: Any = None
         if schedule.listed is not None:
             given = Tensor(np.array(schedule.listed))
@@ -383,7 +332,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         assert self._state is not None
         for parameter in self.variables[1 if self._rate is None else 2 :]:
             self._params.pop(_key(parameter))
-        self._engine._forget()
+        self._trained.forget()
         self._wide.clear()
         self._variables, self._named, self._found, self._shapes, self._is_built = [], {}, None, None, False
         object.__setattr__(self, "_state", None)
@@ -401,7 +350,9 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             self._check_state(tensors)
             iterations = self._array(self._iterations).reshape(())
             rate = np.zeros(()) if self._rate is None else self._array(self._rate).reshape(())
-            self._engine.count_in(iterations, rate, [self._array(pair) for pair in powers])
+            self._engine.iterations, self._engine.rate = iterations, rate
+            if powers:
+                self._engine.powers = self._array(powers[0])
             kept = []
             for i, variable in enumerate(self._variables):
                 arrays = {
@@ -410,8 +361,17 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
                     if column
                 }
                 kept.append({"array": self._array(variable), **arrays})
-            self._engine.adopt(kept)
+            self._adopt(kept)
             self._found = addresses(tensors).tobytes()
+
+    def _adopt(self, arrays: Sequence[dict[str, Any]]) -> None:
+        """Work on other memory of the same shapes from here on."""
+        for slot, variable, kept in zip(self._engine.slots, self._trained.variables, arrays, strict=True):
+            for name, array in kept.items():
+                setattr(slot, name, array)
+            assert isinstance(variable, Named)
+            variable.data = slot.array
+        self._trained.moved()
 
     def _check_state(self, tensors: Sequence[Any]) -> None:
         """Refuse state that does not fit: memory is written wherever an address says.
@@ -543,7 +503,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         named = [self._named.get(id(variable)) or self._stranger(variable) for variable in variables]
         for variable in self._bfloat16():
             self._wide[id(variable)].reshape(-1)[:] = widen(_raw(variable).reshape(-1))
-        self._engine.apply(arrays, named)
+        self._trained.apply(list(arrays), list(named), nullcontext)
 
     def _bfloat16(self) -> list[Any]:
         """The Parameters that are updated in copies."""
@@ -581,7 +541,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         if any(gradient is None for gradient in ordered):
             missing = [v.name for v, gradient in zip(self._variables, ordered, strict=True) if gradient is None]
             raise self._error("wrong_gradients")(f"a graph needs a gradient for every variable; {missing} have none")
-        schedule = self._engine.hyper.schedules["learning_rate"]
+        schedule = self._hyper.schedules["learning_rate"]
         if schedule.listed is not None:
             schedule.at(int(self._iterations.asnumpy()) + self._engine.program.rate.start)
         self._compiled(*ordered)
@@ -628,7 +588,8 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         fact = self._dialect.named("learning_rate")
         assert fact is not None
         rate = self._asked if self._rate is None else float(self._rate.asnumpy())
-        return {**self._engine.get_config(), fact.name: rate}
+        config = {name: value for name, value in self._hyper.native.items() if name in self._given}
+        return config | {fact.name: rate, "numerics": self._numerics.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -651,5 +612,5 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times the loss scale that gradients are divided by."""
-        scale = self._engine.hyper["loss_scale"]
+        scale = self._hyper["loss_scale"]
         return loss if scale == 1 else loss * scale

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from adamcompat.groups import Arrangement
-from adamcompat.numpy.arrays import Array, Parameter, identity
-from adamcompat.numpy.optimizer import NumPyAdam, Variable
+from adamcompat.numpy.arrays import Array, Parameter, Variable, identity
+from adamcompat.numpy.optimizer import NumPyAdam
 
 
 def _key(variable: Variable) -> Any:
@@ -31,7 +31,9 @@ class CallAdam(NumPyAdam):
         self._check_unique(arranged.variables)
         self._grouped = arranged.grouped
         skips = () if arranged.grouped else self._dialect().semantics.decay_skips
-        self._add(arranged.variables, arranged.groups, lambda _, name: not any(part in name for part in skips))
+        self._engine.add_all(
+            arranged.variables, arranged.groups, lambda _, name: not any(part in name for part in skips)
+        )
         self._all = tuple(range(len(self._engine.slots)))
         self._given[fact.name] = None
         self._hyper.native[fact.name] = None

@@ -17,10 +17,19 @@ from adamcompat.executors import blocked
 from adamcompat.executors.headers import Headers
 from adamcompat.executors.launch import threads_asked
 from adamcompat.groups import Group
-from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.hyperparameters import Hyperparameters, exception
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Dialect, Numerics
-from adamcompat.numpy.arrays import Array, Parameter, RowSparse, check_apart, check_parameter, real_array
+from adamcompat.numpy.arrays import (
+    Array,
+    Parameter,
+    RowSparse,
+    Variable,
+    check_apart,
+    check_parameter,
+    identity,
+    real_array,
+)
 from adamcompat.numpy.batch import Batch, BlockedBatch, CompiledBatch, Memory, Tensors
 from adamcompat.numpy.bundles import BatchBundle, Bundle, SlotBundle
 from adamcompat.numpy.layout import Layout
@@ -28,6 +37,7 @@ from adamcompat.numpy.prepared import Prepared
 from adamcompat.numpy.slots import Slot, kind_of
 from adamcompat.numpy.step import Step
 from adamcompat.program import Average, Instruction, Program, compile_step
+from adamcompat.schedules import Schedule
 from adamcompat.stages import average_weights, time_decayed
 from adamcompat.whole import Operation, later, whole
 
@@ -61,6 +71,7 @@ class Engine:
         self.slots: list[Slot] = []
         self.iterations = iterations
         self.rate = np.zeros((), np.float64)
+        self._keep_rate()
         self.powers = np.ones(2, kernel.POWER_DTYPE) if numerics.beta_power == "product" else None
         # How the original shares a tensor among threads, where that shows in its bits.
         self.shares: Callable[[int], list[int]] | None = None
@@ -91,6 +102,27 @@ class Engine:
     def hyper(self, hyper: Hyperparameters) -> None:
         self.program: Program = compile_step(self.dialect, self.numerics, hyper)
         self._hyper = hyper
+
+    def _keep_rate(self) -> None:
+        schedule = self.hyper.schedules["learning_rate"]
+        if schedule.constant:
+            self.rate[...] = schedule.at(0)
+
+    def set_learning_rate(self, value: Any) -> str:
+        """Replace the learning rate from the next step on, and return its name in the dialect.
+
+        Args:
+            value: a number, list or callable.
+
+        Raises:
+            The dialect's exceptions for a wrong type or a value out of range.
+        """
+        fact, errors = self.dialect.named("learning_rate"), self.dialect.errors
+        assert fact is not None
+        schedule = Schedule(value, fact.name, fact.range, exception(errors.wrong_type), exception(errors.out_of_range))
+        self.hyper.schedules["learning_rate"] = self.hyper.values["learning_rate"] = schedule
+        self._keep_rate()
+        return fact.name
 
     def add(self, array: Array, name: str, group: Group, *, decays: bool, owner: Parameter | None = None) -> None:
         """Create the state of one more parameter.
@@ -124,6 +156,45 @@ class Engine:
             slot.average[...] = array
         self.slots.append(slot)
         self.forget_memory()
+
+    def add_all(
+        self, variables: Sequence[Variable], groups: Sequence[Group], decays: Callable[[int, str], bool]
+    ) -> None:
+        """Create state for parameters, or for none if one is refused.
+
+        Args:
+            variables: arrays, or `Parameter`.
+            groups: of each.
+            decays: tells from its position and name whether weight decay reaches a parameter.
+
+        Raises:
+            TypeError, ValueError: one cannot be updated in place, or two share memory.
+        """
+        start, repeated = len(self.slots), exception(self.dialect.errors.repeated_parameter)
+        names: list[str] = []
+        arrays: list[Array] = []
+        for position, variable in enumerate(variables):
+            name = variable.name if isinstance(variable, Parameter) else None
+            names.append(name if name is not None else f"parameter_{start + position}")
+            array = variable.data if isinstance(variable, Parameter) else variable
+            check_parameter(array, f"parameter {names[-1]!r}" if name else f"parameter {position}")
+            arrays.append(array)
+        seen: dict[Any, str] = {}
+        for array, name in zip(arrays, names, strict=True):
+            key = identity(array)
+            if key in seen and array.size:
+                raise repeated(f"{seen[key]} and {name} are the same array; pass each parameter once")
+            seen[key] = name
+        check_apart(arrays, names, repeated)
+        for position, (array, name) in enumerate(zip(arrays, names, strict=True)):
+            owner = variables[position]
+            self.add(
+                array,
+                name,
+                groups[position],
+                decays=decays(position, name),
+                owner=owner if isinstance(owner, Parameter) else None,
+            )
 
     def follow(self) -> bool:
         """Follow parameters that lie elsewhere since the last step; return whether there are any.

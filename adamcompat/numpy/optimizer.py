@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
@@ -11,18 +10,23 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.groups import Group
-from adamcompat.hyperparameters import FIXED_BY_STATE, Hyperparameters, exception, resolve, unknown_keyword
+from adamcompat.hyperparameters import (
+    FIXED_BY_STATE,
+    Hyperparameters,
+    exception,
+    named_numerics,
+    resolve,
+    say_borrowed,
+    unknown_keyword,
+)
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.numpy.arrays import Array, Parameter, check_apart, check_parameter, identity
+from adamcompat.numpy.arrays import Array, Variable
 from adamcompat.numpy.engine import Engine
-from adamcompat.schedules import Schedule
 
 LearningRate: TypeAlias = float | Sequence[float] | NDArray[Any] | Callable[[int], Any] | Callable[[], Any]
 Decay: TypeAlias = float | Callable[[int], Any] | Callable[[], Any]
 Beta: TypeAlias = float | Callable[[], float]
-Variable: TypeAlias = Array | Parameter
 Parameters: TypeAlias = Iterable[Variable] | Iterable[Mapping[str, Any]]
 
 
@@ -39,29 +43,20 @@ class NumPyAdam:
     _grouped: bool = False
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
-        if numerics not in MAPPING.numerics:
-            raise ValueError(f"numerics must be one of {', '.join(MAPPING.numerics)}; got {numerics!r}")
+        rounding = named_numerics(numerics)
         adapter = self._own_adapter()
         self._hyper = resolve(adapter, given, extra)
         self._given = {**given, **extra}
         self._numerics = numerics
         self._engine = Engine(
             self._dialect(),
-            MAPPING.numerics[numerics],
+            rounding,
             self._hyper,
             np.zeros(self._step_shape, self._step_dtype),
             self._error("wrong_gradients"),
         )
         self._lock = threading.RLock() if self._hyper["use_locking"] else None
-        self._set_rate(self._hyper.schedules["learning_rate"])
-        for dialect, fact in MAPPING.borrowed(adapter):
-            if fact.name in extra:
-                warnings.warn(
-                    f"{fact.name!r} is a keyword of {dialect.title}, honoured here: "
-                    f"{MAPPING.canonical[fact.canonical].about} {fact.note}",
-                    UserWarning,
-                    stacklevel=self._depth,
-                )
+        say_borrowed(adapter, extra, self._depth + 1)
 
     @classmethod
     def _own_adapter(cls) -> Adapter:
@@ -74,10 +69,6 @@ class NumPyAdam:
     @classmethod
     def _error(cls, kind: str) -> type[Exception]:
         return exception(getattr(cls._dialect().errors, kind))
-
-    def _set_rate(self, schedule: Schedule) -> None:
-        if schedule.constant:
-            self._engine.rate[...] = schedule.at(0)
 
     # A hyperparameter is an attribute under its native name; assigning to it validates it.
 
@@ -133,46 +124,10 @@ class NumPyAdam:
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        fact = self._dialect().named("learning_rate")
-        assert fact is not None
-        schedule = Schedule(value, fact.name, fact.range, self._error("wrong_type"), self._error("out_of_range"))
-        self._hyper.schedules["learning_rate"] = schedule
-        self._hyper.values["learning_rate"] = schedule
-        self._given[fact.name] = value
-        self._set_rate(schedule)
+        self._given[self._engine.set_learning_rate(value)] = value
 
     def _guard(self) -> Any:
         return self._lock if self._lock is not None else nullcontext()
-
-    def _add(self, variables: Sequence[Variable], groups: Sequence[Group], decays: Callable[[int, str], bool]) -> None:
-        """Create state for all parameters, or for none if one is refused."""
-        start = len(self._engine.slots)
-        names: list[str] = []
-        arrays: list[Array] = []
-        for position, variable in enumerate(variables):
-            name = variable.name if isinstance(variable, Parameter) else None
-            names.append(name if name is not None else f"parameter_{start + position}")
-            array = variable.data if isinstance(variable, Parameter) else variable
-            check_parameter(array, f"parameter {names[-1]!r}" if name else f"parameter {position}")
-            arrays.append(array)
-        seen: dict[Any, str] = {}
-        for array, name in zip(arrays, names, strict=True):
-            key = identity(array)
-            if key in seen and array.size:
-                raise self._error("repeated_parameter")(
-                    f"{seen[key]} and {name} are the same array; pass each parameter once"
-                )
-            seen[key] = name
-        check_apart(arrays, names, self._error("repeated_parameter"))
-        for position, (array, name) in enumerate(zip(arrays, names, strict=True)):
-            owner = variables[position]
-            self._engine.add(
-                array,
-                name,
-                groups[position],
-                decays=decays(position, name),
-                owner=owner if isinstance(owner, Parameter) else None,
-            )
 
     def _state(self) -> list[tuple[str, str, Array]]:
         """Role, name and live array of everything that is kept, in the order of the original."""

@@ -145,7 +145,7 @@ def _of_tf_style(optimizer: ApplyGradientsAdam, parameters: Any, *, build: bool)
     names = tuple(parameters) if isinstance(parameters, Mapping) else tuple(parameter.name for parameter in own)
     columns = {role: getattr(state, name) for role, name in optimizer._ROLES.items()}
     slots = {"parameter": own, **{role: list(column) for role, column in columns.items() if column}}
-    hyper, dialect = optimizer._engine.hyper, optimizer._dialect
+    hyper, dialect = optimizer._hyper, optimizer._dialect
     values: dict[str, Any] = dict(hyper.values)
     if optimizer._rate is not None:
         values["learning_rate"] = float(optimizer._rate.asnumpy())

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import tensorflow as tf
 
 from adamcompat.groups import Arranged, Arrangement, Group
-from adamcompat.hyperparameters import FIXED_BY_STATE, Hyperparameters, exception, resolve, unknown_keyword
-from adamcompat.mapping.model import Adapter, Dialect, Slot
+from adamcompat.hyperparameters import (
+    FIXED_BY_STATE,
+    Hyperparameters,
+    exception,
+    named_numerics,
+    resolve,
+    unknown_keyword,
+)
+from adamcompat.mapping.model import Adapter, Dialect, Numerics, Slot
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.program import compile_step
 from adamcompat.schedules import Schedule
@@ -42,8 +49,8 @@ class Described:
 class _Private:
     """Hold what belongs to an optimizer but not to its state: an object of its own, so that nothing tracks it."""
 
-    def __init__(self, dialect: Dialect, hyper: Hyperparameters, given: dict[str, Any], numerics: str) -> None:
-        self.numerics = MAPPING.numerics[numerics]
+    def __init__(self, dialect: Dialect, hyper: Hyperparameters, given: dict[str, Any], numerics: Numerics) -> None:
+        self.numerics = numerics
         self.take(dialect, hyper)
         self.given = given
         self.lock: Any = threading.RLock() if hyper["use_locking"] else None
@@ -130,8 +137,7 @@ class CallAdam:
     @classmethod
     def _checked(cls, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> _Private:
         """The arguments of a call, validated."""
-        if numerics not in MAPPING.numerics:
-            raise ValueError(f"numerics must be one of {', '.join(MAPPING.numerics)}; got {numerics!r}")
+        rounding = named_numerics(numerics)
         params = cls._dialect().named("parameters")
         assert params is not None
         value = given[params.name]
@@ -142,7 +148,7 @@ class CallAdam:
             {name: item for name, item in given.items() if name in signature},
             {name: item for name, item in given.items() if name not in signature},
         )
-        private = _Private(cls._dialect(), hyper, given, numerics)
+        private = _Private(cls._dialect(), hyper, given, rounding)
         if isinstance(value, Described):
             private.described = value
         else:
