@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from adamcompat.groups import Arranged, Arrangement, Group
 from adamcompat.hyperparameters import FIXED_BY_STATE, Hyperparameters, exception, resolve, unknown_keyword
+from adamcompat.mapping import lens
 from adamcompat.mapping.model import Adapter, Dialect, Slot
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
@@ -128,7 +129,11 @@ class CallAdam:
         params = cls._dialect().named("parameters")
         assert params is not None
         value = given[params.name]
-        given = {name: _live(item) for name, item in {**given, **extra}.items() if name != params.name}
+        given = {
+            name: lens.each(cls._dialect().find(name), item, _live)
+            for name, item in {**given, **extra}.items()
+            if name != params.name
+        }
         signature = {fact.name for fact in cls._dialect().parameters}
         hyper = resolve(
             cls._own_adapter(),
@@ -616,14 +621,15 @@ class CallAdam:
         fact = self._dialect().find(name)
         if fact is None:
             found = [fact for dialect in MAPPING.dialects.values() if (fact := dialect.find(name)) is not None]
-            meant = [MAPPING.canonical[other.canonical] for other in found]
+            meant = [MAPPING.canonical[part.canonical] for other in found for part in other.parts]
             if any(item.scope == "hyperparameter" and value not in (None, item.neutral) for item in meant):
                 raise AttributeError(f"cannot set {name!r}: {unknown_keyword(name, self._own_adapter())}")
             super().__setattr__(name, value)
             return
-        if fact.canonical in FIXED_BY_STATE or fact.canonical in ("parameters", "use_locking"):
+        fixed = (*FIXED_BY_STATE, "parameters", "use_locking")
+        if any(part.canonical in fixed for part in fact.parts):
             raise AttributeError(f"{name!r} is decided when the optimizer is made; make a new one")
-        given = {**private.given, name: _live(value)}
+        given = {**private.given, name: lens.each(fact, value, _live)}
         signature = {item.name for item in self._dialect().parameters}
         private.hyper = resolve(
             self._own_adapter(),
@@ -636,7 +642,7 @@ class CallAdam:
         private.roundings = {
             dtype: Rounding(private.numerics, dtype, private.hyper, form) for dtype in private.roundings
         }
-        object.__setattr__(self, name, value)
+        object.__setattr__(self, name, lens.each(fact, value, lambda item: item))
 
     def _show(self) -> None:
         """Make the hyperparameters attributes under their own names."""
@@ -651,7 +657,10 @@ class CallAdam:
         private, dialect = self._private, self._dialect()
         rate, params = dialect.named("learning_rate"), dialect.named("parameters")
         assert rate is not None and params is not None
-        native = {name: _plain(private.hyper.native[name], serialize) for name in private.given}
+        native = {
+            name: lens.each(dialect.find(name), private.hyper.native[name], lambda item: _plain(item, serialize))
+            for name in private.given
+        }
         if private.hyper.schedules["learning_rate"].constant:
             native[rate.name] = float(raw(self._learning_rate))
         described: list[Any]
@@ -685,7 +694,12 @@ class CallAdam:
     def _from_configuration(cls, config: dict[str, Any], deserialize: Callable[[Any], Any]) -> Self:
         params = cls._dialect().named("parameters")
         assert params is not None
-        arguments = {name: deserialize(value) if isinstance(value, dict) else value for name, value in config.items()}
+        arguments = {
+            name: lens.each(
+                cls._dialect().find(name), value, lambda item: deserialize(item) if isinstance(item, dict) else item
+            )
+            for name, value in config.items()
+        }
         entries = arguments.pop(params.name)
         keep = cls._dialect().groups
         parsed = [
