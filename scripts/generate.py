@@ -384,7 +384,8 @@ def adapters(mapping: Mapping, name: str) -> str:
     classes = "\n\n".join(adapter_class(mapping, adapter, runtime) for adapter in chosen)
     declared = [DECLARED[name].bases[mapping.dialects[adapter.dialect].protocol] for adapter in chosen]
     bases = sorted({(base.module, base.name) for base in declared})
-    used = [item for item in runtime.imports if re.search(rf": {item}\b", classes)]
+    hints = [hint(runtime, fact) for adapter in chosen for fact in mapping.dialects[adapter.dialect].parameters]
+    used = [item for item in runtime.imports if any(re.search(rf"\b{item}\b", one) for one in hints)]
     modules = sorted({module for module, _ in bases})
     imports = [f"from {home} import {', '.join(base for module, base in bases if module == home)}" for home in modules]
     imports += [f"from {runtime.hints_module} import {', '.join(used)}"] if used else []

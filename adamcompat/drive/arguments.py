@@ -55,7 +55,7 @@ def keywords(
         for part, item in lens.parts(fact, value, dialect):
             here = known.get(part.canonical)
             if here is None:
-                _without_counterpart(name, item, part, adapter)
+                _without_counterpart(name if part is fact else part.name, item, part, adapter)
                 continue
             if part.canonical in found:
                 first = sources[part.canonical]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from adamcompat.groups import Arranged, Arrangement, Group
 from adamcompat.hyperparameters import FIXED_BY_STATE, Hyperparameters, exception, resolve, unknown_keyword
-from adamcompat.mapping import lens
+from adamcompat.mapping.facts import ParameterFact
 from adamcompat.mapping.model import Adapter, Dialect, Slot
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
@@ -129,11 +129,7 @@ class CallAdam:
         params = cls._dialect().named("parameters")
         assert params is not None
         value = given[params.name]
-        given = {
-            name: lens.each(cls._dialect().find(name), item, _live)
-            for name, item in {**given, **extra}.items()
-            if name != params.name
-        }
+        given = {name: _live(item) for name, item in {**given, **extra}.items() if name != params.name}
         signature = {fact.name for fact in cls._dialect().parameters}
         hyper = resolve(
             cls._own_adapter(),
@@ -629,7 +625,7 @@ class CallAdam:
         fixed = (*FIXED_BY_STATE, "parameters", "use_locking")
         if any(part.canonical in fixed for part in fact.parts):
             raise AttributeError(f"{name!r} is decided when the optimizer is made; make a new one")
-        given = {**private.given, name: lens.each(fact, value, _live)}
+        given = {**private.given, name: _live(value)}
         signature = {item.name for item in self._dialect().parameters}
         private.hyper = resolve(
             self._own_adapter(),
@@ -642,7 +638,7 @@ class CallAdam:
         private.roundings = {
             dtype: Rounding(private.numerics, dtype, private.hyper, form) for dtype in private.roundings
         }
-        object.__setattr__(self, name, lens.each(fact, value, lambda item: item))
+        object.__setattr__(self, name, value if isinstance(fact, ParameterFact) else private.hyper.native[name])
 
     def _show(self) -> None:
         """Make the hyperparameters attributes under their own names."""
@@ -657,10 +653,7 @@ class CallAdam:
         private, dialect = self._private, self._dialect()
         rate, params = dialect.named("learning_rate"), dialect.named("parameters")
         assert rate is not None and params is not None
-        native = {
-            name: lens.each(dialect.find(name), private.hyper.native[name], lambda item: _plain(item, serialize))
-            for name in private.given
-        }
+        native = {name: _plain(private.hyper.native[name], serialize) for name in private.given}
         if private.hyper.schedules["learning_rate"].constant:
             native[rate.name] = float(raw(self._learning_rate))
         described: list[Any]
@@ -694,12 +687,7 @@ class CallAdam:
     def _from_configuration(cls, config: dict[str, Any], deserialize: Callable[[Any], Any]) -> Self:
         params = cls._dialect().named("parameters")
         assert params is not None
-        arguments = {
-            name: lens.each(
-                cls._dialect().find(name), value, lambda item: deserialize(item) if isinstance(item, dict) else item
-            )
-            for name, value in config.items()
-        }
+        arguments = {name: deserialize(value) if isinstance(value, dict) else value for name, value in config.items()}
         entries = arguments.pop(params.name)
         keep = cls._dialect().groups
         parsed = [
