@@ -37,8 +37,23 @@ TWIN = """
       - {name: lr, canonical: learning_rate, type: learning_rate, default: 0.001, range: "[0, inf)", absent: refuse}
       - {name: switches, canonical: [amsgrad, use_ema], type: flag, default: [false, false], absent: refuse}
       - {name: momentum, canonical: beta1, type: number, default: 0.9, absent: refuse}
+  called:
+    extends: mindspore
+    title: Called
+    target: example.called.Adam
+    aliases: []
+    versions: example
+    parameters:
+      - {name: params, canonical: parameters, type: parameters, absent: refuse}
+      - {name: lr, canonical: learning_rate, type: learning_rate, default: 0.001, range: "[0, inf)", absent: refuse}
+      - {name: betas, canonical: [beta1, beta2], type: number, default: [0.9, 0.99], absent: refuse}
+      - {name: tiny, canonical: epsilon, type: number, default: 1.0e-8, range: "(0, inf)", absent: refuse}
+      - {name: flags, canonical: [amsgrad, nesterov], type: flag, default: [false, false], absent: refuse}
+      - {name: shrink, canonical: l2_weight_decay, type: decay, default: 0.0, absent: refuse}
+    conflicts: []
 
 adapters:
+  - {name: Called, module: adamcompat.tensorflow, runtime: tensorflow, dialect: called, borrows: {}}
   - {name: Twin, module: adamcompat, runtime: numpy, dialect: twin, borrows: {keras3: [beta_1]}}
   - {name: Swapped, module: adamcompat, runtime: numpy, dialect: swapped, borrows: {}}
   - {name: Borrowing, module: adamcompat, runtime: numpy, dialect: keras3, borrows: {twin: [betas]}}
