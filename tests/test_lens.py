@@ -140,6 +140,17 @@ def test_a_table_shows_each_element(twins: Mapping) -> None:
     assert (back["beta_2"], back["epsilon"], back["beta_1"]) == ("terms[0]", "terms[1]", "momentum")
 
 
+def test_a_tuple_may_come_through_keywords(tmp_path: Path) -> None:
+    clips = "{name: clips, canonical: [clip_norm, clip_value], type: number, default: [null, null], absent: refuse}"
+    text = TWIN.replace("    kwargs: false\n", f"    kwargs: true\n    keywords: [{clips}]\n", 1)
+    found = load(with_twins(tmp_path / "mapping.yaml", text), executed=True)
+    dialect = found.dialects["twin"]
+    assert lens.to_native(dialect, {"clip_value": 0.5}) == {"clips": (None, 0.5)}
+    kinds = {row.source: (row.kind, row.target) for row in rows(found, "twin", "keras3")}
+    assert (kinds["clips[0]"], kinds["betas[0]"]) == (("keyword", "clipnorm"), ("parameter", "beta_1"))
+    assert {row.source: row.kind for row in rows(found, "keras3", "twin")}["clipvalue"] == "keyword"
+
+
 def test_a_default_of_an_extended_tuple_is_the_whole_list(tmp_path: Path) -> None:
     more = """
   other:

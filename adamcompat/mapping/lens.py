@@ -77,14 +77,21 @@ def taken(
     >>> [(fact.name, value) for fact, value in taken(MAPPING.dialects["tf26"], {"lr": 0.1, "decay": 0.0})]
     [('lr', 0.1), ('decay', 0.0)]
     """
-    facts = {fact.name: fact for fact in (*dialect.accepted, *borrowed)}
+    facts = _by_name(dialect, borrowed)
     for name, value in native.items():
-        if name not in facts:
-            known = ", ".join(facts)
-            raise exception(dialect.errors.unknown_keyword)(
-                f"{dialect.title} has no parameter {name!r}; known: {known}"
-            )
-        yield from parts(facts[name], value, dialect)
+        yield from parts(_known(facts, name, dialect), value, dialect)
+
+
+def _by_name(dialect: Dialect, borrowed: Iterable[Fact]) -> dict[str, Fact]:
+    return {fact.name: fact for fact in (*borrowed, *dialect.accepted)}
+
+
+def _known(facts: Mapping[str, Fact], name: str, dialect: Dialect) -> Fact:
+    if name not in facts:
+        raise exception(dialect.errors.unknown_keyword)(
+            f"{dialect.title} has no parameter {name!r}; known: {', '.join(facts)}"
+        )
+    return facts[name]
 
 
 def to_canonical(dialect: Dialect, native: Mapping[str, Any], borrowed: Iterable[Fact] = ()) -> dict[str, Any]:
@@ -173,17 +180,17 @@ def settled(dialect: Dialect, native: Mapping[str, Any], borrowed: Iterable[Fact
     >>> settled(MAPPING.dialects["tf26"], {"learning_rate": 0.001, "lr": 0.1})
     {'learning_rate': 0.1}
     """
-    others = tuple(borrowed)
     own = {fact.name: fact for fact in dialect.accepted if fact.alias_of is None}
-    facts = {fact.name: fact for fact in others} | {fact.name: fact for fact in dialect.accepted}
+    facts = _by_name(dialect, borrowed)
     found: dict[str, Any] = {}
     moved: dict[str, Any] = {}
     for name, value in native.items():
-        said = {part.canonical: item for part, item in taken(dialect, {name: value}, others)}
+        fact = _known(facts, name, dialect)
+        said = {part.canonical: item for part, item in parts(fact, value, dialect)}
         if name not in own and value is not None and all(map(dialect.named, said)):
             moved |= said
         else:
-            found[name] = each(facts[name], value, lambda item: item)
+            found[name] = each(fact, value, lambda item: item)
     changed = {name: found[name] for name, fact in own.items() if name in found and _speaks_of(fact, moved)}
     return found | to_native(dialect, to_canonical(dialect, changed) | moved)
 
