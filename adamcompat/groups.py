@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamcompat.hyperparameters import check_value, exception
-from adamcompat.mapping.model import Dialect, ParameterFact
+from adamcompat.mapping.facts import ParameterFact
+from adamcompat.mapping.model import Dialect
 from adamcompat.schedules import Schedule
 
 

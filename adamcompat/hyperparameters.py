@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import difflib
 import math
 import numbers
@@ -14,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from adamcompat.mapping.model import Adapter, Conflict, Dialect, Numerics, ParameterFact
+from adamcompat.mapping import lens
+from adamcompat.mapping.facts import ParameterFact
+from adamcompat.mapping.model import Adapter, Conflict, Dialect, Numerics
+from adamcompat.mapping.model import exception as exception
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 
@@ -42,12 +44,6 @@ class Hyperparameters:
         return self.values[canonical]
 
 
-def exception(name: str) -> type[Exception]:
-    """The built-in exception that a dialect names."""
-    found: type[Exception] = getattr(builtins, name)
-    return found
-
-
 def unknown_keyword(name: str, adapter: Adapter) -> str:
     """Say what is wrong with a keyword, and what it is called here if another dialect knows it."""
     dialect = MAPPING.dialects[adapter.dialect]
@@ -55,8 +51,10 @@ def unknown_keyword(name: str, adapter: Adapter) -> str:
     elsewhere = [(other, fact) for other, fact in found if fact is not None]
     if elsewhere:
         whose = " and ".join(f"{other.title}'s" for other, _ in elsewhere)
-        here = next((mine for _, fact in elsewhere if (mine := dialect.named(fact.canonical)) is not None), None)
-        what = f"here it is {here.name!r}" if here is not None else f"{adapter.name} has no counterpart"
+        meant = [[dialect.named(part.canonical) for part in fact.parts] for _, fact in elsewhere]
+        here = next((mine for mine in meant if any(mine)), [])
+        own = " and ".join(repr(fact.name) for fact in here if fact is not None)
+        what = f"here it is {own}" if own else f"{adapter.name} has no counterpart"
         return f"{name!r} is {whose} name; {what}"
     known = [fact.name for fact in dialect.accepted]
     close = difflib.get_close_matches(name, known, n=1)
@@ -147,17 +145,16 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
         parameters that exclude each other.
     """
     dialect = MAPPING.dialects[adapter.dialect]
-    borrowed = {fact.name: fact for _, fact in MAPPING.borrowed(adapter)}
-    facts = {fact.name: fact for fact in dialect.accepted} | borrowed
+    borrowed = tuple(fact for _, fact in MAPPING.borrowed(adapter))
+    known = {fact.name for fact in (*dialect.accepted, *borrowed)}
     for name in extra:
-        if name not in facts or (name in given):
+        if name not in known or (name in given):
             raise exception(dialect.errors.unknown_keyword)(unknown_keyword(name, adapter))
     native = {fact.name: fact.default for fact in dialect.accepted if not fact.required}
     native |= dict(given) | dict(extra)
     values = neutral_values()
     schedules: dict[str, Schedule] = {}
-    for name, value in native.items():
-        fact = facts[name]
+    for fact, value in lens.taken(dialect, native, borrowed):
         if MAPPING.canonical[fact.canonical].scope == "input":
             continue
         checked = check_value(fact, value, dialect)
@@ -166,11 +163,8 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
         if isinstance(checked, Schedule):
             schedules[fact.canonical] = checked
         values[fact.canonical] = checked
-    for fact in facts.values():
-        # An alias that was given wins over the parameter it stands for, as in the original.
-        if fact.alias_of is not None and native.get(fact.name) is not None:
-            target = next(other.name for other in dialect.accepted if other.canonical == fact.canonical)
-            native[target] = native.pop(fact.name)
+    # An alias that was given wins over the parameter it stands for, as in the original.
+    native = lens.settled(dialect, native, borrowed)
     _check_conflicts(dialect, adapter, native)
     return Hyperparameters(values, schedules, native)
 
@@ -185,9 +179,9 @@ def say_borrowed(adapter: Adapter, given: Collection[str], depth: int) -> None:
     """
     for dialect, fact in MAPPING.borrowed(adapter):
         if fact.name in given:
+            about = " ".join(MAPPING.canonical[part.canonical].about for part in fact.parts)
             warnings.warn(
-                f"{fact.name!r} is a keyword of {dialect.title}, honoured here: "
-                f"{MAPPING.canonical[fact.canonical].about} {fact.note}",
+                f"{fact.name!r} is a keyword of {dialect.title}, honoured here: {about} {fact.note}",
                 UserWarning,
                 stacklevel=depth,
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adamcompat.mapping.model import Interval
+from adamcompat.mapping.facts import Interval
 
 
 def takes_step(function: Callable[..., Any]) -> bool:

@@ -20,8 +20,9 @@ HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
 from adamcompat.mapping.compare import rows  # noqa: E402
+from adamcompat.mapping.facts import Fact, TupleFact  # noqa: E402
 from adamcompat.mapping.loader import MappingError, load  # noqa: E402
-from adamcompat.mapping.model import Adapter, Dialect, Form, Mapping, ParameterFact  # noqa: E402
+from adamcompat.mapping.model import Adapter, Dialect, Form, Mapping  # noqa: E402
 from adamcompat.mapping.runtimes import RUNTIMES as DECLARED  # noqa: E402
 from adamcompat.render import markdown  # noqa: E402
 
@@ -283,14 +284,18 @@ def tables(mapping: Mapping) -> str:
     """adamcompat/mapping/tables.py"""
     body = literal(mapping)
     used = sorted(set(re.findall(r"\b([A-Z]\w+)\(", body)))
-    names = "".join(f"    {name},\n" for name in used)
+    of_facts = [name for name in used if name in ("Interval", "ParameterFact", "TupleFact")]
+    names = "".join(f"    {name},\n" for name in used if name not in of_facts)
     return (
         f'{HEAD}# ruff: noqa: E501, RUF100\n"""The facts of mapping.yaml as Python objects."""\n\nimport math\n\n'
+        f"from adamcompat.mapping.facts import {', '.join(of_facts)}\n"
         f"from adamcompat.mapping.model import (\n{names})\n\nMAPPING = {body}\n"
     )
 
 
-def hint(runtime: Runtime, fact: ParameterFact) -> str:
+def hint(runtime: Runtime, fact: Fact) -> str:
+    if isinstance(fact, TupleFact):
+        return f"tuple[{', '.join(hint(runtime, element) for element in fact.elements)}]"
     optional = (fact.default is None and not fact.required) or None in fact.read_as_default
     return runtime.hints[fact.type] + (" | None" if optional else "")
 
@@ -299,10 +304,13 @@ def wrapped(text: str, first: str, rest: str) -> str:
     return textwrap.fill(text, 100, initial_indent=first, subsequent_indent=rest)
 
 
-def describe(mapping: Mapping, fact: ParameterFact, dialect: Dialect, origin: str = "") -> str:
-    text = f"{fact.name}: {mapping.canonical[fact.canonical].about}"
-    if fact.canonical == "epsilon":
-        text += f" {EPSILONS[dialect.semantics.epsilon]}"
+def describe(mapping: Mapping, fact: Fact, dialect: Dialect, origin: str = "") -> str:
+    text = f"{fact.name}:"
+    for place, part in enumerate(fact.parts):
+        about = mapping.canonical[part.canonical].about
+        text += f" [{place}]: {about}" if isinstance(fact, TupleFact) else f" {about}"
+        if part.canonical == "epsilon":
+            text += f" {EPSILONS[dialect.semantics.epsilon]}"
     if fact.note:
         text += f" {fact.note}"
     if fact.range is not None:
@@ -376,7 +384,8 @@ def adapters(mapping: Mapping, name: str) -> str:
     classes = "\n\n".join(adapter_class(mapping, adapter, runtime) for adapter in chosen)
     declared = [DECLARED[name].bases[mapping.dialects[adapter.dialect].protocol] for adapter in chosen]
     bases = sorted({(base.module, base.name) for base in declared})
-    used = [item for item in runtime.imports if re.search(rf": {item}\b", classes)]
+    hints = [hint(runtime, fact) for adapter in chosen for fact in mapping.dialects[adapter.dialect].parameters]
+    used = [item for item in runtime.imports if any(re.search(rf"\b{item}\b", one) for one in hints)]
     modules = sorted({module for module, _ in bases})
     imports = [f"from {home} import {', '.join(base for module, base in bases if module == home)}" for home in modules]
     imports += [f"from {runtime.hints_module} import {', '.join(used)}"] if used else []

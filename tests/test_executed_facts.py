@@ -37,6 +37,8 @@ STAGES = {
     ("apply_gradients", "added"): "unscale, clip_norm, global_clip_norm, clip_value, decoupled_decay, update",
     ("apply_gradients", "none"): "unscale, clip_norm, global_clip_norm, clip_value, update",
 }
+# These have one parameter for both betas.
+TUPLES = (("call", "decoupled"), ("apply_gradients", "none"))
 STEPS = 5
 
 
@@ -48,10 +50,14 @@ def dialect(protocol: str, decay: str, epsilon: str, correction: str) -> tuple[s
         "decoupled": "{name: shrink, canonical: decoupled_weight_decay, type: number, default: 0.0, absent: refuse}",
     }
     parameters = ["{name: ps, canonical: parameters, type: parameters, absent: refuse}"] if protocol == "call" else []
-    parameters += [
-        "{name: speed, canonical: learning_rate, type: learning_rate, default: 0.5, absent: refuse}",
+    single = [
         "{name: b1, canonical: beta1, type: number, default: 0.9, absent: refuse}",
         "{name: b2, canonical: beta2, type: number, default: 0.999, absent: refuse}",
+    ]
+    both = "{name: bs, canonical: [beta1, beta2], type: number, default: [0.9, 0.999], absent: refuse}"
+    parameters += [
+        "{name: speed, canonical: learning_rate, type: learning_rate, default: 0.5, absent: refuse}",
+        *([both] if (protocol, decay) in TUPLES else single),
         "{name: tiny, canonical: epsilon, type: number, default: 1.0e-8, absent: refuse}",
         "{name: top, canonical: clip_value, type: number, default: null, absent: refuse}",
         "{name: scale, canonical: loss_scale, type: number, default: null, absent: refuse}",
@@ -121,13 +127,15 @@ import json, os, sys
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", GLOG_v="3", CUDA_VISIBLE_DEVICES="-1")
 import numpy as np
 ALL = {ALL!r}
+TUPLES = {TUPLES!r}
 rng = np.random.default_rng(7)
 START = [rng.standard_normal(shape) for shape in ((3, 4), (17,))]
 GRADIENTS = [[rng.standard_normal(w.shape) for w in START] for _ in range({STEPS})]
 
 def given(protocol, decay):
     more = {{}} if decay == "none" else {{"shrink": 0.1}}
-    return dict(speed=0.01, b1=0.8, b2=0.9, tiny=0.1, top=0.8, scale=1.5, length=2.0, together=2.5, fade=0.3, **more)
+    more |= {{"bs": (0.8, 0.9)}} if (protocol, decay) in TUPLES else {{"b1": 0.8, "b2": 0.9}}
+    return dict(speed=0.01, tiny=0.1, top=0.8, scale=1.5, length=2.0, together=2.5, fade=0.3, **more)
 
 def show(found):
     print("FOUND", json.dumps({{name: [np.asarray(w).tolist() for w in ws] for name, ws in found.items()}}))
@@ -231,6 +239,83 @@ def test_every_form_is_executed(minted: Path, framework: str) -> None:
     for name, weights in found.items():
         for one, other in zip(weights, wanted[name.split()[-1]], strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15, err_msg=name)
+
+
+ATTRIBUTES = """
+def refusal(act):
+    try:
+        act()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+def change(optimizer, value):
+    optimizer.bs = value
+"""
+ATTRIBUTES_ON = {
+    "numpy": """
+import adamcompat
+
+def made(protocol, weights, bs):
+    if protocol == "call":
+        return adamcompat.mint_call_decoupled_hat_both(weights, **{**given("call", "decoupled"), "bs": bs})
+    return adamcompat.mint_apply_gradients_none_hat_both(**{**given("apply_gradients", "none"), "bs": bs})
+
+def step(optimizer, weights):
+    for gradients in GRADIENTS:
+        optimizer(tuple(gradients)) if callable(optimizer) else optimizer.apply_gradients(zip(gradients, weights))
+
+for protocol in ("call", "apply_gradients"):
+    weights, others = [[w.copy() for w in START] for _ in range(2)]
+    optimizer = made(protocol, weights, [0.8, 0.9])
+    first, wrong = optimizer.bs, [refusal(lambda: change(optimizer, bs)) for bs in ((0.5,), 0.5, (0.5, "x"))]
+    kept = optimizer.bs
+    optimizer.bs = [0.5, 0.25]
+    print("SEEN", json.dumps([first, wrong, kept, optimizer.bs, isinstance(optimizer.bs, tuple)]))
+    step(optimizer, weights)
+    step(made(protocol, others, (0.5, 0.25)), others)
+    assert all(np.array_equal(one, two) for one, two in zip(weights, others))
+""",
+    "tensorflow": """
+import tensorflow as tf
+import adamcompat.tensorflow.adapters as adapters
+kind = adapters.mint_call_decoupled_hat_both
+weights, others = [[tf.Variable(w) for w in START] for _ in range(2)]
+optimizer = kind(weights, **given("call", "decoupled"))
+first, wrong = optimizer.bs, [refusal(lambda: change(optimizer, bs)) for bs in ((0.5,), 0.5, (0.5, "x"))]
+kept = optimizer.bs
+optimizer.bs = [0.5, 0.25]
+print("SEEN", json.dumps([first, wrong, kept, optimizer.bs, isinstance(optimizer.bs, tuple)]))
+other = kind(others, **{**given("call", "decoupled"), "bs": (0.5, 0.25)})
+for one in (optimizer, other):
+    for step in GRADIENTS:
+        one(tuple(tf.constant(g) for g in step))
+assert all(np.array_equal(one.numpy(), two.numpy()) for one, two in zip(weights, others))
+again = kind.from_config(optimizer.get_config())
+assert again.bs == (0.5, 0.25), again.bs
+""",
+    "mindspore": """
+import adamcompat.mindspore.adapters as adapters
+optimizer = adapters.mint_apply_gradients_none_hat_both(**given("apply_gradients", "none"))
+wrong = [refusal(lambda: adapters.mint_apply_gradients_none_hat_both(bs=bs)) for bs in ((0.5,), 0.5, (0.5, "x"))]
+assert "is part of compiled graphs" in refusal(lambda: change(optimizer, (0.5, 0.25)))
+again = adapters.mint_apply_gradients_none_hat_both(bs=[0.5, 0.25])
+print("SEEN", json.dumps([optimizer.bs, wrong, optimizer.bs, again.bs, isinstance(again.bs, tuple)]))
+""",
+}
+
+
+@pytest.mark.parametrize("framework", list(ATTRIBUTES_ON))
+def test_a_tuple_is_one_attribute(minted: Path, framework: str) -> None:
+    if find_spec(framework) is None:
+        pytest.skip(f"{framework} is not installed")
+    result = python(minted, "-c", HEAD + ATTRIBUTES + ATTRIBUTES_ON[framework])
+    assert result.returncode == 0, result.stderr
+    seen = [json.loads(line.removeprefix("SEEN ")) for line in result.stdout.splitlines() if line.startswith("SEEN ")]
+    assert len(seen) == (2 if framework == "numpy" else 1)
+    wanted = "ValueError: bs must be a tuple of 2 values (beta1, beta2), got"
+    wrong = [f"{wanted} 1: (0.5,)", f"{wanted} 0.5 (float)", "ValueError: bs[1] must be a number, got 'x' (str)"]
+    for one in seen:
+        assert one == [[0.8, 0.9], wrong, [0.8, 0.9], [0.5, 0.25], True]
 
 
 EXTENDED = """

@@ -65,7 +65,7 @@ def make(adapter: Adapter, weight: Any, options: dict[str, Any]) -> Any:
 @given(data=st.data())
 def test_hyperparameters(adapter: Adapter, data: st.DataObject) -> None:
     dialect = MAPPING.dialects[adapter.dialect]
-    names = [fact.name for fact in dialect.accepted if MAPPING.canonical[fact.canonical].scope != "input"]
+    names = [fact.name for fact in dialect.facts if MAPPING.canonical[fact.canonical].scope != "input"]
     chosen = data.draw(st.lists(st.sampled_from(names), max_size=3, unique=True))
     options = {name: data.draw(JUNK) for name in chosen}
     weight = np.ones(3, np.float32)

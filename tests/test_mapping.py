@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from adamcompat.mapping.compare import OTHER_MEANING, Row, rows
+from adamcompat.mapping.facts import Interval
 from adamcompat.mapping.loader import MappingError, load
-from adamcompat.mapping.model import Interval, Mapping
+from adamcompat.mapping.model import Mapping
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.render import RENDERERS
 
@@ -230,7 +231,7 @@ def test_no_parameter_is_lost_in_any_table(a: str, b: str) -> None:
     table = rows(MAPPING, a, b)
     for name, side in ((a, "source"), (b, "target")):
         shown = [getattr(row, side) for row in table if row.kind in ("parameter", "keyword") and getattr(row, side)]
-        expected = [fact.name for fact in MAPPING.dialects[name].accepted]
+        expected = [fact.name for fact in MAPPING.dialects[name].facts]
         expected += ["**kwargs"] if MAPPING.dialects[name].kwargs else []
         assert sorted(shown) == sorted(expected)
     if a == b:

@@ -404,15 +404,13 @@ def hyperparameters(call: str, dialect: Dialect) -> dict[str, Any]:
         **{keyword.arg or "": keyword.value for keyword in node.keywords},
     )
     found: dict[str, Any] = {}
-    for fact in dialect.accepted:
+    for fact in dialect.facts:
         entry = MAPPING.canonical[fact.canonical]
         if entry.scope == "hyperparameter" and not (fact.alias_of and fact.name not in given):
             value = ast.literal_eval(given[fact.name]) if fact.name in given else fact.default
             found[fact.canonical] = entry.neutral if value is None else value
     neutral = {n: entry.neutral for n, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
-    ignored = {
-        fact.canonical for other in MAPPING.dialects.values() for fact in other.accepted if fact.absent != "refuse"
-    }
+    ignored = {fact.canonical for other in MAPPING.dialects.values() for fact in other.facts if fact.absent != "refuse"}
     return {name: value for name, value in (neutral | found).items() if name not in ignored}
 
 
@@ -439,16 +437,16 @@ def calls(draw: st.DrawFn, name: str) -> str:
     """A call in one dialect: some parameters, the first few positional, aliases included."""
     dialect = MAPPING.dialects[name]
     chosen: dict[str, str] = {}
-    for fact in dialect.accepted:
+    for fact in dialect.facts:
         strategy = VALUES.get(fact.canonical)
         taken = any(fact.alias_of == other for other in chosen)
         if strategy is not None and not taken and draw(st.integers(0, 2)) == 0:
             chosen[fact.name] = repr(draw(strategy))
     parts = ["params"] if dialect.parameters[0].required else []
-    for fact in dialect.parameters[len(parts) :]:
-        if fact.name not in chosen or "lr" in chosen or not draw(st.booleans()):
+    for parameter in dialect.parameters[len(parts) :]:
+        if parameter.name not in chosen or "lr" in chosen or not draw(st.booleans()):
             break
-        parts.append(chosen.pop(fact.name))
+        parts.append(chosen.pop(parameter.name))
     order = draw(st.permutations(sorted(chosen)))
     return f"{dialect.target}({', '.join([*parts, *(f'{key}={chosen[key]}' for key in order)])})"
 
@@ -463,7 +461,7 @@ def test_there_and_back_gives_the_same_hyperparameters(source: str, target: str,
     if there.call is None:
         # Refused, and rightly: something is set that the other side does not have, or does not take together.
         lacks = {n for n, v in before.items() if v != MAPPING.canonical[n].neutral} - {
-            fact.canonical for fact in MAPPING.dialects[target].accepted
+            fact.canonical for fact in MAPPING.dialects[target].facts
         }
         assert lacks or "conflict" in codes(there)
         return

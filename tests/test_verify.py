@@ -144,7 +144,7 @@ class Imitation(Original):
     build: Callable[[dict[str, Any], list[Array], Sequence[str]], Any] = Textbook
 
     def start(self, native: Any, weights: Any, names: Sequence[str] = (), mode: str = "") -> Any:
-        facts = {fact.name: fact.canonical for fact in self.dialect.accepted}
+        facts = {fact.name: fact.canonical for fact in self.dialect.facts}
         return self.build({facts[name]: value for name, value in native.items()}, list(weights), names)
 
 
@@ -262,8 +262,7 @@ def test_a_parameter_means_what_it_does(name: str, right: str, wrong: str, build
 
 @pytest.mark.parametrize("name", ["use_ema", "ema_momentum", "ema_overwrite_frequency", "amsgrad", "weight_decay"])
 def test_a_meaning_is_found_beside_what_it_needs(name: str) -> None:
-    fact = KERAS.find(name)
-    assert fact is not None
+    fact = next(fact for fact in KERAS.facts if fact.name == name)
     assert probes.meaning(imitate(KERAS), name, flag=fact.type == "flag") == (fact.canonical,)
 
 

@@ -36,7 +36,7 @@ def model_of(opened: Opened) -> Model:
         numerics = MAPPING.dialects["tf26"].numerics
     # What an optimizer would leave out without them is refused when it is opened.
     own.pop("corrections", None)
-    facts = {fact.name: fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted}
+    facts = {fact.name: fact for dialect in MAPPING.dialects.values() for fact in dialect.facts}
     for name, value in own.items():
         values[facts[name].canonical] = value
     groups = opened.groups.groups if opened.groups is not None else ()

@@ -19,6 +19,7 @@ from adamcompat.comparison.result import Cause, Comparison, Pair, Point, Run
 from adamcompat.comparison.streams import Stream, given_stream, load_stream, random_stream
 from adamcompat.drive import Driver, Opened, find, prepare, start
 from adamcompat.drive.numpy import EngineDriver, Model
+from adamcompat.mapping import lens
 from adamcompat.mapping.tables import MAPPING
 
 Array = NDArray[Any]
@@ -170,10 +171,9 @@ def _prepared(name: str, own: dict[str, Any], shared: Mapping[str, Any], stream:
     # recorded ones, whatever they are called.
     opened = prepare(name, {}, stream.names)
     for given in (_recorded_for(opened, stream), shared, own):
-        part = prepare(name, given, stream.names)
+        part = prepare(name, given, stream.names, opened.native)
         opened = replace(
             part,
-            native={**opened.native, **part.native},
             own={**opened.own, **part.own},
             groups=part.groups or opened.groups,
         )
@@ -209,10 +209,10 @@ def _recorded_for(opened: Opened, stream: Stream) -> dict[str, Any]:
         return {}
     same = recorded.entry == opened.entry
     found = dict(recorded.own) if same else {}
-    for fact in recorded.dialect.accepted:
-        here = opened.dialect.named(fact.canonical)
-        if fact.name in recorded.native and here is not None and recorded.native[fact.name] is not None:
-            found[here.name] = recorded.native[fact.name]
+    borrowed = (fact for _, fact in MAPPING.borrowed(recorded.adapter))
+    known = lens.to_canonical(recorded.dialect, recorded.native, borrowed).items()
+    here = {name: value for name, value in known if value is not None and opened.dialect.named(name) is not None}
+    found |= lens.to_native(opened.dialect, here)
     groups = opened.dialect.named("parameters")
     if recorded.groups is not None and groups is not None:
         found[groups.name] = list(recorded.groups.entries)

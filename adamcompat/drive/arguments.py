@@ -7,12 +7,17 @@ from collections.abc import Mapping as AbstractMapping
 from typing import Any
 
 from adamcompat.hyperparameters import Hyperparameters, resolve, unknown_keyword
-from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
+from adamcompat.mapping import lens
+from adamcompat.mapping.facts import Fact, ParameterFact
+from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 
 
 def keywords(
-    adapter: Adapter, given: AbstractMapping[str, Any], own: AbstractMapping[str, Any] | None = None
+    adapter: Adapter,
+    given: AbstractMapping[str, Any],
+    own: AbstractMapping[str, Any] | None = None,
+    beneath: AbstractMapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Translate hyperparameters to the native keywords of an adapter's dialect.
 
@@ -24,40 +29,51 @@ def keywords(
         adapter: whose dialect, and for our classes which parameters they take beside it.
         given: names to values.
         own: keywords of the class that belong to no dialect; they pass.
+        beneath: native keywords that hold where `given` says nothing.
 
     Raises:
         ValueError: a name is unknown, has no counterpart here, or two names mean the same.
+        The dialect's exceptions for a tuple that is none.
     """
     dialect = MAPPING.dialects[adapter.dialect]
     # An alias is replaced by what it stands for, a parameter that is borrowed by our own for the same meaning.
-    direct = {fact.name for fact in dialect.accepted if fact.alias_of is None}
-    direct |= {fact.name for _, fact in MAPPING.borrowed(adapter) if dialect.named(fact.canonical) is None}
+    others = [fact for _, fact in MAPPING.borrowed(adapter)]
+    borrowed = [fact for fact in others if not any(dialect.named(part.canonical) for part in fact.parts)]
+    direct = {fact.name: fact for fact in (*borrowed, *dialect.accepted) if fact.alias_of is None}
+    known = {part.canonical: part for fact in direct.values() for part in fact.parts}
     found: dict[str, Any] = {}
+    passed: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, value in given.items():
-        if name in direct or name in (own or {}):
-            here, fact = name, dialect.find(name)
+        if name in direct:
+            fact: Fact = direct[name]
+        elif name in (own or {}):
+            passed[name] = value
+            continue
         else:
-            meant = _meant(name)
-            if not meant:
-                raise ValueError(unknown_keyword(name, adapter))
-            fact = next((mine for other in meant if (mine := dialect.named(other.canonical)) is not None), None)
-            if fact is None:
-                _without_counterpart(name, value, meant[0], adapter)
+            fact = _meant(name, known, adapter)
+        for part, item in lens.parts(fact, value, dialect):
+            here = known.get(part.canonical)
+            if here is None:
+                _without_counterpart(name if part is fact else part.name, item, part, adapter)
                 continue
-            here = fact.name
-        if here in found:
-            raise ValueError(f"{sources[here]!r} and {name!r} both mean {here!r} of {dialect.title}; give one")
-        sources[here] = name
-        found[here] = _as_number(value, fact)
-    return found
+            if part.canonical in found:
+                first = sources[part.canonical]
+                raise ValueError(f"{first!r} and {name!r} both mean {here.name!r} of {dialect.title}; give one")
+            sources[part.canonical] = name
+            found[part.canonical] = _as_number(item, here)
+    under = lens.to_canonical(dialect, beneath or {}, others)
+    return lens.to_native(dialect, under | found, borrowed) | passed
 
 
-def _meant(name: str) -> list[ParameterFact]:
-    """The parameters of any dialect that have that native or canonical name."""
-    facts = [fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted]
-    canonical = [fact for fact in facts if fact.canonical == name]
-    return canonical or [fact for fact in facts if fact.name == name]
+def _meant(name: str, known: AbstractMapping[str, ParameterFact], adapter: Adapter) -> Fact:
+    """The parameter of any dialect that has that canonical or native name; one that is known here, if there is one."""
+    accepted = [fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted]
+    canonical: list[Fact] = [part for fact in accepted for part in fact.parts if part.canonical == name]
+    meant = canonical or [fact for fact in accepted if fact.name == name]
+    if not meant:
+        raise ValueError(unknown_keyword(name, adapter))
+    return next((fact for fact in meant if any(part.canonical in known for part in fact.parts)), meant[0])
 
 
 def _without_counterpart(name: str, value: Any, fact: ParameterFact, adapter: Adapter) -> None:
@@ -76,9 +92,9 @@ def _without_counterpart(name: str, value: Any, fact: ParameterFact, adapter: Ad
     )
 
 
-def _as_number(value: Any, fact: ParameterFact | None) -> Any:
+def _as_number(value: Any, fact: ParameterFact) -> Any:
     """Whole numbers as floats where a dialect insists on them."""
-    if fact is not None and fact.type in ("number", "float", "beta", "learning_rate", "decay"):
+    if fact.type in ("number", "float", "beta", "learning_rate", "decay"):
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
     return value
 

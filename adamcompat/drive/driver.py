@@ -100,6 +100,7 @@ def prepare(
     name: str,
     hyperparameters: AbstractMapping[str, Any] | None = None,
     names: Sequence[str] = (),
+    beneath: AbstractMapping[str, Any] | None = None,
 ) -> Opened:
     """Translate hyperparameters for an optimizer, and say what will be run; opens nothing.
 
@@ -107,6 +108,7 @@ def prepare(
         name: see `open_driver`.
         hyperparameters: see `open_driver`.
         names: names of the parameters, each its own.
+        beneath: what its own keywords are where `hyperparameters` says nothing.
 
     Raises:
         ValueError: the optimizer, its mode or a hyperparameter is unknown, or groups do not fit.
@@ -127,7 +129,7 @@ def prepare(
         raise ValueError(f"{' and '.join(map(repr, grouped))} mean the same; give one")
     given = next(iter(grouped.values()), None)
     groups = None if given is None else read_groups(given, dialect, names, entry.name)
-    found = keywords(adapter, rest, own)
+    found = keywords(adapter, rest, own, beneath)
     mine = {key: found.pop(key) for key in own if key in found}
     return Opened(name, entry, mode, dialect, adapter, found, mine, tuple(names), groups)
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from adamcompat.groups import Arrangement, Group
-from adamcompat.mapping.model import Dialect, ParameterFact
+from adamcompat.mapping.facts import ParameterFact
+from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 
 

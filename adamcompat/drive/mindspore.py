@@ -16,7 +16,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from adamcompat.drive.catalogue import Entry
 from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only, load_into
-from adamcompat.mapping.model import ParameterFact
+from adamcompat.mapping.facts import ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.graph import in_divisions
 from adamcompat.numpy.arrays import RowSparse

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adamcompat.mapping.model import Default, Dialect, Mapping, ParameterFact
+from adamcompat.mapping.facts import Default, ParameterFact
+from adamcompat.mapping.model import Dialect, Mapping
 
 SAME = "same"
 RENAMED = "renamed"
@@ -46,7 +47,7 @@ def rows(mapping: Mapping, source: str, target: str) -> list[Row]:
     'same name, other meaning'
     """
     a, b = mapping.dialects[source], mapping.dialects[target]
-    table = _section(mapping, a, b, a.accepted, b.accepted)
+    table = _section(mapping, a, b, a.facts, b.facts)
     if a.kwargs or b.kwargs:
         table.append(_kwargs(a, b))
     return table + _section(mapping, a, b, a.groups, b.groups) + _calls(a, b)
@@ -65,7 +66,9 @@ def _section(
 def _kind(a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFact | None) -> str:
     if fact in a.groups or other in b.groups:
         return "group"
-    return "keyword" if fact in a.keywords or other in b.keywords else "parameter"
+    sides = ((a, fact), (b, other))
+    beside = any(part is one for side, one in sides for entry in side.keywords for part in entry.parts)
+    return "keyword" if beside else "parameter"
 
 
 def _counterpart(fact: ParameterFact, others: tuple[ParameterFact, ...]) -> ParameterFact | None:

@@ -8,42 +8,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from adamcompat.mapping.facts import Fact, ParameterFact, TupleFact
 from adamcompat.mapping.model import (
     STAGES,
     ArgumentFact,
     Canonical,
     Conflict,
     Correction,
-    Default,
     Dialect,
     Errors,
-    Interval,
     MethodFact,
     Numerics,
     Older,
-    ParameterFact,
     Semantics,
     Slot,
 )
 from adamcompat.mapping.nodes import Fields, Node, one_of
+from adamcompat.mapping.parameter_reader import ParameterReader
 
 T = TypeVar("T")
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "number": (int, float),
-    "float": (float,),
-    "integer": (int,),
-    "flag": (bool,),
-    "text": (str,),
-    "beta": (float,),
-    "learning_rate": (int, float),
-    "decay": (int, float),
-    "function": (),
-    "functions": (),
-    "parameters": (),
-}
 _SCOPES = ("hyperparameter", "input", "group", "label")
 # The corrections that drop-ins make.
 _CORRECTIONS = ("repeated_rows", "centralization", "live_values", "construct_once", "integer_gradients")
@@ -96,72 +82,13 @@ def read_numerics(name: str, node: Node) -> Numerics:
     return entry
 
 
-def _interval(node: Node) -> Interval:
-    try:
-        return Interval.parse(node.text())
-    except ValueError as error:
-        raise node.error(str(error)) from None
-
-
-class DialectReader:
+class DialectReader(ParameterReader):
     """Read dialects; their canonical names and numerics must exist."""
 
     def __init__(self, canonical: dict[str, Canonical], numerics: dict[str, Numerics]) -> None:
-        self.canonical = canonical
+        super().__init__(canonical)
         self.numerics = numerics
         self.read: dict[str, Dialect] = {}
-
-    def canonical_name(self, node: Node) -> str:
-        """Read a canonical name."""
-        name = node.text()
-        if name not in self.canonical:
-            raise node.error(f"the canonical name {name!r} is not defined under 'canonical'")
-        return name
-
-    def default(self, node: Node, type_: str) -> Default:
-        """Read a default, which must be of the parameter's type."""
-        value = node.scalar()
-        if value is None:
-            return None
-        right = isinstance(value, _TYPES[type_]) and (type_ == "flag" or not isinstance(value, bool))
-        if not right:
-            raise node.error(f"the default {value!r} ({type(value).__name__}) is not of the type {type_!r}")
-        return value
-
-    def parameter(self, node: Node) -> ParameterFact:
-        """Read one parameter."""
-        fields = node.fields()
-        name = fields.take("name", Node.text)
-        canonical = fields.take("canonical", self.canonical_name)
-        type_ = fields.take("type", one_of(*_TYPES))
-        required = "default" not in fields.left
-        default: Default = None
-        if not required:
-            default = fields.take("default", lambda child: self.default(child, type_))
-        fact = ParameterFact(
-            name=name,
-            canonical=canonical,
-            type=type_,
-            default=default,
-            required=required,
-            range=fields.maybe("range", _interval, None),
-            absent=fields.take("absent", one_of("refuse", "warn", "ignore")),
-            note=fields.maybe("note", Node.text, ""),
-            alias_of=fields.maybe("alias_of", Node.text, None),
-            read_as_default=fields.maybe("read_as_default", _not_given, ()),
-        )
-        fields.close()
-        return _with_right_default(fact, node)
-
-    def parameters(self, node: Node) -> tuple[ParameterFact, ...]:
-        """Read parameters, each with a name of its own."""
-        found: list[ParameterFact] = []
-        for item in node.items():
-            fact = self.parameter(item)
-            if any(fact.name == other.name for other in found):
-                raise item.error(f"the parameter {fact.name!r} is listed twice")
-            found.append(fact)
-        return tuple(found)
 
     def argument(self, node: Node) -> ArgumentFact:
         """Read one argument of a method."""
@@ -204,22 +131,6 @@ class DialectReader:
         )
         return defaults, without
 
-    def changed(
-        self, facts: tuple[ParameterFact, ...], defaults: dict[str, Node], without: dict[str, Node]
-    ) -> tuple[ParameterFact, ...]:
-        """Give parameters the defaults of an extending dialect, and leave out those that it lacks."""
-        found = []
-        for fact in facts:
-            if fact.name not in without:
-                node = defaults.get(fact.name)
-                found.append(fact if node is None else self.with_default(fact, node))
-        return tuple(found)
-
-    def with_default(self, fact: ParameterFact, node: Node) -> ParameterFact:
-        """Read another default of a parameter."""
-        changed = replace(fact, default=self.default(node, fact.type), required=False)
-        return _with_right_default(changed, node)
-
     def dialect(self, name: str, node: Node) -> Dialect:
         """Read one dialect."""
         fields = node.fields()
@@ -233,23 +144,21 @@ class DialectReader:
             inherited: T = getattr(base, key)
             return inherited
 
-        nothing: tuple[ParameterFact, ...] = ()
-        signature = {
-            "parameters": take("parameters", self.parameters),
-            "keywords": take("keywords", self.parameters, nothing),
-            "groups": take("groups", self.parameters, nothing),
-        }
+        nothing: tuple[Fact, ...] = ()
+        parameters, keywords = take("parameters", self.parameters), take("keywords", self.parameters, nothing)
+        groups: tuple[ParameterFact, ...] = take("groups", self.group_keys, ())
         if base is not None:
-            known = {fact.name for facts in signature.values() for fact in facts}
+            known = {fact.name for fact in (*parameters, *keywords, *groups)}
             defaults, without = self.changes(fields)
             for changed, item in (defaults | without).items():
                 if changed not in known:
                     raise item.error(f"{base.name!r} has no parameter {changed!r}")
-            signature = {key: self.changed(facts, defaults, without) for key, facts in signature.items()}
+            parameters, keywords = (self.changed(facts, defaults, without) for facts in (parameters, keywords))
+            groups = self.changed(groups, defaults, without)
         semantics = take("semantics", _semantics)
         if base is not None and semantics is base.semantics:
             # A parameter that is left out takes its form along.
-            gone = {fact.canonical for fact in base.accepted if fact.name in without}
+            gone = {part.canonical for fact in base.accepted if fact.name in without for part in fact.parts}
             semantics = replace(
                 semantics,
                 amsgrad="none" if "amsgrad" in gone else semantics.amsgrad,
@@ -267,7 +176,9 @@ class DialectReader:
             methods=take("methods", lambda child: tuple(self.method(item) for item in child.items())),
             rates=take("rates", lambda child: tuple(item.choice(_RATES) for item in child.items())),
             kwargs=take("kwargs", Node.truth),
-            **signature,
+            parameters=parameters,
+            keywords=keywords,
+            groups=groups,
             conflicts=take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
             errors=take("errors", _errors),
             stages=take("stages", _stages),
@@ -284,16 +195,6 @@ class DialectReader:
         return dialect
 
 
-def _with_right_default(fact: ParameterFact, node: Node) -> ParameterFact:
-    """Return a parameter; refuse a default outside its range, or one that is read as itself."""
-    default = fact.default
-    if fact.range is not None and isinstance(default, (int, float)) and not fact.range.contains(default):
-        raise node.error(f"the default {default!r} of {fact.name!r} is outside its range {fact.range}")
-    if not fact.required and default in fact.read_as_default:
-        raise node.error(f"{default!r} is the default of {fact.name!r} and need not be read as it")
-    return fact
-
-
 def _check_names(dialect: Dialect, node: Node) -> None:
     if dialect.keywords and not dialect.kwargs:
         raise node.error(f"{dialect.name!r} has keywords, but its signature takes no **kwargs")
@@ -301,9 +202,20 @@ def _check_names(dialect: Dialect, node: Node) -> None:
     for name in names:
         if names.count(name) > 1:
             raise node.error(f"{name!r} is both a parameter and a keyword of {dialect.name!r}")
+    tuples = [fact.name for fact in dialect.accepted if isinstance(fact, TupleFact)]
     for fact in dialect.accepted:
         if fact.alias_of is not None and fact.alias_of not in names:
             raise node.error(f"{fact.name!r} is an alias of {fact.alias_of!r}, which {dialect.name!r} does not have")
+        if fact.alias_of in tuples:
+            raise node.error(f"{fact.name!r} is an alias of {fact.alias_of!r}, a tuple, which nothing stands in for")
+    for facts in (dialect.facts, dialect.groups):
+        meant: dict[str, str] = {}
+        for part in facts:
+            if part.alias_of is None and meant.setdefault(part.canonical, part.name) != part.name:
+                raise node.error(
+                    f"{meant[part.canonical]!r} and {part.name!r} both mean {part.canonical!r}; of two names for one "
+                    f"meaning one has alias_of"
+                )
     for correction in dialect.corrections:
         if correction.stage is not None and correction.stage not in dialect.stages:
             raise node.error(
@@ -314,14 +226,8 @@ def _check_names(dialect: Dialect, node: Node) -> None:
         for name in conflict.pair:
             if name not in names:
                 raise node.error(f"a conflict names {name!r}, which {dialect.name!r} does not have")
-
-
-def _not_given(node: Node) -> tuple[Default, ...]:
-    found = tuple(item.scalar() for item in node.items())
-    for value in found:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise node.error(f"expected null and numbers, got {value!r}")
-    return found
+            if name in tuples:
+                raise node.error(f"a conflict names {name!r}, a tuple, which is never left out")
 
 
 def _conflict(node: Node) -> Conflict:

@@ -90,6 +90,8 @@ def _adapters(node: Node, dialects: dict[str, Dialect]) -> Iterator[Adapter]:
             borrows=fields.take("borrows", lambda child: _borrows(child, dialects)),
         )
         fields.close()
+        for other, borrowed in adapter.borrows:
+            _check_borrowed(dialects[adapter.dialect], dialects[other], borrowed, item)
         if (adapter.module, adapter.name) in names:
             raise item.error(f"the adapter {adapter.name!r} of {adapter.module} is listed twice")
         names.add((adapter.module, adapter.name))
@@ -107,6 +109,19 @@ def _borrows(node: Node, dialects: dict[str, Dialect]) -> tuple[tuple[str, tuple
                 raise child.error(f"the dialect {dialect!r} has no parameter {name!r}")
         found.append((dialect, names))
     return tuple(found)
+
+
+def _check_borrowed(dialect: Dialect, other: Dialect, names: tuple[str, ...], node: Node) -> None:
+    """Refuse a tuple of which the adapter's own dialect has some meanings and lacks others."""
+    for name in names:
+        fact = other.find(name)
+        assert fact is not None
+        having = [part.canonical for part in fact.parts if dialect.named(part.canonical) is not None]
+        if having and len(having) < len(fact.parts):
+            raise node.error(
+                f"{name!r} of {other.name!r} cannot be borrowed: {dialect.name!r} has {', '.join(having)} itself, and "
+                f"not the rest of it"
+            )
 
 
 def load(path: str | Path, *, executed: bool = False) -> Mapping:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import builtins
 from dataclasses import dataclass
-from typing import TypeAlias
 
-Default: TypeAlias = bool | int | float | str | None
+from adamcompat.mapping.facts import Default, Fact, ParameterFact
 
 # Each stage, and the hyperparameter that turns it on; None if it needs none.
 STAGES: dict[str, str | None] = {
@@ -22,43 +21,6 @@ STAGES: dict[str, str | None] = {
     "update": None,
     "average": "use_ema",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A range of real numbers, read from text such as ``"[0, 1)"``.
-
-    >>> Interval.parse("[0, 1)").contains(0.0), Interval.parse("[0, 1)").contains(1.0)
-    (True, False)
-    """
-
-    low: float
-    high: float
-    includes_low: bool
-    includes_high: bool
-
-    @classmethod
-    def parse(cls, text: str) -> Interval:
-        """Read an interval; raises ValueError when `text` is none."""
-        stripped = text.strip()
-        ends = stripped[1:-1].split(",")
-        if len(stripped) < 5 or stripped[0] not in "[(" or stripped[-1] not in "])" or len(ends) != 2:
-            raise ValueError(f"{text!r} is not an interval such as '[0, 1)'")
-        low, high = float(ends[0]), float(ends[1])
-        if not low < high:
-            raise ValueError(f"{text!r} holds no number: {low} is not less than {high}")
-        return cls(low, high, stripped[0] == "[", stripped[-1] == "]")
-
-    def contains(self, value: float) -> bool:
-        """Return whether `value` lies inside; NaN and infinity never do."""
-        if not math.isfinite(value):
-            return False
-        above = value >= self.low if self.includes_low else value > self.low
-        below = value <= self.high if self.includes_high else value < self.high
-        return above and below
-
-    def __str__(self) -> str:
-        return f"{'[' if self.includes_low else '('}{self.low:g}, {self.high:g}{']' if self.includes_high else ')'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +48,6 @@ class Numerics:
     unscale: str
     surroundings: str
     decay: str
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterFact:
-    """One parameter of a dialect: its name there, its meaning, its default."""
-
-    name: str
-    canonical: str
-    type: str
-    default: Default
-    required: bool
-    range: Interval | None
-    absent: str
-    note: str
-    alias_of: str | None
-    read_as_default: tuple[Default, ...] = ()
-
-    def reads_as_default(self, value: object) -> bool:
-        """Return whether the original takes a value for "not given"."""
-        if value is None:
-            return None in self.read_as_default
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and any(other is not None and value == other for other in self.read_as_default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +86,12 @@ class Errors:
     unknown_parameter: str
     repeated_parameter: str
     wrong_gradients: str
+
+
+def exception(name: str) -> type[Exception]:
+    """The built-in exception that a dialect names."""
+    found: type[Exception] = getattr(builtins, name)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +193,8 @@ class Dialect:
     methods: tuple[MethodFact, ...]
     rates: tuple[str, ...]
     kwargs: bool
-    parameters: tuple[ParameterFact, ...]
-    keywords: tuple[ParameterFact, ...]
+    parameters: tuple[Fact, ...]
+    keywords: tuple[Fact, ...]
     groups: tuple[ParameterFact, ...]
     conflicts: tuple[Conflict, ...]
     errors: Errors
@@ -268,17 +213,22 @@ class Dialect:
         return tuple(stage for stage in self.stages if stage not in corrected)
 
     @property
-    def accepted(self) -> tuple[ParameterFact, ...]:
+    def accepted(self) -> tuple[Fact, ...]:
         """Signature and keywords together."""
         return self.parameters + self.keywords
 
-    def find(self, name: str) -> ParameterFact | None:
+    @property
+    def facts(self) -> tuple[ParameterFact, ...]:
+        """Signature and keywords, with the elements of a tuple in its place: each has one meaning."""
+        return tuple(part for fact in self.accepted for part in fact.parts)
+
+    def find(self, name: str) -> Fact | None:
         """The parameter of that native name, or None."""
         return next((fact for fact in self.accepted if fact.name == name), None)
 
     def named(self, canonical: str) -> ParameterFact | None:
-        """The parameter that means `canonical`, or None; aliases do not count."""
-        return next((fact for fact in self.accepted if fact.canonical == canonical and fact.alias_of is None), None)
+        """The parameter, or the element of a tuple, that means `canonical`, or None; aliases do not count."""
+        return next((fact for fact in self.facts if fact.canonical == canonical and fact.alias_of is None), None)
 
     def slot(self, role: str) -> Slot:
         """Return the slot of one kind of state; one with the kind's own name where the dialect has none."""
@@ -429,9 +379,13 @@ class Mapping:
         """The adapter of that name for one runtime."""
         return next(adapter for adapter in self.adapters if (adapter.runtime, adapter.name) == (runtime, name))
 
-    def borrowed(self, adapter: Adapter) -> tuple[tuple[Dialect, ParameterFact], ...]:
+    def scope(self, fact: Fact) -> str:
+        """Return what kind of thing a parameter is; the elements of a tuple are of one kind."""
+        return self.canonical[fact.parts[0].canonical].scope
+
+    def borrowed(self, adapter: Adapter) -> tuple[tuple[Dialect, Fact], ...]:
         """The parameters that an adapter takes from other dialects."""
-        found: list[tuple[Dialect, ParameterFact]] = []
+        found: list[tuple[Dialect, Fact]] = []
         for dialect_name, names in adapter.borrows:
             dialect = self.dialects[dialect_name]
             for name in names:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import yaml
 
-from adamcompat.mapping.model import Default
+from adamcompat.mapping.facts import Default
 
 T = TypeVar("T")
 
@@ -68,6 +68,11 @@ class Node:
         if not isinstance(self.node, yaml.SequenceNode):
             raise self.error("expected a list")
         return [Node(child, self.file, f"{self.path}[{index}]") for index, child in enumerate(self.node.value)]
+
+    @property
+    def is_list(self) -> bool:
+        """Return whether this is a list."""
+        return isinstance(self.node, yaml.SequenceNode)
 
     def scalar(self) -> Default:
         """Return a single value as what it is written: a number, a truth value, text or None."""

@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from adamcompat.mapping.facts import TupleFact
 from adamcompat.mapping.model import STAGES, Adapter, Dialect, Mapping
 
 
@@ -220,7 +221,7 @@ def faults(mapping: Mapping) -> Iterator[Fault]:
 
 def _unasked(dialect: Dialect) -> Iterator[Fault]:
     """Forms that no parameter asks for."""
-    given = {fact.canonical for fact in dialect.accepted}
+    given = {fact.canonical for fact in dialect.facts}
     for name in ("amsgrad", "nesterov"):
         if name not in given and getattr(dialect.semantics, name) != "none":
             text = f"no parameter asks for {name}, so that nothing executes it: write none"
@@ -238,7 +239,7 @@ _STATE = {
 def _unread(dialect: Dialect) -> Iterator[Fault]:
     """Parameters that no stage and no form of the update reads."""
     path = ("dialects", dialect.name)
-    given = {fact.canonical: fact.name for fact in dialect.accepted}
+    given = {fact.canonical: fact.name for fact in dialect.facts}
     for stage, canonical in STAGES.items():
         if canonical is not None and canonical in given and stage not in dialect.stages:
             yield Fault(
@@ -262,7 +263,7 @@ def _unread(dialect: Dialect) -> Iterator[Fault]:
 
 def _unsaved(dialect: Dialect) -> Iterator[Fault]:
     """State that a step may keep, and that the dialect has no name for: it would be left out of what is saved."""
-    given = {fact.canonical for fact in dialect.accepted}
+    given = {fact.canonical for fact in dialect.facts}
     kept = {slot.role for block in dialect.slots for slot in block}
     for canonical, role in _STATE.items():
         if canonical in given and role not in kept:
@@ -300,6 +301,13 @@ def _beyond(adapter: Adapter, dialect: Dialect) -> Iterator[Fault]:
         f"{base.module}.{base.name} does not execute that. Change the dialect, remove the adapter, or write it "
         f"there and declare it in adamcompat/mapping/runtimes.py"
     )
+    tuples = [fact.name for fact in dialect.accepted if isinstance(fact, TupleFact)]
+    if base.in_order and tuples:
+        yield Fault(
+            (*path, "parameters"),
+            f"{who} makes the step of the original, and {base.module}.{base.name} reads each setting under a name of "
+            f"its own; it takes no tuple such as {tuples[0]!r}",
+        )
     if base.in_order and dialect.stages != base.stages:
         yield Fault(
             (*path, "stages"),

@@ -4,6 +4,7 @@
 
 import math
 
+from adamcompat.mapping.facts import Interval, ParameterFact
 from adamcompat.mapping.model import (
     Adapter,
     ArgumentFact,
@@ -13,13 +14,11 @@ from adamcompat.mapping.model import (
     Correction,
     Dialect,
     Errors,
-    Interval,
     Layer,
     Mapping,
     MethodFact,
     Numerics,
     Older,
-    ParameterFact,
     RateArgument,
     RateClass,
     RateSchedule,

@@ -78,10 +78,11 @@ class _Layout:
     def arguments(self, arguments: Sequence[NewArgument]) -> dict[str, Any]:
         """The changes to a call that gives it other arguments."""
         new: list[cst.Arg] = []
+        positions = [argument.position for argument in arguments]
         for index, argument in enumerate(arguments):
             last = index == len(arguments) - 1
-            comment = self.comments[argument.position] if argument.position is not None else None
-            below = self.lines[-1] if last else self._above(arguments[index + 1])
+            comment = self._comment(argument) if argument.position not in positions[index + 1 :] else None
+            below = self.lines[-1] if last else self._above(arguments[index + 1], positions[: index + 1])
             gap = self._space(self.closing if last else self.between, comment, below)
             comma = not last or self.trailing_comma
             keyword = cst.Name(argument.keyword) if argument.keyword is not None else None
@@ -96,11 +97,22 @@ class _Layout:
             )
         if not new:
             return {"args": [], "whitespace_before_args": cst.SimpleWhitespace("")}
-        opening = self._space(self.opening, _line(self.opening), self._above(arguments[0]))
+        opening = self._space(self.opening, _line(self.opening), self._above(arguments[0], ()))
         return {"args": new, "whitespace_before_args": opening}
 
-    def _above(self, argument: NewArgument) -> Sequence[cst.EmptyLine]:
-        return self.lines[argument.position] if argument.position is not None else ()
+    def _comment(self, argument: NewArgument) -> cst.Comment | None:
+        """The comments of the arguments that one comes from, as one."""
+        if argument.position is None:
+            return None
+        found = [self.comments[position] for position in (argument.position, *argument.beside)]
+        texts = [comment.value for comment in found if comment is not None]
+        return cst.Comment("  ".join(texts)) if texts else None
+
+    def _above(self, argument: NewArgument, before: Sequence[int | None]) -> Sequence[cst.EmptyLine]:
+        """The lines above the arguments that one comes from, unless they stand above another one before it."""
+        if argument.position is None or argument.position in before:
+            return ()
+        return [line for position in (argument.position, *argument.beside) for line in self.lines[position]]
 
     def _space(self, like: _Space, comment: cst.Comment | None, lines: Sequence[cst.EmptyLine]) -> _Space:
         """Whitespace like some other, with these comments."""

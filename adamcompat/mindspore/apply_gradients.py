@@ -111,7 +111,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         )
         self._numerics = named_numerics(numerics)
         self._hyper = resolve(adapter, given, extra)
-        self._given = {**given, **extra}
+        self._given = {name: value for name, value in self._hyper.native.items() if name in given or name in extra}
         wrong = self._error("wrong_gradients")
         self._engine = Engine(self._dialect, self._numerics, self._hyper, np.zeros((), np.int64), wrong)
         self._engine.shares, self._engine.write_back = shares, self._write_back

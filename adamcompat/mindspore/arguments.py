@@ -9,7 +9,9 @@ from mindspore import Parameter, Tensor, nn
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
 from adamcompat.hyperparameters import check_value, exception, unknown_keyword, with_original
-from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
+from adamcompat.mapping import lens
+from adamcompat.mapping.facts import ParameterFact
+from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 
 LearningRate: TypeAlias = float | Sequence[float] | Tensor | LearningRateSchedule | Callable[..., Any]
@@ -92,7 +94,8 @@ def _faults(
         fact = known[name]
         look = _check_params if fact.type == "parameters" else _check_argument
         try:
-            look(fact, value, dialect)
+            for part, item in lens.parts(fact, value, dialect):
+                look(part, item, dialect)
         except Exception as wrong:
             spoken = ("param", "group", "order", "lr") if fact.type == "parameters" else ()
             yield (name, name.replace("_", " "), *spoken), wrong

@@ -46,7 +46,7 @@ class NumPyAdam:
         rounding = named_numerics(numerics)
         adapter = self._own_adapter()
         self._hyper = resolve(adapter, given, extra)
-        self._given = {**given, **extra}
+        self._given = {name: value for name, value in self._hyper.native.items() if name in given or name in extra}
         self._numerics = numerics
         self._engine = Engine(
             self._dialect(),
@@ -94,7 +94,8 @@ class NumPyAdam:
             object.__setattr__(self, name, value)
             return
         fact = self._dialect().find(name)
-        if fact is not None and self._engine.slots and fact.canonical in FIXED_BY_STATE:
+        fixed = fact is not None and any(part.canonical in FIXED_BY_STATE for part in fact.parts)
+        if fixed and self._engine.slots:
             raise AttributeError(f"{name!r} decides which state is kept and cannot change after the first step")
         given = {**self._given, name: value}
         signature = {item.name for item in self._dialect().parameters}

@@ -32,7 +32,7 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     if dialect.protocol == "call":
         groups = _groups(optimizer)
         return name, None if groups is None else plain_values(_of_call(optimizer, dialect), dialect, groups)
-    labels = {fact.name for fact in dialect.accepted if MAPPING.canonical[fact.canonical].scope == "label"}
+    labels = {fact.name for fact in dialect.accepted if MAPPING.scope(fact) == "label"}
     config = {key: value for key, value in optimizer.get_config().items() if key not in labels and value is not None}
     return name, plain_values(config, dialect)
 
@@ -69,7 +69,7 @@ def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
         if isinstance(value, tuple):
             # One for each Parameter, and said by its group.
             continue
-        if MAPPING.canonical[fact.canonical].scope == "hyperparameter" and value is not None:
+        if MAPPING.scope(fact) == "hyperparameter" and value is not None:
             native[fact.name] = _plain(value)
     decay, scale = dialect.named("l2_weight_decay"), dialect.named("loss_scale")
     assert decay is not None

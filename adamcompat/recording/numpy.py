@@ -18,8 +18,8 @@ def facts(optimizer: NumPyAdam) -> tuple[str | None, dict[str, Any] | None]:
     """The name to compare it by, and its hyperparameters."""
     adapter, dialect = optimizer._own_adapter(), optimizer._dialect()
     groups = [(slot.name, slot.group) for slot in optimizer._engine.slots] if optimizer._grouped else []
-    scopes = {fact.name: MAPPING.canonical[fact.canonical].scope for fact in dialect.accepted}
-    native = {name: value for name, value in optimizer._hyper.native.items() if scopes.get(name) == "hyperparameter"}
+    own = {fact.name for fact in dialect.accepted if MAPPING.scope(fact) == "hyperparameter"}
+    native = {name: value for name, value in optimizer._hyper.native.items() if name in own}
     return f"{adapter.module}.{adapter.name}", plain_values(
         {**native, "numerics": optimizer._numerics}, dialect, groups
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from adamcompat.files import destination
 from adamcompat.groups import Group, stated
+from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.runtimes import FRAMEWORKS, ORIGINALS, Framework
 from adamcompat.mapping.tables import MAPPING
@@ -121,6 +122,9 @@ def plain_values(
     entries = stated(dialect, [name for name, _ in groups], [group for _, group in groups])
     fact, weights = dialect.named("parameters"), {fact.name for fact in dialect.groups if fact.type == "parameters"}
     values = [value for entry in entries for key, value in entry.items() if key not in weights]
-    if not all(isinstance(value, simple) for value in (*native.values(), *values)):
+    for name, value in native.items():
+        known = dialect.find(name)
+        values += [value] if known is None else [item for _, item in lens.parts(known, value, dialect)]
+    if not all(isinstance(value, simple) for value in values):
         return None
     return {**native, fact.name: entries} if fact is not None and entries else native

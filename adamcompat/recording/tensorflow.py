@@ -13,6 +13,7 @@ import tf_keras
 from adamcompat.drive.catalogue import find
 from adamcompat.drive.tensorflow import own_keywords
 from adamcompat.groups import Group
+from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.record import plain_values, refuse_twice
@@ -55,13 +56,13 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
             groups = list(zip(_names(arranged.variables), arranged.groups, strict=True))
     native: dict[str, Any] = {}
     for fact in dialect.accepted:
-        if MAPPING.canonical[fact.canonical].scope != "hyperparameter" or fact.alias_of is not None:
+        if MAPPING.scope(fact) != "hyperparameter" or fact.alias_of is not None:
             continue
         value = config[fact.name] if fact.name in config else _attribute(optimizer, fact.name)
         if fact.type in ("function", "functions") and _is_tensorflows(value):
             continue
         if value is not None:
-            native[fact.name] = _plain(value)
+            native[fact.name] = lens.each(fact, value, _plain)
     entry = find(str(name))[0]
     if entry.adapter is not None:
         native |= {

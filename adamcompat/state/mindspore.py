@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 from numpy.typing import NDArray
 
+from adamcompat.mapping import lens
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
 from adamcompat.mindspore.arguments import ignored_names
@@ -119,9 +120,7 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         powers=tuple((role, _Place(parameter)) for role, parameter in powers),
         loaded=lambda: forget(optimizer),
         ahead=int(_DIALECT.semantics.power_start == "beta"),
-        hyperparameters=plain_numbers(
-            {fact.canonical: native[fact.name] for fact in _DIALECT.accepted if fact.name in native}
-        ),
+        hyperparameters=plain_numbers(lens.to_canonical(_DIALECT, native)),
     )
 
 

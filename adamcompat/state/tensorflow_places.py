@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 from adamcompat.state import naming
 from adamcompat.state.errors import StateError
@@ -86,15 +87,12 @@ def hyperparameters(dialect: Dialect, values: Mapping[str, Any], session: Any = 
     """Canonical hyperparameters of what an optimizer holds under native names; what is no number is left out."""
     found = {}
     for fact in dialect.accepted:
-        value = values.get(fact.name)
-        if fact.name not in values or fact.alias_of is not None:
+        if values.get(fact.name) is None or fact.alias_of is not None:
             continue
-        if fact.type == "beta" and callable(value):
-            value = value()
-        if fact.type == "learning_rate" and session is not None and not isinstance(value, (int, float)):
-            # It may be a placeholder, which has no value by itself.
-            continue
-        if tf.is_tensor(value) or hasattr(value, "assign"):
-            value = Place(value, session).read()
-        found[fact.canonical] = value
+        for part, value in lens.parts(fact, values[fact.name], dialect):
+            if part.type == "learning_rate" and session is not None and not isinstance(value, (int, float)):
+                # It may be a placeholder, which has no value by itself.
+                continue
+            now = value() if part.type == "beta" and callable(value) else value
+            found[part.canonical] = Place(now, session).read() if tf.is_tensor(now) or hasattr(now, "assign") else now
     return plain_numbers(found)

@@ -18,6 +18,7 @@ from adamcompat.hyperparameters import (
     resolve,
     unknown_keyword,
 )
+from adamcompat.mapping.facts import ParameterFact
 from adamcompat.mapping.model import Adapter, Dialect, Numerics, Slot
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.program import compile_step
@@ -638,12 +639,13 @@ class CallAdam:
         fact = self._dialect().find(name)
         if fact is None:
             found = [fact for dialect in MAPPING.dialects.values() if (fact := dialect.find(name)) is not None]
-            meant = [MAPPING.canonical[other.canonical] for other in found]
+            meant = [MAPPING.canonical[part.canonical] for other in found for part in other.parts]
             if any(item.scope == "hyperparameter" and value not in (None, item.neutral) for item in meant):
                 raise AttributeError(f"cannot set {name!r}: {unknown_keyword(name, self._own_adapter())}")
             super().__setattr__(name, value)
             return
-        if fact.canonical in FIXED_BY_STATE or fact.canonical in ("parameters", "use_locking"):
+        fixed = (*FIXED_BY_STATE, "parameters", "use_locking")
+        if any(part.canonical in fixed for part in fact.parts):
             raise AttributeError(f"{name!r} is decided when the optimizer is made; make a new one")
         given = {**private.given, name: _live(value)}
         signature = {item.name for item in self._dialect().parameters}
@@ -658,7 +660,7 @@ class CallAdam:
         private.roundings = {
             dtype: Rounding(private.numerics, dtype, private.program.update) for dtype in private.roundings
         }
-        object.__setattr__(self, name, value)
+        object.__setattr__(self, name, value if isinstance(fact, ParameterFact) else private.hyper.native[name])
 
     def _show(self) -> None:
         """Make the hyperparameters attributes under their own names."""

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from adamcompat.hyperparameters import check_value, conflict_text, unknown_keyword, with_original
+from adamcompat.mapping import lens
 from adamcompat.mapping.model import Adapter
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.once import warn_once
@@ -89,7 +90,8 @@ def _complaints(adapter: Adapter, arguments: Mapping[str, Any]) -> Iterator[tupl
         fact = dialect.find(name)
         if fact is not None and not is_tensor(value) and not fact.reads_as_default(value):
             try:
-                check_value(fact, value, dialect)
+                for part, item in lens.parts(fact, value, dialect):
+                    check_value(part, item, dialect)
             except (TypeError, ValueError) as error:
                 yield {name}, str(error)
     # Only Keras 3 minds: anywhere else, something else is wrong.

@@ -43,8 +43,8 @@ _CONSTANTS = attrgetter(
     *(
         fact.name
         for fact in _DIALECT.parameters
-        if MAPPING.canonical[fact.canonical].scope == "hyperparameter"
-        and fact.canonical not in (*update.Hyper._fields, *_ACT_BEFORE)
+        if MAPPING.scope(fact) == "hyperparameter"
+        and not all(part.canonical in (*update.Hyper._fields, *_ACT_BEFORE) for part in fact.parts)
     )
 )
 

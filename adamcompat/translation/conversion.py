@@ -7,12 +7,31 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adamcompat.mapping.model import ParameterFact
+from adamcompat.mapping.facts import ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN
 from adamcompat.translation.bindings import Bindings
 from adamcompat.translation.messages import Message, Severity
 from adamcompat.translation.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Describe the tuple that an element comes from, where the call does not write it out.
+
+    Attributes:
+        name: the parameter of the source.
+        text: the expression of the tuple.
+        place: which element, counted from 0.
+        count: how many there are.
+        plain: whether the expression may stand in the call more than once.
+    """
+
+    name: str
+    text: str
+    place: int
+    count: int
+    plain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +44,7 @@ class Value:
         value: what it evaluates to, or UNKNOWN.
         node: the expression, parsed; None for a default.
         position: the argument that it stands in; None for a default.
+        whole: the tuple that it is an element of, where only that is written.
     """
 
     fact: ParameterFact
@@ -32,6 +52,7 @@ class Value:
     value: Any
     node: ast.expr | None = None
     position: int | None = None
+    whole: Whole | None = None
 
     @property
     def given(self) -> bool:
@@ -60,11 +81,13 @@ class NewArgument:
         keyword: its keyword, or None where it is positional.
         text: the expression.
         position: the argument of the original call that it comes from, or None.
+        beside: other arguments that it comes from.
     """
 
     keyword: str | None
     text: str
     position: int | None
+    beside: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return self.text if self.keyword is None else f"{self.keyword}={self.text}"

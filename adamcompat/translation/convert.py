@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from adamcompat.hyperparameters import check_value, unknown_keyword
-from adamcompat.mapping.model import Adapter, Conflict, ParameterFact
+from adamcompat.mapping.facts import ParameterFact, TupleFact
+from adamcompat.mapping.model import Adapter, Conflict
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN, Argument, form
 from adamcompat.translation.conversion import Context, Conversion, NewArgument, Value
@@ -16,6 +17,7 @@ from adamcompat.translation.messages import Message, error, info, warning
 from adamcompat.translation.names import Signature
 from adamcompat.translation.rates import RATE, Writer, article, as_float, unfold
 from adamcompat.translation.trained import Trained, trained
+from adamcompat.translation.tuples import defaults, put_together, take_apart
 
 _PARAMETERS = "parameters"
 # Types whose originals insist on a Python float somewhere, so that 1 is written 1.0.
@@ -36,7 +38,7 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
             error("unpacked-arguments", "the call unpacks * or ** arguments, which cannot be read; write them out")
         )
         return out
-    values = _bind(given, source, out.messages)
+    values = _bind(given, source, context, out.messages)
     if not out.ok:
         return out
     if source.dialect is not target.dialect:
@@ -45,21 +47,21 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
     return out
 
 
-def _bind(given: Sequence[Argument], source: Signature, messages: list[Message]) -> dict[str, Value]:
+def _bind(given: Sequence[Argument], source: Signature, context: Context, messages: list[Message]) -> dict[str, Value]:
     """Canonical name to value, in the order of the source's signature; defaults included."""
     slots: dict[str, Argument] = {}
     signature = source.dialect.parameters
     for argument in given:
         if argument.keyword is not None:
-            fact = source.find(argument.keyword)
+            taken = source.find(argument.keyword)
         else:
-            fact = signature[argument.position] if argument.position < len(signature) else None
-        if fact is None:
+            taken = signature[argument.position] if argument.position < len(signature) else None
+        if taken is None:
             messages.append(_not_taken(argument, source))
-        elif fact.name in slots:
-            messages.append(error("invalid-call", f"{fact.name!r} is given twice"))
+        elif taken.name in slots:
+            messages.append(error("invalid-call", f"{taken.name!r} is given twice"))
         else:
-            slots[fact.name] = argument
+            slots[taken.name] = argument
     for fact in source.accepted:
         if fact.alias_of is not None and fact.name in slots:
             if fact.alias_of in slots:
@@ -71,7 +73,16 @@ def _bind(given: Sequence[Argument], source: Signature, messages: list[Message])
         if fact.alias_of is not None:
             continue
         found = slots.get(fact.name)
-        if found is not None:
+        if found is None and fact.required:
+            messages.append(error("invalid-call", f"{source.title} needs {fact.name!r}, which the call does not give"))
+        elif isinstance(fact, TupleFact):
+            elements = defaults(fact)
+            if found is not None:
+                elements = take_apart(fact, found, source, context, messages.append)
+                judged = (_judge(value, value.fact, source, "invalid-call") for value in elements)
+                messages += [message for message in judged if message is not None]
+            values |= {value.fact.canonical: value for value in elements}
+        elif found is not None:
             value = Value(fact, found.text, found.value, found.node, found.position)
             if message := _judge(value, fact, source, "invalid-call"):
                 messages.append(message)
@@ -80,8 +91,6 @@ def _bind(given: Sequence[Argument], source: Signature, messages: list[Message])
                 messages.append(info("read-as-default", text))
                 value = replace(value, text=repr(fact.default), value=fact.default)
             values[fact.canonical] = value
-        elif fact.required:
-            messages.append(error("invalid-call", f"{source.title} needs {fact.name!r}, which the call does not give"))
         else:
             values[fact.canonical] = Value(fact, repr(fact.default), fact.default)
     by_name = {value.fact.name: value for value in values.values()}
@@ -164,6 +173,7 @@ class _Converter(Writer):
                 )
                 self.say(info("params-placeholder", text))
         self.conflicts()
+        put_together(self.target, self.new, self.carried, self.say)
         order = [fact.name for fact in self.target.accepted]
         self.out.arguments = [self.new[name] for name in sorted(self.new, key=order.index)]
 
@@ -234,7 +244,7 @@ class _Converter(Writer):
         """Say what becomes of a hyperparameter that the target does not have."""
         canonical = MAPPING.canonical[value.fact.canonical]
         same_name = self.target.find(value.fact.name)
-        if same_name is not None:
+        if isinstance(same_name, ParameterFact):
             self.other_meaning(value, same_name)
             return
         reason = f"{value}: {self.target.title} has no counterpart ({canonical.about.rstrip('.')})"

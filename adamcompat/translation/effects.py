@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from adamcompat.mapping import lens
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN
 from adamcompat.translation.names import of_adapter
@@ -38,10 +39,10 @@ def weight_after(values: Mapping[str, Any]) -> float | None:
         return None
     for adapter in MAPPING.adapters:
         signature = of_adapter(adapter)
-        facts = {name: signature.named(name) for name in wanted}
-        if adapter.runtime != "numpy" or None in facts.values():
+        if adapter.runtime != "numpy" or any(signature.named(name) is None for name in wanted):
             continue
-        keywords = {fact.name: wanted[name] for name, fact in facts.items() if fact is not None}
+        borrowed = (fact for _, fact in MAPPING.borrowed(adapter))
+        keywords = lens.to_native(signature.dialect, wanted, borrowed)
         weight, gradient = np.array([WEIGHT]), np.array([GRADIENT])
         kind = getattr(adamcompat, adapter.name)
         try:

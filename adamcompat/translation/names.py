@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from adamcompat.mapping.model import Adapter, Dialect, ParameterFact
+from adamcompat.mapping.facts import Fact, ParameterFact
+from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 
 # Names that everybody gives these modules; they are how mapping.yaml abbreviates, too.
@@ -82,7 +83,7 @@ class Signature:
 
     dialect: Dialect
     name: str
-    accepted: tuple[ParameterFact, ...]
+    accepted: tuple[Fact, ...]
     schedules: str
     adapter: Adapter | None = None
 
@@ -97,14 +98,15 @@ class Signature:
         return tuple(dict.fromkeys(self.dialect.rates + MAPPING.dialects[self.schedules].rates))
 
     def named(self, canonical: str) -> ParameterFact | None:
-        """The parameter that means `canonical`; aliases do not count."""
-        return next((fact for fact in self.accepted if fact.canonical == canonical and fact.alias_of is None), None)
+        """The parameter, or the element of a tuple, that means `canonical`; aliases do not count."""
+        facts = (part for fact in self.accepted for part in fact.parts)
+        return next((fact for fact in facts if fact.canonical == canonical and fact.alias_of is None), None)
 
-    def find(self, name: str) -> ParameterFact | None:
+    def find(self, name: str) -> Fact | None:
         """The parameter of that name."""
         return next((fact for fact in self.accepted if fact.name == name), None)
 
-    def reads_as_default(self, fact: ParameterFact, value: object) -> bool:
+    def reads_as_default(self, fact: Fact, value: object) -> bool:
         """Return whether it takes a value for "not given", as an original does; our styles refuse such values."""
         return fact.reads_as_default(value) and (self.adapter is None or self.adapter.replaces(self.dialect))
 

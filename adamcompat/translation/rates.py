@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from adamcompat.mapping.model import ParameterFact, RateArgument, RateClass, RateSchedule
+from adamcompat.mapping.facts import ParameterFact
+from adamcompat.mapping.model import RateArgument, RateClass, RateSchedule
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN, form, literal, text_of
 from adamcompat.translation.conversion import Context, Conversion, NewArgument, Value
@@ -57,8 +58,8 @@ def unfold(values: dict[str, Value], source: Signature, context: Context) -> Non
     roles = _roles(rate.node, found[1])
     if roles is None or literal(roles["steps"]) != 1 or not _default(roles, found[1], "staircase"):
         return
-    accepted = (fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted)
-    fact = next(fact for fact in accepted if fact.canonical == found[0].canonical)
+    known = (fact for dialect in MAPPING.dialects.values() for fact in dialect.facts)
+    fact = next(fact for fact in known if fact.canonical == found[0].canonical)
     for canonical, role, owner in ((RATE, "initial", rate.fact), (fact.canonical, "rate", fact)):
         node = roles[role]
         values[canonical] = Value(owner, text_of(node, context.source), literal(node), node, rate.position)

@@ -7,17 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adamcompat.mapping.model import (
-    Dialect,
-    Errors,
-    Interval,
-    Mapping,
-    Numerics,
-    Older,
-    ParameterFact,
-    Semantics,
-    release,
-)
+from adamcompat.mapping.facts import Fact, Interval, ParameterFact, TupleFact
+from adamcompat.mapping.model import Dialect, Errors, Mapping, Numerics, Older, Semantics, release
 from adamcompat.verify.observation import REQUIRED, Observation, Taken
 
 AGREES = "agrees"
@@ -132,7 +123,7 @@ class _Judge:
         shown = " or ".join(_list(one) if isinstance(one, tuple) else str(one) for one in fitting)
         self.add(path, text, shown or "none of the known", AGREES if value in fitting else DIFFERS, top=top)
 
-    def signature(self, where: str, facts: Sequence[ParameterFact], taken: Sequence[Taken], *, ordered: bool) -> None:
+    def signature(self, where: str, facts: Sequence[Fact], taken: Sequence[Taken], *, ordered: bool) -> None:
         here, there = {fact.name: fact for fact in facts}, {one.name: one for one in taken}
         if ordered:
             shared = [name for name in there if name in here]
@@ -146,6 +137,10 @@ class _Judge:
             default = REQUIRED if fact.required else fact.default
             same = type(default) is type(one.default) and default == one.default
             self.add(f"{path}.default", _text(default), _text(one.default), AGREES if same else DIFFERS)
+            if isinstance(fact, TupleFact):
+                meant = tuple(element.canonical for element in fact.elements)
+                self.fits(f"{path}.canonical", meant, None)
+                continue
             if fact.alias_of is not None or one.stands_for is not None:
                 self.equal(f"{path}.alias_of", fact.alias_of or "none", one.stands_for or "none")
             if name in self.seen.meanings:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from adamcompat.executors import VARIABLE
+from adamcompat.mapping.facts import ParameterFact, TupleFact
 from adamcompat.mapping.model import Errors
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.verify import models, probes, signatures
@@ -124,9 +125,10 @@ class _Observer:
         for taken in (*self.seen.parameters, *self.seen.keywords):
             if taken.default is not REQUIRED:
                 fact = self.original.dialect.find(taken.name)
-                beside = probes.COMPANIONS.get(fact.canonical, {}) if fact else {}
-                own = {key: value for key, value in beside.items() if fact is None or key != fact.canonical}
-                if fact is not None and fact.canonical.startswith("ema_"):
+                meant = {part.canonical for part in fact.parts} if fact is not None else set()
+                beside = {key: value for name in meant for key, value in probes.COMPANIONS.get(name, {}).items()}
+                own = {key: value for key, value in beside.items() if key not in meant}
+                if any(name.startswith("ema_") for name in meant):
                     own |= {"use_ema": True}
                 try:
                     yield taken, self.original.native(own)
@@ -137,6 +139,10 @@ class _Observer:
         """Return what kinds of values and which numbers pass, and what each parameter means."""
         for taken, beside in self._options():
             fact = self.original.dialect.find(taken.name)
+            if isinstance(fact, TupleFact):
+                self.seen.unmeasured[f"parameters.{taken.name}.canonical"] = "a tuple, whose elements are not probed"
+                self.seen.unmeasured[f"keywords.{taken.name}.canonical"] = "a tuple, whose elements are not probed"
+                continue
             rate = fact is not None and fact.canonical == "learning_rate"
             flag = isinstance(taken.default, bool)
             kinds: dict[str, tuple[Any, ...]] = {"float": (0.3,), "int": (1, 2), "text": ("label",)}
@@ -230,7 +236,7 @@ class _Observer:
             fact = self.original.dialect.find(taken.name)
             if isinstance(taken.default, bool):
                 found[taken.name] = True
-            elif fact is not None and fact.canonical in probes.ACTIVE:
+            elif isinstance(fact, ParameterFact) and fact.canonical in probes.ACTIVE:
                 found[taken.name] = probes.ACTIVE[fact.canonical]
         return found
 

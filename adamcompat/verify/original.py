@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from adamcompat.drive import Driver, Opened, find, start
 from adamcompat.drive.arguments import original as as_adapter
+from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 
 Array = NDArray[Any]
@@ -78,13 +79,10 @@ class Original:
         Raises:
             NoSuchParameterError: it has no parameter of a meaning.
         """
-        found: dict[str, Any] = {}
-        for canonical, value in hyper.items():
-            fact = self.dialect.named(canonical)
-            if fact is None:
+        for canonical in hyper:
+            if self.dialect.named(canonical) is None:
                 raise NoSuchParameterError(canonical)
-            found[fact.name] = value
-        return found
+        return lens.to_native(self.dialect, hyper)
 
     def start(
         self, native: Mapping[str, Any], weights: Sequence[Array], names: Sequence[str] = (), mode: str = ""

@@ -106,26 +106,23 @@ def _forms(original: Original) -> tuple[Form, ...]:
     return fitting(seen, {form: models.formula(given, weights, gradients, form=form) for form in models.FORMS})
 
 
-def _decay_name(original: Original) -> str | None:
-    """Return what the parameter for weight decay is called, of whatever kind it is."""
-    for canonical in ("decoupled_weight_decay", "l2_weight_decay"):
-        fact = original.dialect.named(canonical)
-        if fact is not None:
-            return fact.name
-    return None
+def _decay(original: Original) -> str | None:
+    """Return which kind of weight decay there is."""
+    kinds = ("decoupled_weight_decay", "l2_weight_decay")
+    return next((kind for kind in kinds if original.dialect.named(kind) is not None), None)
 
 
 def decay_skips(original: Original) -> tuple[tuple[str, ...], ...]:
     """Return which names weight decay leaves alone: a weight without gradient moves by its decay only."""
-    name = _decay_name(original)
-    if name is None:
+    decay = _decay(original)
+    if decay is None:
         return ((),)
     known = [part for dialect in MAPPING.dialects.values() for part in dialect.semantics.decay_skips]
     parts = tuple(dict.fromkeys([*SKIP_CANDIDATES, *known]))
     weights = [np.ones(1, np.float32) for _ in parts]
     names = [f"omega{i}_{part}_x" for i, part in enumerate(parts)]
     gradients = [[np.zeros(1, np.float32) for _ in parts]]
-    seen = original.trajectory(original.native(BASE) | {name: 0.3}, weights, gradients, names)
+    seen = original.trajectory(original.native(BASE | {decay: 0.3}), weights, gradients, names)
     return (tuple(part for part, value in zip(parts, seen, strict=True) if value == 1),)
 
 
@@ -212,7 +209,7 @@ def meaning(original: Original, name: str, flag: bool) -> tuple[str, ...]:
 
     Several are returned where no number shows a difference, as between a lock and a label.
     """
-    own = next((fact.canonical for fact in original.dialect.accepted if fact.name == name), None)
+    own = next((fact.canonical for fact in original.dialect.facts if fact.name == name), None)
     contexts = []
     for companions in ({}, COMPANIONS["use_ema"]):
         given = {key: value for key, value in {**BASE, **companions}.items() if key != own}
@@ -257,7 +254,7 @@ def _kind_of(value: Any) -> str:
 
 def _kind(canonical: str) -> str:
     """The kind of values of a canonical name, in the words of `_kind_of`."""
-    facts = [fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted if fact.canonical == canonical]
+    facts = [fact for dialect in MAPPING.dialects.values() for fact in dialect.facts if fact.canonical == canonical]
     kind = facts[0].type if facts else ""
     return {"text": "str"}.get(kind, kind if kind in ("flag", "integer", "function", "functions") else "float")
 
@@ -276,7 +273,7 @@ def read_as_default(
         beside: what must be given for the parameter to have an effect.
         zero: 0 as the parameter takes it.
     """
-    own = next((fact.canonical for fact in original.dialect.accepted if fact.name == name), None)
+    own = next((fact.canonical for fact in original.dialect.facts if fact.name == name), None)
     native = original.native({key: value for key, value in BASE.items() if key != own}) | dict(beside)
     weights, gradients = stream()
     # From zero, with gradients of the size of an epsilon, every change of that shows.

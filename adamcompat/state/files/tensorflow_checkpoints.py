@@ -264,7 +264,7 @@ def _of_saver(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, flo
         raise StateError(f"{where}: {' and '.join(missing)} missing; save all variables of the optimizer")
     found = {name: tensors[name] for name in (*kept, *products)}
     defaults: dict[str, Any] = {
-        fact.canonical: fact.default for fact in dialect.parameters if fact.canonical in ("beta1", "beta2")
+        fact.canonical: fact.default for fact in dialect.facts if fact.canonical in ("beta1", "beta2")
     }
     known = {**defaults, **betas}
     state = gathered(found, "tf1", hyperparameters=known, convention="tensorflow")

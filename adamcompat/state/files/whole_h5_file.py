@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.errors import StateError
@@ -116,8 +117,8 @@ def _config(path: Path, file: Any) -> tuple[dict[str, Any], bool]:
 
 
 def _hyperparameters(config: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
-    named = {fact.name: fact.canonical for fact in dialect.accepted if fact.alias_of is None}
-    return plain_numbers({named[name]: value for name, value in config.items() if name in named})
+    own = {fact.name for fact in dialect.accepted if fact.alias_of is None}
+    return plain_numbers(lens.to_canonical(dialect, {name: config[name] for name in config if name in own}))
 
 
 def _parameters(path: Path, file: Any) -> Iterator[tuple[str, Variable]]:
