@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.recording.file import Recording, write
-from adamcompat.state.errors import StateError
 from adamcompat.state.model import AdamState
+from adamcompat.state.terms import StateError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
