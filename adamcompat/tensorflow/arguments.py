@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import operations, sparse
 
 # Types of values that cannot change without being set anew.
 FIXED = (bool, int, float, type(None), np.bool_, np.number)
@@ -101,7 +101,7 @@ def refuse_session(original: str) -> None:
     Raises:
         RuntimeError: that is so.
     """
-    if update.in_session_graph():
+    if operations.in_session_graph():
         raise RuntimeError(
             f"adamcompat.tensorflow.Adam needs eager execution or tf.function: in a graph that runs in a Session, "
             f"{original}'s optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "

@@ -16,7 +16,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.program import compile_step
 from adamcompat.schedules import Schedule
 from adamcompat.stages import time_decayed
-from adamcompat.tensorflow import update
+from adamcompat.tensorflow import operations
 from adamcompat.tensorflow.arguments import raw, refuse_session
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 from adamcompat.tensorflow.step import Member, Numbers, Step
@@ -161,7 +161,7 @@ class CallAdam:
                 raise cls._error("wrong_type")(
                     f"parameter {position} must be a tf.Variable or a Keras variable, got {type(variable).__name__}"
                 )
-            if raw(variable).dtype not in update.FLOATS:
+            if raw(variable).dtype not in operations.FLOATS:
                 raise cls._error("wrong_type")(
                     f"parameter {label(variable)!r} is {raw(variable).dtype.name}; only float16, bfloat16, float32 "
                     f"and float64 can be updated"
@@ -360,7 +360,7 @@ class CallAdam:
                 return private.traced.whole(raw(self._iterations), function)
         if private.section is None:
             return function()
-        if update.inside_xla():
+        if operations.inside_xla():
             raise RuntimeError("use_locking=True: XLA has no locks; leave it out where a step is compiled by XLA")
 
         @tf.function(autograph=False)  # type: ignore[untyped-decorator]
@@ -380,7 +380,7 @@ class CallAdam:
         offload = tf.device("/CPU:0") if private.hyper["offload"] else nullcontext()
         with offload:
             if not tf.executing_eagerly():
-                checks = [] if update.inside_xla() else self._checks(gradients, positions)
+                checks = [] if operations.inside_xla() else self._checks(gradients, positions)
                 with tf.control_dependencies(checks):
                     self._update(positions, gradients, self._numbers_traced(), raw(self._iterations))
                 return

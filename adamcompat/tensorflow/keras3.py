@@ -13,7 +13,7 @@ import tensorflow as tf
 from adamcompat import corrections as mending
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import operations, sparse, update
 from adamcompat.tensorflow.arguments import (
     FIXED,
     dialect_of,
@@ -179,7 +179,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             shape = tf.constant(tuple(variable.shape), tf.int64)
             gradient = tf.IndexedSlices(gradient.values, gradient.indices, shape)
         if self.corrections or self.fused:
-            if update.inside_xla():  # which knows no lists of rows of a length that depends on values
+            if operations.inside_xla():  # which knows no lists of rows of a length that depends on values
                 return sparse.dense(gradient, raw(variable).shape)
             gradient = sparse.deduplicate(gradient)
         # Keras accumulates dense gradients, and divides by a tensor: there repeated rows have been added up.
@@ -213,7 +213,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     def __needs_ours(self, variable: Any) -> bool:
         """Return whether Keras's own update of a variable fails, stands still, or is not what was asked for."""
         calls = callable(self.beta_1) or callable(self.beta_2)
-        return bool(self.fused or calls or self.__widened(variable)) and variable.dtype in update.FLOATS
+        return bool(self.fused or calls or self.__widened(variable)) and variable.dtype in operations.FLOATS
 
     def __widened(self, variable: Any) -> bool:
         """Tell whether a bfloat16 variable stands still with Keras, or has moments in float32 because it would."""
@@ -266,11 +266,11 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 kind = variable.dtype
                 if kind not in factors:
                     factors[kind] = tf.cast(self.weight_decay, kind), tf.cast(raw(learning_rate), kind)
-                variable.assign(update.decoupled_decay(variable, *factors[kind]))
+                variable.assign(operations.decoupled_decay(variable, *factors[kind]))
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
         """Keras's; inside XLA with the roundings that it has outside."""
-        if not (_ON_TENSORFLOW and self.use_ema and update.inside_xla()) or tf.distribute.has_strategy():
+        if not (_ON_TENSORFLOW and self.use_ema and operations.inside_xla()) or tf.distribute.has_strategy():
             super()._update_model_variables_moving_average(trainable_variables)
             return
         later = raw(self.iterations) != 0
@@ -278,7 +278,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             if average is not None:
                 own, old = raw(variable), raw(average)
                 momentum = tf.cast(later, own.dtype) * self.ema_momentum
-                old.assign(update.moving_average(old, own, momentum, raw(self._iterations)))
+                old.assign(operations.moving_average(old, own, momentum, raw(self._iterations)))
 
     def __rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
         rows = []
@@ -311,7 +311,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         hyper = self.__hyper(learning_rate)
         iterations, step = raw(self._iterations), raw(self.iterations) + 1
         rows = self.__rows(gradients, variables)
-        compiled = update.inside_xla()
+        compiled = operations.inside_xla()
         numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics if self.fused else _DIALECT.numerics]
         if self.fused and assign is None:
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
@@ -330,8 +330,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             and isinstance(self.amsgrad, FIXED)
             and (learning_rate is None or is_scalar(raw(learning_rate)))
             and all(isinstance(one, tf.Variable) for one in raws)
-            and kinds <= update.FLOATS
-            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, update.narrow(raws))))
+            and kinds <= operations.FLOATS
+            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, operations.narrow(raws))))
             and all(sparse.fits(gradient, one) for gradient, one in rows)
         )
 
