@@ -1,10 +1,10 @@
-"""Checks of the arguments that a TensorFlow adapter was called with."""
+"""Types and checks of the arguments that a TensorFlow adapter is called with."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,14 @@ import tensorflow as tf
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import operations, sparse
+
+# A number, a tensor, a LearningRateSchedule or a callable of nothing; in MindSpore's call also a list
+# or a callable of the step.
+LearningRate: TypeAlias = float | Sequence[float] | Callable[..., Any] | Any
+Beta: TypeAlias = float | Callable[[], Any] | Any
+Decay: TypeAlias = float | Callable[..., Any]
+# Variables of TensorFlow or Keras, or groups of them.
+Parameters: TypeAlias = Iterable[Any] | Iterable[Mapping[str, Any]]
 
 # Types of values that cannot change without being set anew.
 FIXED = (bool, int, float, type(None), np.bool_, np.number)
