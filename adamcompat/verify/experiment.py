@@ -1,4 +1,9 @@
-"""Hold what every probe starts from: the numbers of an experiment, and the choice of the predictions that fit."""
+"""Small experiments that tell the values of the mapping's grammar apart: what all of them start from.
+
+A probe drives an optimizer, stock or ours, on a few numbers and compares its trajectory with the
+predictions of every alternative. It returns all values that fit: none of them is preferred, and
+where nothing fits, nothing is returned.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Small experiments that tell the values of the mapping's grammar apart.
-
-A probe drives an optimizer, stock or ours, on a few numbers and compares its trajectory with the
-predictions of every alternative. It returns all values that fit: none of them is preferred, and
-where nothing fits, nothing is returned.
-"""
+"""Probe the semantics of an original, and in which order its step does what it does."""
 
 from __future__ import annotations
 
