@@ -26,7 +26,7 @@ _ELSEWHERE = {
     for module, names in {
         "adamcompat.comparison": ("compare",),
         "adamcompat.installation": ("install", "installed", "uninstall"),
-        "adamcompat.installation.ipython": ("load_ipython_extension", "unload_ipython_extension"),
+        "adamcompat.installation.manager": ("load_ipython_extension", "unload_ipython_extension"),
         "adamcompat.recording": ("record",),
         "adamcompat.translation": ("Translation", "TranslationError", "translate"),
     }.items()

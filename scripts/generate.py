@@ -190,7 +190,7 @@ RUNTIMES |= {
         about="The adapter for tf.keras: the exact signature of Keras 3.",
         arrays="TensorFlow variables",
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
-        hints_module="adamcompat.tensorflow.hints",
+        hints_module="adamcompat.tensorflow.arguments",
         imports=("Beta", "Decay", "LearningRate", "Parameters"),
         options={
             "apply_gradients": (
@@ -219,7 +219,7 @@ With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
         about="The adapter for tf.keras.optimizers.legacy: the exact signature of TensorFlow 2.6.",
         arrays="TensorFlow variables",
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
-        hints_module="adamcompat.tensorflow.hints",
+        hints_module="adamcompat.tensorflow.arguments",
         imports=("Beta", "LearningRate"),
         options={},
         examples={"apply_gradients": STEP_EXAMPLE},
@@ -229,7 +229,7 @@ With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
         about="The adapter for tf.compat.v1: the exact signature of TensorFlow 1.",
         arrays="TensorFlow variables",
         hints=PLAIN_HINTS | TENSORFLOW_HINTS,
-        hints_module="adamcompat.tensorflow.hints",
+        hints_module="adamcompat.tensorflow.arguments",
         imports=("Beta", "LearningRate"),
         options={
             "apply_gradients": (

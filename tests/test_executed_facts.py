@@ -17,7 +17,7 @@ from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.program import compile_step
 from adamcompat.verify import models
-from adamcompat.verify.probes import BASE
+from adamcompat.verify.experiment import BASE
 from tests.reference import Reference
 from tests.test_generate import ROOT, edit, make_copy, python
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import adamcompat.cli as cli
 from adamcompat import MindSporeStyleAdam, Parameter, RowSparse, TFStyleAdam, compare, record
 from adamcompat.recording import Recorder, read
+from adamcompat.recording.spill import Spill
 
 pytest.importorskip("safetensors")
 
@@ -138,16 +139,14 @@ def test_max_bytes_ends_the_recording_and_not_the_training(tmp_path: Path, caplo
 def test_what_goes_wrong_in_recording_stays_there(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adamcompat.recording import recorder
-
-    append = recorder._Spill.append
+    append = Spill.append
 
     def full(self: Any, arrays: Any) -> None:
         if self.records == 2:
             raise OSError(28, "No space left on device")
         append(self, arrays)
 
-    monkeypatch.setattr(recorder._Spill, "append", full)
+    monkeypatch.setattr(Spill, "append", full)
     with caplog.at_level(logging.WARNING, "adamcompat"):
         ended = train(tmp_path / "run.safetensors")
     assert all(np.array_equal(a, b) for a, b in zip(ended, train(None), strict=True))

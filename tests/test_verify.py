@@ -24,7 +24,7 @@ from adamcompat.extras import how_to_install
 from adamcompat.mapping import runtimes
 from adamcompat.mapping.model import Conflict, Dialect, Mapping, Older
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.verify import models, probes, signatures
+from adamcompat.verify import meanings, models, probes, rounding, signatures
 from adamcompat.verify.judge import AGREES, DIFFERS, STRICTER, UNMEASURED, Verdict, judge
 from adamcompat.verify.observation import REQUIRED, Observation, SlotSeen, Taken
 from adamcompat.verify.observe import observe
@@ -230,7 +230,7 @@ def test_the_known_cases() -> None:
     rates = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
     ones, stream = [np.ones(1)], [[np.full(1, 0.1)]] * 100
     for kind, weight in (("l2_weight_decay", 0.900154), ("decoupled_weight_decay", 0.899050)):
-        decayed = models.predicted(probes._FULL, models.CANONICAL, rates | {kind: 0.01}, ones, stream)
+        decayed = models.predicted(meanings._FULL, models.CANONICAL, rates | {kind: 0.01}, ones, stream)
         assert float(decayed[-1]) == pytest.approx(weight, abs=5e-7)
 
 
@@ -256,18 +256,18 @@ def l2_decayed(hyper: dict[str, Any], weights: list[Array], names: Sequence[str]
     ],
 )
 def test_a_parameter_means_what_it_does(name: str, right: str, wrong: str, build: Callable[..., Any]) -> None:
-    assert probes.meaning(imitate(KERAS), name, flag=False) == (right,)
-    assert probes.meaning(imitate(KERAS, build), name, flag=False) == (wrong,)
+    assert meanings.meaning(imitate(KERAS), name, flag=False) == (right,)
+    assert meanings.meaning(imitate(KERAS, build), name, flag=False) == (wrong,)
 
 
 @pytest.mark.parametrize("name", ["use_ema", "ema_momentum", "ema_overwrite_frequency", "amsgrad", "weight_decay"])
 def test_a_meaning_is_found_beside_what_it_needs(name: str) -> None:
     fact = next(fact for fact in KERAS.facts if fact.name == name)
-    assert probes.meaning(imitate(KERAS), name, flag=fact.type == "flag") == (fact.canonical,)
+    assert meanings.meaning(imitate(KERAS), name, flag=fact.type == "flag") == (fact.canonical,)
 
 
 def test_flags_without_effect_cannot_be_told_apart() -> None:
-    assert "use_locking" in probes.meaning(imitate(MINDSPORE, decay_kind="l2"), "use_locking", flag=True)
+    assert "use_locking" in meanings.meaning(imitate(MINDSPORE, decay_kind="l2"), "use_locking", flag=True)
 
 
 def test_conflicts_are_found_with_what_becomes_of_them() -> None:
@@ -280,8 +280,8 @@ def test_conflicts_are_found_with_what_becomes_of_them() -> None:
                 self.hyper.pop("decoupled_weight_decay", None)
 
     switches = {"clipnorm": 0.7, "clipvalue": 0.5, "amsgrad": True, "weight_decay": 0.3}
-    assert probes.conflicts(imitate(KERAS), switches) == ({}, [])
-    found, raised = probes.conflicts(imitate(KERAS, Picky), switches)
+    assert meanings.conflicts(imitate(KERAS), switches) == ({}, [])
+    found, raised = meanings.conflicts(imitate(KERAS, Picky), switches)
     assert found == {("clipnorm", "clipvalue"): "raises", ("amsgrad", "weight_decay"): "ignores"}
     assert raised == ["OverflowError"]
 
@@ -328,7 +328,7 @@ def test_stages_that_differ_in_their_rounding_only_are_ordered_by_their_bits(ord
 SHOWN = [
     (name, key, value)
     for name in ("keras3", "tf26", "tf1", "mindspore")
-    for key, values in probes.ROUNDING.items()
+    for key, values in rounding.ROUNDING.items()
     for value in values
 ]
 
@@ -340,7 +340,7 @@ def test_each_rounding_is_recognized(name: str, key: str, value: str) -> None:
     def rounded(hyper: dict[str, Any], weights: list[Array], names: Sequence[str]) -> Any:
         return models.engine(dialect, dataclasses.replace(mapped, **{key: value}), hyper, weights, names)
 
-    found = probes.numerics(imitate(dialect, rounded))[key]
+    found = rounding.numerics(imitate(dialect, rounded))[key]
     assert value in found
     if value != getattr(mapped, key) and getattr(mapped, key) in found:
         # Then this key shows nowhere in this dialect.
@@ -348,7 +348,7 @@ def test_each_rounding_is_recognized(name: str, key: str, value: str) -> None:
 
 
 def test_a_rounding_that_nothing_explains_fits_no_value() -> None:
-    assert set(probes.numerics(imitate(KERAS, Odd)).values()) == {()}
+    assert set(rounding.numerics(imitate(KERAS, Odd)).values()) == {()}
 
 
 # Without an option for it nothing is unscaled; without decay or a second stage nothing is merged.

@@ -81,7 +81,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Show or convert."""
-    from adamcompat.state.errors import StateError
+    from adamcompat.state.terms import StateError
 
     if "" in vars(options).values():
         sys.stderr.write("adamcompat state: a path is empty; name a file\n")
@@ -199,7 +199,7 @@ def _map(path: str | None) -> dict[str, Any]:
         StateError: it cannot be read, or says something else than rename, layout and alone.
     """
     from adamcompat.files import check_file
-    from adamcompat.state.errors import StateError
+    from adamcompat.state.terms import StateError
 
     if path is None:
         return {}

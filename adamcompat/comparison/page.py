@@ -5,12 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adamcompat.comparison.plot import svg
-from adamcompat.comparison.result import Comparison
 from adamcompat.comparison.tables import OPTIMIZERS, PAIRS, optimizers, pairs, verdict
 from adamcompat.files import write_bytes
 from adamcompat.render import page
+
+if TYPE_CHECKING:
+    from adamcompat.comparison.result import Comparison
 
 _STYLE = (
     "svg{max-width:100%;height:auto}td{font-variant-numeric:tabular-nums;overflow-wrap:anywhere}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from adamcompat.comparison.result import Comparison, Pair
 from adamcompat.extras import how_to_install
 from adamcompat.files import write_bytes
+
+if TYPE_CHECKING:
+    from adamcompat.comparison.result import Comparison, Pair
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart; the styles help in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from adamcompat.comparison.result import Comparison
+if TYPE_CHECKING:
+    from adamcompat.comparison.result import Comparison
 
 PAIRS = ("pair", "largest difference", "absolute", "at the end", "first differ at step", "nearer to float64", "agree")
 OPTIMIZERS = ("optimizer", "distance to its float64 self", "hyperparameters")

@@ -18,9 +18,10 @@ from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import DTYPES, RowSparse
 from adamcompat.state.layout import unchanged
-from adamcompat.state.live import Live, restore
+from adamcompat.state.live import Live
 from adamcompat.state.matching import Matching, Pair
 from adamcompat.state.model import AdamState
+from adamcompat.state.writing import restore
 
 Array = NDArray[Any]
 

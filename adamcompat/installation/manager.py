@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from adamcompat.corrections import set_default
 from adamcompat.installation import names
@@ -225,3 +226,13 @@ def installed(*, corrections: bool = False) -> Installed:
         False
     """
     return Installed(_flag(corrections))
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Called by ``%load_ext adamcompat``: the same as ``adamcompat.install()``."""
+    install()
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Called by ``%unload_ext adamcompat``: the same as ``adamcompat.uninstall()``."""
+    uninstall()

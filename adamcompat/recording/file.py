@@ -53,11 +53,11 @@ from numpy.typing import NDArray
 
 from adamcompat.extras import how_to_install
 from adamcompat.files import check_file
-from adamcompat.state.errors import StateError
 from adamcompat.state.files import safetensors_file
 from adamcompat.state.files.neutral import FACTS, facts_of
 from adamcompat.state.files.stored import Stored
-from adamcompat.state.model import ATTRIBUTES, AdamState
+from adamcompat.state.model import AdamState
+from adamcompat.state.terms import ATTRIBUTES, StateError
 
 Array = NDArray[Any]
 T = TypeVar("T")

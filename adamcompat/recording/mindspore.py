@@ -17,7 +17,8 @@ from adamcompat.mindspore.arguments import ignored_names
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
 from adamcompat.schedules import Schedule
-from adamcompat.state.live import captured
+from adamcompat.state.model import AdamState
+from adamcompat.state.reading import contents
 from adamcompat.state.runtimes import find
 
 
@@ -139,13 +140,13 @@ def _recorded(
     found = [(gradient, parameter) for gradient, parameter in pairs if gradient is not None]
     names = [parameter.name for _, parameter in found]
     if not recorder.begun:
-        called = {name: name for name in names}
-        recorder.before(
-            names,
-            [parameter.asnumpy() for _, parameter in found],
-            steps,
-            lambda: captured(find(optimizer, None, None, build=False), None, called) if _keeps(optimizer) else None,
-        )
+
+        def kept() -> AdamState | None:
+            if not _keeps(optimizer):
+                return None
+            return AdamState(**contents(find(optimizer, None, None, build=False), None, {name: name for name in names}))
+
+        recorder.before(names, [parameter.asnumpy() for _, parameter in found], steps, kept)
     result = step()
     if all(isinstance(gradient, Tensor) for gradient, _ in found):
         arrays = [gradient.asnumpy() for gradient, _ in found]

@@ -10,7 +10,8 @@ from adamcompat.numpy.arrays import RowSparse
 from adamcompat.numpy.optimizer import NumPyAdam
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
-from adamcompat.state.live import captured
+from adamcompat.state.model import AdamState
+from adamcompat.state.reading import contents
 from adamcompat.state.runtimes import find
 
 
@@ -34,11 +35,15 @@ def instrument(optimizer: NumPyAdam, recorder: Recorder) -> Callable[[], None]:
     def step(indices: Sequence[int], gradients: Sequence[Any]) -> None:
         slots = [engine.slots[i] for i in indices]
         names = [slot.name for slot in slots]
+
+        def kept() -> AdamState:
+            return AdamState(**contents(find(optimizer, None, None, build=False), None, {name: name for name in names}))
+
         recorder.before(
             names,
             [slot.array for slot in slots],
             int(engine.iterations.reshape(())),
-            lambda: captured(find(optimizer, None, None, build=False), None, {name: name for name in names}),
+            kept,
         )
         dense = [
             gradient.dense(slot.array.shape) if isinstance(gradient, RowSparse) else gradient

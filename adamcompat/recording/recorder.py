@@ -5,19 +5,19 @@ from __future__ import annotations
 import atexit
 import errno
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.recording.file import Recording, write
-from adamcompat.state.errors import StateError
+from adamcompat.recording.spill import Spill
 from adamcompat.state.model import AdamState
+from adamcompat.state.terms import StateError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,46 +30,6 @@ _log = logging.getLogger("adamcompat")
 # What a disk says that is full, and how much of a recording is tried then.
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _SHARES = (15 / 16, 3 / 4, 1 / 2, 3 / 8, 1 / 4)
-
-
-class _Spill:
-    """Records of one size, in a file without a name, which vanishes with the process."""
-
-    def __init__(self, folder: Path) -> None:
-        # Without a buffer: what a full disk did not take would be tried again whenever the file is touched.
-        self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0, dir=folder)  # noqa: SIM115 - lives as long as this
-        self.records = 0
-
-    def append(self, arrays: Sequence[Array]) -> None:
-        """Add one record; if it cannot be written, there is none."""
-        start = self._file.seek(0, 2)
-        try:
-            for array in arrays:
-                left = memoryview(array.tobytes())
-                while left:
-                    left = left[self._file.write(left) :]
-        except BaseException:
-            self._file.truncate(start)
-            raise
-        self.records += 1
-
-    def close(self) -> None:
-        """Give the disk space back."""
-        self._file.close()
-
-    def stacked(self, like: Sequence[Array]) -> tuple[Array, ...]:
-        """For each tensor all of its records, one after the other."""
-        sizes = [array.nbytes for array in like]
-        if not self.records or not sum(sizes):
-            return tuple(np.zeros((self.records, *array.shape), array.dtype) for array in like)
-        whole = np.memmap(self._file, np.uint8, "r", shape=(self.records, sum(sizes)))
-        found, start = [], 0
-        for array, size in zip(like, sizes, strict=True):
-            # A copy in any case: the disk gets the space back when the file is closed.
-            part = np.array(whole[:, start : start + size])
-            found.append(part.reshape(-1).view(array.dtype).reshape(self.records, *array.shape))
-            start += size
-        return tuple(found)
 
 
 class Recorder:
@@ -102,7 +62,7 @@ class Recorder:
         self._names: tuple[str, ...] = ()
         self._weights: tuple[Array, ...] = ()
         self._kept: list[int] = []
-        self._spills: tuple[_Spill, _Spill] | None = None
+        self._spills: tuple[Spill, Spill] | None = None
         # What is to be written, once nothing more will come, and whether there was room for a part of it only.
         self._whole: Recording | None = None
         self._shortened = False
@@ -207,7 +167,7 @@ class Recorder:
         if found is not None:
             self._take(sum(np.asarray(tensor).nbytes for kept in found.tensors.values() for tensor in kept.values()))
         if self.recording:
-            self._spills = (_Spill(self.path.parent), _Spill(self.path.parent))
+            self._spills = (Spill(self.path.parent), Spill(self.path.parent))
             if found is not None:
                 start = found.step * (found.accumulation_steps or 1) + found.accumulated_calls
             self._names, self._weights, self._start, self._state = tuple(names), arrays, start, found

@@ -21,8 +21,8 @@ from adamcompat.recording.recorder import Recorder
 from adamcompat.recording.tensorflow_state import created, state_of, values_of
 from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.call import CallAdam
+from adamcompat.tensorflow.operations import in_session_graph, inside_xla
 from adamcompat.tensorflow.sparse import dense
-from adamcompat.tensorflow.update import in_session_graph, inside_xla
 
 _ORIGINALS = {
     keras.optimizers.Adam: "keras3",

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from adamcompat.state.errors import StateError
-from adamcompat.state.live import captured
 from adamcompat.state.model import AdamState
+from adamcompat.state.reading import contents
 from adamcompat.state.runtimes import find
 from adamcompat.state.tensorflow_slots import key_of
+from adamcompat.state.terms import StateError
 from adamcompat.tensorflow.arguments import raw
 
 
@@ -41,7 +41,7 @@ def state_of(optimizer: Any, variables: Sequence[Any], names: Sequence[str], ses
     if None in found:
         raise StateError("it does not know all of the variables")
     chosen = {own: called for own, called in zip(found, names, strict=True) if own is not None}
-    return captured(live, None, chosen)
+    return AdamState(**contents(live, None, chosen))
 
 
 def _is_built(optimizer: Any) -> bool:

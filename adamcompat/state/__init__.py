@@ -18,10 +18,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adamcompat.state.errors import StateError
     from adamcompat.state.layout import Transform
     from adamcompat.state.matching import Matching, Pair
     from adamcompat.state.model import AdamState
+    from adamcompat.state.terms import StateError
 
 __all__ = ["AdamState", "Matching", "Pair", "StateError", "Transform"]
 
@@ -29,7 +29,7 @@ _MODULES = {
     "AdamState": "model",
     "Matching": "matching",
     "Pair": "matching",
-    "StateError": "errors",
+    "StateError": "terms",
     "Transform": "layout",
 }
 

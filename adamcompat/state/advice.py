@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 
 from adamcompat.state import naming
-from adamcompat.state.errors import StateError
-from adamcompat.state.layout import Shape
+from adamcompat.state.terms import Shape, StateError
 
 ORDER = "order"
 _SHOWN, _LISTED = 8, 40

@@ -13,9 +13,10 @@ from fnmatch import fnmatchcase
 
 from adamcompat.mapping.model import Compound, Share, Twins
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.state.layout import Shape, as_given, of_twins
+from adamcompat.state.layout import as_given, of_twins
 from adamcompat.state.naming import split
 from adamcompat.state.pairing import Pair, shape_of
+from adamcompat.state.terms import Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,14 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.mapping.model import Layer
 from adamcompat.mapping.tables import MAPPING
-
-Shape: TypeAlias = tuple[int, ...]
+from adamcompat.state.terms import Shape
 
 SAME = "same"
 

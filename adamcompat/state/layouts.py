@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import advice, naming
 from adamcompat.state.advice import some
-from adamcompat.state.layout import SAME, Shape, Transform, all_of, of_layer, permuted, rearranged, same, same_in_both
+from adamcompat.state.layout import SAME, Transform, all_of, of_layer, permuted, rearranged, same, same_in_both
 from adamcompat.state.pairing import Layout, LayoutName, Pair
 from adamcompat.state.sides import Sides
+from adamcompat.state.terms import Shape
 
 
 class Layouts:

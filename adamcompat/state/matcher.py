@@ -11,10 +11,10 @@ from typing import Any
 
 from adamcompat.state import advice, naming
 from adamcompat.state.advice import ORDER, some
-from adamcompat.state.layout import Shape
 from adamcompat.state.layouts import Layouts
 from adamcompat.state.pairing import Layout, Matching, Rename
 from adamcompat.state.sides import Sides
+from adamcompat.state.terms import Shape
 from adamcompat.state.together import Together
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from adamcompat.state import naming
 from adamcompat.state.advice import ORDER
-from adamcompat.state.layout import Shape
 from adamcompat.state.matcher import Matcher
 from adamcompat.state.pairing import Layout, LayoutName, Matching, Pair, Rename, Replacement
+from adamcompat.state.terms import Shape
 
 __all__ = ["ORDER", "Layout", "LayoutName", "Matching", "Pair", "Rename", "Replacement", "match"]
 

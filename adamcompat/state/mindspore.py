@@ -16,8 +16,8 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
 from adamcompat.mindspore.arguments import ignored_names
 from adamcompat.mindspore.graphs import forget
-from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live, plain_numbers
+from adamcompat.state.terms import StateError
 
 _DIALECT = MAPPING.dialects["mindspore"]
 

@@ -4,44 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import matching
-from adamcompat.state.errors import StateError
-from adamcompat.state.layout import Shape
 from adamcompat.state.matching import Layout, Matching, Rename
-
-
-class Tensor(Protocol):
-    """An array, or what can become one when it is needed: a tensor in a file, for example."""
-
-    @property
-    def shape(self) -> Shape:
-        """Its shape, without reading it."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Its dtype, without reading it."""
-
-    def __array__(self) -> NDArray[Any]:
-        """Its elements."""
-
-
-Tensors: TypeAlias = Mapping[str, Tensor]
-
-# What there may be for each parameter: its role in mapping.yaml, and the attribute that holds it.
-ATTRIBUTES = {
-    "parameter": "parameters",
-    "first_moment": "first_moment",
-    "second_moment": "second_moment",
-    "maximum_second_moment": "maximum_second_moment",
-    "average": "average",
-    "accumulated_gradient": "accumulated_gradient",
-}
+from adamcompat.state.reading import contents
+from adamcompat.state.runtimes import find
+from adamcompat.state.terms import ATTRIBUTES, Shape, StateError, Tensors, is_real
+from adamcompat.state.writing import restore
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -156,9 +129,7 @@ class AdamState:
             StateError: the optimizer is none of these, is not built, keeps state that is unknown here, or
                 its step cannot be told.
         """
-        from adamcompat.state import live, runtimes
-
-        return live.captured(runtimes.find(optimizer, parameters, session, build=False), step)
+        return cls(**contents(find(optimizer, parameters, session, build=False), step))
 
     def match(
         self,
@@ -182,12 +153,10 @@ class AdamState:
         Raises:
             StateError: no partner, or several possible, for a parameter or its layout.
         """
-        from adamcompat.state import runtimes
-
         if isinstance(target, Mapping):
             shapes: Mapping[str, Shape] = target
         else:
-            found = runtimes.find(target, parameters, session, build=True)
+            found = find(target, parameters, session, build=True)
             shapes, convention = found.shapes, found.convention
         return _matched(self, shapes, convention, rename, layout, alone)
 
@@ -232,14 +201,12 @@ class AdamState:
                 the optimizer does not have; or a value does not fit its dtype. Then nothing has changed, but that
                 an optimizer without state has been built with `parameters`.
         """
-        from adamcompat.state import live, runtimes
-
         if matching is not None and not (rename is None and layout is None and not alone):
             raise StateError("pass a matching, or rename, layout and alone, not both")
-        found = runtimes.find(optimizer, parameters, session, build=True)
+        found = find(optimizer, parameters, session, build=True)
         if matching is None:
             matching = _matched(self, found.shapes, found.convention, rename, layout, alone)
-        live.restore(found, self, matching, with_parameters=with_parameters, cast=cast)
+        restore(found, self, matching, with_parameters=with_parameters, cast=cast)
         return matching
 
     def __repr__(self) -> str:
@@ -256,11 +223,6 @@ class AdamState:
             *([f"from {self.dialect}"] if self.dialect else []),
         ]
         return f"AdamState({', '.join(parts)})"
-
-
-def is_real(dtype: np.dtype[Any]) -> bool:
-    """Return whether a dtype holds real numbers; NumPy does not know bfloat16 as such."""
-    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def _matched(

@@ -13,8 +13,8 @@ from adamcompat.numpy.arrays import Array, Parameter
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.optimizer import NumPyAdam
 from adamcompat.numpy.slots import Slot
-from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live, plain_numbers
+from adamcompat.state.terms import StateError
 
 
 @dataclass(frozen=True, slots=True)

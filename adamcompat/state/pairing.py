@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.state.layout import Shape, Transform
-
-if TYPE_CHECKING:
-    from adamcompat.state.model import Tensor
+from adamcompat.state.layout import Transform
+from adamcompat.state.terms import Shape, Tensor
 
 Replacement: TypeAlias = tuple[str, str]
 Rename: TypeAlias = Mapping[str, str] | Replacement | Sequence[Replacement] | str

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from adamcompat.state.errors import StateError
+from adamcompat.state.terms import StateError
 
 _CHUNK = 1 << 16
 # Of the distance between a product and the next one; more is no rounding.

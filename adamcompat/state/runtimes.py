@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from adamcompat.mapping.runtimes import FRAMEWORKS, ORIGINALS
-from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
+from adamcompat.state.terms import StateError
 
 # A package, to the framework that describes its optimizers as `Live`.
 _CARRIERS = {

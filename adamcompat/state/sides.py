@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from adamcompat.state import naming
 from adamcompat.state.advice import some
-from adamcompat.state.layout import Shape
 from adamcompat.state.pairing import Pair
+from adamcompat.state.terms import Shape
 
 
 class Sides:

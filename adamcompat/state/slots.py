@@ -9,9 +9,9 @@ import numpy as np
 
 from adamcompat.mapping.model import Slot
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.state.errors import StateError
-from adamcompat.state.model import ATTRIBUTES, AdamState, Tensor
+from adamcompat.state.model import AdamState
 from adamcompat.state.powers import factors_in
+from adamcompat.state.terms import ATTRIBUTES, StateError, Tensor
 
 
 def _slots(dialect: str) -> list[Slot]:

@@ -9,8 +9,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
+from adamcompat.state.terms import StateError
 
 # The class, by package and dotted name, and the function that describes its objects.
 _CLASSES = (

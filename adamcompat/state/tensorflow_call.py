@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from adamcompat.state import naming
-from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live, plain_numbers
 from adamcompat.state.tensorflow_places import Place
+from adamcompat.state.terms import StateError
 from adamcompat.tensorflow.arguments import raw
-from adamcompat.tensorflow.call import CallAdam, label
+from adamcompat.tensorflow.call import CallAdam
+from adamcompat.tensorflow.call_state import label
 
 
 def call(optimizer: CallAdam, parameters: Any, session: Any, *, build: bool) -> Live:

@@ -8,10 +8,10 @@ from typing import Any
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import naming
-from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
 from adamcompat.state.slots import name_of
 from adamcompat.state.tensorflow_places import Place, check_same, hyperparameters, listed, names_of, title_of
+from adamcompat.state.terms import StateError
 
 # Where the two Kerases keep the state of each parameter, by role.
 LISTS = {

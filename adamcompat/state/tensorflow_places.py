@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 from adamcompat.state import naming
-from adamcompat.state.errors import StateError
 from adamcompat.state.live import plain_numbers
+from adamcompat.state.terms import StateError
 from adamcompat.tensorflow.arguments import raw
 
 

@@ -10,10 +10,10 @@ import tensorflow as tf
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import naming
-from adamcompat.state.errors import StateError
 from adamcompat.state.live import Live
 from adamcompat.state.slots import name_of
 from adamcompat.state.tensorflow_places import Place, hyperparameters, listed, names_of, title_of
+from adamcompat.state.terms import StateError
 
 _MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from adamcompat.state import advice, naming
 from adamcompat.state.advice import ORDER, some
 from adamcompat.state.compounds import Block, Frame, blocks_of, counterparts, notes_on, paired
-from adamcompat.state.layout import Shape
 from adamcompat.state.layouts import Layouts
 from adamcompat.state.pairing import Pair
 from adamcompat.state.sides import Sides
+from adamcompat.state.terms import Shape
 
 
 class Together:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from adamcompat.tensorflow.arguments import Beta, Decay, LearningRate, Parameters
 from adamcompat.tensorflow.base import KerasAdam, KerasCallAdam
-from adamcompat.tensorflow.hints import Beta, Decay, LearningRate, Parameters
 
 __all__ = [
     "Adam",

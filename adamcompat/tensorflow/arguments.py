@@ -1,17 +1,25 @@
-"""Checks of the arguments that a TensorFlow adapter was called with."""
+"""Types and checks of the arguments that a TensorFlow adapter is called with."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import operations, sparse
+
+# A number, a tensor, a LearningRateSchedule or a callable of nothing; in MindSpore's call also a list
+# or a callable of the step.
+LearningRate: TypeAlias = float | Sequence[float] | Callable[..., Any] | Any
+Beta: TypeAlias = float | Callable[[], Any] | Any
+Decay: TypeAlias = float | Callable[..., Any]
+# Variables of TensorFlow or Keras, or groups of them.
+Parameters: TypeAlias = Iterable[Any] | Iterable[Mapping[str, Any]]
 
 # Types of values that cannot change without being set anew.
 FIXED = (bool, int, float, type(None), np.bool_, np.number)
@@ -101,7 +109,7 @@ def refuse_session(original: str) -> None:
     Raises:
         RuntimeError: that is so.
     """
-    if update.in_session_graph():
+    if operations.in_session_graph():
         raise RuntimeError(
             f"adamcompat.tensorflow.Adam needs eager execution or tf.function: in a graph that runs in a Session, "
             f"{original}'s optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "

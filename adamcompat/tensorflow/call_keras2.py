@@ -11,6 +11,7 @@ import tf_keras
 from adamcompat.pairs import split
 from adamcompat.tensorflow.arguments import refuse_no_gradients
 from adamcompat.tensorflow.call import CallAdam
+from adamcompat.tensorflow.call_state import create
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -52,7 +53,7 @@ class Keras2CallAdam(CallAdam, tf_keras.optimizers.Optimizer):  # type: ignore[m
         if private.arranged is None:
             private.arranged = self._describe(list(var_list))
         super().build(private.arranged.variables)
-        self._take(private.arranged)
+        create(private, self._dialect(), private.arranged, self._new_variable)
         self._built = True
 
     def _new_variable(self, reference: Any, dtype: Any, name: str) -> Any:

@@ -13,6 +13,7 @@ from adamcompat.mapping.model import release
 from adamcompat.pairs import split
 from adamcompat.tensorflow.arguments import raw, refuse_no_gradients
 from adamcompat.tensorflow.call import CallAdam
+from adamcompat.tensorflow.call_state import create
 from adamcompat.tensorflow.keras3 import BEFORE_35, warn_of_drift
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
         if private.arranged is None:
             private.arranged = self._describe(list(variables))
         super().build(private.arranged.variables)
-        self._take(private.arranged)
+        create(private, self._dialect(), private.arranged, self._new_variable)
 
     def _new_variable(self, reference: Any, dtype: Any, name: str) -> Any:
         if reference is None:

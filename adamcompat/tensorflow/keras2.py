@@ -14,7 +14,7 @@ from adamcompat.kernel import make_correction
 from adamcompat.mapping.model import Form
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.once import warn_once
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import operations, sparse, update
 from adamcompat.tensorflow.arguments import (
     FIXED,
     dialect_of,
@@ -128,7 +128,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         narrow = getattr(model_variable, "true_dtype", model_variable.dtype) == tf.bfloat16
         if variable_name not in _MOMENTS or not narrow or not stand_still(self.beta_1, self.beta_2):
             return add(model_variable, variable_name, shape, initial_value)
-        with tf.variable_creator_scope(update.in_float32):
+        with tf.variable_creator_scope(operations.in_float32):
             return add(model_variable, variable_name, shape, initial_value)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
@@ -165,7 +165,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         """Update one variable."""
         calls = callable(self.beta_1) or callable(self.beta_2)
         # tf_keras's own fails with these, stands still, or is not what was asked for.
-        ours = variable.dtype in update.FLOATS and (self.fused or calls or self.__widened(variable))
+        ours = variable.dtype in operations.FLOATS and (self.fused or calls or self.__widened(variable))
         fits = not isinstance(gradient, tf.IndexedSlices) and _WITHIN.untouched(self)
         if ours or (fits and self.__takes([variable])):
             self.__update([gradient], [variable], whole=False)
@@ -189,8 +189,8 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             and not getattr(self, "adaptive_epsilon", False)
             and is_scalar(self.learning_rate)
             and all(isinstance(one, tf.Variable) for one in variables)
-            and kinds <= update.FLOATS
-            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, update.narrow(variables))))
+            and kinds <= operations.FLOATS
+            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, operations.narrow(variables))))
         )
 
     def _distributed_apply_gradients_fn(
@@ -244,10 +244,10 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             vhat = self._velocity_hats[index] if self.amsgrad else None
             dense = sparse.dense(gradient, variable.shape)
             rows.append(update.Row(variable, dense, self._momentums[index], self._velocities[index], vhat))
-        step, compiled = self.iterations + 1, update.inside_xla()
+        step, compiled = self.iterations + 1, operations.inside_xla()
         if getattr(self, "adaptive_epsilon", False):
             # Variables come one by one here.
-            kind = update.arithmetic(variables[0].dtype)
+            kind = operations.arithmetic(variables[0].dtype)
             rate, given = update.number(hyper.learning_rate, kind), update.number(hyper.epsilon, kind)
             _, epsilon = _ADAPTIVE(rate, given, *update.powers(hyper, step, kind), 1, tf.sqrt)
             hyper = hyper._replace(epsilon=epsilon)

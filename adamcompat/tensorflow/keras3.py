@@ -13,11 +13,10 @@ import tensorflow as tf
 from adamcompat import corrections as mending
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import keras3_conditions as conditions
+from adamcompat.tensorflow import operations, sparse, update
 from adamcompat.tensorflow.arguments import (
-    FIXED,
     dialect_of,
-    is_number,
     is_scalar,
     is_tensor,
     raw,
@@ -34,19 +33,8 @@ from adamcompat.tensorflow.traced import Traced
 # replicas do not add up their gradients.
 BEFORE_35 = not hasattr(keras.optimizers.Optimizer, "iterations")
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-_SCHEDULE = keras.optimizers.schedules.LearningRateSchedule
 _DIALECT = MAPPING.dialects["keras3"]
 _REPEATED_ROWS = "repeated_rows"
-# Hyperparameters that tracing turns into constants: those that neither come in as tensors nor act before.
-_ACT_BEFORE = ("loss_scale", "decoupled_weight_decay", "accumulation_steps")
-_CONSTANTS = attrgetter(
-    *(
-        fact.name
-        for fact in _DIALECT.parameters
-        if MAPPING.scope(fact) == "hyperparameter"
-        and not all(part.canonical in (*update.Hyper._fields, *_ACT_BEFORE) for part in fact.parts)
-    )
-)
 
 
 class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
@@ -115,7 +103,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     def add_variable(self, shape: Any, *args: Any, dtype: Any = None, name: Any = None, **kwargs: Any) -> Any:
         """Keras's; the moments of bfloat16 variables that would stand still are kept in float32."""
         narrow = dtype is not None and keras.backend.standardize_dtype(dtype) == "bfloat16"
-        if narrow and _is_moment(name) and stand_still(self.beta_1, self.beta_2):
+        if narrow and conditions.is_moment(name) and stand_still(self.beta_1, self.beta_2):
             dtype = "float32"
         return super().add_variable(shape, *args, dtype=dtype, name=name, **kwargs)
 
@@ -160,7 +148,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                     self.built = True
                 self._copied_fill(self._trainable_variables)
             # Somebody's own code runs after the update, or variables are written to before it.
-            if any(map(_has_own_code, variables)):
+            if any(map(conditions.has_own_code, variables)):
                 self.__traced.keep_everything(lambda: self.__everything(variables))
             return plain(grads, trainable_variables)
 
@@ -179,7 +167,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             shape = tf.constant(tuple(variable.shape), tf.int64)
             gradient = tf.IndexedSlices(gradient.values, gradient.indices, shape)
         if self.corrections or self.fused:
-            if update.inside_xla():  # which knows no lists of rows of a length that depends on values
+            if operations.inside_xla():  # which knows no lists of rows of a length that depends on values
                 return sparse.dense(gradient, raw(variable).shape)
             gradient = sparse.deduplicate(gradient)
         # Keras accumulates dense gradients, and divides by a tensor: there repeated rows have been added up.
@@ -203,24 +191,12 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         own = raw(variable)
         if not _ON_TENSORFLOW:
             super().update_step(gradient, variable, learning_rate)
-        elif _WITHIN.untouched(self) and self.__takes([gradient], [own], learning_rate):
+        elif _WITHIN.untouched(self) and conditions.takes(self, [gradient], [own], learning_rate):
             self.__update([gradient], [own], learning_rate, whole=False)
-        elif self.__needs_ours(own):
+        elif conditions.needs_ours(self, own):
             self.__update([gradient], [own], learning_rate, whole=False, assign=self.__by_hooks(own))
         else:
             super().update_step(gradient, variable, learning_rate)
-
-    def __needs_ours(self, variable: Any) -> bool:
-        """Return whether Keras's own update of a variable fails, stands still, or is not what was asked for."""
-        calls = callable(self.beta_1) or callable(self.beta_2)
-        return bool(self.fused or calls or self.__widened(variable)) and variable.dtype in update.FLOATS
-
-    def __widened(self, variable: Any) -> bool:
-        """Tell whether a bfloat16 variable stands still with Keras, or has moments in float32 because it would."""
-        return variable.dtype == tf.bfloat16 and (
-            stand_still(self.beta_1, self.beta_2)
-            or self._momentums[self._get_variable_index(variable)].value.dtype != tf.bfloat16
-        )
 
     def __by_hooks(self, variable: Any) -> Callable[[Any, Any], None]:
         """Return how to write by the methods that Keras's own update writes by, where somebody has replaced one."""
@@ -266,11 +242,11 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 kind = variable.dtype
                 if kind not in factors:
                     factors[kind] = tf.cast(self.weight_decay, kind), tf.cast(raw(learning_rate), kind)
-                variable.assign(update.decoupled_decay(variable, *factors[kind]))
+                variable.assign(operations.decoupled_decay(variable, *factors[kind]))
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
         """Keras's; inside XLA with the roundings that it has outside."""
-        if not (_ON_TENSORFLOW and self.use_ema and update.inside_xla()) or tf.distribute.has_strategy():
+        if not (_ON_TENSORFLOW and self.use_ema and operations.inside_xla()) or tf.distribute.has_strategy():
             super()._update_model_variables_moving_average(trainable_variables)
             return
         later = raw(self.iterations) != 0
@@ -278,7 +254,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             if average is not None:
                 own, old = raw(variable), raw(average)
                 momentum = tf.cast(later, own.dtype) * self.ema_momentum
-                old.assign(update.moving_average(old, own, momentum, raw(self._iterations)))
+                old.assign(operations.moving_average(old, own, momentum, raw(self._iterations)))
 
     def __rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
         rows = []
@@ -311,7 +287,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         hyper = self.__hyper(learning_rate)
         iterations, step = raw(self._iterations), raw(self.iterations) + 1
         rows = self.__rows(gradients, variables)
-        compiled = update.inside_xla()
+        compiled = operations.inside_xla()
         numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics if self.fused else _DIALECT.numerics]
         if self.fused and assign is None:
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
@@ -320,63 +296,22 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             rows, numerics, hyper, iterations, step, inside_xla=compiled, whole=whole, assign=assign or self.assign
         )
 
-    def __takes(self, gradients: Iterable[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
-        """Return whether the formula of the kernel has Keras's bits for these: it is written for plain numbers."""
-        rows = [pair for pair in zip(gradients, raws, strict=True) if isinstance(pair[0], tf.IndexedSlices)]
-        kinds = {one.dtype for one in raws}
-        return (
-            all(is_number(beta) or callable(beta) for beta in (self.beta_1, self.beta_2))
-            and is_number(self.epsilon)
-            and isinstance(self.amsgrad, FIXED)
-            and (learning_rate is None or is_scalar(raw(learning_rate)))
-            and all(isinstance(one, tf.Variable) for one in raws)
-            and kinds <= update.FLOATS
-            and (tf.bfloat16 not in kinds or self.fused or all(map(self.__widened, update.narrow(raws))))
-            and all(sparse.fits(gradient, one) for gradient, one in rows)
-        )
-
     def __whole(self, gradients: Sequence[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
         """Return whether the whole list may be updated at once, without any method of Keras in between."""
         return (
             not tf.distribute.has_strategy()
             and _STEP.untouched(self)
             and len({id(one) for one in raws}) == len(raws)
-            and self.__takes(gradients, raws, learning_rate)
+            and conditions.takes(self, gradients, raws, learning_rate)
         )
-
-    def __as_they_are(self, gradients: Sequence[Any], raws: Sequence[Any]) -> bool:
-        """Return whether a graph treats these gradients as an eager step does.
-
-        It does not if they are no tensors, or if they are clipped and their dtypes differ from the variables'.
-        """
-        values = [one.values if isinstance(one, tf.IndexedSlices) else one for one in gradients]
-        if not all(isinstance(one, tf.Tensor) for one in values):
-            return False
-        clips = self.clipnorm or self.global_clipnorm or self.clipvalue
-        return not clips or {one.dtype for one in (*values, *raws)} == {raws[0].dtype}
-
-    def __constants(self) -> tuple[Any, ...] | None:
-        """Return what tracing the whole step makes constant; None where something may change from step to step."""
-        found: tuple[Any, ...] = _CONSTANTS(self)
-        # A callable is asked as often as Keras asks it: with weight decay, once for each variable. Keras's own
-        # schedules give the same each time.
-        rate = self._learning_rate
-        keras_own = isinstance(rate, _SCHEDULE) and type(rate).__module__.partition(".")[0] == "keras"
-        asked = callable(rate) and not keras_own
-        decays = self.weight_decay is not None
-        if all(isinstance(one, FIXED) for one in found) and not (
-            decays and (asked or not is_number(self.weight_decay))
-        ):
-            return (*map(type, found), *found)
-        return None
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
         plain, run, rate = super()._backend_apply_gradients, None, None
         # Accumulation decides in Python whether this is a step; the step itself is traced below.
         if _ON_TENSORFLOW and tf.executing_eagerly() and not self.gradient_accumulation_steps:
-            constants, raws = self.__constants(), [raw(variable) for variable in trainable_variables]
-            if constants is not None and self.__as_they_are(grads, raws) and self.__whole(grads, raws):
+            constants, raws = conditions.constants(self), [raw(variable) for variable in trainable_variables]
+            if constants is not None and conditions.as_they_are(self, grads, raws) and self.__whole(grads, raws):
                 key = ("apply", self.fused, *constants)
                 run = self.__traced.function(key, plain, grads, trainable_variables, raws, self.__traced.state(self))
                 rate = None if run is None else self.learning_rate
@@ -424,18 +359,6 @@ def warn_of_drift() -> None:
             UserWarning,
             stacklevel=2,
         )
-
-
-def _has_own_code(variable: Any) -> bool:
-    """Return whether a variable is written to before or after the update."""
-    written = getattr(variable, "overwrite_with_gradient", False)
-    return bool(written) or getattr(variable, "constraint", None) is not None
-
-
-def _is_moment(name: Any) -> bool:
-    slots = [slot for block in _DIALECT.slots for slot in block]
-    moments = ("first_moment", "second_moment", "maximum_second_moment")
-    return any(str(name).endswith(slot.template.partition("}")[2]) for slot in slots if slot.role in moments)
 
 
 # The methods of Keras that are traced as a whole, and those that are called within the update of one variable.

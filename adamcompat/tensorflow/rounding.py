@@ -14,7 +14,7 @@ from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, epsilon_moves, given_epsilon, make_correction, make_update
 from adamcompat.mapping.model import Numerics
 from adamcompat.program import Update
-from adamcompat.tensorflow.update import separate
+from adamcompat.tensorflow.operations import separate
 
 # Of running products, whatever the variables are.
 POWER_DTYPE = tf.as_dtype(kernel.POWER_DTYPE)

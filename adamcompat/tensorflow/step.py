@@ -11,7 +11,7 @@ from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.kernel import Coefficients
 from adamcompat.program import DECOUPLED_DECAY, DIVIDE, MULTIPLY, SUBTRACT, Program, Scalar
 from adamcompat.stages import make_stages
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import operations, sparse
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 
 
@@ -84,13 +84,13 @@ class Step(Interpreter):
         self._roundings = roundings
         self._numbers = numbers
         self._iterations = iterations
-        self._xla = update.inside_xla()
+        self._xla = operations.inside_xla()
         # Grappler turns a division by a constant into a product, and XLA a product and a sum into one rounding.
         self._hide: Callable[[Any], Any] = (
-            _same if tf.executing_eagerly() else lambda x: x + update.negative_zero(iterations, x.dtype)
+            _same if tf.executing_eagerly() else lambda x: x + operations.negative_zero(iterations, x.dtype)
         )
         self._barrier = self._hide if self._xla else _same
-        self._stages = make_stages(update.separate(self._barrier), tf.minimum)
+        self._stages = make_stages(operations.separate(self._barrier), tf.minimum)
         self._coefficients: dict[Any, Coefficients] = {}
         rounding = next(iter(roundings.values()))
         self.products = {dtype: rounding.advanced(pair, self._hide) for dtype, pair in products.items()}

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from adamcompat.executors.launch import processors
-from adamcompat.kernel import Operations, make_correction, make_update
+from adamcompat.kernel import make_correction, make_update
 from adamcompat.mapping.model import Form, Numerics
-from adamcompat.program import DECOUPLED_DECAY
-from adamcompat.stages import make_stages
 from adamcompat.tensorflow import sparse
+from adamcompat.tensorflow.operations import PLAIN, arithmetic, barred, negative_zero
 
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
@@ -32,8 +31,6 @@ BLOCK = 4_096
 FED_THREADS = 8
 
 _COMPILED = (tf.float32, tf.float64)
-# What can be updated here.
-FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
 
 
 class Row(NamedTuple):
@@ -67,23 +64,6 @@ class Scalars(NamedTuple):
     c1: Any
     c2: Any
     epsilon: Any
-
-
-def arithmetic(dtype: Any) -> Any:
-    """The dtype in which variables of `dtype` are updated: bfloat16(0.999) is 1, so not in bfloat16."""
-    return tf.float32 if dtype == tf.bfloat16 else dtype
-
-
-def in_float32(create: Any, **arguments: Any) -> Any:
-    """For tf.variable_creator_scope: create the variable in float32."""
-    initial = arguments["initial_value"]
-    value = tf.cast(initial() if callable(initial) else initial, tf.float32)
-    return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
-
-
-def narrow(variables: Iterable[Any]) -> list[Any]:
-    """Return the variables of bfloat16."""
-    return [variable for variable in variables if variable.dtype == tf.bfloat16]
 
 
 def number(value: Any, dtype: Any) -> Any:
@@ -121,44 +101,9 @@ def powers(hyper: Hyper, step: Any, dtype: Any) -> tuple[Any, Any]:
     return tf.pow(_beta(hyper.beta1, dtype), step), tf.pow(_beta(hyper.beta2, dtype), step)
 
 
-def separate(barrier: Callable[[Any], Any]) -> Operations:
-    """Operations that round products and sums one by one; products pass through `barrier`."""
-    return Operations(
-        fma=lambda a, b, c: barrier(a * b) + c,
-        blend=lambda a, x, b, y: barrier(a * x) + barrier(b * y),
-        sqrt=tf.sqrt,
-        maximum=tf.maximum,
-        widen=lambda x: x,
-        multiply=lambda a, b: barrier(a * b),
-    )
-
-
 # Of the originals here, and of TensorFlow's own kernels.
 _correct = make_correction(Form(epsilon="hat", bias_correction="both"))
-_PLAIN = separate(lambda product: product)
-_plain = make_update(_PLAIN)
-
-
-def negative_zero(iterations: Any, dtype: Any) -> Any:
-    """-0.0, which added changes nothing, as a tensor that no compiler can fold: the step counter stays below 2**62."""
-    return -tf.cast(tf.bitwise.right_shift(tf.cast(iterations, tf.int64), tf.constant(62, tf.int64)), dtype)
-
-
-def _barred(zero: Any) -> Operations:
-    """Operations for XLA: each product is followed by the addition of `zero`, a `negative_zero`.
-
-    Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own.
-    """
-    return separate(lambda product: product + zero)
-
-
-decoupled_decay = make_stages(_PLAIN, tf.minimum)[DECOUPLED_DECAY]
-
-
-def moving_average(old: Any, variable: Any, momentum: Any, iterations: Any) -> Any:
-    """The next value of the moving average of a variable, inside XLA."""
-    blend = _barred(negative_zero(iterations, variable.dtype)).blend
-    return blend(momentum, old, 1 - momentum, variable)
+_plain = make_update(PLAIN)
 
 
 def _assign(variable: Any, value: Any) -> Any:
@@ -229,7 +174,7 @@ def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool, in_blocks: bool
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def adam(row: Row, values: Scalars, zero: Any, never: Any) -> None:
-        update = make_update(_barred(zero))
+        update = make_update(barred(zero))
         if in_blocks:
             _update_in_blocks(row, values, update, never)
         else:
@@ -333,7 +278,7 @@ def update_list(
         values = scalars(numerics, hyper, step, kind)
         if inside_xla:
             zero = negative_zero(iterations, kind)
-            update = make_update(_barred(zero))
+            update = make_update(barred(zero))
             for row in group:
                 update_one(_dense(row, kind, zero), values, update=update, assign=assign)
             continue
@@ -390,18 +335,3 @@ def update_fused(
             tf.raw_ops.ResourceApplyAdam(grad=gradient, **handles, **cast[kind])
         else:
             tf.raw_ops.ResourceApplyAdamWithAmsgrad(grad=gradient, vhat=row.vhat.handle, **handles, **cast[kind])
-
-
-def inside_xla() -> bool:
-    """Return whether the graph being traced will be compiled by XLA because the user asked for it."""
-    if tf.executing_eagerly():
-        return False
-    from tensorflow.python.framework import ops
-    from tensorflow.python.ops import control_flow_util
-
-    return bool(control_flow_util.GraphOrParentsInXlaContext(ops.get_default_graph()))
-
-
-def in_session_graph() -> bool:
-    """Return whether operations now go to a graph that runs in a Session."""
-    return not tf.executing_eagerly() and not getattr(tf.compat.v1.get_default_graph(), "building_function", False)

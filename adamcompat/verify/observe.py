@@ -15,7 +15,7 @@ from adamcompat.executors import VARIABLE
 from adamcompat.mapping.facts import ParameterFact, TupleFact
 from adamcompat.mapping.model import Errors
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.verify import models, probes, signatures
+from adamcompat.verify import experiment, meanings, models, probes, rounding, signatures
 from adamcompat.verify.observation import REQUIRED, Observation, SlotSeen, Taken
 from adamcompat.verify.original import Array, NoSuchParameterError, Original, refuses
 
@@ -59,7 +59,7 @@ class _Observer:
 
     def observed(self) -> Observation:
         try:
-            self.original.trajectory(self.original.native(probes.BASE), *probes.stream())
+            self.original.trajectory(self.original.native(experiment.BASE), *experiment.stream())
         except Exception as error:  # it may take other names by now, or not run here at all
             self.seen.failure = _reason(error)
         self._signature()
@@ -92,7 +92,7 @@ class _Observer:
         self.seen.semantics[name] = probe(self.original)
 
     def _numerics(self) -> None:
-        self.seen.numerics = probes.numerics(self.original)
+        self.seen.numerics = rounding.numerics(self.original)
 
     def _signature(self) -> None:
         kind = self.original.kind
@@ -110,9 +110,9 @@ class _Observer:
 
     def _takes(self, keyword: Taken) -> bool:
         """Return whether a keyword is more than accepted with a warning."""
-        weights, gradients = probes.stream()
-        base = self.original.native(probes.BASE)
-        for value in (0.3, probes.halve, (probes.halve,), True):
+        weights, gradients = experiment.stream()
+        base = self.original.native(experiment.BASE)
+        for value in (0.3, experiment.halve, (experiment.halve,), True):
             try:
                 with_it = self.original.trajectory(base | {keyword.name: value}, weights, gradients)
             except Exception:
@@ -126,7 +126,7 @@ class _Observer:
             if taken.default is not REQUIRED:
                 fact = self.original.dialect.find(taken.name)
                 meant = {part.canonical for part in fact.parts} if fact is not None else set()
-                beside = {key: value for name in meant for key, value in probes.COMPANIONS.get(name, {}).items()}
+                beside = {key: value for name in meant for key, value in experiment.COMPANIONS.get(name, {}).items()}
                 own = {key: value for key, value in beside.items() if key not in meant}
                 if any(name.startswith("ema_") for name in meant):
                     own |= {"use_ema": True}
@@ -146,7 +146,7 @@ class _Observer:
             rate = fact is not None and fact.canonical == "learning_rate"
             flag = isinstance(taken.default, bool)
             kinds: dict[str, tuple[Any, ...]] = {"float": (0.3,), "int": (1, 2), "text": ("label",)}
-            kinds |= {"function": (probes.halve,), "functions": ((probes.halve,),)}
+            kinds |= {"function": (experiment.halve,), "functions": ((experiment.halve,),)}
             if flag:
                 kinds = {"flag": (True,)}
             elif rate and self.original.growing is not None:
@@ -165,10 +165,10 @@ class _Observer:
                     f"read_as_default.{taken.name}", self._read_as_default, taken, beside, "float" not in passed
                 )
             self._wrong_type(taken, beside, rate)
-            self.seen.meanings[taken.name] = probes.meaning(self.original, taken.name, flag)
+            self.seen.meanings[taken.name] = meanings.meaning(self.original, taken.name, flag)
 
     def _read_as_default(self, taken: Taken, beside: dict[str, Any], whole: bool) -> None:
-        found = probes.read_as_default(self.original, taken.name, taken.default, beside, 0 if whole else 0.0)
+        found = meanings.read_as_default(self.original, taken.name, taken.default, beside, 0 if whole else 0.0)
         if found:
             self.seen.read_as_default[taken.name] = found
 
@@ -226,7 +226,7 @@ class _Observer:
                 error = refuses(way)
                 if error is not None:
                     self.errors[kind][error] += 1
-        self.seen.conflicts, raised = probes.conflicts(self.original, self._switches())
+        self.seen.conflicts, raised = meanings.conflicts(self.original, self._switches())
         self.errors["conflict"].update(raised)
 
     def _switches(self) -> dict[str, Any]:
@@ -236,8 +236,8 @@ class _Observer:
             fact = self.original.dialect.find(taken.name)
             if isinstance(taken.default, bool):
                 found[taken.name] = True
-            elif isinstance(fact, ParameterFact) and fact.canonical in probes.ACTIVE:
-                found[taken.name] = probes.ACTIVE[fact.canonical]
+            elif isinstance(fact, ParameterFact) and fact.canonical in experiment.ACTIVE:
+                found[taken.name] = experiment.ACTIVE[fact.canonical]
         return found
 
     def _stages(self) -> None:
@@ -260,15 +260,15 @@ class _Observer:
 
     def _slots(self) -> None:
         """Name, order and contents of the state after a few steps with every option that adds to it."""
-        options = {"amsgrad": True, "accumulation_steps": 2} | probes.COMPANIONS["use_ema"]
+        options = {"amsgrad": True, "accumulation_steps": 2} | experiment.COMPANIONS["use_ema"]
         del options["ema_overwrite_frequency"]
         # So small a rate leaves the weights where they are: then the average is known however it began.
         given = (
-            probes.BASE
+            experiment.BASE
             | {"learning_rate": 1e-6}
             | {name: value for name, value in options.items() if self.original.dialect.named(name) is not None}
         )
-        weights, gradients = probes.stream()
+        weights, gradients = experiment.stream()
         gradients = gradients[:5]
         names = ("omega1", "omega2")
         driver = self.original.start(self.original.native(given), weights, names, self.original.state_mode)
@@ -293,7 +293,7 @@ class _Observer:
 
     def _power_start(self, driver: Any, given: dict[str, Any]) -> None:
         """Return whether the product of the betas is multiplied before it is used or after."""
-        updates = len(probes.stream()[1][:5]) // given.get("accumulation_steps", 1)
+        updates = len(experiment.stream()[1][:5]) // given.get("accumulation_steps", 1)
         starts = {"one": given["beta1"] ** updates, "beta": given["beta1"] ** (updates + 1)}
         held = [slot.name for slot in self.seen.slots if "beta1_power" in slot.roles]
         values = [value for name, value in self.original.state(driver) if name in held]

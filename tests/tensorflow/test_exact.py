@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.tensorflow import Adam, update
+from adamcompat.tensorflow.operations import PLAIN
 from tests.tensorflow.tf_helpers import differing, trajectory
 
 pytestmark = pytest.mark.frameworks
@@ -149,7 +150,7 @@ def test_values_read_before_a_step_stay(graph: bool, compiled: list[Any]) -> Non
 
 def test_the_barrier_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it XLA contracts, and the comparison above would fail."""
-    monkeypatch.setattr(update, "_barred", lambda zero: update._PLAIN)
+    monkeypatch.setattr(update, "barred", lambda zero: PLAIN)
     shapes = [(4099,)]
     ours = trajectory(Adam, {}, mode="jit", shapes=shapes)
     assert differing(ours, trajectory(keras.optimizers.Adam, {}, shapes=shapes)) > 0

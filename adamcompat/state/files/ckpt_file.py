@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adamcompat.files import flushing, replacing
-from adamcompat.state.errors import StateError
 from adamcompat.state.files.safetensors_file import Progress, dtype_of
 from adamcompat.state.files.stored import BLOCK, Stored, blocks_of_all, bytes_of
-from adamcompat.state.model import Tensor
+from adamcompat.state.terms import StateError, Tensor
 
 _DTYPES = {
     name: name.lower()

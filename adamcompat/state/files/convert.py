@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from adamcompat.state.errors import StateError
 from adamcompat.state.files import h5_file
 from adamcompat.state.files.formats import (
     MINDSPORE_CKPT,
@@ -29,8 +28,9 @@ from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.files.stored import Joined, Moved, Taken, norm
 from adamcompat.state.layout import unchanged
 from adamcompat.state.matching import Layout, Matching, Pair, Rename
-from adamcompat.state.model import ATTRIBUTES, AdamState, Tensor
+from adamcompat.state.model import AdamState
 from adamcompat.state.pairing import pieces_for
+from adamcompat.state.terms import ATTRIBUTES, StateError, Tensor
 
 _OF_MINDSPORE = (MINDSPORE_SAFETENSORS, MINDSPORE_CKPT)
 

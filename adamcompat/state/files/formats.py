@@ -11,10 +11,10 @@ from typing import Any
 
 from adamcompat.extras import how_to_install
 from adamcompat.files import check_file, destination
-from adamcompat.state.errors import StateError
 from adamcompat.state.files import ckpt_file, h5_file, mindspore, neutral, safetensors_file, whole_h5_file
 from adamcompat.state.files.safetensors_file import Progress
-from adamcompat.state.model import AdamState, Tensor
+from adamcompat.state.model import AdamState
+from adamcompat.state.terms import StateError, Tensor
 
 NEUTRAL, MINDSPORE_SAFETENSORS, MINDSPORE_CKPT = "neutral", "mindspore", "mindspore-ckpt"
 KERAS, WEIGHTS, WHOLE_H5, TENSORFLOW = "keras", "keras-weights", "keras-h5", "tensorflow"

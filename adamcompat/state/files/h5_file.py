@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from adamcompat.extras import how_to_install
 from adamcompat.files import check_file, replacing
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.state.errors import StateError
 from adamcompat.state.files import keras_variables
 from adamcompat.state.files.keras_variables import Options
 from adamcompat.state.files.safetensors_file import Progress
-from adamcompat.state.layout import Shape
-from adamcompat.state.model import AdamState, Tensor
+from adamcompat.state.model import AdamState
+from adamcompat.state.terms import Shape, StateError, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

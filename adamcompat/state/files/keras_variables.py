@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from adamcompat.state.layout import Shape
+from adamcompat.state.terms import Shape
 
 
 class Variable(Protocol):

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.state.errors import StateError
 from adamcompat.state.files.safetensors_file import Sums
 from adamcompat.state.files.stored import Stored, bytes_of
-from adamcompat.state.model import AdamState, Tensor
+from adamcompat.state.model import AdamState
 from adamcompat.state.powers import running_product
 from adamcompat.state.slots import gathered, name_of, role_of
+from adamcompat.state.terms import StateError, Tensor
 
 AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adamcompat.state.errors import StateError
 from adamcompat.state.files import safetensors_file
 from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.files.stored import Stored
-from adamcompat.state.model import ATTRIBUTES, AdamState, Tensor
+from adamcompat.state.model import AdamState
+from adamcompat.state.terms import ATTRIBUTES, StateError, Tensor
 
 FORMAT, VERSION = "adamcompat.state", "1"
 FACTS = ("step", "accumulation_steps", "accumulated_calls", "hyperparameters", "dialect", "numerics", "convention")

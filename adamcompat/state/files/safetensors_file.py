@@ -16,9 +16,8 @@ import numpy as np
 
 from adamcompat.extras import how_to_install
 from adamcompat.files import flushing, replacing
-from adamcompat.state.errors import StateError
 from adamcompat.state.files.stored import Stored, blocks_of_all, bytes_of
-from adamcompat.state.model import Tensor
+from adamcompat.state.terms import StateError, Tensor
 
 _DTYPES = {
     "F16": "float16",

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.state.errors import StateError
-from adamcompat.state.layout import Shape, Transform
-from adamcompat.state.model import Tensor
+from adamcompat.state.layout import Transform
 from adamcompat.state.pairing import Pair, put_together
+from adamcompat.state.terms import Shape, StateError, Tensor
 
 # What is held of a tensor when it goes from one file to another.
 BLOCK = 1 << 20

@@ -26,12 +26,11 @@ from numpy.typing import NDArray
 from adamcompat.files import replacing
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import naming, runtimes
-from adamcompat.state.errors import StateError
 from adamcompat.state.files import h5_file, keras_variables
 from adamcompat.state.files.keras_variables import Options
-from adamcompat.state.layout import Shape
 from adamcompat.state.live import Live
-from adamcompat.state.model import ATTRIBUTES, AdamState
+from adamcompat.state.model import AdamState
+from adamcompat.state.terms import ATTRIBUTES, Shape, StateError
 
 Array = NDArray[Any]
 

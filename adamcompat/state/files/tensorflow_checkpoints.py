@@ -21,12 +21,12 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 from adamcompat.files import check_file
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import naming
-from adamcompat.state.errors import StateError
 from adamcompat.state.files.keras_variables import other_optimizer, scale_note
-from adamcompat.state.model import ATTRIBUTES, AdamState, Tensor
+from adamcompat.state.model import AdamState
 from adamcompat.state.powers import running_product
 from adamcompat.state.slots import gathered, name_of
 from adamcompat.state.tensorflow_keras import LISTS
+from adamcompat.state.terms import ATTRIBUTES, StateError, Tensor
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"

@@ -12,12 +12,12 @@ import numpy as np
 from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.state.errors import StateError
 from adamcompat.state.files.h5_file import Variable, opened
 from adamcompat.state.files.keras_variables import scale_note
 from adamcompat.state.live import plain_numbers
-from adamcompat.state.model import ATTRIBUTES, AdamState, Tensor
+from adamcompat.state.model import AdamState
 from adamcompat.state.slots import name_of
+from adamcompat.state.terms import ATTRIBUTES, StateError, Tensor
 
 _WEIGHTS, _OPTIMIZER = "model_weights", "optimizer_weights"
 _SHOWN = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from adamcompat.tensorflow.lazy import load
+from adamcompat.tensorflow import load
 
 if TYPE_CHECKING:
     from adamcompat.tensorflow.legacy.adapters import Adam

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adamcompat.tensorflow.hints import Beta, LearningRate
+from adamcompat.tensorflow.arguments import Beta, LearningRate
 from adamcompat.tensorflow.legacy.base import LegacyAdam
 
 __all__ = [

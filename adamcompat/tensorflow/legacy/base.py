@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import operations, sparse, update
 from adamcompat.tensorflow.arguments import check_gradient, moments_of, refuse_no_gradients, stand_still
 from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
@@ -48,7 +48,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         """The original's; the moments of bfloat16 variables that would stand still are kept in float32."""
         if var.dtype != tf.bfloat16 or not stand_still(self._get_hyper("beta_1"), self._get_hyper("beta_2")):
             return super().add_slot(var, slot_name, initializer, shape)
-        with tf.variable_creator_scope(update.in_float32):
+        with tf.variable_creator_scope(operations.in_float32):
             return super().add_slot(var, slot_name, initializer, shape)
 
     def apply_gradients(

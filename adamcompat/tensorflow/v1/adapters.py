@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from adamcompat.tensorflow.hints import Beta, LearningRate
+from adamcompat.tensorflow.arguments import Beta, LearningRate
 from adamcompat.tensorflow.v1.base import V1Adam
 
 __all__ = [

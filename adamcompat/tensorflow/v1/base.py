@@ -11,7 +11,7 @@ import tensorflow as tf
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import operations, sparse, update
 from adamcompat.tensorflow.arguments import check_gradient, dialect_of, moments_of, stand_still
 from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
@@ -172,7 +172,7 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
 
     def __apply_traced(self, gradient: Any, variable: Any) -> Any:
         """The update for what the kernels do not do; in float32 for bfloat16."""
-        kind = update.arithmetic(variable.dtype.base_dtype)
+        kind = operations.arithmetic(variable.dtype.base_dtype)
         m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
         row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.__amsgrad else None)
         numerics = MAPPING.numerics[_DIALECT.numerics]

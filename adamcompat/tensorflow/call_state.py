@@ -1,0 +1,141 @@
+"""Hold what an optimizer with MindSpore's call has beside Keras's own, and create its state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+
+from adamcompat.groups import Arranged, Group
+from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.mapping.model import Dialect, Numerics, Slot
+from adamcompat.program import compile_step
+from adamcompat.tensorflow.arguments import raw
+from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
+from adamcompat.tensorflow.step import Member
+from adamcompat.tensorflow.traced import Traced
+
+# Of a variable beside which it lies, or None for a scalar one, a dtype and a name.
+NewVariable: TypeAlias = Callable[[Any, Any, str], Any]
+
+
+class Described:
+    """Parameters by name, as a configuration has them: the variables come with `build`.
+
+    Args:
+        entries: names, or groups of names.
+    """
+
+    def __init__(self, entries: Sequence[Any]) -> None:
+        self.entries = list(entries)
+
+
+class Private:
+    """Hold what belongs to an optimizer but not to its state: an object of its own, so that nothing tracks it."""
+
+    def __init__(self, dialect: Dialect, hyper: Hyperparameters, given: dict[str, Any], numerics: Numerics) -> None:
+        self.numerics = numerics
+        self.take(dialect, hyper)
+        self.given = given
+        self.lock: Any = threading.RLock() if hyper["use_locking"] else None
+        self.section: Any = None
+        self.arranged: Arranged | None = None
+        self.described: Described | None = None
+        self.variables: list[Any] = []
+        self.members: list[Member] = []
+        self.groups: list[Group] = []
+        self.roundings: dict[Any, Rounding] = {}
+        self.powers: dict[Any, tuple[Any, Any]] = {}
+        self.functions: dict[Any, Any] = {}
+        self.traced = Traced()
+
+    def take(self, dialect: Dialect, hyper: Hyperparameters) -> None:
+        """Compile the step for other hyperparameters."""
+        self.program = compile_step(dialect, self.numerics, hyper)
+        self.hyper = hyper
+
+
+def is_variable(value: Any) -> bool:
+    """Return whether a value is a variable, of TensorFlow or of Keras."""
+    return isinstance(raw(value), tf.Variable)
+
+
+def label(variable: Any) -> str:
+    """Return what a variable is called: its path in Keras, its name in TensorFlow."""
+    return str(getattr(variable, "path", None) or variable.name).partition(":")[0]
+
+
+def identity(variable: Any) -> Any:
+    """Return what tells variables apart."""
+    return raw(variable)._unique_id if is_variable(variable) else id(variable)
+
+
+def live(value: Any) -> Any:
+    """A variable as a callable, so that its later values count too."""
+    return (lambda: tf.convert_to_tensor(raw(value))) if is_variable(value) else value
+
+
+def create(private: Private, dialect: Dialect, arranged: Arranged, new_variable: NewVariable) -> None:
+    """Create the state for parameters.
+
+    Args:
+        private: of the optimizer; it holds the state then.
+        dialect: what the optimizer speaks.
+        arranged: the parameters.
+        new_variable: makes a state variable of zeros.
+    """
+    hyper = private.hyper
+    private.variables = list(arranged.variables)
+    private.groups = list({id(group): group for group in arranged.groups}.values())
+    places = {id(group): i for i, group in enumerate(private.groups)}
+    raws = [raw(variable) for variable in private.variables]
+    private.roundings = {r.dtype: Rounding(private.numerics, r.dtype, private.program.update) for r in raws}
+    skips = () if arranged.grouped else dialect.semantics.decay_skips
+    if hyper["use_locking"]:
+        private.section = tf.CriticalSection()
+    found: dict[str, list[Any]] = {}
+    for block in dialect.slots:
+        for slot in block:
+            found[slot.role] = _created(private, slot, arranged, raws, new_variable)
+    for role in ("beta1_power", "beta2_power", "maximum_second_moment"):
+        # The numerics may need state that the dialect does not name.
+        if role not in found:
+            found[role] = _created(private, dialect.slot(role), arranged, raws, new_variable)
+    if private.numerics.beta_power == "product":
+        private.powers = {POWER_DTYPE: (found["beta1_power"][0], found["beta2_power"][0])}
+    nothing = [None] * len(raws)
+    maxima = found["maximum_second_moment"] or nothing
+    private.members = [
+        Member(
+            *(raws[i], raw(found["first_moment"][i]), raw(found["second_moment"][i]), raw(maxima[i])),
+            places[id(arranged.groups[i])],
+            not any(part in label(private.variables[i]) for part in skips),
+            arranged.groups[i].centralize,
+        )
+        for i in range(len(raws))
+    ]
+
+
+def _created(
+    private: Private, slot: Slot, arranged: Arranged, raws: Sequence[Any], new_variable: NewVariable
+) -> list[Any]:
+    """The state variables of one kind of slot."""
+    if slot.role in ("first_moment", "second_moment", "maximum_second_moment"):
+        if slot.role == "maximum_second_moment" and not private.program.update.amsgrad:
+            return []
+        return [
+            # bfloat16 holds too few digits for a moment to change.
+            new_variable(
+                variable,
+                "float32" if own.dtype == tf.bfloat16 else own.dtype.name,
+                slot.name_for(label(variable).replace("/", "_")),
+            )
+            for variable, own in zip(arranged.variables, raws, strict=True)
+        ]
+    if slot.role in ("beta1_power", "beta2_power") and private.numerics.beta_power == "product":
+        power = new_variable(None, POWER_DTYPE.name, slot.template)
+        power.assign(1.0)
+        return [power]
+    return []

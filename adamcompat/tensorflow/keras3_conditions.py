@@ -1,0 +1,102 @@
+"""Tell which steps of Keras 3's optimizer ours makes in its place, and which may be traced as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.tensorflow import operations, sparse, update
+from adamcompat.tensorflow.arguments import FIXED, is_number, is_scalar, raw, stand_still
+
+_DIALECT = MAPPING.dialects["keras3"]
+_SCHEDULE = keras.optimizers.schedules.LearningRateSchedule
+# Hyperparameters that tracing turns into constants: those that neither come in as tensors nor act before.
+_ACT_BEFORE = ("loss_scale", "decoupled_weight_decay", "accumulation_steps")
+_CONSTANTS = attrgetter(
+    *(
+        fact.name
+        for fact in _DIALECT.parameters
+        if MAPPING.scope(fact) == "hyperparameter"
+        and not all(part.canonical in (*update.Hyper._fields, *_ACT_BEFORE) for part in fact.parts)
+    )
+)
+
+
+def has_own_code(variable: Any) -> bool:
+    """Return whether a variable is written to before or after the update."""
+    written = getattr(variable, "overwrite_with_gradient", False)
+    return bool(written) or getattr(variable, "constraint", None) is not None
+
+
+def is_moment(name: Any) -> bool:
+    """Return whether a state variable is a moment by its name, or the maximum of one."""
+    slots = [slot for block in _DIALECT.slots for slot in block]
+    moments = ("first_moment", "second_moment", "maximum_second_moment")
+    return any(str(name).endswith(slot.template.partition("}")[2]) for slot in slots if slot.role in moments)
+
+
+def needs_ours(optimizer: Any, variable: Any) -> bool:
+    """Return whether Keras's own update of a variable fails, stands still, or is not what was asked for."""
+    calls = callable(optimizer.beta_1) or callable(optimizer.beta_2)
+    return bool(optimizer.fused or calls or widened(optimizer, variable)) and variable.dtype in operations.FLOATS
+
+
+def widened(optimizer: Any, variable: Any) -> bool:
+    """Tell whether a bfloat16 variable stands still with Keras, or has moments in float32 because it would."""
+    return variable.dtype == tf.bfloat16 and (
+        stand_still(optimizer.beta_1, optimizer.beta_2)
+        or optimizer._momentums[optimizer._get_variable_index(variable)].value.dtype != tf.bfloat16
+    )
+
+
+def takes(optimizer: Any, gradients: Iterable[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
+    """Return whether the formula of the kernel has Keras's bits for these: it is written for plain numbers."""
+    rows = [pair for pair in zip(gradients, raws, strict=True) if isinstance(pair[0], tf.IndexedSlices)]
+    kinds = {one.dtype for one in raws}
+    return (
+        all(is_number(beta) or callable(beta) for beta in (optimizer.beta_1, optimizer.beta_2))
+        and is_number(optimizer.epsilon)
+        and isinstance(optimizer.amsgrad, FIXED)
+        and (learning_rate is None or is_scalar(raw(learning_rate)))
+        and all(isinstance(one, tf.Variable) for one in raws)
+        and kinds <= operations.FLOATS
+        and (
+            tf.bfloat16 not in kinds
+            or optimizer.fused
+            or all(widened(optimizer, one) for one in operations.narrow(raws))
+        )
+        and all(sparse.fits(gradient, one) for gradient, one in rows)
+    )
+
+
+def as_they_are(optimizer: Any, gradients: Sequence[Any], raws: Sequence[Any]) -> bool:
+    """Return whether a graph treats these gradients as an eager step does.
+
+    It does not if they are no tensors, or if they are clipped and their dtypes differ from the variables'.
+    """
+    values = [one.values if isinstance(one, tf.IndexedSlices) else one for one in gradients]
+    if not all(isinstance(one, tf.Tensor) for one in values):
+        return False
+    clips = optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue
+    return not clips or {one.dtype for one in (*values, *raws)} == {raws[0].dtype}
+
+
+def constants(optimizer: Any) -> tuple[Any, ...] | None:
+    """Return what tracing the whole step makes constant; None where something may change from step to step."""
+    found: tuple[Any, ...] = _CONSTANTS(optimizer)
+    # A callable is asked as often as Keras asks it: with weight decay, once for each variable. Keras's own
+    # schedules give the same each time.
+    rate = optimizer._learning_rate
+    keras_own = isinstance(rate, _SCHEDULE) and type(rate).__module__.partition(".")[0] == "keras"
+    asked = callable(rate) and not keras_own
+    decays = optimizer.weight_decay is not None
+    if all(isinstance(one, FIXED) for one in found) and not (
+        decays and (asked or not is_number(optimizer.weight_decay))
+    ):
+        return (*map(type, found), *found)
+    return None

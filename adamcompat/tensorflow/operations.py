@@ -1,0 +1,82 @@
+"""TensorFlow's operations for the update and the stages, and where they run: eagerly, in a graph, inside XLA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from adamcompat.kernel import Operations
+from adamcompat.program import DECOUPLED_DECAY
+from adamcompat.stages import make_stages
+
+# What can be updated here.
+FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
+
+
+def arithmetic(dtype: Any) -> Any:
+    """The dtype in which variables of `dtype` are updated: bfloat16(0.999) is 1, so not in bfloat16."""
+    return tf.float32 if dtype == tf.bfloat16 else dtype
+
+
+def in_float32(create: Any, **arguments: Any) -> Any:
+    """For tf.variable_creator_scope: create the variable in float32."""
+    initial = arguments["initial_value"]
+    value = tf.cast(initial() if callable(initial) else initial, tf.float32)
+    return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
+
+
+def narrow(variables: Iterable[Any]) -> list[Any]:
+    """Return the variables of bfloat16."""
+    return [variable for variable in variables if variable.dtype == tf.bfloat16]
+
+
+def separate(barrier: Callable[[Any], Any]) -> Operations:
+    """Operations that round products and sums one by one; products pass through `barrier`."""
+    return Operations(
+        fma=lambda a, b, c: barrier(a * b) + c,
+        blend=lambda a, x, b, y: barrier(a * x) + barrier(b * y),
+        sqrt=tf.sqrt,
+        maximum=tf.maximum,
+        widen=lambda x: x,
+        multiply=lambda a, b: barrier(a * b),
+    )
+
+
+def negative_zero(iterations: Any, dtype: Any) -> Any:
+    """-0.0, which added changes nothing, as a tensor that no compiler can fold: the step counter stays below 2**62."""
+    return -tf.cast(tf.bitwise.right_shift(tf.cast(iterations, tf.int64), tf.constant(62, tf.int64)), dtype)
+
+
+def barred(zero: Any) -> Operations:
+    """Operations for XLA: each product is followed by the addition of `zero`, a `negative_zero`.
+
+    Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own.
+    """
+    return separate(lambda product: product + zero)
+
+
+PLAIN = separate(lambda product: product)
+decoupled_decay = make_stages(PLAIN, tf.minimum)[DECOUPLED_DECAY]
+
+
+def moving_average(old: Any, variable: Any, momentum: Any, iterations: Any) -> Any:
+    """The next value of the moving average of a variable, inside XLA."""
+    blend = barred(negative_zero(iterations, variable.dtype)).blend
+    return blend(momentum, old, 1 - momentum, variable)
+
+
+def inside_xla() -> bool:
+    """Return whether the graph being traced will be compiled by XLA because the user asked for it."""
+    if tf.executing_eagerly():
+        return False
+    from tensorflow.python.framework import ops
+    from tensorflow.python.ops import control_flow_util
+
+    return bool(control_flow_util.GraphOrParentsInXlaContext(ops.get_default_graph()))
+
+
+def in_session_graph() -> bool:
+    """Return whether operations now go to a graph that runs in a Session."""
+    return not tf.executing_eagerly() and not getattr(tf.compat.v1.get_default_graph(), "building_function", False)
