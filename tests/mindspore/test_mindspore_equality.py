@@ -227,8 +227,10 @@ def test_gradients_of_another_dtype(dtype: str, arguments: dict[str, Any]) -> No
     assert_same(*found)
 
 
-GOLDEN = Path(__file__).parent.parent / "data" / "ms210_shared.npz"
-META = json.loads(bytes(np.load(GOLDEN)["meta"]))
+with np.load(Path(__file__).parent.parent / "data" / "ms210_shared.npz") as _file:
+    # Read whole: each look into the file would read and unpack an array anew.
+    GOLDEN = dict(_file)
+META = json.loads(bytes(GOLDEN["meta"]))
 # What JSON does not hold of a case: its groups, or its schedule.
 RECORDED: dict[str, tuple[Layout, dict[str, Any]]] = {
     "exponential_decay": (plain, {"learning_rate": nn.ExponentialDecayLR(0.01, 0.5, 5)}),
@@ -240,12 +242,11 @@ RECORDED: dict[str, tuple[Layout, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", META["cases"])
 def test_recorded(case: str, mode: str) -> None:
     """Trajectories that mindspore.nn.Adam 2.10 wrote on another machine."""
-    with np.load(GOLDEN) as golden:
-        parameters = [Parameter(Tensor(golden[f"x0/{i}"].copy()), name=name) for i, name in enumerate(META["names"])]
-        layout, more = RECORDED.get(case, (plain, {}))
-        optimizer = Adam(layout(parameters), **{**META["cases"][case]["kwargs"], **more})
-        for step in range(META["steps"]):
-            optimizer(tuple(Tensor(golden[f"grad/{i}"][step]) for i in range(len(parameters))))
-            if step + 1 in META["keep"]:
-                for i, parameter in enumerate(parameters):
-                    assert_same(parameter.asnumpy(), golden[f"{case}/{step + 1}/{i}"])
+    parameters = [Parameter(Tensor(GOLDEN[f"x0/{i}"].copy()), name=name) for i, name in enumerate(META["names"])]
+    layout, more = RECORDED.get(case, (plain, {}))
+    optimizer = Adam(layout(parameters), **{**META["cases"][case]["kwargs"], **more})
+    for step in range(META["steps"]):
+        optimizer(tuple(Tensor(GOLDEN[f"grad/{i}"][step]) for i in range(len(parameters))))
+        if step + 1 in META["keep"]:
+            for i, parameter in enumerate(parameters):
+                assert_same(parameter.asnumpy(), GOLDEN[f"{case}/{step + 1}/{i}"])
