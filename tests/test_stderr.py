@@ -15,8 +15,6 @@ from tests import processes
 pytestmark = [
     pytest.mark.frameworks,
     pytest.mark.slow,
-    # All of them need the files, and most of them the process in which the frameworks have been imported.
-    pytest.mark.xdist_group("pages"),
     pytest.mark.skipif(
         not all(map(find_spec, ("tensorflow", "tf_keras", "mindspore", "libcst", "safetensors", "h5py", "yaml"))),
         reason="needs TensorFlow, MindSpore and the extras",

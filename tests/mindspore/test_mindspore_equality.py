@@ -20,8 +20,7 @@ from mindspore import Parameter, Tensor, nn  # noqa: E402
 from adamcompat.mindspore import Adam  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same, needs_products_of_bfloat16  # noqa: E402
 
-# In one process, which trains each of nn.Adam's once.
-pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.xdist_group("equality on MindSpore")]
+pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
 
 # More than any schedule below takes to its end.
 STEPS = 50

@@ -20,8 +20,7 @@ from adamcompat.mindspore import Adam  # noqa: E402
 from adamcompat.mindspore.overrides import parts_of  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same  # noqa: E402
 
-# In one process, which trains each of nn.Adam's once.
-pytestmark = [pytest.mark.frameworks, pytest.mark.slow, pytest.mark.xdist_group("overrides on MindSpore")]
+pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
 
 STOCK = nn.Adam
 TWICE = "an overridden construct that calls super"

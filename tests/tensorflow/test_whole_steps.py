@@ -171,7 +171,6 @@ def without_bad_gradients(name: str) -> list[Any]:
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", [name for name in PATHS if "bfloat16" not in name])
-@pytest.mark.xdist_group("bad gradients on TensorFlow")
 def test_a_bad_gradient_changes_nothing(name: str, bad: str) -> None:
     training: Any = PATHS[name]()
     good = list(training.gradients)
