@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from adamcompat import MindSporeStyleAdam, Parameter, RowSparse, TFStyleAdam
 
 DATA = Path(__file__).parent / "data"
-TF = np.load(DATA / "tf26_shared.npz")
-MS = np.load(DATA / "ms210_shared.npz")
+# Read whole: each look into a file would read and unpack an array anew.
+TF = dict(np.load(DATA / "tf26_shared.npz"))
+MS = dict(np.load(DATA / "ms210_shared.npz"))
 TF_META = json.loads(bytes(TF["meta"]))
 MS_META = json.loads(bytes(MS["meta"]))
 # The groups of the recorded cases that have some, by the names of their parameters.

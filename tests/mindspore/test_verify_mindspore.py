@@ -18,8 +18,6 @@ from tests.verify_changes import Change, ids
 pytestmark = [
     pytest.mark.frameworks,
     pytest.mark.filterwarnings("ignore"),
-    # One process measures, once, for all of these tests.
-    pytest.mark.xdist_group("verify mindspore"),
 ]
 
 M, N = "dialects.mindspore", "numerics.mindspore"

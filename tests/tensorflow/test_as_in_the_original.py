@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
 
@@ -63,10 +63,8 @@ print(json.dumps({
 
 @pytest.mark.parametrize("adam", ["keras.optimizers.Adam", "adamcompat.tensorflow.Adam"])
 def test_replicas_clip_before_the_sum_and_schedules_see_calls(adam: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, adam], capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-    )  # fmt: skip
+    settings = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    result = run(["-c", PROGRAM, adam], environment=settings, imported=("tensorflow", "keras"))
     assert result.returncode == 0, result.stderr[-3000:]
     found = json.loads(result.stdout.splitlines()[-1])
     assert found["norm"] == found["all"] == pytest.approx([found["alone"]["2.0"]] * 2, abs=1e-6)

@@ -336,7 +336,7 @@ print(strategy.num_replicas_in_sync, bool((ours == stock).all()), ours.round(3).
 
 @replicas_agree
 def test_multi_worker_mirrored_strategy() -> None:
-    lines = run_python(WORKERS, CODE=WORKERS).strip().splitlines()
+    lines = run_python(WORKERS, fresh=True, CODE=WORKERS).strip().splitlines()
     assert len(lines) == 2 and lines[0] == lines[1]
     assert lines[0].startswith("2 True")
 
@@ -382,5 +382,5 @@ for module, name in ((adamcompat.tensorflow, "Adam"), (adamcompat.tensorflow.v1,
 
 
 def test_without_tensorflow_the_error_says_what_to_install() -> None:
-    lines = run_python(MISSING).strip().splitlines()
+    lines = run_python(MISSING, fresh=True).strip().splitlines()
     assert len(lines) == 2 and all("pip install 'tensorflow>=" in line for line in lines)

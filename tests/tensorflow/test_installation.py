@@ -215,7 +215,7 @@ def test_a_file_opens_where_there_is_no_adamcompat(tmp_path: Path) -> None:
         f"import keras; optimizer = keras.models.load_model({str(path)!r}).optimizer\n"
         "print(type(optimizer).__module__, optimizer.iterations.numpy())"
     )
-    assert run_python(program, PYTHONPATH="").split() == ["keras.src.optimizers.adam", "6"]
+    assert run_python(program, fresh=True, PYTHONPATH="").split() == ["keras.src.optimizers.adam", "6"]
 
 
 def test_checkpoints_go_both_ways(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ print("done")
 )
 def test_a_framework_that_is_imported_later(imports: str, name: str, ours: str, legacy: str) -> None:
     program = LATE.format(imports=imports, name=name, ours=ours)
-    assert run_python(program, TF_USE_LEGACY_KERAS=legacy) == "done\n"
+    assert run_python(program, fresh=True, TF_USE_LEGACY_KERAS=legacy) == "done\n"
 
 
 def test_tf_keras_files_and_strings(tmp_path: Path) -> None:

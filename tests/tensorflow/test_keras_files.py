@@ -42,7 +42,8 @@ def network(library: Any = keras, sizes: tuple[int, ...] = (3, 1)) -> Any:
 
 def fitted(model: Any, optimizer: Any, epochs: int = 3) -> Any:
     library = tf_keras if isinstance(model, tf_keras.Model) else keras
-    model.compile(optimizer=optimizer, loss=library.losses.MeanSquaredError())
+    # Its few steps take less time than a function of them takes to be traced.
+    model.compile(optimizer=optimizer, loss=library.losses.MeanSquaredError(), run_eagerly=True)
     model.fit(X, Y, epochs=epochs, shuffle=False, verbose=0)
     return model
 
@@ -409,7 +410,7 @@ def test_weights_that_do_not_tell_averages_from_gradients(options: str, sizes: A
     for size in sizes:
         outputs = keras.layers.Dense(size, use_bias=False)(outputs)
     model = keras.Model(inputs, outputs)
-    model.compile(keras.optimizers.Adam(**OPTIONS[options]), "mse")
+    model.compile(keras.optimizers.Adam(**OPTIONS[options]), "mse", run_eagerly=True)
     model.fit(X, X[:, : sizes[-1]], verbose=0)
     model.save_weights(tmp_path / "x.weights.h5")
     with pytest.raises(StateError, match=r"averages of the parameters or accumulates gradients|in \d ways"):
@@ -443,7 +444,7 @@ def test_other_optimizers_are_refused(name: str, suffix: str, tmp_path: Path) ->
     optimizer = getattr(keras.optimizers, name)(0.01)
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(4, use_bias=False)(keras.layers.Dense(4, use_bias=False)(inputs)))
-    model.compile(optimizer, "mse")
+    model.compile(optimizer, "mse", run_eagerly=True)
     model.fit(X, X, verbose=0)
     path = str(tmp_path / f"x.{suffix}")
     if suffix == "checkpoint":

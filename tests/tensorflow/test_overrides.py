@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from collections.abc import Callable
@@ -68,17 +69,16 @@ def spying(kind: Any, name: str, log: list[str]) -> Any:
     return made
 
 
+@functools.cache
 def names_of(kind: str) -> list[str]:
     """The methods and properties that a step of the original asks, found by asking."""
     stock, _, options = KINDS[kind]
     # What every attribute that is set asks, whoever sets it.
     reached = _reached(stock, ("apply_gradients",)) - {"_check_super_called"}
-    found = []
-    for name in sorted(reached):
-        log: list[str] = []
-        trained(spying(stock, name, log)(0.05, **options), graph=False, log=log, steps=2)
-        found += [name] if log else []
-    return found
+    log: list[str] = []
+    spy = functools.reduce(lambda parent, name: spying(parent, name, log), sorted(reached), stock)
+    trained(spy(0.05, **options), graph=False, log=log, steps=2)
+    return sorted(set(log))
 
 
 CASES = [pytest.param(kind, name, id=f"{kind}-{name}") for kind in KINDS for name in names_of(kind)]

@@ -256,11 +256,11 @@ else:
 """
 
 
-@pytest.mark.parametrize("legacy", ["0", "1"])
-def test_a_session_is_refused_instead_of_updating_nothing(legacy: str) -> None:
-    refused = run_python(SESSION.format(kind="Adam"), TF_USE_LEGACY_KERAS=legacy)
+@pytest.mark.parametrize("settings", [{}, {"TF_USE_LEGACY_KERAS": "1"}], ids=["keras", "tf_keras"])
+def test_a_session_is_refused_instead_of_updating_nothing(settings: dict[str, Any]) -> None:
+    refused = run_python(SESSION.format(kind="Adam"), **settings)
     assert refused.startswith("refused") and "v1.AdamOptimizer" in refused
-    assert "accepted [1.]" in run_python(SESSION.format(kind="tf.keras.optimizers.Adam"), TF_USE_LEGACY_KERAS=legacy)
+    assert "accepted [1.]" in run_python(SESSION.format(kind="tf.keras.optimizers.Adam"), **settings)
 
 
 ERRORS: list[tuple[type[Exception], str, dict[str, Any]]] = [

@@ -236,8 +236,8 @@ def test_adamcompat_run_changes_no_number_unless_it_is_asked_to(tmp_path: Any) -
     plain = run_python(PROGRAM)
     call = "import sys\nfrom adamcompat.cli import main\nsys.exit(main([{}{!r}]))"
     path = str(tmp_path / "train.py")
-    assert run_python(call.format("'run', ", path)) == plain
-    assert run_python(call.format("'run', '--corrections', ", path)) != plain
+    assert run_python(call.format("'run', ", path), fresh=True) == plain
+    assert run_python(call.format("'run', '--corrections', ", path), fresh=True) != plain
 
 
 def two_steps(kind: Any, gradient: Any, graph: bool = False, **options: Any) -> Any:

@@ -30,7 +30,7 @@ def test_the_page_prints_its_right_numbers() -> None:
     """The page's code as it stands, with our class in place of its optimizer."""
     assert PAGE.count(ORIGINAL) == 1
     code = "from adamcompat.tensorflow.v1 import AdamOptimizer\n" + PAGE.replace(ORIGINAL, "AdamOptimizer(")
-    assert numbers(run_python(code, TF_USE_LEGACY_KERAS="1")) == EXPECTED
+    assert numbers(run_python(code, fresh=True, TF_USE_LEGACY_KERAS="1")) == EXPECTED
 
 
 @pytest.mark.parametrize(

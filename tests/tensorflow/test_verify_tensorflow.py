@@ -18,8 +18,6 @@ from tests.versions import older
 pytestmark = [
     pytest.mark.frameworks,
     pytest.mark.filterwarnings("ignore"),
-    # One process measures, once, for all of these tests.
-    pytest.mark.xdist_group("verify tensorflow"),
 ]
 
 K, T, V = "dialects.keras3", "dialects.tf26", "dialects.tf1"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.processes import run
 from tests.versions import before
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +26,7 @@ def trajectory(
     options: dict[str, Any],
     *,
     mode: str = "eager",
-    steps: int = 100,
+    steps: int = 30,
     shapes: Sequence[tuple[int, ...]] = SHAPES,
     dtype: str = "float32",
 ) -> list[np.ndarray[Any, Any]]:
@@ -54,16 +53,22 @@ def differing(a: Sequence[Any], b: Sequence[Any]) -> int:
     return sum(int(np.sum(x != y)) for x, y in pairs)
 
 
-def run_python(code: str, *, timeout: int = 240, **environment: str) -> str:
-    """Run code in a process of its own; returns what it prints."""
+def run_python(code: str, *, timeout: int = 240, fresh: bool = False, **environment: str) -> str:
+    """Run code in a process of its own and return what it prints.
+
+    Args:
+        code: the program, which may be indented.
+        timeout: in seconds.
+        fresh: nothing has been imported in the process, or else TensorFlow and its Keras, and nothing has been done.
+        environment: variables beside those of this process.
+    """
     settings = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
+    library = "tf_keras" if settings.get("TF_USE_LEGACY_KERAS") == "1" else "keras"
+    done = run(
+        ["-c", textwrap.dedent(code)],
+        environment=settings,
+        imported=() if fresh else ("tensorflow", library),
         timeout=timeout,
-        env=settings,
-        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
