@@ -228,9 +228,9 @@ def _clip_value(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[
 
 
 def _changes(hyper: _Read, dialect: Dialect) -> bool:
-    """Return whether decoupled weight decay is a number of the step: a schedule, or one of a group."""
+    """Return whether decoupled weight decay is a number of the step: a schedule, or the decay of a group."""
     grouped = any(fact.canonical == "group_weight_decay" for fact in dialect.groups)
-    return grouped or isinstance(hyper["decoupled_weight_decay"], Schedule)
+    return (grouped and "l2_decay" not in dialect.stages) or isinstance(hyper["decoupled_weight_decay"], Schedule)
 
 
 def _decoupled_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:

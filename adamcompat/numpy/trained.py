@@ -113,7 +113,7 @@ class Trained:
         number = real_number(iterations)
         if number is None or not float(number).is_integer():
             raise ValueError(f"iterations must be a whole number of at least 0, got {iterations!r}")
-        calls = int(number) * (self.engine.program.every or 1)
+        calls = number * (self.engine.program.every or 1)
         self.engine.iterations[...] = fitting("step", "iterations", self.engine.iterations, calls)
 
     def build(self, variables: Iterable[Variable]) -> None:

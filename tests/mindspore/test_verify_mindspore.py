@@ -32,7 +32,7 @@ CHANGES = [
         ("parameters.params.default",),
     ),
     Change("parameter name", M, "{name: eps,", "{name: epsilon,", ("parameters.eps", "parameters.epsilon")),
-    Change("meaning", M, "canonical: nesterov", "canonical: amsgrad", ("parameters.use_nesterov.canonical",)),
+    Change("meaning", M, "canonical: nesterov", "canonical: use_ema", ("parameters.use_nesterov.canonical",)),
     Change(
         "meaning",
         M,
@@ -68,7 +68,7 @@ CHANGES = [
         "extra keyword",
         M,
         "    keywords:\n",
-        "    keywords:\n      - {name: fused, canonical: lazy, type: flag, default: false, absent: refuse}\n",
+        "    keywords:\n      - {name: fused, canonical: use_ema, type: flag, default: false, absent: refuse}\n",
         ("keywords.fused",),
     ),
     Change("group key", M, "{name: lr,", "{name: rate,", ("groups.lr", "groups.rate")),
