@@ -23,7 +23,7 @@ from adamcompat.mapping.compare import rows  # noqa: E402
 from adamcompat.mapping.facts import Fact, TupleFact  # noqa: E402
 from adamcompat.mapping.loader import MappingError, load  # noqa: E402
 from adamcompat.mapping.model import Adapter, Dialect, Form, Mapping  # noqa: E402
-from adamcompat.mapping.runtimes import RUNTIMES as DECLARED  # noqa: E402
+from adamcompat.mapping.runtimes import RUNTIMES, Base  # noqa: E402
 from adamcompat.render import markdown  # noqa: E402
 
 HEAD = "# Generated from mapping.yaml by scripts/generate.py; edit that file, not this one.\n"
@@ -43,7 +43,7 @@ class Option:
 
 
 @dataclasses.dataclass(frozen=True)
-class Runtime:
+class Look:
     """How the adapters of one runtime look: everything but the facts.
 
     Attributes:
@@ -81,8 +81,8 @@ CORRECTIONS = Option(
 )
 PLAIN_HINTS = {"number": "float", "float": "float", "integer": "int", "flag": "bool", "text": "str"}
 
-RUNTIMES = {
-    "numpy": Runtime(
+LOOKS = {
+    "numpy": Look(
         path="adamcompat/numpy/adapters.py",
         about="Adapters for NumPy arrays: the exact signature of each dialect.",
         arrays="NumPy arrays",
@@ -112,7 +112,7 @@ array([0.999, 2.001])
 """,
         },
     ),
-    "mindspore": Runtime(
+    "mindspore": Look(
         path="adamcompat/mindspore/adapters.py",
         about="Adapters for MindSpore: the exact signature of each dialect.",
         arrays="MindSpore's Parameters",
@@ -184,8 +184,8 @@ CALL_EXAMPLE = """
 [0.9990000128746033, 2.000999927520752]
 """
 
-RUNTIMES |= {
-    "tensorflow": Runtime(
+LOOKS |= {
+    "tensorflow": Look(
         path="adamcompat/tensorflow/adapters.py",
         about="The adapter for tf.keras: the exact signature of Keras 3.",
         arrays="TensorFlow variables",
@@ -214,7 +214,7 @@ With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
         },
         base_note="  # type: ignore[misc]",
     ),
-    "tensorflow_legacy": Runtime(
+    "tensorflow_legacy": Look(
         path="adamcompat/tensorflow/legacy/adapters.py",
         about="The adapter for tf.keras.optimizers.legacy: the exact signature of TensorFlow 2.6.",
         arrays="TensorFlow variables",
@@ -224,7 +224,7 @@ With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
         options={},
         examples={"apply_gradients": STEP_EXAMPLE},
     ),
-    "tensorflow_v1": Runtime(
+    "tensorflow_v1": Look(
         path="adamcompat/tensorflow/v1/adapters.py",
         about="The adapter for tf.compat.v1: the exact signature of TensorFlow 1.",
         arrays="TensorFlow variables",
@@ -293,7 +293,7 @@ def tables(mapping: Mapping) -> str:
     )
 
 
-def hint(runtime: Runtime, fact: Fact) -> str:
+def hint(runtime: Look, fact: Fact) -> str:
     if isinstance(fact, TupleFact):
         return f"tuple[{', '.join(hint(runtime, element) for element in fact.elements)}]"
     optional = (fact.default is None and not fact.required) or None in fact.read_as_default
@@ -321,7 +321,7 @@ def describe(mapping: Mapping, fact: Fact, dialect: Dialect, origin: str = "") -
     return wrapped(text + origin, "    ", "        ")
 
 
-def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Runtime) -> str:
+def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Look) -> str:
     lines = [f"Adam as {dialect.title} calls it, on {runtime.arrays}, which are updated in place.", ""]
     lines += [f"The call is that of {dialect.target} ({dialect.versions})::", ""]
     lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]
@@ -351,7 +351,14 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Run
     return "\n".join(lines)
 
 
-def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Runtime) -> str:
+def base_of(adapter: Adapter, dialect: Dialect) -> Base:
+    """The base class of an adapter, which the mapping was held against."""
+    base = RUNTIMES[adapter.runtime].base(dialect)
+    assert base is not None
+    return base
+
+
+def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Look) -> str:
     dialect = mapping.dialects[adapter.dialect]
     facts, takes_more = dialect.parameters, dialect.kwargs or bool(adapter.borrows)
     signature = ["self"]
@@ -367,7 +374,7 @@ def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Runtime) -> str:
     passed = [f"{{\n{given}            }}", "kwargs" if takes_more else "{}"]
     passed += [f"{option.name}={option.name}" for option in options]
     doc = textwrap.indent(docstring(mapping, adapter, dialect, runtime), "    ").strip()
-    base = DECLARED[adapter.runtime].bases[dialect.protocol].name
+    base = base_of(adapter, dialect).name
     return (
         f"class {adapter.name}({base}):{runtime.base_note}\n"
         f'    """{doc}\n    """\n\n'
@@ -379,10 +386,10 @@ def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Runtime) -> str:
 
 def adapters(mapping: Mapping, name: str) -> str:
     """The module with all adapters of one runtime."""
-    runtime = RUNTIMES[name]
+    runtime = LOOKS[name]
     chosen = [adapter for adapter in mapping.adapters if adapter.runtime == name]
     classes = "\n\n".join(adapter_class(mapping, adapter, runtime) for adapter in chosen)
-    declared = [DECLARED[name].bases[mapping.dialects[adapter.dialect].protocol] for adapter in chosen]
+    declared = [base_of(adapter, mapping.dialects[adapter.dialect]) for adapter in chosen]
     bases = sorted({(base.module, base.name) for base in declared})
     hints = [hint(runtime, fact) for adapter in chosen for fact in mapping.dialects[adapter.dialect].parameters]
     used = [item for item in runtime.imports if any(re.search(rf"\b{item}\b", one) for one in hints)]
@@ -409,7 +416,7 @@ def outputs(mapping: Mapping, home: Path) -> dict[Path, str]:
     pages = [home / name for name in PAGES]
     return {
         home / "adamcompat/mapping/tables.py": tables(mapping),
-        **{home / runtime.path: adapters(mapping, name) for name, runtime in RUNTIMES.items()},
+        **{home / runtime.path: adapters(mapping, name) for name, runtime in LOOKS.items()},
         **{path: page(mapping, path.read_text(encoding="utf-8")) for path in pages},
     }
 

@@ -483,16 +483,32 @@ def test_a_runtime_without_a_base_for_a_protocol_is_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("runtime", "protocol"), [(name, protocol) for name, record in RUNTIMES.items() for protocol in record.bases]
+    ("runtime", "name"), [(runtime, base.name) for runtime, record in RUNTIMES.items() for base in record.bases]
 )
 def test_a_stage_that_a_runtime_no_longer_declares_is_refused(
-    monkeypatch: pytest.MonkeyPatch, runtime: str, protocol: str
+    monkeypatch: pytest.MonkeyPatch, runtime: str, name: str
 ) -> None:
-    bases = RUNTIMES[runtime].bases
-    left = tuple(stage for stage in bases[protocol].stages if stage != "update")
-    monkeypatch.setitem(bases, protocol, replace(bases[protocol], stages=left))
+    record = RUNTIMES[runtime]
+    bases = [
+        replace(base, stages=tuple(stage for stage in base.stages if stage != "update")) if base.name == name else base
+        for base in record.bases
+    ]
+    monkeypatch.setitem(RUNTIMES, runtime, replace(record, bases=tuple(bases)))
     with pytest.raises(MappingError, match=r"mapping.yaml:\d+: .*(needs update|makes the step of the original)"):
         load(ROOT / "mapping.yaml", executed=True)
+
+
+def test_a_member_gets_no_base_class_of_a_sibling(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text((ROOT / "mapping.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    edit(path, "\nadapters:\n", EXTENDED)
+    load(path, executed=True)
+    edit(path, "module: adamcompat, runtime: numpy, dialect: keras3w", "module: adamcompat.tensorflow, "
+         "runtime: tensorflow, dialect: keras3w")  # fmt: skip
+    with pytest.raises(
+        MappingError, match=r"mapping.yaml:\d+: .*'tensorflow' has a base class for keras.optimizers.Adam o"
+    ):
+        load(path, executed=True)
 
 
 def test_a_stage_without_an_instruction_is_an_error_and_no_step() -> None:

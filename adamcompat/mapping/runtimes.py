@@ -21,12 +21,16 @@ class Base:
     """Declare what the hand-written base class of some adapters executes.
 
     Attributes:
+        protocol: the calling convention.
+        host: the dotted name of the original class that it extends, or None where it belongs to no original.
         module, name: of the class.
         stages: those that it executes.
         semantics: for a fact of `Semantics` the values that it executes; of a fact that is not named, all.
         in_order: whether it executes exactly these stages, in this order: the step is that of the original's own class.
     """
 
+    protocol: str
+    host: str | None
     module: str
     name: str
     stages: tuple[str, ...]
@@ -38,17 +42,21 @@ class Base:
 _ANY_FORM: dict[str, tuple[object, ...]] = {"amsgrad": ("raw_maximum", "none")}
 
 
-def _original(module: str, name: str, *stages: str, **semantics: object) -> Base:
+def _original(protocol: str, host: str, module: str, name: str, *stages: str, **semantics: object) -> Base:
     """The base of a drop-in, which is a subclass of the original: it executes the original's own facts.
 
     Args:
+        protocol: the calling convention.
+        host: the original class.
         module, name: of the class.
         stages: of the original, in order.
         semantics: facts of the original where they are not those of most.
     """
     own: dict[str, object] = {"epsilon": "hat", "bias_correction": "both", "schedule_start": 0, "decay_skips": ()}
     own |= {"average_start": "none", "nesterov": "none"} | semantics
-    return Base(module, name, stages, _ANY_FORM | {fact: (value,) for fact, value in own.items()}, in_order=True)
+    return Base(
+        protocol, host, module, name, stages, _ANY_FORM | {fact: (value,) for fact, value in own.items()}, in_order=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +115,27 @@ class Runtime:
         framework: whose tensors are updated.
         original: the dialect whose original class the framework has, or None.
         modes: how a step can be run; the first is the default.
-        bases: the base class of the adapters by protocol.
+        bases: the base classes of the adapters.
     """
 
     framework: Framework
     original: str | None
     modes: tuple[str, ...]
-    bases: dict[str, Base]
+    bases: tuple[Base, ...]
+
+    def base(self, dialect: Dialect) -> Base | None:
+        """Return the base class for a dialect: one that extends its original class, else one of no original.
+
+        A member whose original is another class gets no base class of a sibling, for isinstance would not hold.
+
+        >>> from adamcompat.mapping.tables import MAPPING
+        >>> base = RUNTIMES["mindspore"].base(MAPPING.dialects["mindspore"])
+        >>> base.name, base.host
+        ('CallAdam', 'mindspore.nn.Adam')
+        """
+        fitting = [base for base in self.bases if base.protocol == dialect.protocol]
+        own = [base for base in fitting if base.host == dialect.target]
+        return next(iter([*own, *(base for base in fitting if base.host is None)]), None)
 
 
 _EVERY = (
@@ -126,65 +148,72 @@ RUNTIMES = {
         FRAMEWORKS["numpy"],
         None,
         (),
-        {
-            "apply_gradients": Base("adamcompat.numpy.apply_gradients", "ApplyGradientsAdam", _EVERY, _ANY_FORM),
-            "call": Base("adamcompat.numpy.call", "CallAdam", _EVERY, _ANY_FORM),
-        },
+        (
+            Base(
+                *("apply_gradients", None, "adamcompat.numpy.apply_gradients", "ApplyGradientsAdam"),
+                *(_EVERY, _ANY_FORM),
+            ),
+            Base("call", None, "adamcompat.numpy.call", "CallAdam", _EVERY, _ANY_FORM),
+        ),
     ),
     "tensorflow": Runtime(
         FRAMEWORKS["tensorflow"],
         "keras3",
         ("eager", "function", "jit"),
-        {
-            "apply_gradients": _original(
-                *("adamcompat.tensorflow.base", "KerasAdam"),
+        (
+            _original(
+                *("apply_gradients", "keras.optimizers.Adam", "adamcompat.tensorflow.base", "KerasAdam"),
                 *("deduplicate", "unscale", "accumulate", "clip_norm", "global_clip_norm", "clip_value"),
                 *("decoupled_decay", "update", "average"),
                 average_start="first_update",
             ),
-            "call": Base(
-                "adamcompat.tensorflow.base",
-                "KerasCallAdam",
+            Base(
+                *("call", None, "adamcompat.tensorflow.base", "KerasCallAdam"),
                 tuple(stage for stage in _EVERY if stage not in ("accumulate", "average")),
                 _ANY_FORM,
             ),
-        },
+        ),
     ),
     "tensorflow_legacy": Runtime(
         FRAMEWORKS["tensorflow"],
         "tf26",
         ("eager", "function", "jit"),
-        {
-            "apply_gradients": _original(
+        (
+            _original(
+                *("apply_gradients", "tf.keras.optimizers.legacy.Adam"),
                 *("adamcompat.tensorflow.legacy.base", "LegacyAdam"),
                 *("deduplicate", "clip_value", "clip_norm", "global_clip_norm", "update"),
             ),
-        },
+        ),
     ),
     "tensorflow_v1": Runtime(
         FRAMEWORKS["tensorflow"],
         "tf1",
         ("eager", "graph"),
-        {"apply_gradients": _original("adamcompat.tensorflow.v1.base", "V1Adam", "deduplicate", "update")},
+        (
+            _original(
+                *("apply_gradients", "tf.compat.v1.train.AdamOptimizer", "adamcompat.tensorflow.v1.base", "V1Adam"),
+                *("deduplicate", "update"),
+            ),
+        ),
     ),
     "mindspore": Runtime(
         FRAMEWORKS["mindspore"],
         "mindspore",
         ("pynative", "graph"),
-        {
-            "call": _original(
-                *("adamcompat.mindspore.call", "CallAdam"),
+        (
+            _original(
+                *("call", "mindspore.nn.Adam", "adamcompat.mindspore.call", "CallAdam"),
                 *("deduplicate", "l2_decay", "centralize", "unscale", "update"),
                 nesterov="blend",
                 decay_skips=("beta", "gamma"),
             ),
-            "apply_gradients": Base(
-                "adamcompat.mindspore.apply_gradients",
-                "ApplyGradientsAdam",
+            Base(
+                *("apply_gradients", None, "adamcompat.mindspore.apply_gradients", "ApplyGradientsAdam"),
                 tuple(stage for stage in _EVERY if stage not in ("l2_decay", "centralize")),
                 _ANY_FORM | {"nesterov": ("none",)},
             ),
-        },
+        ),
     ),
 }
 
@@ -292,10 +321,14 @@ def _beyond(adapter: Adapter, dialect: Dialect) -> Iterator[Fault]:
     """Facts of a dialect that the base class of an adapter does not execute."""
     path = ("dialects", dialect.name)
     who = f"the adapter {adapter.module}.{adapter.name}"
-    base = RUNTIMES[adapter.runtime].bases.get(dialect.protocol)
+    base = RUNTIMES[adapter.runtime].base(dialect)
     if base is None:
-        known = ", ".join(RUNTIMES[adapter.runtime].bases)
-        yield Fault((*path, "protocol"), f"{who}: the runtime {adapter.runtime!r} has a base class for {known} only")
+        bases = RUNTIMES[adapter.runtime].bases
+        hosts = [base.host for base in bases if base.protocol == dialect.protocol and base.host is not None]
+        key, known = ("target", hosts) if hosts else ("protocol", [base.protocol for base in bases])
+        yield Fault(
+            (*path, key), f"{who}: the runtime {adapter.runtime!r} has a base class for {', '.join(known)} only"
+        )
         return
     mend = (
         f"{base.module}.{base.name} does not execute that. Change the dialect, remove the adapter, or write it "
