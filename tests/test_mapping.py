@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adamcompat.mapping import parameter_reader, vocabulary
 from adamcompat.mapping.compare import OTHER_MEANING, Row, rows
 from adamcompat.mapping.facts import Interval
 from adamcompat.mapping.loader import MappingError, load
@@ -277,3 +279,15 @@ def test_intervals_hold_no_nan_and_no_infinity() -> None:
     assert not Interval.parse("[0, inf)").contains(float("nan"))
     assert not Interval.parse("[0, inf]").contains(float("inf"))
     assert str(Interval.parse("(0, 1]")) == "(0, 1]"
+
+
+def test_every_type_of_a_parameter_has_values_for_a_default() -> None:
+    assert set(parameter_reader._TYPES) == set(vocabulary.words(vocabulary.Type))
+
+
+def test_the_grammar_names_every_word() -> None:
+    grammar = TEXT.partition("\ncanonical:\n")[0]
+    kinds = [kind for kind in vars(vocabulary).values() if vocabulary.words(kind)]
+    assert len(kinds) > 20
+    for word in itertools.chain.from_iterable(vocabulary.words(kind) for kind in kinds):
+        assert re.search(rf"\b{re.escape(word)}\b", grammar), f"the head of mapping.yaml does not say {word!r}"

@@ -334,7 +334,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("name", "key", "value"), SHOWN)
-def test_each_rounding_is_recognized(name: str, key: str, value: str) -> None:
+def test_each_rounding_is_recognized(name: str, key: str, value: Any) -> None:
     dialect, mapped = MAPPING.dialects[name], MAPPING.numerics[name]
 
     def rounded(hyper: dict[str, Any], weights: list[Array], names: Sequence[str]) -> Any:

@@ -324,10 +324,9 @@ def _stages(here: Model, there: Model) -> list[Difference]:
         mine, theirs = getattr(here.dialect.semantics, name), getattr(there.dialect.semantics, name)
         if mine != theirs:
 
-            def form(model: Model, name: str = name, value: str = theirs) -> Model:
-                old = model.dialect.semantics
-                new = replace(old, epsilon=value) if name == "epsilon" else replace(old, bias_correction=value)
-                return replace(model, dialect=replace(model.dialect, semantics=new))
+            def form(model: Model, name: str = name, value: Any = theirs) -> Model:
+                semantics = replace(model.dialect.semantics, **{name: value})
+                return replace(model, dialect=replace(model.dialect, semantics=semantics))
 
             found.append(Difference(label, mine, theirs, form))
     return found
@@ -340,7 +339,7 @@ def _numerics(here: Model, there: Model) -> list[Difference]:
         if entry.name in ("name", "about") or mine == theirs:
             continue
 
-        def apply(model: Model, name: str = entry.name, value: str = theirs) -> Model:
+        def apply(model: Model, name: str = entry.name, value: Any = theirs) -> Model:
             return replace(model, numerics=replace(model.numerics, **{name: value}))
 
         found.append(Difference(f"numerics.{entry.name}", mine, theirs, apply))

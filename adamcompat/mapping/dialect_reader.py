@@ -6,7 +6,7 @@ import builtins
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 from adamcompat.mapping.facts import Fact, ParameterFact, TupleFact
 from adamcompat.mapping.model import (
@@ -23,14 +23,26 @@ from adamcompat.mapping.model import (
     Semantics,
     Slot,
 )
-from adamcompat.mapping.nodes import Fields, Node, one_of
+from adamcompat.mapping.nodes import Fields, Node, one_of, word
 from adamcompat.mapping.parameter_reader import ParameterReader
+from adamcompat.mapping.vocabulary import (
+    Amsgrad,
+    AverageStart,
+    BiasCorrection,
+    ConflictForm,
+    Epsilon,
+    MethodRole,
+    Nesterov,
+    PowerStart,
+    Protocol,
+    RateForm,
+    Scope,
+)
 
 T = TypeVar("T")
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
-_SCOPES = ("hyperparameter", "input", "group", "label")
 # The corrections that drop-ins make.
 _CORRECTIONS = ("repeated_rows", "centralization", "live_values", "construct_once", "integer_gradients")
 _SLOT_ROLES = (
@@ -45,7 +57,6 @@ _SLOT_ROLES = (
     "second_moment",
     "maximum_second_moment",
 )
-_RATES = ("list", "schedule", "callable")
 _NEEDED_SLOTS = {"first_moment", "second_moment"}
 
 
@@ -56,7 +67,7 @@ def read_canonical(name: str, node: Node) -> Canonical:
         name=name,
         about=fields.take("about", Node.text),
         neutral=fields.take("neutral", Node.scalar),
-        scope=fields.take("scope", one_of(*_SCOPES)),
+        scope=fields.take("scope", word(Scope)),
     )
     fields.close()
     return entry
@@ -65,19 +76,9 @@ def read_canonical(name: str, node: Node) -> Canonical:
 def read_numerics(name: str, node: Node) -> Numerics:
     """Read one way of rounding."""
     fields = node.fields()
-    entry = Numerics(
-        name=name,
-        about=fields.take("about", Node.text),
-        given=fields.take("given", one_of("float64", "float32_rates", "float32")),
-        scalars=fields.take("scalars", one_of("float64", "float32", "parameter")),
-        one_minus_beta=fields.take("one_minus_beta", one_of("float64", "scalar")),
-        beta_power=fields.take("beta_power", one_of("power", "product")),
-        multiply_add=fields.take("multiply_add", one_of("separate", "fused", "fused_blocks", "fused_wide")),
-        half=fields.take("half", one_of("float16", "float32")),
-        unscale=fields.take("unscale", one_of("quotient", "reciprocal")),
-        surroundings=fields.take("surroundings", one_of("once", "stepwise")),
-        decay=fields.take("decay", one_of("parameter", "update")),
-    )
+    kinds = get_type_hints(Numerics)
+    ways = {field: fields.take(field, word(kind)) for field, kind in kinds.items() if field not in ("name", "about")}
+    entry = Numerics(name=name, about=fields.take("about", Node.text), **ways)
     fields.close()
     return entry
 
@@ -104,7 +105,7 @@ class DialectReader(ParameterReader):
         fields = node.fields()
         fact = MethodFact(
             name=fields.take("name", Node.text),
-            role=fields.take("role", one_of("step", "differentiate_and_step")),
+            role=fields.take("role", word(MethodRole)),
             arguments=fields.take("arguments", lambda child: tuple(self.argument(item) for item in child.items())),
         )
         fields.close()
@@ -172,9 +173,9 @@ class DialectReader(ParameterReader):
             aliases=fields.take("aliases", Node.texts),
             former=fields.maybe("former", Node.texts, ()),
             versions=fields.take("versions", Node.text),
-            protocol=take("protocol", one_of("apply_gradients", "call")),
+            protocol=take("protocol", word(Protocol)),
             methods=take("methods", lambda child: tuple(self.method(item) for item in child.items())),
-            rates=take("rates", lambda child: tuple(item.choice(_RATES) for item in child.items())),
+            rates=take("rates", lambda child: tuple(map(word(RateForm), child.items()))),
             kwargs=take("kwargs", Node.truth),
             parameters=parameters,
             keywords=keywords,
@@ -235,7 +236,7 @@ def _conflict(node: Node) -> Conflict:
     pair = fields.take("pair", Node.texts)
     if len(pair) != 2:
         raise node.error(f"a conflict has two parameters, got {len(pair)}")
-    conflict = Conflict((pair[0], pair[1]), fields.take("original", one_of("raises", "ignores")))
+    conflict = Conflict((pair[0], pair[1]), fields.take("original", word(ConflictForm)))
     fields.close()
     return conflict
 
@@ -304,14 +305,14 @@ def _stages(node: Node) -> tuple[str, ...]:
 def _semantics(node: Node) -> Semantics:
     fields = node.fields()
     semantics = Semantics(
-        epsilon=fields.take("epsilon", one_of("hat", "paper")),
-        bias_correction=fields.take("bias_correction", one_of("both", "none")),
+        epsilon=fields.take("epsilon", word(Epsilon)),
+        bias_correction=fields.take("bias_correction", word(BiasCorrection)),
         decay_skips=fields.take("decay_skips", Node.texts),
-        amsgrad=fields.take("amsgrad", one_of("raw_maximum", "corrected_maximum", "none")),
-        nesterov=fields.take("nesterov", one_of("blend", "none")),
+        amsgrad=fields.take("amsgrad", word(Amsgrad)),
+        nesterov=fields.take("nesterov", word(Nesterov)),
         schedule_start=fields.take("schedule_start", Node.integer),
-        average_start=fields.take("average_start", one_of("first_update", "initial", "none")),
-        power_start=fields.take("power_start", one_of("one", "beta", "none")),
+        average_start=fields.take("average_start", word(AverageStart)),
+        power_start=fields.take("power_start", word(PowerStart)),
     )
     fields.close()
     if (semantics.epsilon, semantics.bias_correction) == ("paper", "none"):

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from adamcompat.mapping.vocabulary import Absent, Type
+
 Default: TypeAlias = bool | int | float | str | None
 
 
@@ -52,11 +54,11 @@ class ParameterFact:
 
     name: str
     canonical: str
-    type: str
+    type: Type
     default: Default
     required: bool
     range: Interval | None
-    absent: str
+    absent: Absent
     note: str
     alias_of: str | None
     read_as_default: tuple[Default, ...] = ()

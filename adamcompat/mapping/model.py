@@ -6,6 +6,28 @@ import builtins
 from dataclasses import dataclass
 
 from adamcompat.mapping.facts import Default, Fact, ParameterFact
+from adamcompat.mapping.vocabulary import (
+    Amsgrad,
+    AverageStart,
+    BetaPower,
+    BiasCorrection,
+    ConflictForm,
+    Decay,
+    Epsilon,
+    Given,
+    Half,
+    MethodRole,
+    MultiplyAdd,
+    Nesterov,
+    OneMinusBeta,
+    PowerStart,
+    Protocol,
+    RateForm,
+    Scalars,
+    Scope,
+    Surroundings,
+    Unscale,
+)
 
 # Each stage, and the hyperparameter that turns it on; None if it needs none.
 STAGES: dict[str, str | None] = {
@@ -30,7 +52,7 @@ class Canonical:
     name: str
     about: str
     neutral: Default
-    scope: str
+    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +61,15 @@ class Numerics:
 
     name: str
     about: str
-    given: str
-    scalars: str
-    one_minus_beta: str
-    beta_power: str
-    multiply_add: str
-    half: str
-    unscale: str
-    surroundings: str
-    decay: str
+    given: Given
+    scalars: Scalars
+    one_minus_beta: OneMinusBeta
+    beta_power: BetaPower
+    multiply_add: MultiplyAdd
+    half: Half
+    unscale: Unscale
+    surroundings: Surroundings
+    decay: Decay
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +85,7 @@ class MethodFact:
     """One method of the calling convention."""
 
     name: str
-    role: str
+    role: MethodRole
     arguments: tuple[ArgumentFact, ...]
 
 
@@ -72,7 +94,7 @@ class Conflict:
     """Two parameters of which at most one may be set."""
 
     pair: tuple[str, str]
-    original: str
+    original: ConflictForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +125,22 @@ class Form:
         bias_correction: ``both`` moments or ``none``.
     """
 
-    epsilon: str
-    bias_correction: str
+    epsilon: Epsilon
+    bias_correction: BiasCorrection
 
 
 @dataclass(frozen=True, slots=True)
 class Semantics:
     """Describe what a dialect does where dialects differ."""
 
-    epsilon: str
-    bias_correction: str
+    epsilon: Epsilon
+    bias_correction: BiasCorrection
     decay_skips: tuple[str, ...]
-    amsgrad: str
-    nesterov: str
+    amsgrad: Amsgrad
+    nesterov: Nesterov
     schedule_start: int
-    average_start: str
-    power_start: str
+    average_start: AverageStart
+    power_start: PowerStart
 
     @property
     def form(self) -> Form:
@@ -189,9 +211,9 @@ class Dialect:
     aliases: tuple[str, ...]
     former: tuple[str, ...]
     versions: str
-    protocol: str
+    protocol: Protocol
     methods: tuple[MethodFact, ...]
-    rates: tuple[str, ...]
+    rates: tuple[RateForm, ...]
     kwargs: bool
     parameters: tuple[Fact, ...]
     keywords: tuple[Fact, ...]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
 from adamcompat.mapping.facts import Default
+from adamcompat.mapping.vocabulary import words
 
 T = TypeVar("T")
 
@@ -157,6 +158,11 @@ class Fields:
         """Refuse what was not taken."""
         for key, value in self.left.items():
             raise value.error(f"unknown key {key!r}; known here: {', '.join(self.known)}")
+
+
+def word(vocabulary: Any) -> Callable[[Node], Any]:
+    """Return a reader of one of the words of a type of `vocabulary`."""
+    return one_of(*words(vocabulary))
 
 
 def one_of(*allowed: str) -> Callable[[Node], str]:

@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from adamcompat.mapping.facts import Default, Fact, Interval, ParameterFact, TupleFact
 from adamcompat.mapping.model import Canonical
-from adamcompat.mapping.nodes import Node, one_of
+from adamcompat.mapping.nodes import Node, one_of, word
+from adamcompat.mapping.vocabulary import Absent, Type
 
 F = TypeVar("F", ParameterFact, TupleFact, Fact)
 
-_TYPES: dict[str, tuple[type, ...]] = {
+_TYPES: dict[Type, tuple[type, ...]] = {
     "number": (int, float),
     "float": (float,),
     "integer": (int,),
@@ -65,7 +66,7 @@ class ParameterReader:
             raise node.error("a tuple has two elements or more; write a single canonical name without brackets")
         return tuple(names)
 
-    def default(self, node: Node, type_: str) -> Default:
+    def default(self, node: Node, type_: Type) -> Default:
         """Read a default, which must be of the parameter's type."""
         value = node.scalar()
         if value is None:
@@ -81,7 +82,7 @@ class ParameterReader:
         name = fields.take("name", Node.text)
         canonical = fields.take("canonical", self.meanings)
         several = not isinstance(canonical, str)
-        type_ = fields.take("type", one_of(*(_IN_TUPLES if several else _TYPES)))
+        type_ = fields.take("type", one_of(*_IN_TUPLES) if several else word(Type))
         default = fields.maybe("default", lambda child: child, None)
         for key in ("alias_of", "read_as_default"):
             if several and key in fields.left:
@@ -93,7 +94,7 @@ class ParameterReader:
             default=None,
             required=True,
             range=fields.maybe("range", _interval, None),
-            absent=fields.take("absent", one_of("refuse", "warn", "ignore")),
+            absent=fields.take("absent", word(Absent)),
             note=fields.maybe("note", Node.text, ""),
             alias_of=fields.maybe("alias_of", Node.text, None),
             read_as_default=fields.maybe("read_as_default", _not_given, ()),

@@ -18,6 +18,7 @@ from adamcompat.hyperparameters import Hyperparameters, neutral_values
 from adamcompat.kernel import Coefficients, Operations, coefficients, make_update
 from adamcompat.mapping.model import STAGES, Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.vocabulary import Amsgrad, Nesterov, words
 from adamcompat.program import DECOUPLED_DECAY
 from adamcompat.schedules import Schedule
 from adamcompat.stages import average, make_stages
@@ -106,8 +107,9 @@ def ordered(
 
 # Without bias correction there is but one epsilon.
 FORMS = (Form("hat", "both"), Form("paper", "both"), Form("hat", "none"))
-AMSGRAD = ("raw_maximum", "corrected_maximum", "none")
-NESTEROV = ("blend", "none", "dozat")
+AMSGRAD = words(Amsgrad)
+# Nadam without its momentum schedule is no form of the mapping, but one that an original might have.
+NESTEROV = (*words(Nesterov), "dozat")
 
 
 def formula(

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.vocabulary import words
 from adamcompat.verify import models
 from adamcompat.verify.experiment import fitting, stream
 from adamcompat.verify.original import Array, Original
 
 ROUNDING: dict[str, tuple[str, ...]] = {
-    "given": ("float64", "float32_rates", "float32"),
-    "scalars": ("float64", "float32", "parameter"),
-    "one_minus_beta": ("float64", "scalar"),
-    "beta_power": ("power", "product"),
-    "multiply_add": ("separate", "fused", "fused_blocks", "fused_wide"),
-    "half": ("float16", "float32"),
-    "unscale": ("quotient", "reciprocal"),
-    "surroundings": ("once", "stepwise"),
-    "decay": ("parameter", "update"),
+    field: words(kind) for field, kind in get_type_hints(Numerics).items() if field not in ("name", "about")
 }
 
 _ROUNDED: dict[str, Any] = {"learning_rate": 0.3123, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-3}
@@ -73,7 +66,8 @@ def _rounding(
     for key, values in ROUNDING.items():
         predictions = {}
         for value in values:
-            changed = dataclasses.replace(mapped, **{key: value})
+            changes: dict[str, Any] = {key: value}
+            changed = dataclasses.replace(mapped, **changes)
             if changed not in known:
                 known[changed] = models.predicted(dialect, changed, given, weights, gradients)
             predictions[value] = known[changed]
