@@ -8,7 +8,6 @@ of the interpreter; work above a measured size is split between threads.
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any
 
 import numba as nb
 import numpy as np
-from numba import types
-from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 import adamcompat.executors.columns as columns
 import adamcompat.executors.headers as headers
+import adamcompat.executors.sweeps as sweeps
 import adamcompat.kernel as kernel
 import adamcompat.program as instructions
 import adamcompat.stages as stages
@@ -36,106 +34,25 @@ from adamcompat.executors.columns import (
 )
 from adamcompat.executors.contraction import Contraction
 from adamcompat.executors.launch import MARK, SCRATCH, Launch, threads_for
-from adamcompat.kernel import Coefficients, Operations, make_update
+from adamcompat.executors.sweeps import (
+    average,
+    choose,
+    exchange,
+    pointer,
+    prepare,
+    share,
+    square_sum,
+    sweep,
+    sweep_tail,
+)
+from adamcompat.kernel import Coefficients
 from adamcompat.program import Stages
-from adamcompat.stages import make_stages
 from adamcompat.whole import whole
 
 SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
 
 # Sums of squares are formed in pieces of this size, whatever the number of threads.
 CHUNK = 1 << 16
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _hardware_fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fma(*arguments)
-
-    return a(a, b, c), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(like)(address, like), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _exchange(typing_context: Any, address: Any, value: Any) -> Any:
-    """Write a whole number of eight bytes and return the one before, as one act for all threads."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], context.get_value_type(types.int64).as_pointer())
-        return builder.atomic_rmw("xchg", place, arguments[1], "seq_cst")
-
-    return types.int64(types.int64, types.int64), generate
-
-
-_inline = nb.njit(inline="always", error_model="numpy")
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _separate_fma(a: Any, b: Any, c: Any) -> Any:
-    return a * b + c
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _separate_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
-    return a * x + b * y
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _fused_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
-    return _hardware_fma(a, x, b * y)
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _tail_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
-    return _hardware_fma(b, y, a * x)
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _maximum(a: Any, b: Any) -> Any:
-    return a if a > b or a != a else b
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _minimum(a: Any, b: Any) -> Any:
-    return a if a < b or a != a else b
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _same(a: Any) -> Any:
-    return a
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _double(a: Any) -> Any:
-    return np.float64(a)
-
-
-_SEPARATE = Operations(_separate_fma, _separate_blend, np.sqrt, _maximum, _same, operator.mul)
-_update_separate = _inline(make_update(_SEPARATE))
-_update_fused = _inline(make_update(Operations(_hardware_fma, _fused_blend, np.sqrt, _maximum, _same, operator.mul)))
-_update_tail = _inline(make_update(Operations(_hardware_fma, _tail_blend, np.sqrt, _maximum, _double, operator.mul)))
-_average = _inline(stages.average)
-_multiply, _divide, _add_decay, _clip_value, _subtract, _decoupled_decay = (
-    _inline(stage) for stage in make_stages(_SEPARATE, _minimum)
-)
-
-
-def _choose(flag: Any, chosen: Any, other: Any) -> Any:
-    """`other` where `flag` is None, else `chosen`; decided by type, so the two may differ in type."""
-
-
-@overload(_choose)
-def _choose_by_type(flag, chosen, other):  # type: ignore[no-untyped-def]  # Numba compares signatures to the letter
-    if isinstance(flag, types.NoneType):
-        return lambda flag, chosen, other: other
-    return lambda flag, chosen, other: chosen
 
 
 def _digest() -> str:
@@ -151,94 +68,11 @@ def _digest() -> str:
         stages.__file__,
         columns.__file__,
         headers.__file__,
+        sweeps.__file__,
         __file__,
     ):
         state.update(Path(module).read_bytes())
     return state.hexdigest()
-
-
-# The loops below run from 0 over slices: with other bounds Numba must allow for negative indices,
-# and the loop is not vectorized.
-@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _sweep(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, rate: Any, decay: Any, fused: Any) -> None:
-    alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
-    for i in range(p.size):
-        if vhat is None:
-            if fused is None:
-                p[i], m[i], v[i], _ = _update_separate(
-                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
-                )
-            else:
-                p[i], m[i], v[i], _ = _update_fused(
-                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
-                )
-        elif fused is None:
-            p[i], m[i], v[i], vhat[i] = _update_separate(
-                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
-            )
-        else:
-            p[i], m[i], v[i], vhat[i] = _update_fused(
-                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
-            )
-
-
-@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _sweep_tail(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, rate: Any, decay: Any) -> None:
-    alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
-    for i in range(p.size):
-        if vhat is None:
-            p[i], m[i], v[i], _ = _update_tail(
-                p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
-            )
-        else:
-            p[i], m[i], v[i], vhat[i] = _update_tail(
-                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
-            )
-
-
-@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _prepare(
-    p: Any, g: Any, out: Any, codes: Any, scalars: Any, places: Any, factors: Any, tensor: Any, first: Any, last: Any
-) -> None:
-    for i in range(p.size):
-        out[i] = g[i]
-    for k in range(first, last):
-        code, a, b = codes[k], scalars[k, 0], scalars[k, 1]
-        if places[k] >= 0:
-            a = factors[places[k], tensor]
-        if code == instructions.MULTIPLY:
-            for i in range(p.size):
-                out[i] = _multiply(out[i], p[i], a)
-        elif code == instructions.DIVIDE:
-            for i in range(p.size):
-                out[i] = _divide(out[i], p[i], a)
-        elif code == instructions.ADD_DECAY:
-            for i in range(p.size):
-                out[i] = _add_decay(out[i], p[i], a)
-        elif code == instructions.CLIP_VALUE:
-            for i in range(p.size):
-                out[i] = _clip_value(out[i], p[i], a)
-        elif code == instructions.DECOUPLED_DECAY:
-            for i in range(p.size):
-                p[i] = _decoupled_decay(p[i], a, b)
-
-
-# Reassociation lets the sum use all lanes of a vector; the order is fixed once compiled.
-@nb.njit(error_model="numpy", fastmath={"reassoc"})  # type: ignore[untyped-decorator]
-def _square_sum(x: Any) -> Any:
-    total = np.float64(0)
-    for i in range(x.size):
-        total += np.float64(x[i]) * np.float64(x[i])
-    return total
-
-
-@_inline  # type: ignore[untyped-decorator]
-def _share(start: Any, stop: Any, begin: Any, end: Any) -> Any:
-    """Return which elements of a tensor belong to a thread; a cut never splits a vector."""
-    size = stop - start
-    lo = min((max(begin - start, 0) + 15) // 16 * 16, size)
-    hi = min((min(max(end - start, 0), size) + 15) // 16 * 16, size)
-    return lo, hi
 
 
 def _build(digest: str) -> Any:
@@ -271,18 +105,18 @@ def _build(digest: str) -> Any:
         scratches: Any,
     ) -> None:
         digest  # noqa: B018
-        if _exchange(marks.ctypes.data + piece * MARK, 1):
+        if exchange(marks.ctypes.data + piece * MARK, 1):
             return
         scratch = scratches[piece, 0]
         for k in range(addresses.shape[0]):
-            lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
+            lo, hi = share(offsets[k], offsets[k + 1], begin, end)
             if lo >= hi:
                 continue
             size = offsets[k + 1] - offsets[k]
-            p = nb.carray(_pointer(addresses[k, PARAMETER], like), size)
-            g = nb.carray(_pointer(addresses[k, source], gradient_like), size)
-            m = nb.carray(_pointer(addresses[k, FIRST_MOMENT], like), size)
-            v = nb.carray(_pointer(addresses[k, SECOND_MOMENT], like), size)
+            p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
+            g = nb.carray(pointer(addresses[k, source], gradient_like), size)
+            m = nb.carray(pointer(addresses[k, FIRST_MOMENT], like), size)
+            v = nb.carray(pointer(addresses[k, SECOND_MOMENT], like), size)
             row, first, last = rows[kinds[k]], starts[kinds[k]], starts[kinds[k] + 1]
             tail = size - size % block_size
             direct = convert is None and first == last
@@ -290,19 +124,19 @@ def _build(digest: str) -> Any:
             while lo < hi:
                 stop = min(lo + block, hi)
                 cut = max(min(tail, stop), lo)
-                x = _choose(convert, scratch[: stop - lo], g[lo:stop])
+                x = choose(convert, scratch[: stop - lo], g[lo:stop])
                 if not direct:
                     x = scratch[: stop - lo]
-                    _prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
-                beta1 = _choose(nesterov, row[4], None)
-                rate, decay = _choose(decays, row[5], None), _choose(decays, row[6], None)
-                maximum = nb.carray(_pointer(addresses[k, MAXIMUM], like), size)
-                vhat, rest = _choose(amsgrad, maximum[lo:cut], None), _choose(amsgrad, maximum[cut:stop], None)
-                _sweep(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row, beta1, rate, decay, fused)
+                    prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
+                beta1 = choose(nesterov, row[4], None)
+                rate, decay = choose(decays, row[5], None), choose(decays, row[6], None)
+                maximum = nb.carray(pointer(addresses[k, MAXIMUM], like), size)
+                vhat, rest = choose(amsgrad, maximum[lo:cut], None), choose(amsgrad, maximum[cut:stop], None)
+                sweep(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row, beta1, rate, decay, fused)
                 if fused is not None:
-                    _sweep_tail(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], rest, row, beta1, rate, decay)
+                    sweep_tail(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], rest, row, beta1, rate, decay)
                 lo = stop
-        _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
+        exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
     def squares(
@@ -326,15 +160,15 @@ def _build(digest: str) -> Any:
         scratches: Any,
     ) -> None:
         digest  # noqa: B018
-        if _exchange(marks.ctypes.data + piece * MARK, 1):
+        if exchange(marks.ctypes.data + piece * MARK, 1):
             return
         scratch, own = scratches[piece, 0], scratches[piece, 1]
         for c in range(begin, end):
             k, lo = chunks[c, 0], chunks[c, 1]
             size = offsets[k + 1] - offsets[k]
             hi = min(lo + CHUNK, size)
-            p = nb.carray(_pointer(addresses[k, PARAMETER], like), size)
-            g = nb.carray(_pointer(addresses[k, source], gradient_like), size)
+            p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
+            g = nb.carray(pointer(addresses[k, source], gradient_like), size)
             first, last = starts[kinds[k]], starts[kinds[k] + 1]
             total = 0.0
             while lo < hi:
@@ -342,11 +176,11 @@ def _build(digest: str) -> Any:
                 x, w = scratch[: stop - lo], own[: stop - lo]
                 # A stage may change the parameter, which must not happen here.
                 w[:] = p[lo:stop]
-                _prepare(w, g[lo:stop], x, codes, scalars, places, factors, k, first, last)
-                total += _square_sum(x)
+                prepare(w, g[lo:stop], x, codes, scalars, places, factors, k, first, last)
+                total += square_sum(x)
                 lo = stop
             sums[c] = total
-        _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
+        exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
     def accumulate(
@@ -368,27 +202,27 @@ def _build(digest: str) -> Any:
         scratches: Any,
     ) -> None:
         digest  # noqa: B018
-        if _exchange(marks.ctypes.data + piece * MARK, 1):
+        if exchange(marks.ctypes.data + piece * MARK, 1):
             return
         scratch = scratches[piece, 0]
         for k in range(addresses.shape[0]):
-            lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
+            lo, hi = share(offsets[k], offsets[k + 1], begin, end)
             size = offsets[k + 1] - offsets[k]
-            p = nb.carray(_pointer(addresses[k, PARAMETER], like), size)
-            g = nb.carray(_pointer(addresses[k, GRADIENT], gradient_like), size)
-            total = nb.carray(_pointer(addresses[k, ACCUMULATED], like), size)
+            p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
+            g = nb.carray(pointer(addresses[k, GRADIENT], gradient_like), size)
+            total = nb.carray(pointer(addresses[k, ACCUMULATED], like), size)
             first, last = starts[kinds[k]], starts[kinds[k] + 1]
             while lo < hi:
                 stop = min(lo + SCRATCH, hi)
                 x, y = scratch[: stop - lo], total[lo:stop]
-                _prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
+                prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
                 for i in range(x.size):
                     y[i] = x[i] + y[i]
                 if divisor > 0:
                     for i in range(x.size):
                         y[i] = y[i] / divisor
                 lo = stop
-        _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
+        exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
     def move(
@@ -404,28 +238,28 @@ def _build(digest: str) -> Any:
         scratches: Any,
     ) -> None:
         digest  # noqa: B018
-        if _exchange(marks.ctypes.data + piece * MARK, 1):
+        if exchange(marks.ctypes.data + piece * MARK, 1):
             return
         for k in range(addresses.shape[0]):
-            lo, hi = _share(offsets[k], offsets[k + 1], begin, end)
+            lo, hi = share(offsets[k], offsets[k + 1], begin, end)
             size = offsets[k + 1] - offsets[k]
-            p = nb.carray(_pointer(addresses[k, PARAMETER], like), size)[lo:hi]
-            old = nb.carray(_pointer(addresses[k, AVERAGE], like), size)[lo:hi]
+            p = nb.carray(pointer(addresses[k, PARAMETER], like), size)[lo:hi]
+            old = nb.carray(pointer(addresses[k, AVERAGE], like), size)[lo:hi]
             for i in range(p.size):
-                old[i] = _average(old[i], p[i], momentum, complement)
-        _exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
+                old[i] = average(old[i], p[i], momentum, complement)
+        exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
     def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
         digest  # noqa: B018
         start = np.int64(0)
         for k in range(addresses.shape[0]):
-            now = nb.carray(_pointer(addresses[k], np.int64(0)), fields.shape[1])
+            now = nb.carray(pointer(addresses[k], np.int64(0)), fields.shape[1])
             for i in range(fields.shape[1]):
                 if now[i] != fields[k, i]:
                     return False
             count = 2 * np.int32(now[headers.AXES])
-            sizes = nb.carray(_pointer(now[headers.DIMENSIONS], np.int64(0)), count)
+            sizes = nb.carray(pointer(now[headers.DIMENSIONS], np.int64(0)), count)
             for i in range(count):
                 if sizes[i] != axes[start + i]:
                     return False

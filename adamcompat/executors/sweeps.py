@@ -1,0 +1,197 @@
+"""The loops that Numba compiles: the update and the stages over pieces of arrays, and their operations."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numba as nb
+import numpy as np
+from numba import types
+from numba.extending import intrinsic, overload
+
+import adamcompat.program as instructions
+import adamcompat.stages as stages
+from adamcompat.kernel import Operations, make_update
+from adamcompat.stages import make_stages
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _hardware_fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return a(a, b, c), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(typing_context: Any, address: Any, like: Any) -> Any:
+    """Return an address as a pointer to elements of the dtype of `like`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like)(address, like), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def exchange(typing_context: Any, address: Any, value: Any) -> Any:
+    """Write a whole number of eight bytes and return the one before, as one act for all threads."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], context.get_value_type(types.int64).as_pointer())
+        return builder.atomic_rmw("xchg", place, arguments[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
+
+
+_inline = nb.njit(inline="always", error_model="numpy")
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _separate_fma(a: Any, b: Any, c: Any) -> Any:
+    return a * b + c
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _separate_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
+    return a * x + b * y
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _fused_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
+    return _hardware_fma(a, x, b * y)
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _tail_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
+    return _hardware_fma(b, y, a * x)
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _maximum(a: Any, b: Any) -> Any:
+    return a if a > b or a != a else b
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _minimum(a: Any, b: Any) -> Any:
+    return a if a < b or a != a else b
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _same(a: Any) -> Any:
+    return a
+
+
+@_inline  # type: ignore[untyped-decorator]
+def _double(a: Any) -> Any:
+    return np.float64(a)
+
+
+_SEPARATE = Operations(_separate_fma, _separate_blend, np.sqrt, _maximum, _same, operator.mul)
+_update_separate = _inline(make_update(_SEPARATE))
+_update_fused = _inline(make_update(Operations(_hardware_fma, _fused_blend, np.sqrt, _maximum, _same, operator.mul)))
+_update_tail = _inline(make_update(Operations(_hardware_fma, _tail_blend, np.sqrt, _maximum, _double, operator.mul)))
+average = _inline(stages.average)
+_multiply, _divide, _add_decay, _clip_value, _subtract, _decoupled_decay = (
+    _inline(stage) for stage in make_stages(_SEPARATE, _minimum)
+)
+
+
+def choose(flag: Any, chosen: Any, other: Any) -> Any:
+    """Return `other` where `flag` is None, else `chosen`; decided by type, so the two may differ in type."""
+
+
+@overload(choose)
+def _choose_by_type(flag, chosen, other):  # type: ignore[no-untyped-def]  # Numba compares signatures to the letter
+    if isinstance(flag, types.NoneType):
+        return lambda flag, chosen, other: other
+    return lambda flag, chosen, other: chosen
+
+
+# The loops below run from 0 over slices: with other bounds Numba must allow for negative indices,
+# and the loop is not vectorized.
+@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def sweep(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, rate: Any, decay: Any, fused: Any) -> None:
+    """Update pieces of one size in place; what is None is left out of the formula."""
+    alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
+    for i in range(p.size):
+        if vhat is None:
+            if fused is None:
+                p[i], m[i], v[i], _ = _update_separate(
+                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+                )
+            else:
+                p[i], m[i], v[i], _ = _update_fused(
+                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+                )
+        elif fused is None:
+            p[i], m[i], v[i], vhat[i] = _update_separate(
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+            )
+        else:
+            p[i], m[i], v[i], vhat[i] = _update_fused(
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+            )
+
+
+@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def sweep_tail(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, rate: Any, decay: Any) -> None:
+    """Update pieces in place, with the step divided and subtracted in float64."""
+    alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
+    for i in range(p.size):
+        if vhat is None:
+            p[i], m[i], v[i], _ = _update_tail(
+                p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+            )
+        else:
+            p[i], m[i], v[i], vhat[i] = _update_tail(
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+            )
+
+
+@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def prepare(
+    p: Any, g: Any, out: Any, codes: Any, scalars: Any, places: Any, factors: Any, tensor: Any, first: Any, last: Any
+) -> None:
+    """Write into `out` a piece of a gradient after the stages `first` to `last`, and decay the parameter in place."""
+    for i in range(p.size):
+        out[i] = g[i]
+    for k in range(first, last):
+        code, a, b = codes[k], scalars[k, 0], scalars[k, 1]
+        if places[k] >= 0:
+            a = factors[places[k], tensor]
+        if code == instructions.MULTIPLY:
+            for i in range(p.size):
+                out[i] = _multiply(out[i], p[i], a)
+        elif code == instructions.DIVIDE:
+            for i in range(p.size):
+                out[i] = _divide(out[i], p[i], a)
+        elif code == instructions.ADD_DECAY:
+            for i in range(p.size):
+                out[i] = _add_decay(out[i], p[i], a)
+        elif code == instructions.CLIP_VALUE:
+            for i in range(p.size):
+                out[i] = _clip_value(out[i], p[i], a)
+        elif code == instructions.DECOUPLED_DECAY:
+            for i in range(p.size):
+                p[i] = _decoupled_decay(p[i], a, b)
+
+
+# Reassociation lets the sum use all lanes of a vector; the order is fixed once compiled.
+@nb.njit(error_model="numpy", fastmath={"reassoc"})  # type: ignore[untyped-decorator]
+def square_sum(x: Any) -> Any:
+    """Return the sum of squares, in float64."""
+    total = np.float64(0)
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+@_inline  # type: ignore[untyped-decorator]
+def share(start: Any, stop: Any, begin: Any, end: Any) -> Any:
+    """Return which elements of a tensor belong to a thread; a cut never splits a vector."""
+    size = stop - start
+    lo = min((max(begin - start, 0) + 15) // 16 * 16, size)
+    hi = min((min(max(end - start, 0), size) + 15) // 16 * 16, size)
+    return lo, hi
