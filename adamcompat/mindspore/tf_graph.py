@@ -16,29 +16,18 @@ from mindspore.common.sparse_tensor import RowTensorInner
 
 from adamcompat import kernel
 from adamcompat.executors.contraction import Contraction
-from adamcompat.interpreter import Interpreter
-from adamcompat.kernel import Operations, epsilon_moves, given_epsilon, make_correction, make_update
+from adamcompat.kernel import epsilon_moves, given_epsilon, make_correction, make_update
 from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.batch import STORAGE
 from adamcompat.mindspore.gradients import densified
-from adamcompat.mindspore.operations import SEPARATE, multiply, same
+from adamcompat.mindspore.graph_stages import TURNS, GraphStages, loaded
+from adamcompat.mindspore.operations import FUSED, SEPARATE, WIDE, cast
 from adamcompat.program import (
-    ADD_DECAY,
-    CENTRALIZE,
-    DECOUPLED_DECAY,
-    DIVIDE,
-    MULTIPLY,
-    NARROW_RATE,
-    OF_DECAYING,
-    RATE,
     Average,
-    Instruction,
     Program,
 )
-from adamcompat.stages import average, average_weights, make_stages, time_decayed
+from adamcompat.stages import average, average_weights, time_decayed
 
-# A loop's turns are calls within calls to MindSpore's compiler, of which it allows 1,000: so many in a function.
-_TURNS = 32
 _DOUBLE = mindspore.float64
 _DTYPES = {
     np.dtype(np.float16): mindspore.float16,
@@ -47,33 +36,9 @@ _DTYPES = {
 }
 
 
-def _cast(a: Any, dtype: Any) -> Any:
-    # MindSpore's conversion from float64 to float64 goes through float32 unless its compiler leaves it out.
-    if a.dtype == dtype:
-        return a
-    return a.astype(dtype)
-
-
-def _double(a: Any) -> Any:
-    return _cast(a, mindspore.float64)
-
-
-def _once(a: Any, b: Any, c: Any) -> Any:
-    """``a*b + c`` of float32 rounded once: a float32 product is exact in float64."""
-    return _cast(_double(a) * _double(b) + _double(c), mindspore.float32)
-
-
-def _once_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
-    return _once(a, x, b * y)
-
-
-def _tail_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
-    return _once(b, y, a * x)
-
-
 _update_separate = make_update(SEPARATE)
-_update_fused = make_update(Operations(_once, _once_blend, ops.sqrt, ops.maximum, same, multiply))
-_update_tail = make_update(Operations(_once, _tail_blend, ops.sqrt, ops.maximum, _double, multiply))
+_update_fused = make_update(FUSED)
+_update_tail = make_update(WIDE)
 
 
 @dataclass(slots=True)
@@ -102,22 +67,7 @@ def own_dtype(dtype: Any) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype == mindspore.bfloat16 else STORAGE[dtype].own
 
 
-def _loaded(instructions: Sequence[Instruction]) -> tuple[Any, ...]:
-    """Instructions as MindSpore's compiler reads them: numbers of Python would enter as float32.
-
-    Raises:
-        NotImplementedError: a number of the step is none that a graph knows.
-    """
-    wanted = {scalar.times for _, *scalars in instructions for scalar in scalars}
-    if unknown := sorted(name for name in wanted - {None, RATE, NARROW_RATE} if name is not None):
-        raise NotImplementedError(f"GraphStep knows no {', '.join(unknown)}: write it in GraphStep.number")
-    return tuple(
-        (code, (Tensor(a.factor, _DOUBLE), a.times), (Tensor(b.factor, _DOUBLE), b.times))
-        for code, a, b in instructions
-    )
-
-
-class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
+class GraphStep(GraphStages):
     """The step of one optimizer as a graph.
 
     Args:
@@ -132,9 +82,6 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
         NotImplementedError: the program has a stage that the graph lacks.
     """
 
-    # Nothing here has decays of groups, or means.
-    lacks = (ADD_DECAY, CENTRALIZE)
-
     def __init__(
         self,
         program: Program,
@@ -144,7 +91,7 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
         decays: Sequence[bool],
         state: State,
     ) -> None:
-        super().__init__(auto_prefix=False)
+        super().__init__()
         self.check(program)
         update = program.update
         if update.decay is None:
@@ -166,11 +113,10 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             )
             for own in kinds
         ]
-        self.each_call, self.each_update = _loaded(program.each_call), _loaded(program.stages)
-        self.formulas = make_stages(SEPARATE, ops.minimum)
+        self.each_call, self.each_update = loaded(program.each_call), loaded(program.stages)
         self.count = len(parameters)
         places = tuple(range(self.count))
-        self.parts = tuple(places[start : start + _TURNS] for start in places[::_TURNS])
+        self.parts = tuple(places[start : start + TURNS] for start in places[::TURNS])
         self.shapes = tuple(parameter.shape for parameter in parameters)
         self.kind = tuple(kinds.index(own) for own in owns)
         self.arithmetic = tuple(_DTYPES[kernel.arithmetic_dtype(numerics, own)] for own in kinds)
@@ -229,7 +175,7 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
 
     def construct(self, gradients: Any, parameters: Any) -> Any:
         """Update `parameters`, which are in the order in which the optimizer was built."""
-        calls = _cast(self.iterations, _DOUBLE)
+        calls = cast(self.iterations, _DOUBLE)
         completes = True
         done = calls
         if self.every > 0:
@@ -256,16 +202,6 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
         written += (ops.assign_add(self.iterations, Tensor(1, mindspore.int64)),)
         return ops.depend(True, written)
 
-    def over(self, function: Any, *given: Any) -> Any:
-        """Both results of `function` for all parameters, some at a time: see `_TURNS`."""
-        first: Any = ()
-        second: Any = ()
-        for part in self.parts:
-            one, other = function(part, *given)
-            first += one
-            second += other
-        return first, second
-
     def taken(self, part: Any, gradients: Any, parameters: Any) -> Any:
         """Gradients and parameters in the dtype of the stages."""
         gs: Any = ()
@@ -275,15 +211,15 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             g = gradients[i]
             if isinstance(g, RowTensorInner):
                 g = densified(g, self.shapes[i])
-            gs += (_cast(g, around),)
-            ps += (_cast(parameters[i], around),)
+            gs += (cast(g, around),)
+            ps += (cast(parameters[i], around),)
         return gs, ps
 
     def stored(self, part: Any, ps: Any, parameters: Any) -> Any:
         """Nothing, and what was written into the parameters."""
         written: Any = ()
         for i in part:
-            written += (parameters[i].copy_(_cast(ps[i], parameters[i].dtype)),)
+            written += (parameters[i].copy_(cast(ps[i], parameters[i].dtype)),)
         return (), written
 
     def chosen(self, completes: Any, new: Any, old: Any) -> Any:
@@ -298,28 +234,28 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             rate = self.rate + 0.0
         elif self.is_list:
             # A graph cannot raise; NaN is at least not silent.
-            place = _cast(ops.minimum(step, Tensor(self.length - 1.0, _DOUBLE)), mindspore.int32)
+            place = cast(ops.minimum(step, Tensor(self.length - 1.0, _DOUBLE)), mindspore.int32)
             found = ops.gather(self.schedule, place, 0)
             rate = ops.where(step < self.length, found, Tensor(float("nan"), _DOUBLE))
         elif self.is_cell:
-            rate = self.schedule(_cast(step, mindspore.int32).reshape((1,))).reshape(())
+            rate = self.schedule(cast(step, mindspore.int32).reshape((1,))).reshape(())
         else:
             rate = self.schedule(step)
         if not isinstance(rate, Tensor):
             rate = Tensor(rate, _DOUBLE)
-        rate = _cast(rate, _DOUBLE)
+        rate = cast(rate, _DOUBLE)
         if self.has_time_decay:
             real = _DOUBLE
             if self.stepwise:
                 real = mindspore.float32
-            decay = _cast(self.time_decay, real)
-            rate = _cast(time_decayed(_cast(rate, real), _cast(step, real), decay, Tensor(1.0, real)), _DOUBLE)
+            decay = cast(self.time_decay, real)
+            rate = cast(time_decayed(cast(rate, real), cast(step, real), decay, Tensor(1.0, real)), _DOUBLE)
         return rate
 
     def given(self, rate: Any) -> Any:
         """The learning rate as the numerics take it in."""
         if self.narrow_rate:
-            rate = _cast(rate, mindspore.float32)
+            rate = cast(rate, mindspore.float32)
         return rate
 
     def scalars_of(self, rate: Any, t: Any) -> Any:
@@ -334,107 +270,21 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
         for k in range(len(self.scalar)):
             scalar = self.scalar[k]
             if self.keeps_products:
-                power1 = _cast(products[0][0], scalar)
-                power2 = _cast(products[0][1], scalar)
+                power1 = cast(products[0][0], scalar)
+                power2 = cast(products[0][1], scalar)
             else:
-                power1 = _cast(ops.pow(self.bases1[k], t), scalar)
-                power2 = _cast(ops.pow(self.bases2[k], t), scalar)
-            scaled = _cast(rate, scalar)
+                power1 = cast(ops.pow(self.bases1[k], t), scalar)
+                power2 = cast(ops.pow(self.bases2[k], t), scalar)
+            scaled = cast(rate, scalar)
             if self.adds_decay:
                 scaled = ops.ones_like(scaled)
             alpha, epsilon = self.correct(scaled, self.exact_epsilon[k], power1, power2, 1.0, ops.sqrt)
-            alphas += (_cast(alpha, self.arithmetic[k]),)
+            alphas += (cast(alpha, self.arithmetic[k]),)
             if self.epsilon_moves:
-                epsilons += (_cast(epsilon, self.arithmetic[k]),)
+                epsilons += (cast(epsilon, self.arithmetic[k]),)
             else:
                 epsilons += (self.epsilon[k],)
         return alphas, epsilons, products
-
-    def each(self, instruction: Any, lanes: Any, norm: Any) -> Any:
-        """See `Interpreter`; the lanes are all gradients, all parameters and the learning rate."""
-        gs, ps, rate = lanes
-        gs, ps = self.over(self.part_advanced, gs, ps, rate, instruction, norm)
-        return gs, ps, rate
-
-    def part_advanced(self, part: Any, gs: Any, ps: Any, rate: Any, instruction: Any, norm: Any) -> Any:
-        """Both after one instruction; a lane is a place, its gradient, its parameter and the learning rate."""
-        found: Any = ()
-        others: Any = ()
-        for i in part:
-            lane = self.advanced(instruction, (i, gs[i], ps[i], rate), norm)
-            found += (lane[1],)
-            others += (lane[2],)
-        return found, others
-
-    def elementwise(self, lane: Any, code: int, a: Any, b: Any) -> Any:
-        """See `Interpreter`."""
-        i, g, p, rate = lane
-        if code in OF_DECAYING and not self.decays[i]:
-            return lane
-        one = self.number(lane, a)
-        if code == DECOUPLED_DECAY:
-            p = self.formulas[code](p, one, self.number(lane, b))
-        else:
-            g = self.formulas[code](g, p, one)
-        return i, g, p, rate
-
-    def number(self, lane: Any, scalar: Any) -> Any:
-        """What a scalar stands for in this step, in the dtype of the lane's stages."""
-        factor, times = scalar
-        if times == RATE:
-            return self.narrowed(lane, lane[3] * factor)
-        if times == NARROW_RATE:
-            return self.narrowed(lane, _cast(lane[3], mindspore.float32))
-        return self.narrowed(lane, factor)
-
-    def multiplied(self, lane: Any, factor: Any) -> Any:
-        """See `Interpreter`."""
-        i, g, p, rate = lane
-        return i, self.formulas[MULTIPLY](g, p, self.narrowed(lane, factor)), p, rate
-
-    def divided(self, lane: Any, divisor: Any) -> Any:
-        """See `Interpreter`."""
-        i, g, p, rate = lane
-        return i, self.formulas[DIVIDE](g, p, self.narrowed(lane, divisor)), p, rate
-
-    def narrowed(self, lane: Any, number: Any) -> Any:
-        """See `Interpreter`."""
-        return _cast(number, self.around[self.kind[lane[0]]])
-
-    def one(self, lane: Any) -> Any:
-        """See `Interpreter`."""
-        return Tensor(1.0, self.around[self.kind[lane[0]]])
-
-    def squares(self, lane: Any) -> Any:
-        """See `Interpreter`."""
-        wide = _cast(lane[1], _DOUBLE)
-        return (wide * wide).sum()
-
-    def norm_of_all(self, lanes: Any) -> Any:
-        """See `Interpreter`."""
-        gs, _, _ = lanes
-        total = Tensor(0.0, _DOUBLE)
-        for part in self.parts:
-            total = self.squares_of(part, gs, total)
-        return ops.sqrt(total)
-
-    def squares_of(self, part: Any, gs: Any, total: Any) -> Any:
-        """`total` and the squares of these gradients."""
-        for i in part:
-            total = total + self.squares((i, gs[i]))
-        return total
-
-    def root(self, number: Any) -> Any:
-        """See `Interpreter`."""
-        return ops.sqrt(number)
-
-    def maximum(self, one: Any, other: Any) -> Any:
-        """See `Interpreter`."""
-        return ops.maximum(one, other)
-
-    def minimum(self, one: Any, other: Any) -> Any:
-        """See `Interpreter`."""
-        return ops.minimum(one, other)
 
     def gathered(self, part: Any, gs: Any, completes: Any) -> Any:
         """The mean of the gradients so far, and what was written."""
@@ -442,10 +292,10 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
         written: Any = ()
         for i in part:
             around, kept = self.around[self.kind[i]], self.accumulated[i]
-            total = gs[i] + _cast(kept, around)
+            total = gs[i] + cast(kept, around)
             mean = total / Tensor(self.every, around)
-            written += (kept.copy_(_cast(ops.where(completes, ops.zeros_like(total), total), kept.dtype)),)
-            found += (_cast(_cast(mean, kept.dtype), around),)
+            written += (kept.copy_(cast(ops.where(completes, ops.zeros_like(total), total), kept.dtype)),)
+            found += (cast(cast(mean, kept.dtype), around),)
         return found, written
 
     def updated(self, part: Any, gs: Any, ps: Any, parameters: Any, numbers: Any, completes: Any) -> Any:
@@ -457,27 +307,27 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             kind = self.arithmetic[self.kind[i]]
             old_vhat = None
             if self.amsgrad:
-                old_vhat = _cast(self.vhat[i], kind)
+                old_vhat = cast(self.vhat[i], kind)
             p, m, v, vhat = self.update_of(
                 i,
-                _cast(ps[i], kind),
-                _cast(gs[i], kind),
-                _cast(self.m[i], kind),
-                _cast(self.v[i], kind),
+                cast(ps[i], kind),
+                cast(gs[i], kind),
+                cast(self.m[i], kind),
+                cast(self.v[i], kind),
                 old_vhat,
                 alphas[self.kind[i]],
                 epsilons[self.kind[i]],
-                _cast(self.given(rate), kind),
+                cast(self.given(rate), kind),
             )
             dtype = self.m[i].dtype
             around = self.around[self.kind[i]]
-            found += (self.chosen(completes, _cast(p, around), _cast(parameters[i], around)),)
+            found += (self.chosen(completes, cast(p, around), cast(parameters[i], around)),)
             written += (
-                self.m[i].copy_(self.chosen(completes, _cast(m, dtype), self.m[i])),
-                self.v[i].copy_(self.chosen(completes, _cast(v, dtype), self.v[i])),
+                self.m[i].copy_(self.chosen(completes, cast(m, dtype), self.m[i])),
+                self.v[i].copy_(self.chosen(completes, cast(v, dtype), self.v[i])),
             )
             if self.amsgrad:
-                written += (self.vhat[i].copy_(self.chosen(completes, _cast(vhat, dtype), self.vhat[i])),)
+                written += (self.vhat[i].copy_(self.chosen(completes, cast(vhat, dtype), self.vhat[i])),)
         return found, written
 
     def update_of(self, i: int, p: Any, g: Any, m: Any, v: Any, vhat: Any, alpha: Any, epsilon: Any, rate: Any) -> Any:
@@ -493,12 +343,12 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             return _update_fused(p, g, m, v, vhat, alpha, c1, c2, epsilon, None, None, rate, decay)
         if self.cuts[i] == 0:
             p, m, v, vhat = _update_tail(p, g, m, v, vhat, alpha, c1, c2, epsilon, None, None, rate, decay)
-            return _cast(p, mindspore.float32), m, v, vhat
+            return cast(p, mindspore.float32), m, v, vhat
         p, g, m, v = p.reshape((-1,)), g.reshape((-1,)), m.reshape((-1,)), v.reshape((-1,))
         cut, shape = self.cuts[i], self.shapes[i]
         body = _update_fused(p[:cut], g[:cut], m[:cut], v[:cut], None, alpha, c1, c2, epsilon, None, None, rate, decay)
         tail = _update_tail(p[cut:], g[cut:], m[cut:], v[cut:], None, alpha, c1, c2, epsilon, None, None, rate, decay)
-        p1 = ops.concat((body[0], _cast(tail[0], mindspore.float32)))
+        p1 = ops.concat((body[0], cast(tail[0], mindspore.float32)))
         m1, v1 = ops.concat((body[1], tail[1])), ops.concat((body[2], tail[2]))
         return p1.reshape(shape), m1.reshape(shape), v1.reshape(shape), None
 
@@ -512,11 +362,11 @@ class GraphStep(nn.Cell, Interpreter):  # type: ignore[misc]
             if self.starts_with_first_update:
                 weight = ops.where(done < 0.5, ops.zeros_like(weight), weight)
                 complement = ops.where(done < 0.5, ops.ones_like(complement), complement)
-            p = _cast(_cast(ps[i], parameters[i].dtype), around)
-            mean = _cast(average(_cast(kept, around), p, weight, complement), kept.dtype)
+            p = cast(cast(ps[i], parameters[i].dtype), around)
+            mean = cast(average(cast(kept, around), p, weight, complement), kept.dtype)
             written += (kept.copy_(mean),)
             if self.overwrite > 0:
                 over = ops.floor((done + 1.0) / self.overwrite) * self.overwrite == done + 1.0
-                p = ops.where(over, _cast(mean, around), p)
+                p = ops.where(over, cast(mean, around), p)
             found += (p,)
         return found, written
