@@ -87,7 +87,7 @@ def test_accumulation_cuts_a_program_in_two() -> None:
 
 
 def test_the_average_is_part_of_a_program() -> None:
-    given = {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 5}
+    given: dict[str, Any] = {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 5}
     assert compiled(KERAS, ONCE, **given).average == Average(0.9, 5, starts_with_first_update=True)
     assert compiled(KERAS, ONCE).average is None
 

@@ -16,51 +16,15 @@ from adamcompat.hyperparameters import exception, named_numerics, resolve, say_b
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.batch import STORAGE, store, widen
-from adamcompat.mindspore.gradients import rows_of
-from adamcompat.mindspore.memory import Views, addresses, settle, view
+from adamcompat.mindspore.memory import Views, addresses, settle
 from adamcompat.mindspore.splitting import shares
+from adamcompat.mindspore.tf_arguments import SEEN, fitting, of_step, plain, raw, seen
 from adamcompat.mindspore.tf_graph import GraphStep, State, own_dtype
 from adamcompat.numpy.arrays import Parameter as Named
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.trained import Trained
 from adamcompat.pairs import split
-from adamcompat.schedules import takes_step
-
-# The dtypes of gradients that NumPy has too.
-_SEEN = {dtype: storage.raw for dtype, storage in STORAGE.items() if storage.raw == storage.own}
-
-
-def _raw(tensor: Any) -> Any:
-    """The memory of a Tensor as an array; integers for bfloat16."""
-    dtype = STORAGE[tensor.dtype].raw if tensor.dtype in STORAGE else np.dtype(np.int64)
-    return view(tensor.data_ptr(), tensor.shape, dtype)
-
-
-def _number(value: Any) -> Any:
-    return value.asnumpy() if isinstance(value, Tensor) else value
-
-
-def _plain(value: Any) -> Any:
-    """A learning rate as the NumPy runtime takes it; callables of the step get a Tensor, as in a graph."""
-    if isinstance(value, nn.Cell):
-        return lambda step: _number(value(Tensor(np.array([step], np.int32))))
-    if callable(value) and not isinstance(value, Tensor):
-        if takes_step(value):
-            return lambda step: _number(value(Tensor(float(step), mindspore.float64)))
-        return lambda: _number(value())
-    return _number(value)
-
-
-def _of_step(value: Callable[..., Any]) -> Callable[..., Any]:
-    """A callable that may be given the step."""
-    if isinstance(value, nn.Cell) or takes_step(value):
-        return value
-
-    def ignoring(step: Any) -> Any:
-        return value()
-
-    return ignoring
 
 
 def _key(parameter: Any) -> str:
@@ -106,7 +70,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         # An old name that was given wins.
         self._asked: Any = list(asked.values())[-1]
         given, extra = (
-            {name: _plain(value) if name in rates else value for name, value in arguments.items()}
+            {name: plain(value) if name in rates else value for name, value in arguments.items()}
             for arguments in (given, extra)
         )
         self._numerics = named_numerics(numerics)
@@ -122,7 +86,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         self._wide: dict[int, NDArray[np.float32]] = {}
         self._state: State | None = None
         self._found: bytes | None = None
-        self._views = Views(_SEEN)
+        self._views = Views(SEEN)
         self._graph: Any = None
         self._compiled: Any = None
         self._parameters_of_graph: tuple[Any, ...] = ()
@@ -279,7 +243,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         """The memory of a Tensor as an array; bfloat16 as a copy in float32."""
         if not tensor.is_contiguous():
             tensor.set_data(tensor.contiguous())
-        array = _raw(tensor)
+        array = raw(tensor)
         if tensor.dtype == mindspore.bfloat16:
             return self._wide.setdefault(id(tensor), widen(array.reshape(-1)).reshape(tensor.shape))
         return array
@@ -307,7 +271,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         if schedule.listed is not None:
             given = Tensor(np.array(schedule.listed))
         elif not schedule.constant:
-            given = _of_step(self._asked)
+            given = of_step(self._asked)
         graph = GraphStep(
             self._engine.program,
             self._numerics,
@@ -497,12 +461,12 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
         self._locate()
         arrays = self._views.of(gradients)
         if arrays is None:
-            gradients = [self._gradient(gradient, i, variables) for i, gradient in enumerate(gradients)]
+            gradients = [self._fitting(gradient, i, variables) for i, gradient in enumerate(gradients)]
             settle()
-            arrays = [self._seen(gradient) for gradient in gradients]
+            arrays = [seen(gradient) for gradient in gradients]
         named = [self._named.get(id(variable)) or self._stranger(variable) for variable in variables]
         for variable in self._bfloat16():
-            self._wide[id(variable)].reshape(-1)[:] = widen(_raw(variable).reshape(-1))
+            self._wide[id(variable)].reshape(-1)[:] = widen(raw(variable).reshape(-1))
         self._trained.apply(list(arrays), list(named), nullcontext)
 
     def _bfloat16(self) -> list[Any]:
@@ -512,7 +476,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
     def _write_back(self) -> None:
         """Write the copies where they are from."""
         for variable in self._bfloat16():
-            store(self._wide[id(variable)].reshape(-1), _raw(variable).reshape(-1))
+            store(self._wide[id(variable)].reshape(-1), raw(variable).reshape(-1))
 
     def _by_graph(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """One step as a compiled graph."""
@@ -529,7 +493,7 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
                     f"Unknown variable: {self._stranger(variable).name}. The optimizer keeps state for the "
                     f"{len(places)} variables of its first step; make a new optimizer for others"
                 )
-            fitting = self._gradient(gradient, position, variables)
+            fitting = self._fitting(gradient, position, variables)
             if isinstance(fitting, RowSparse):
                 raise self._error("wrong_type")("in GRAPH mode rows are passed inside a compiled function only")
             if fitting is not None and fitting.shape != variable.shape:
@@ -552,36 +516,10 @@ class ApplyGradientsAdam(nn.Cell):  # type: ignore[misc]
             raise self._error("wrong_type")(f"a variable must be a mindspore.Parameter, got {type(variable).__name__}")
         return Named(np.zeros(variable.shape, own_dtype(variable.dtype)), name=variable.name)
 
-    def _gradient(self, gradient: Any, position: int, variables: Sequence[Any]) -> Any:
-        """A gradient as a Tensor whose elements lie one after the other, or as RowSparse."""
-        if gradient is None:
-            return None
+    def _fitting(self, gradient: Any, position: int, variables: Sequence[Any]) -> Any:
+        """The gradient of the variable at a position, as it can be read."""
         name = variables[position].name if position < len(variables) else f"number {position}"
-        rows = rows_of(gradient)
-        if rows is not None:
-            values = self._gradient(rows.values, position, variables)
-            settle()
-            return RowSparse(rows.indices.asnumpy(), self._seen(values).copy())
-        if not isinstance(gradient, Tensor):
-            raise self._error("wrong_type")(
-                f"the gradient of {name!r} must be a Tensor, got {type(gradient).__name__}: wrap it in Tensor(...)"
-            )
-        if gradient.dtype not in STORAGE:
-            if not str(gradient.dtype).startswith(("Int", "UInt")):
-                raise self._error("wrong_type")(
-                    f"the gradient of {name!r} must hold real numbers, got {gradient.dtype}"
-                )
-            gradient = gradient.astype(mindspore.float64)
-        elif gradient.dtype == mindspore.bfloat16:
-            gradient = gradient.astype(mindspore.float32)
-        if gradient.has_init:
-            gradient = gradient.init_data()
-        return gradient if gradient.is_contiguous() else gradient.contiguous()
-
-    @staticmethod
-    def _seen(gradient: Any) -> Any:
-        """A Tensor as an array over its own memory."""
-        return _raw(gradient) if isinstance(gradient, Tensor) else gradient
+        return fitting(gradient, name, self._error("wrong_type"))
 
     def get_config(self) -> dict[str, Any]:
         """The hyperparameters under their native names; `from_config` takes them back."""
