@@ -180,15 +180,14 @@ def test_files_go_in_no_circle() -> None:
     assert not in_circles(arrows)
 
 
-# So many lines a module may have, and those that still have more: to be split, and then taken off here.
+# So many lines a module may have; the generated tables are data.
 LONGEST = 450
-TOO_LONG = {"mindspore/apply_gradients.py"}
 GENERATED = {"mapping/tables.py"}
 
 
 def test_modules_are_short() -> None:
     lines = {module.as_posix(): (PACKAGE / module).read_text(encoding="utf-8").count("\n") for module in MODULES}
-    assert {name for name, count in lines.items() if count > LONGEST} - GENERATED == TOO_LONG
+    assert {name for name, count in lines.items() if count > LONGEST} <= GENERATED
 
 
 def test_the_public_surface() -> None:
