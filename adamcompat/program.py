@@ -260,7 +260,7 @@ _COMPILED: dict[str, Callable[[_Read, Dialect, Numerics], Iterator[Instruction]]
 }
 _IN_PLACES = ("deduplicate", "accumulate", "update", "average")
 # What the caller of a step reads itself, in every runtime.
-_CALLERS = ("learning_rate", "use_locking", "offload", "gradient_aggregator", "gradient_transformers")
+_CALLERS = ("learning_rate", "use_locking", "offload")
 
 
 def compile_step(
@@ -284,7 +284,7 @@ def compile_step(
     (True, False)
     """
     read = _Read(hyper, held)
-    every = read["accumulation_steps"]
+    every = read["accumulation_steps"] if "accumulate" in dialect.stages else None
     calls: list[Instruction] = []
     found: list[Instruction] = []
     for stage in dialect.stages:

@@ -519,7 +519,16 @@ def test_a_stage_without_an_instruction_is_an_error_and_no_step() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("clip_norm", 1.0), ("l2_weight_decay", 0.1), ("amsgrad", True), ("inverse_time_decay", 0.1), ("use_ema", True)],
+    [
+        *(
+            ("clip_norm", 1.0),
+            ("l2_weight_decay", 0.1),
+            ("amsgrad", True),
+            ("inverse_time_decay", 0.1),
+            ("use_ema", True),
+        ),
+        *(("accumulation_steps", 2), ("gradient_transformers", (np.abs,)), ("nesterov", True), ("loss_scale", 2.0)),
+    ],
 )
 def test_a_hyperparameter_that_nothing_reads_is_an_error_and_no_step(setting: str, value: Any) -> None:
     semantics = replace(MAPPING.dialects["keras3"].semantics, amsgrad="none")
@@ -544,3 +553,18 @@ def test_a_graph_of_mindspore_names_the_stage_that_it_lacks() -> None:
     program = compile_step(dialect, models.CANONICAL, models.hyperparameters(BASE))
     with pytest.raises(NotImplementedError, match="GraphStep does not run l2_decay, centralize: write it there"):
         GraphStep(program, models.CANONICAL, None, [], [], State(*[()] * 8))
+
+
+@pytest.mark.frameworks
+def test_a_graph_of_mindspore_refuses_lazy_rows() -> None:
+    mindspore = pytest.importorskip("mindspore")
+    from mindspore.common.sparse_tensor import RowTensorInner
+
+    from adamcompat.mindspore.tf_graph import GraphStep, State
+
+    program = compile_step(MAPPING.dialects["keras3"], models.CANONICAL, models.hyperparameters(BASE | {"lazy": True}))
+    weight = mindspore.Parameter(mindspore.Tensor(np.ones((3, 2))), name="w")
+    rows = RowTensorInner(mindspore.Tensor([0, 2]), mindspore.Tensor(np.ones((2, 2))), (3, 2))
+    graph = GraphStep(program, models.CANONICAL, None, [weight], [True], State(*[()] * 8))
+    with pytest.raises(NotImplementedError, match="rows cannot be updated lazily"):
+        graph.taken((0,), (rows,), (weight,))

@@ -144,7 +144,7 @@ class GraphStep(GraphStages):
         self.narrow_rate = numerics.given != "float64"
         self.keeps_products = bool(state.powers)
         self.stepwise = program.stepwise
-        self.amsgrad = update.amsgrad
+        self.amsgrad, self.lazy = update.amsgrad, update.lazy
         self.every = program.every or 0
         # A number of Python would enter as float32.
         self.has_time_decay = program.rate.time_decay > 0
@@ -210,6 +210,8 @@ class GraphStep(GraphStages):
             around = self.around[self.kind[i]]
             g = gradients[i]
             if isinstance(g, RowTensorInner):
+                if self.lazy:
+                    raise NotImplementedError("in a graph, rows cannot be updated lazily: leave lazy updates out")
                 g = densified(g, self.shapes[i])
             gs += (cast(g, around),)
             ps += (cast(parameters[i], around),)
