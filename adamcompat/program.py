@@ -303,8 +303,9 @@ def compile_step(
         read["beta1"],
         read["beta2"],
         read["epsilon"],
-        dialect.semantics.amsgrad != "none" and read["amsgrad"],
-        dialect.semantics.nesterov != "none" and read["nesterov"],
+        # A class may borrow these from other dialects: its own has no form of them then.
+        bool(read["amsgrad"]),
+        bool(read["nesterov"]),
         read["lazy"],
         adds,
         (None if _changes(read, dialect) else read["decoupled_weight_decay"] or 0.0) if adds else 0.0,

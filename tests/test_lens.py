@@ -247,7 +247,8 @@ def test_the_base_of_an_original_takes_no_tuples(tmp_path: Path, module: str, ru
     old = "{name: Twin, module: adamcompat.mindspore, runtime: mindspore,"
     assert old in TWIN
     new = f"{{name: Twin, module: {module}, runtime: {runtime},"
-    path = with_twins(tmp_path / "mapping.yaml", TWIN.replace(old, new))
+    text = TWIN.replace(old, new).replace("target: example.twin.Adam", "target: keras.optimizers.Adam")
+    path = with_twins(tmp_path / "mapping.yaml", text)
     with pytest.raises(MappingError, match="reads each setting under a name of its own; it takes no tuple such as 'be"):
         load(path, executed=True)
 

@@ -20,7 +20,6 @@ from adamcompat.verify.original import Array, NoSuchParameterError, Original, hu
 # A step with every stage there is, for predictions that depend on no dialect.
 _FULL: Dialect = dataclasses.replace(
     MAPPING.dialects["keras3"],
-    semantics=dataclasses.replace(MAPPING.dialects["keras3"].semantics, nesterov="blend"),
     stages=(
         "deduplicate",
         "unscale",
