@@ -123,7 +123,7 @@ class Step(Interpreter):
                 gradient, rows = unique.values, unique.indices
         if rows is None:
             gradient = sparse.dense(gradient, shape)
-        old = tf.convert_to_tensor(_read(member.variable, rows))
+        old = _read(member.variable, rows)
         return Lane(member, rounding, tf.cast(old, rounding.around), tf.cast(gradient, rounding.around), rows, touched)
 
     def _write(self, lane: Lane) -> None:
@@ -216,5 +216,5 @@ class Step(Interpreter):
 
 
 def _read(variable: Any, rows: Any) -> Any:
-    """Return a variable, or some rows of it."""
-    return variable if rows is None else tf.gather(variable, rows)
+    """Return a variable as a tensor, or some rows of it: what is no tensor yet is read again at each use."""
+    return tf.convert_to_tensor(variable) if rows is None else tf.gather(variable, rows)
