@@ -243,7 +243,7 @@ class Kept:
         schedules = self.hyper.schedules
         schedule = group.weight_decay or schedules.get("l2_weight_decay") or schedules.get("decoupled_weight_decay")
         if schedule is None:
-            return self.program.update.decay or 0.0
+            return 0.0
         return schedule.at(self.iterations.item() + self.program.rate.start)
 
     @property

@@ -70,7 +70,8 @@ class Step:
         rate, update = self.rates[id(kind.group)], self.program.update
         decay = None
         if update.decays:
-            decay = self.decays[id(kind.group)] if kind.decays else 0.0
+            own = self.decays[id(kind.group)] if update.decay is None else update.decay
+            decay = own if kind.decays else 0.0
         key = (rate, decay, kind.dtype)
         if key not in self._known:
             self._known[key] = kernel.coefficients(

@@ -209,8 +209,10 @@ class Step(Interpreter):
             kept = POWER_DTYPE if self.products else rounding.scalar
             if kept not in self._powers:
                 self._powers[kept] = rounding.powers(tf.cast(self._iterations, tf.int64) + 1)
-            rate, decay = self._numbers[member.group]
-            decay = (self._program.update.decay if decay is None else decay) if member.decays else 0.0
+            rate, changing = self._numbers[member.group]
+            own = self._program.update.decay
+            own = changing if own is None else own
+            decay = own if member.decays and own is not None else 0.0
             self._coefficients[key] = rounding.coefficients(rate, decay, self._powers[kept], self._hide)
         return self._coefficients[key]
 
