@@ -498,6 +498,25 @@ def test_a_stage_that_a_runtime_no_longer_declares_is_refused(
         load(ROOT / "mapping.yaml", executed=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("keras3", "decay: parameter", "decay: update"),
+        ("tf26", "multiply_add: separate", "multiply_add: fused"),
+        ("tf1", "decay: parameter", "decay: update"),
+        ("mindspore", "multiply_add: fused_blocks", "multiply_add: fused_wide"),
+    ],
+)
+def test_a_rounding_that_an_original_does_not_have_is_refused(tmp_path: Path, name: str, old: str, new: str) -> None:
+    text = (ROOT / "mapping.yaml").read_text(encoding="utf-8")
+    start = text.index(f"\n  {name}:\n    about: As ")
+    path = tmp_path / "mapping.yaml"
+    path.write_text(text[:start] + text[start:].replace(old, new, 1), encoding="utf-8")
+    fact, _, value = new.partition(": ")
+    with pytest.raises(MappingError, match=rf"numerics\.{name}\.{fact}: .* needs {fact}: {value}; "):
+        load(path, executed=True)
+
+
 def test_a_member_gets_no_base_class_of_a_sibling(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text((ROOT / "mapping.yaml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -545,6 +564,17 @@ def test_a_graph_of_mindspore_names_the_stage_that_it_lacks() -> None:
     dialect = replace(MAPPING.dialects["keras3"], stages=("l2_decay", "centralize", "update"))
     program = compile_step(dialect, models.CANONICAL, models.hyperparameters(BASE))
     with pytest.raises(NotImplementedError, match="GraphStep does not run l2_decay, centralize: write it there"):
+        GraphStep(program, models.CANONICAL, None, [], [], State(*[()] * 8))
+
+
+@pytest.mark.frameworks
+def test_a_graph_of_mindspore_refuses_a_look_ahead() -> None:
+    pytest.importorskip("mindspore")
+    from adamcompat.mindspore.tf_graph import GraphStep, State
+
+    hyper = models.hyperparameters(BASE | {"nesterov": True})
+    program = compile_step(MAPPING.dialects["keras3"], models.CANONICAL, hyper)
+    with pytest.raises(NotImplementedError, match="no Nesterov look-ahead"):
         GraphStep(program, models.CANONICAL, None, [], [], State(*[()] * 8))
 
 

@@ -7,13 +7,13 @@ adapter: whatever the adapter's base class cannot do is an error there, with the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
 from adamcompat.mapping.facts import TupleFact
-from adamcompat.mapping.model import STAGES, Adapter, Dialect, Mapping
+from adamcompat.mapping.model import STAGES, Adapter, Dialect, Mapping, Numerics
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Base:
         module, name: of the class.
         stages: those that it executes.
         semantics: for a fact of `Semantics` the values that it executes; of a fact that is not named, all.
+        numerics: for a fact of `Numerics` the values that it executes; of a fact that is not named, all.
         in_order: whether it executes exactly these stages, in this order: the step is that of the original's own class.
     """
 
@@ -35,6 +36,7 @@ class Base:
     name: str
     stages: tuple[str, ...]
     semantics: dict[str, tuple[object, ...]]
+    numerics: dict[str, tuple[str, ...]] = field(default_factory=dict)
     in_order: bool = False
 
 
@@ -54,9 +56,11 @@ def _original(protocol: str, host: str, module: str, name: str, *stages: str, **
     """
     own: dict[str, object] = {"epsilon": "hat", "bias_correction": "both", "schedule_start": 0, "decay_skips": ()}
     own |= {"average_start": "none", "nesterov": "none"} | semantics
-    return Base(
-        protocol, host, module, name, stages, _ANY_FORM | {fact: (value,) for fact, value in own.items()}, in_order=True
-    )
+    executed = _ANY_FORM | {fact: (value,) for fact, value in own.items()}
+    # No original of these adds its decay to the update, or divides the step in float64.
+    rounding: dict[str, tuple[str, ...]] = {"decay": ("parameter",)}
+    rounding["multiply_add"] = ("fused_blocks",) if host.startswith("mindspore.") else ("separate",)
+    return Base(protocol, host, module, name, stages, executed, rounding, in_order=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +247,7 @@ def faults(mapping: Mapping) -> Iterator[Fault]:
         yield from _unsaved(dialect)
         yield from _misplaced(dialect)
     for adapter in mapping.adapters:
-        yield from _beyond(adapter, mapping.dialects[adapter.dialect])
+        yield from _beyond(adapter, mapping.dialects[adapter.dialect], mapping.numerics)
     for dialect in mapping.dialects.values():
         yield from _unasked(dialect)
 
@@ -317,7 +321,7 @@ def _misplaced(dialect: Dialect) -> Iterator[Fault]:
         yield Fault(path, "'decoupled_decay' before 'accumulate' would decay at each call; move it behind 'accumulate'")
 
 
-def _beyond(adapter: Adapter, dialect: Dialect) -> Iterator[Fault]:
+def _beyond(adapter: Adapter, dialect: Dialect, numerics: dict[str, Numerics]) -> Iterator[Fault]:
     """Facts of a dialect that the base class of an adapter does not execute."""
     path = ("dialects", dialect.name)
     who = f"the adapter {adapter.module}.{adapter.name}"
@@ -349,6 +353,10 @@ def _beyond(adapter: Adapter, dialect: Dialect) -> Iterator[Fault]:
         )
     elif missing := [stage for stage in dialect.stages if stage not in base.stages]:
         yield Fault((*path, "stages"), f"{who} needs {', '.join(missing)}; {mend}")
+    rounding = numerics[dialect.numerics]
+    for name, values in base.numerics.items():
+        if (given := getattr(rounding, name)) not in values:
+            yield Fault(("numerics", rounding.name, name), f"{who} needs {name}: {given}; {mend}")
     for name, executed in base.semantics.items():
         value = getattr(dialect.semantics, name)
         if value not in executed:

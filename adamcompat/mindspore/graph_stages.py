@@ -32,7 +32,7 @@ _DOUBLE = mindspore.float64
 
 
 def loaded(instructions: Sequence[Instruction]) -> tuple[Any, ...]:
-    """Instructions as MindSpore's compiler reads them: numbers of Python would enter as float32.
+    """Return instructions as MindSpore's compiler reads them: numbers of Python would enter as float32.
 
     Raises:
         NotImplementedError: a number of the step is none that a graph knows.
@@ -70,7 +70,7 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         self.formulas = make_stages(SEPARATE, ops.minimum)
 
     def over(self, function: Any, *given: Any) -> Any:
-        """Both results of `function` for all parameters, some at a time: see `TURNS`."""
+        """Return both results of `function` for all parameters, some at a time: see `TURNS`."""
         first: Any = ()
         second: Any = ()
         for part in self.parts:
@@ -86,7 +86,7 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         return gs, ps, rate
 
     def part_advanced(self, part: Any, gs: Any, ps: Any, rate: Any, instruction: Any, norm: Any) -> Any:
-        """Both after one instruction; a lane is a place, its gradient, its parameter and the learning rate."""
+        """Return the gradients and the parameters of some places after one instruction."""
         found: Any = ()
         others: Any = ()
         for i in part:
@@ -108,7 +108,7 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         return i, g, p, rate
 
     def number(self, lane: Any, scalar: Any) -> Any:
-        """What a scalar stands for in this step, in the dtype of the lane's stages."""
+        """Return the number that a scalar stands for in this step, in the dtype of the lane's stages."""
         factor, times = scalar
         if times == RATE:
             return self.narrowed(lane, lane[3] * factor)

@@ -79,7 +79,7 @@ class GraphStep(GraphStages):
         state: of the optimizer.
 
     Raises:
-        NotImplementedError: the program has a stage that the graph lacks.
+        NotImplementedError: the program has a stage or a form of the update that the graph lacks.
     """
 
     def __init__(
@@ -96,6 +96,8 @@ class GraphStep(GraphStages):
         update = program.update
         if update.decay is None:
             raise NotImplementedError("GraphStep adds no decay to the update that changes from step to step")
+        if update.nesterov:
+            raise NotImplementedError("GraphStep has no Nesterov look-ahead: leave it out")
         beta1, beta2 = (beta.at(0) if hasattr(beta, "at") else beta for beta in (update.beta1, update.beta2))
         owns = [own_dtype(parameter.dtype) for parameter in parameters]
         kinds = list(dict.fromkeys(owns))
