@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamcompat.hyperparameters import check_value, exception
-from adamcompat.mapping.facts import ParameterFact
 from adamcompat.mapping.model import Dialect
 from adamcompat.schedules import Schedule
 
@@ -116,9 +115,9 @@ class Arrangement:
                 raise KeyError(f"group {number} has no {parameters_key!r}")
             own = self._listed(entry[parameters_key], parameters_key)
             group = Group(
-                self._value(facts["group_learning_rate"], entry),
-                self._value(facts["group_weight_decay"], entry),
-                bool(self._value(facts["group_centralization"], entry)),
+                self._value("group_learning_rate", entry),
+                self._value("group_weight_decay", entry),
+                bool(self._value("group_centralization", entry)),
             )
             variables += own
             groups += [group] * len(own)
@@ -128,8 +127,10 @@ class Arrangement:
             variables, groups = self._ordered(variables, groups, order)
         return Arranged(variables, groups, grouped=True)
 
-    def _value(self, fact: ParameterFact, entry: Mapping[str, Any]) -> Any:
-        return check_value(fact, entry[fact.name], self._dialect) if fact.name in entry else None
+    def _value(self, canonical: str, entry: Mapping[str, Any]) -> Any:
+        """The value of a key, or None where the group, or the dialect, has no such key."""
+        fact = self._facts.get(canonical)
+        return check_value(fact, entry[fact.name], self._dialect) if fact is not None and fact.name in entry else None
 
     def _ordered(self, variables: list[Any], groups: list[Group], order: list[Any]) -> tuple[list[Any], list[Group]]:
         if len(order) != len(variables):

@@ -116,15 +116,23 @@ def _is_number(value: Any) -> bool:
     return getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") in "iuf"
 
 
-def named_numerics(name: str) -> Numerics:
+def named_numerics(name: str, dialect: Dialect) -> Numerics:
     """Return how to round, by its name in the mapping.
+
+    Args:
+        name: of the numerics.
+        dialect: that of the optimizer. Where its own numerics extend those of that name, they are meant.
 
     Raises:
         ValueError: there are no such numerics.
+
+    >>> named_numerics("mindspore", MAPPING.dialects["mindspore_adamweightdecay"]).decay
+    'update'
     """
     if name not in MAPPING.numerics:
         raise ValueError(f"numerics must be one of {', '.join(MAPPING.numerics)}; got {name!r}")
-    return MAPPING.numerics[name]
+    own = MAPPING.numerics[dialect.numerics]
+    return own if own.extends == name else MAPPING.numerics[name]
 
 
 def neutral_values() -> dict[str, Any]:

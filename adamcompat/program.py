@@ -229,8 +229,16 @@ def _clip_value(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[
 
 def _changes(hyper: _Read, dialect: Dialect) -> bool:
     """Return whether decoupled weight decay is a number of the step: a schedule, or the decay of a group."""
+    if "decoupled_decay" not in dialect.stages:
+        return False
     grouped = any(fact.canonical == "group_weight_decay" for fact in dialect.groups)
     return (grouped and "l2_decay" not in dialect.stages) or isinstance(hyper["decoupled_weight_decay"], Schedule)
+
+
+def _added(hyper: _Read, dialect: Dialect) -> float:
+    """The decay that is added to the update; 0 where the dialect decays in another way, or not at all."""
+    decay = hyper["decoupled_weight_decay"] if "decoupled_decay" in dialect.stages else None
+    return float(decay or 0.0)
 
 
 def _decoupled_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
@@ -297,7 +305,8 @@ def compile_step(
                 f"no instruction for the stage {stage!r}: write it in adamcompat/program.py and adamcompat/stages.py"
             )
         found += _COMPILED[stage](read, dialect, numerics)
-    adds = numerics.decay == "update" and "decoupled_decay" in dialect.stages
+    # These numerics have a form of the update of their own, with a decay or without.
+    adds = numerics.decay == "update"
     update = Update(
         dialect.semantics.form,
         read["beta1"],
@@ -308,7 +317,7 @@ def compile_step(
         bool(read["nesterov"]),
         read["lazy"],
         adds,
-        (None if _changes(read, dialect) else read["decoupled_weight_decay"] or 0.0) if adds else 0.0,
+        (None if _changes(read, dialect) else _added(read, dialect)) if adds else 0.0,
     )
     momentum, overwrite = read["ema_momentum"], read["ema_overwrite_frequency"]
     average = None

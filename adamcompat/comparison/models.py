@@ -13,7 +13,7 @@ from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.drive.driver import Opened
 from adamcompat.drive.numpy import Model
 from adamcompat.groups import Group
-from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.hyperparameters import Hyperparameters, named_numerics
 from adamcompat.mapping.model import STAGES, Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
@@ -40,7 +40,7 @@ def model_of(opened: Opened) -> Model:
     for name, value in own.items():
         values[facts[name].canonical] = value
     groups = opened.groups.groups if opened.groups is not None else ()
-    return Model(opened.dialect, replace(hyper, values=values), MAPPING.numerics[numerics], groups)
+    return Model(opened.dialect, replace(hyper, values=values), named_numerics(numerics, opened.dialect), groups)
 
 
 def own_numerics(opened: Opened) -> str:

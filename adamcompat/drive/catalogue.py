@@ -49,16 +49,16 @@ def entries() -> tuple[Entry, ...]:
     """Return all optimizers that can be driven: originals first, then ours, then the float64 reference."""
     found = []
     for name, runtime in RUNTIMES.items():
-        if runtime.original is None:
-            continue
-        dialect = MAPPING.dialects[runtime.original]
-        # Keras is what people call it; the dialect's number is the mapping's.
-        short = dialect.name.rstrip("0123456789")
-        known = short != dialect.name and short in runtime.framework.packages
-        aliases = (short, *dialect.names) if known else dialect.names
-        found.append(_entry(dialect.name, aliases, dialect.name, name))
-        if dialect.target.startswith("keras."):
-            found.append(_entry("tf_keras", (f"tf_{dialect.target}",), dialect.name, name))
+        for dialect in map(MAPPING.dialects.__getitem__, runtime.originals):
+            # Keras is what people call it; the dialect's number is the mapping's.
+            first, *member = dialect.name.split("_")
+            short = first.rstrip("0123456789")
+            known = short != first and short in runtime.framework.packages
+            aliases = ("_".join([short, *member]), *dialect.names) if known else dialect.names
+            found.append(_entry(dialect.name, aliases, dialect.name, name))
+            if dialect.target.startswith("keras."):
+                other = "_".join(["tf_keras", *member])
+                found.append(_entry(other, (f"tf_{dialect.target}",), dialect.name, name))
     found += [
         _entry(f"{adapter.module}.{adapter.name}", (), adapter.dialect, adapter.runtime, adapter)
         for adapter in MAPPING.adapters

@@ -73,14 +73,37 @@ def read_canonical(name: str, node: Node) -> Canonical:
     return entry
 
 
-def read_numerics(name: str, node: Node) -> Numerics:
-    """Read one way of rounding."""
-    fields = node.fields()
-    kinds = get_type_hints(Numerics)
-    ways = {field: fields.take(field, word(kind)) for field, kind in kinds.items() if field not in ("name", "about")}
-    entry = Numerics(name=name, about=fields.take("about", Node.text), **ways)
-    fields.close()
-    return entry
+class NumericsReader:
+    """Read ways of rounding, of which one may extend another that stands above."""
+
+    def __init__(self) -> None:
+        self.read: dict[str, Numerics] = {}
+
+    def numerics(self, name: str, node: Node) -> Numerics:
+        """Read one way of rounding."""
+        fields = node.fields()
+        base: Numerics | None = fields.maybe("extends", lambda child: extended(child, "numerics", self.read), None)
+        ways = {}
+        for field, kind in get_type_hints(Numerics).items():
+            if field in ("name", "about", "extends"):
+                continue
+            if base is not None and field not in fields.left:
+                fields.known.append(field)
+                ways[field] = getattr(base, field)
+            else:
+                ways[field] = fields.take(field, word(kind))
+        about = fields.take("about", Node.text)
+        fields.close()
+        self.read[name] = Numerics(name=name, about=about, extends=base.name if base else None, **ways)
+        return self.read[name]
+
+
+def extended(node: Node, kind: str, read: dict[str, T]) -> T:
+    """Read the name of an entry that stands above."""
+    name = node.text()
+    if name not in read:
+        raise node.error(f"unknown {kind} {name!r}; extends takes one that is defined above: {', '.join(read)}")
+    return read[name]
 
 
 class DialectReader(ParameterReader):
@@ -115,15 +138,6 @@ class DialectReader(ParameterReader):
         """Read the name of a way of rounding."""
         return node.choice(tuple(self.numerics))
 
-    def extended(self, node: Node) -> Dialect:
-        """Read the name of a dialect that stands above."""
-        name = node.text()
-        if name not in self.read:
-            raise node.error(
-                f"unknown dialect {name!r}; extends takes one that is defined above: {', '.join(self.read)}"
-            )
-        return self.read[name]
-
     def changes(self, fields: Fields) -> tuple[dict[str, Node], dict[str, Node]]:
         """Read which parameters of an extended dialect have other defaults here, and which are left out."""
         defaults: dict[str, Node] = fields.maybe("defaults", lambda child: dict(child.entries()), {})
@@ -135,7 +149,7 @@ class DialectReader(ParameterReader):
     def dialect(self, name: str, node: Node) -> Dialect:
         """Read one dialect."""
         fields = node.fields()
-        base = fields.maybe("extends", self.extended, None)
+        base: Dialect | None = fields.maybe("extends", lambda child: extended(child, "dialect", self.read), None)
 
         def take(key: str, read: Callable[[Node], T], *absent: T) -> T:
             """Take an entry; where there is none, it is that of the extended dialect."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from adamcompat.mapping.dialect_reader import DialectReader, read_canonical, read_numerics, with_corrections
+from adamcompat.mapping.dialect_reader import DialectReader, NumericsReader, read_canonical, with_corrections
 from adamcompat.mapping.layer_reader import layer_or_compound
 from adamcompat.mapping.model import (
     Adapter,
@@ -150,7 +150,7 @@ def load(path: str | Path, *, executed: bool = False) -> Mapping:
     top = Node(root, file.name, "")
     fields = top.fields()
     canonical = fields.take("canonical", lambda node: named(node, read_canonical))
-    numerics = fields.take("numerics", lambda node: named(node, read_numerics))
+    numerics = fields.take("numerics", lambda node: named(node, NumericsReader().numerics))
     reader = DialectReader(canonical, numerics)
     dialects = fields.take("dialects", lambda node: with_corrections(node, named(node, reader.dialect)))
     schedules = fields.take(

@@ -61,6 +61,7 @@ class Numerics:
 
     name: str
     about: str
+    extends: str | None
     given: Given
     scalars: Scalars
     one_minus_beta: OneMinusBeta

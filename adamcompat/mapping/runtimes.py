@@ -44,7 +44,15 @@ class Base:
 _ANY_FORM: dict[str, tuple[object, ...]] = {"amsgrad": ("raw_maximum", "none")}
 
 
-def _original(protocol: str, host: str, module: str, name: str, *stages: str, **semantics: object) -> Base:
+def _original(
+    protocol: str,
+    host: str,
+    module: str,
+    name: str,
+    *stages: str,
+    rounding: dict[str, tuple[str, ...]] | None = None,
+    **semantics: object,
+) -> Base:
     """The base of a drop-in, which is a subclass of the original: it executes the original's own facts.
 
     Args:
@@ -52,15 +60,15 @@ def _original(protocol: str, host: str, module: str, name: str, *stages: str, **
         host: the original class.
         module, name: of the class.
         stages: of the original, in order.
+        rounding: facts of its numerics where they are not those of most.
         semantics: facts of the original where they are not those of most.
     """
     own: dict[str, object] = {"epsilon": "hat", "bias_correction": "both", "schedule_start": 0, "decay_skips": ()}
     own |= {"average_start": "none", "nesterov": "none"} | semantics
     executed = _ANY_FORM | {fact: (value,) for fact, value in own.items()}
-    # No original of these adds its decay to the update, or divides the step in float64.
-    rounding: dict[str, tuple[str, ...]] = {"decay": ("parameter",)}
-    rounding["multiply_add"] = ("fused_blocks",) if host.startswith("mindspore.") else ("separate",)
-    return Base(protocol, host, module, name, stages, executed, rounding, in_order=True)
+    rounds: dict[str, tuple[str, ...]] = {"decay": ("parameter",)}
+    rounds["multiply_add"] = ("fused_blocks",) if host.startswith("mindspore.") else ("separate",)
+    return Base(protocol, host, module, name, stages, executed, rounds | (rounding or {}), in_order=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +125,13 @@ class Runtime:
 
     Attributes:
         framework: whose tensors are updated.
-        original: the dialect whose original class the framework has, or None.
+        originals: the dialects whose original classes the framework has.
         modes: how a step can be run; the first is the default.
         bases: the base classes of the adapters.
     """
 
     framework: Framework
-    original: str | None
+    originals: tuple[str, ...]
     modes: tuple[str, ...]
     bases: tuple[Base, ...]
 
@@ -150,7 +158,7 @@ _EVERY = (
 RUNTIMES = {
     "numpy": Runtime(
         FRAMEWORKS["numpy"],
-        None,
+        (),
         (),
         (
             Base(
@@ -162,14 +170,17 @@ RUNTIMES = {
     ),
     "tensorflow": Runtime(
         FRAMEWORKS["tensorflow"],
-        "keras3",
+        ("keras3", "keras3_adamw"),
         ("eager", "function", "jit"),
         (
-            _original(
-                *("apply_gradients", "keras.optimizers.Adam", "adamcompat.tensorflow.base", "KerasAdam"),
-                *("deduplicate", "unscale", "accumulate", "clip_norm", "global_clip_norm", "clip_value"),
-                *("decoupled_decay", "update", "average"),
-                average_start="first_update",
+            *(
+                _original(
+                    *("apply_gradients", f"keras.optimizers.{member}", "adamcompat.tensorflow.base", f"Keras{member}"),
+                    *("deduplicate", "unscale", "accumulate", "clip_norm", "global_clip_norm", "clip_value"),
+                    *("decoupled_decay", "update", "average"),
+                    average_start="first_update",
+                )
+                for member in ("Adam", "AdamW")
             ),
             Base(
                 *("call", None, "adamcompat.tensorflow.base", "KerasCallAdam"),
@@ -180,7 +191,7 @@ RUNTIMES = {
     ),
     "tensorflow_legacy": Runtime(
         FRAMEWORKS["tensorflow"],
-        "tf26",
+        ("tf26",),
         ("eager", "function", "jit"),
         (
             _original(
@@ -192,7 +203,7 @@ RUNTIMES = {
     ),
     "tensorflow_v1": Runtime(
         FRAMEWORKS["tensorflow"],
-        "tf1",
+        ("tf1",),
         ("eager", "graph"),
         (
             _original(
@@ -203,13 +214,20 @@ RUNTIMES = {
     ),
     "mindspore": Runtime(
         FRAMEWORKS["mindspore"],
-        "mindspore",
+        ("mindspore", "mindspore_adamweightdecay"),
         ("pynative", "graph"),
         (
             _original(
                 *("call", "mindspore.nn.Adam", "adamcompat.mindspore.call", "CallAdam"),
                 *("deduplicate", "l2_decay", "centralize", "unscale", "update"),
                 nesterov="blend",
+                decay_skips=("beta", "gamma"),
+            ),
+            _original(
+                *("call", "mindspore.nn.AdamWeightDecay", "adamcompat.mindspore.weight_decay", "CallAdamWeightDecay"),
+                *("deduplicate", "decoupled_decay", "update"),
+                rounding={"decay": ("update",), "multiply_add": ("fused_wide",)},
+                bias_correction="none",
                 decay_skips=("beta", "gamma"),
             ),
             Base(

@@ -13,6 +13,8 @@ from adamcompat.numpy.optimizer import Beta, Decay, LearningRate, Parameters
 __all__ = [
     "TFStyleAdam",
     "MindSporeStyleAdam",
+    "TFStyleAdamW",
+    "MindSporeStyleAdamWeightDecay",
 ]
 
 
@@ -23,7 +25,7 @@ class TFStyleAdam(ApplyGradientsAdam):
 
         m <- m + (g - m) (1 - beta1)
         v <- v + (g^2 - v) (1 - beta2)
-        p <- p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
+        p <- p - learning_rate weight_decay p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
 
     Args:
         learning_rate: Step size. A number, a list with one value a step, or a callable of the step (0
@@ -62,8 +64,9 @@ class TFStyleAdam(ApplyGradientsAdam):
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
-            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA.
-            Default: "canonical".
+            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
+            "canonical".
 
     Raises:
         ValueError: unknown keyword, wrong type, out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
@@ -79,6 +82,8 @@ class TFStyleAdam(ApplyGradientsAdam):
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
     Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+    Decoupled weight decay: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019),
+    Algorithm 2.
     """
 
     _adapter = "TFStyleAdam"
@@ -164,13 +169,14 @@ class MindSporeStyleAdam(CallAdam):
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
-            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA.
-            Default: "canonical".
+            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
+            "canonical".
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
         lr: Learning rate of one group. In [0, inf). Default: None.
-        weight_decay: L2 weight decay of one group. In [0, inf). Default: None.
+        weight_decay: Weight decay of one group, of the optimizer's kind. In [0, inf). Default: None.
         grad_centralization: Subtract from each gradient of the group its mean over all axes but the
             first (gradients with at least two axes). Default: False.
         order_params: The order in which gradients are passed, as a list of all parameters, alone in its
@@ -226,5 +232,201 @@ class MindSporeStyleAdam(CallAdam):
                 "use_amsgrad": use_amsgrad,
             },
             kwargs,
+            numerics=numerics,
+        )
+
+
+class TFStyleAdamW(ApplyGradientsAdam):
+    """AdamW as Keras 3 calls it, on NumPy arrays, which are updated in place.
+
+    The call is that of keras.optimizers.AdamW (TensorFlow 2.16 to 2.21)::
+
+        m <- m + (g - m) (1 - beta1)
+        v <- v + (g^2 - v) (1 - beta2)
+        p <- p - learning_rate weight_decay p - learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
+
+    Args:
+        learning_rate: Step size. A number, a list with one value a step, or a callable of the step (0
+            at the first step) or of nothing. Default: 0.001.
+        weight_decay: Decoupled weight decay: before the update each parameter loses weight_decay *
+            learning_rate of itself; the moments never see it. Reaches every parameter, except those
+            named in exclude_from_weight_decay(). In [0, inf). Default: 0.004.
+        beta_1: Exponential decay rate of the first moment. In [0, 1). Default: 0.9.
+        beta_2: Exponential decay rate of the second moment. In [0, 1). Default: 0.999.
+        epsilon: Added to the square root of the second moment, so that nothing is divided by zero. It
+            is the "epsilon hat" of the paper, not the epsilon of its Algorithm 1. In [0, inf). Default:
+            1e-07.
+        amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
+            False.
+        clipnorm: Each gradient is scaled down to at most this L2 norm. In (0, inf). Default: None; 0.0
+            means it too.
+        clipvalue: Each element of a gradient is clipped to at most this magnitude. In (0, inf).
+            Default: None; 0.0 means it too.
+        global_clipnorm: All gradients together are scaled down to at most this L2 norm. In (0, inf).
+            Default: None; 0.0 means it too.
+        use_ema: Keep an exponential moving average of the parameters. Default: False.
+        ema_momentum: Weight of the old average; the parameter enters with 1 - ema_momentum. In [0, 1].
+            Default: 0.99.
+        ema_overwrite_frequency: Every so many steps the parameters are overwritten by their average. In
+            [1, inf). Default: None; 0 means it too.
+        loss_scale_factor: Gradients are divided by this factor, which the loss was multiplied with. In
+            (0, inf). Default: None.
+        gradient_accumulation_steps: Gradients are averaged over this many calls before one update is
+            made. In [2, inf). Default: None; 0 means it too.
+        name: A label. Default: None.
+        lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
+            step) or of nothing. Old name of learning_rate. In [0, inf). Default: None. TensorFlow
+            2.6's; honoured with a UserWarning.
+        decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
+            Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
+            "canonical".
+
+    Raises:
+        ValueError: unknown keyword, wrong type, out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
+
+    Example:
+        >>> import numpy as np
+        >>> weight = np.array([1.0, 2.0])
+        >>> optimizer = TFStyleAdamW()
+        >>> optimizer.apply_gradients([(np.array([0.5, -0.5]), weight)])
+        1
+        >>> weight.round(4)
+        array([0.999, 2.001])
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
+    Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+    Decoupled weight decay: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019),
+    Algorithm 2.
+    """
+
+    _adapter = "TFStyleAdamW"
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: Beta = 0.9,
+        beta_2: Beta = 0.999,
+        epsilon: float = 1e-07,
+        amsgrad: bool = False,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        *,
+        numerics: str = "canonical",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            {
+                "learning_rate": learning_rate,
+                "weight_decay": weight_decay,
+                "beta_1": beta_1,
+                "beta_2": beta_2,
+                "epsilon": epsilon,
+                "amsgrad": amsgrad,
+                "clipnorm": clipnorm,
+                "clipvalue": clipvalue,
+                "global_clipnorm": global_clipnorm,
+                "use_ema": use_ema,
+                "ema_momentum": ema_momentum,
+                "ema_overwrite_frequency": ema_overwrite_frequency,
+                "loss_scale_factor": loss_scale_factor,
+                "gradient_accumulation_steps": gradient_accumulation_steps,
+                "name": name,
+            },
+            kwargs,
+            numerics=numerics,
+        )
+
+
+class MindSporeStyleAdamWeightDecay(CallAdam):
+    """AdamWeightDecay as MindSpore calls it, on NumPy arrays, which are updated in place.
+
+    The call is that of mindspore.nn.AdamWeightDecay (MindSpore 2.7 to 2.10)::
+
+        m <- m + (g - m) (1 - beta1)
+        v <- v + (g^2 - v) (1 - beta2)
+        p <- p - learning_rate (m / (sqrt(v) + epsilon) + weight_decay p)
+
+    Args:
+        params: The arrays to update, in place. A list of parameters, or of groups (dictionaries).
+            Required.
+        learning_rate: Step size. A number, a list with one value a step, or a callable of the step (0
+            at the first step) or of nothing. In [0, inf). Default: 0.001.
+        beta1: Exponential decay rate of the first moment. In (0, 1). Default: 0.9.
+        beta2: Exponential decay rate of the second moment. In (0, 1). Default: 0.999.
+        eps: Added to the square root of the second moment, so that nothing is divided by zero. It is
+            the "epsilon hat" of the paper, not the epsilon of its Algorithm 1. In (0, inf). Default:
+            1e-06.
+        weight_decay: Decoupled weight decay: before the update each parameter loses weight_decay *
+            learning_rate of itself; the moments never see it. Parameters that are not grouped are
+            skipped when their name contains beta or gamma. In [0, inf). Default: 0.0.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
+            "canonical".
+
+    Keys of a parameter group:
+        params: The parameters of one group. Required.
+        lr: Learning rate of one group. In [0, inf). Default: None.
+        weight_decay: Weight decay of one group, of the optimizer's kind. In [0, inf). Default: None.
+        order_params: The order in which gradients are passed, as a list of all parameters, alone in its
+            group. Default: None.
+
+    Raises:
+        TypeError: unknown keyword, wrong type.
+        ValueError: out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
+
+    Example:
+        >>> import numpy as np
+        >>> weight = np.array([1.0, 2.0])
+        >>> optimizer = MindSporeStyleAdamWeightDecay([weight])
+        >>> optimizer((np.array([0.5, -0.5]),))
+        (True,)
+        >>> weight.round(4)
+        array([0.9968, 2.0032])
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
+    Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+    Decoupled weight decay: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019),
+    Algorithm 2.
+    """
+
+    _adapter = "MindSporeStyleAdamWeightDecay"
+
+    def __init__(
+        self,
+        params: Parameters,
+        learning_rate: LearningRate = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-06,
+        weight_decay: Decay = 0.0,
+        *,
+        numerics: str = "canonical",
+    ) -> None:
+        super().__init__(
+            {
+                "params": params,
+                "learning_rate": learning_rate,
+                "beta1": beta1,
+                "beta2": beta2,
+                "eps": eps,
+                "weight_decay": weight_decay,
+            },
+            {},
             numerics=numerics,
         )

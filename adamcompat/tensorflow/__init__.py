@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from adamcompat.extras import how_to_install
 
 if TYPE_CHECKING:
-    from adamcompat.tensorflow.adapters import Adam, MindSporeStyleAdam
+    from adamcompat.tensorflow.adapters import Adam, AdamW, MindSporeStyleAdam, MindSporeStyleAdamWeightDecay
 
-__all__ = ["Adam", "MindSporeStyleAdam"]
+__all__ = ["Adam", "AdamW", "MindSporeStyleAdam", "MindSporeStyleAdamWeightDecay"]
 
 _NEEDED = ("tensorflow", "keras", "tf_keras")
 

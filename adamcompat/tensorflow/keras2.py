@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tensorflow as tf
 import tf_keras
@@ -30,13 +31,12 @@ from adamcompat.tensorflow.hooks import Hooks
 from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.traced import Traced
 
-_PARAMETERS = inspect.signature(tf_keras.optimizers.Adam.__init__).parameters
+# What the mixin is mixed with, for the type checker.
+_Mixed: Any = tf_keras.optimizers.Optimizer if TYPE_CHECKING else object
 _OWN = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation="bool | None")
     for name in ("fused", "corrections")
 ]
-# Parameters of Keras 3 that the installed tf_keras does not have.
-_ABSENT = [fact.name for fact in MAPPING.dialects["keras3"].parameters if fact.name not in _PARAMETERS]
 _NOT_HERE = (
     "{} is Keras 3's, and TF_USE_LEGACY_KERAS=1 selects tf_keras, which has no counterpart; leave it out, or unset "
     "TF_USE_LEGACY_KERAS"
@@ -48,19 +48,27 @@ _MOMENTS = moments_of(MAPPING.dialects["tf26"])
 _ADAPTIVE = make_correction(Form("paper", "both"))
 
 
-def _signature() -> inspect.Signature:
+@cache
+def _parameters(original: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a class of tf_keras."""
+    return inspect.signature(original.__init__).parameters
+
+
+def _signature(original: Any) -> inspect.Signature:
     """tf_keras's, with our own keywords."""
-    *named, more = _PARAMETERS.values()
+    *named, more = _parameters(original).values()
     return inspect.Signature([*named, *_OWN, more])
 
 
-class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
-    """Base of the drop-in on tf_keras; use `adamcompat.tensorflow.Adam`."""
+class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
+    """Make the step of an Adam of tf_keras; the mixin stands before the original."""
 
     _adapter: ClassVar[str]
+    _original: ClassVar[Any]
+    # The methods of tf_keras that are replaced as a whole, and those that are called within the update of one variable.
+    _step_hooks: ClassVar[Hooks]
+    _inner_hooks: ClassVar[Hooks]
     _copied_patterns = "_exclude_from_weight_decay_names"
-    # The first parent stays the original, for those who look for it, and has methods of its own for these.
-    __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
 
     def __init__(self, *args: Any, fused: bool | None = None, corrections: bool | None = None, **kwargs: Any) -> None:
         adapter = MAPPING.adapter("tensorflow", self._adapter)
@@ -68,12 +76,14 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             raise TypeError(f"fused must be True, False or None, got {fused!r}")
         corrects = mending.wanted(corrections, TypeError)
         # Keras 3's parameters, at their defaults: a configuration of Keras 3 holds them.
-        kwargs = {name: value for name, value in kwargs.items() if name not in _ABSENT or value is not None}
-        named = dict(zip(list(_PARAMETERS)[1:-1], args, strict=False))
+        parameters = _parameters(self._original)
+        absent = [fact.name for fact in dialect_of(adapter).parameters if fact.name not in parameters]
+        kwargs = {name: value for name, value in kwargs.items() if name not in absent or value is not None}
+        named = dict(zip(list(parameters)[1:-1], args, strict=False))
         if named.keys() & kwargs.keys() or len(args) > len(named):
             # Python's own error for what is given twice, and for too many.
             super().__init__(*args, **kwargs)
-        construct(adapter, super().__init__, {**named, **kwargs}, {name: _NOT_HERE.format(name) for name in _ABSENT})
+        construct(adapter, super().__init__, {**named, **kwargs}, {name: _NOT_HERE.format(name) for name in absent})
         if kwargs.get("lr"):
             warn_once(
                 f"lr={kwargs['lr']!r}: tf_keras ignores it, and so does this drop-in; pass learning_rate= instead",
@@ -88,7 +98,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__module__.startswith("adamcompat."):
+        if "_adapter" in vars(cls) and cls.__module__.startswith("adamcompat."):
             # The generated signature is Keras 3's, whose fifth parameter is another one.
             del cls.__init__
             tf_keras.saving.register_keras_serializable(package="adamcompat")(cls)
@@ -166,7 +176,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         calls = callable(self.beta_1) or callable(self.beta_2)
         # tf_keras's own fails with these, stands still, or is not what was asked for.
         ours = variable.dtype in operations.FLOATS and (self.fused or calls or self.__widened(variable))
-        fits = not isinstance(gradient, tf.IndexedSlices) and _WITHIN.untouched(self)
+        fits = not isinstance(gradient, tf.IndexedSlices) and self._inner_hooks.untouched(self)
         if ours or (fits and self.__takes([variable])):
             self.__update([gradient], [variable], whole=False)
         else:
@@ -203,7 +213,7 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
             tf.distribute.has_strategy()
             or self.use_ema
             or not distinct
-            or not _STEP.untouched(self)
+            or not self._step_hooks.untouched(self)
             or not self.__takes(variables)
         ):
             self.__keep_everything(variables)
@@ -259,7 +269,28 @@ class Keras2Adam(tf_keras.optimizers.Adam, Copied):  # type: ignore[misc]
         update.update_list(rows, numerics, hyper, self.iterations, step, inside_xla=compiled, whole=whole)
 
 
-Keras2Adam.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
-# The methods of tf_keras that are replaced as a whole, and those that are called within the update of one variable.
-_STEP = Hooks(tf_keras.optimizers.Adam, Keras2Adam, ("_distributed_apply_gradients_fn",))
-_WITHIN = Hooks(tf_keras.optimizers.Adam, Keras2Adam, ("update_step",), inner=True)
+class Keras2Adam(Keras2Step, tf_keras.optimizers.Adam):  # type: ignore[misc]
+    """Base of the drop-in on tf_keras; use `adamcompat.tensorflow.Adam`."""
+
+    _original = tf_keras.optimizers.Adam
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    __init__.__signature__ = _signature(_original)  # type: ignore[attr-defined]
+
+
+class Keras2AdamW(Keras2Step, tf_keras.optimizers.AdamW):  # type: ignore[misc]
+    """Base of the drop-in on tf_keras; use `adamcompat.tensorflow.AdamW`."""
+
+    _original = tf_keras.optimizers.AdamW
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    __init__.__signature__ = _signature(_original)  # type: ignore[attr-defined]
+
+
+for _kind in (Keras2Adam, Keras2AdamW):
+    _kind._step_hooks = Hooks(_kind._original, _kind, ("_distributed_apply_gradients_fn",))
+    _kind._inner_hooks = Hooks(_kind._original, _kind, ("update_step",), inner=True)

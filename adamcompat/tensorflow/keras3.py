@@ -41,6 +41,10 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
     """Base of the drop-in on Keras 3; use `adamcompat.tensorflow.Adam`."""
 
     _adapter: ClassVar[str]
+    _original: ClassVar[type[Any]] = keras.optimizers.Adam
+    # The methods of Keras that are traced as a whole, and those that are called within the update of one variable.
+    _step_hooks: ClassVar[Hooks]
+    _inner_hooks: ClassVar[Hooks]
     _copied_patterns = "_exclude_from_weight_decay_pattern"
     # The first parent stays the original, for those who look for it, and has methods of its own for these.
     __reduce__, __deepcopy__ = Copied.__reduce__, Copied.__deepcopy__
@@ -68,7 +72,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__module__.startswith("adamcompat."):
+        if "_adapter" in vars(cls) and cls.__module__.startswith("adamcompat."):
             keras.saving.register_keras_serializable(package="adamcompat")(cls)
 
     def get_config(self) -> dict[str, Any]:
@@ -191,7 +195,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         own = raw(variable)
         if not _ON_TENSORFLOW:
             super().update_step(gradient, variable, learning_rate)
-        elif _WITHIN.untouched(self) and conditions.takes(self, [gradient], [own], learning_rate):
+        elif self._inner_hooks.untouched(self) and conditions.takes(self, [gradient], [own], learning_rate):
             self.__update([gradient], [own], learning_rate, whole=False)
         elif conditions.needs_ours(self, own):
             self.__update([gradient], [own], learning_rate, whole=False, assign=self.__by_hooks(own))
@@ -300,7 +304,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         """Return whether the whole list may be updated at once, without any method of Keras in between."""
         return (
             not tf.distribute.has_strategy()
-            and _STEP.untouched(self)
+            and self._step_hooks.untouched(self)
             and len({id(one) for one in raws}) == len(raws)
             and conditions.takes(self, gradients, raws, learning_rate)
         )
@@ -361,6 +365,12 @@ def warn_of_drift() -> None:
         )
 
 
-# The methods of Keras that are traced as a whole, and those that are called within the update of one variable.
-_STEP = Hooks(keras.optimizers.Adam, Keras3Adam, ("_backend_apply_gradients",))
-_WITHIN = Hooks(keras.optimizers.Adam, Keras3Adam, ("update_step",), inner=True)
+class Keras3AdamW(Keras3Adam, keras.optimizers.AdamW):  # type: ignore[misc]
+    """Base of the drop-in on Keras 3; use `adamcompat.tensorflow.AdamW`."""
+
+    _original = keras.optimizers.AdamW
+
+
+for _kind in (Keras3Adam, Keras3AdamW):
+    _kind._step_hooks = Hooks(_kind._original, _kind, ("_backend_apply_gradients",))
+    _kind._inner_hooks = Hooks(_kind._original, _kind, ("update_step",), inner=True)

@@ -57,8 +57,8 @@ class Adam(LegacyAdam):
         >>> weight = tf.Variable([1.0, 2.0])
         >>> optimizer = Adam()
         >>> _ = optimizer.apply_gradients([(tf.constant([0.5, -0.5]), weight)])
-        >>> weight.numpy().round(4).tolist()
-        [0.9990000128746033, 2.000999927520752]
+        >>> weight.numpy().round(4)
+        array([0.999, 2.001], dtype=float32)
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
     Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
