@@ -50,7 +50,10 @@ def unknown_keyword(name: str, adapter: Adapter) -> str:
     found = [(other, other.find(name)) for other in MAPPING.dialects.values() if other.name != dialect.name]
     elsewhere = [(other, fact) for other, fact in found if fact is not None]
     if elsewhere:
-        whose = " and ".join(f"{other.title}'s" for other, _ in elsewhere)
+        titles = [other.title for other, _ in elsewhere]
+        # A member's title begins with that of its library, which is enough to know.
+        titles = [title for title in titles if not any(title.startswith(f"{other} ") for other in titles)]
+        whose = " and ".join(f"{title}'s" for title in titles)
         meant = [[dialect.named(part.canonical) for part in fact.parts] for _, fact in elsewhere]
         here = next((mine for mine in meant if any(mine)), [])
         own = " and ".join(repr(fact.name) for fact in here if fact is not None)

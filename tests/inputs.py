@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat import MindSporeStyleAdam, Parameter, TFStyleAdam
+from adamcompat import (
+    MindSporeStyleAdam,
+    MindSporeStyleAdamWeightDecay,
+    Parameter,
+    TFStyleAdam,
+    TFStyleAdamW,
+)
 from tests.reference import Reference
 
 NAMES = ("dense.weight", "norm.gamma", "conv.weight", "scale")
@@ -20,17 +26,23 @@ SPARED = (True, False, True, True)
 
 @dataclass(frozen=True)
 class Case:
-    """One configuration; None where a style cannot say it."""
+    """One configuration; None where a style cannot say it, or another case says it too."""
 
     name: str
     reference: dict[str, Any] = field(default_factory=dict)
     tf: dict[str, Any] | None = None
     ms: dict[str, Any] | None = None
+    tf_w: dict[str, Any] | None = None
+    ms_w: dict[str, Any] | None = None
     groups: Callable[[list[Parameter]], list[dict[str, Any]]] | None = None
 
 
 def rate(step: int) -> float:
     return 0.01 / (1 + 0.1 * step)
+
+
+def tenth(step: int) -> float:
+    return 0.1
 
 
 def falling_decay(step: int) -> float:
@@ -66,8 +78,8 @@ CASES = (
          {"learning_rate": lambda: _FAST, "eps": 1e-7}),
     Case("old lr", {"lr": lambda _: _FAST}, {"lr": _FAST}),
     Case("old decay", {"lr": lambda _: _FAST, "time_decay": 0.1}, {"learning_rate": _FAST, "decay": 0.1}),
-    Case("decoupled decay", {"lr": lambda _: _FAST, "decoupled": 0.1}, {"learning_rate": _FAST, "weight_decay": 0.1}),
-    Case("decoupled decay, schedule", {"lr": rate, "decoupled": 0.1}, {"learning_rate": rate, "weight_decay": 0.1}),
+    Case("decoupled decay", {"lr": lambda _: _FAST, "decoupled": tenth}, {"learning_rate": _FAST, "weight_decay": 0.1}),
+    Case("decoupled decay, schedule", {"lr": rate, "decoupled": tenth}, {"learning_rate": rate, "weight_decay": 0.1}),
     Case("l2 decay", {"l2": lambda _: 0.1, "decays": SPARED}, None, {"weight_decay": 0.1, "eps": 1e-7}),
     Case("l2 decay and loss scale", {"l2": lambda _: 0.1, "decays": SPARED, "scale": 3.0}, None,
          {"weight_decay": 0.1, "loss_scale": 3.0, "eps": 1e-7}),
@@ -85,17 +97,17 @@ CASES = (
     Case("accumulation, schedule", {"accumulate": 3, "lr": rate},
          {"gradient_accumulation_steps": 3, "learning_rate": rate}),
     Case("tensorflow together",
-         {"lr": rate, "amsgrad": True, "decoupled": 0.01, "global_clipnorm": 1.0, "ema": 0.95, "ema_every": 5,
+         {"lr": rate, "amsgrad": True, "decoupled": lambda _: 0.01, "global_clipnorm": 1.0, "ema": 0.95, "ema_every": 5,
           "scale": 8.0, "accumulate": 2, "eps": 1e-4},
          {"learning_rate": rate, "amsgrad": True, "weight_decay": 0.01, "global_clipnorm": 1.0, "use_ema": True,
           "ema_momentum": 0.95, "ema_overwrite_frequency": 5, "loss_scale_factor": 8.0,
           "gradient_accumulation_steps": 2, "epsilon": 1e-4}),
     Case("groups", {"lrs": [lambda _: 0.02, lambda _: 0.005, lambda _: 0.02, lambda _: 0.005],
                     "l2": lambda _: 0.05, "decays": (False, True, False, True)}, None,
-         {"learning_rate": 0.005, "eps": 1e-7}, grouped),
-    Case("centralization", {"centralize": True}, None, {"eps": 1e-7}, centralized),
+         {"learning_rate": 0.005, "eps": 1e-7}, groups=grouped),
+    Case("centralization", {"centralize": True}, None, {"eps": 1e-7}, groups=centralized),
     Case("centralization and decay", {"centralize": True, "l2": lambda _: 0.1}, None,
-         {"weight_decay": 0.1, "eps": 1e-7}, centralized),
+         {"weight_decay": 0.1, "eps": 1e-7}, groups=centralized),
     Case("mindspore together",
          {"lr": rate, "nesterov": True, "l2": lambda _: 0.01, "decays": SPARED, "scale": 4.0, "b1": 0.8, "b2": 0.95},
          None,
@@ -103,9 +115,37 @@ CASES = (
           "beta2": 0.95, "eps": 1e-7}),
     Case("flags without effect on dense gradients", {}, None, {"use_locking": True, "use_lazy": True, "eps": 1e-7}),
     Case("offload", {}, None, {"use_offload": True, "eps": 1e-7}),
+    Case("AdamW", {"decoupled": lambda _: 0.004}, tf_w={}),
+    Case("AdamW without decay", {"lr": lambda _: _FAST}, tf_w={"learning_rate": _FAST, "weight_decay": 0.0}),
+    Case("AdamW, old lr and decay", {"lr": lambda _: _FAST, "time_decay": 0.1, "decoupled": tenth},
+         tf_w={"lr": _FAST, "decay": 0.1, "weight_decay": 0.1}),
+    Case("AdamW together",
+         {"lr": rate, "amsgrad": True, "decoupled": lambda _: 0.01, "clipnorm": 1.0, "ema": 0.95, "ema_every": 5,
+          "scale": 8.0, "accumulate": 2, "eps": 1e-4},
+         tf_w={"learning_rate": rate, "amsgrad": True, "weight_decay": 0.01, "clipnorm": 1.0, "use_ema": True,
+               "ema_momentum": 0.95, "ema_overwrite_frequency": 5, "loss_scale_factor": 8.0,
+               "gradient_accumulation_steps": 2, "epsilon": 1e-4}),
+    Case("AdamWeightDecay", {"corrects": False, "eps": 1e-6}, ms_w={}),
+    Case("AdamWeightDecay, decay",
+         {"corrects": False, "eps": 1e-3, "decoupled": tenth, "decays": SPARED, "lr": rate},
+         ms_w={"learning_rate": rate, "eps": 1e-3, "weight_decay": 0.1}),
+    Case("AdamWeightDecay, decay by a callable",
+         {"corrects": False, "eps": 1e-3, "decoupled": falling_decay, "decays": SPARED, "b1": 0.8, "b2": 0.95},
+         ms_w={"eps": 1e-3, "weight_decay": falling_decay, "beta1": 0.8, "beta2": 0.95}),
+    Case("AdamWeightDecay, groups",
+         {"lrs": [lambda _: 0.02, lambda _: 0.005, lambda _: 0.02, lambda _: 0.005], "corrects": False, "eps": 1e-3,
+          "decoupled": lambda _: 0.05, "decays": (False, True, False, True)},
+         ms_w={"learning_rate": 0.005, "eps": 1e-3}, groups=grouped),
 )  # fmt: skip
 
-STYLES = ("tf", "ms")
+# The class of each style; those of TensorFlow take pairs.
+CLASSES: dict[str, Any] = {
+    "tf": TFStyleAdam,
+    "ms": MindSporeStyleAdam,
+    "tf_w": TFStyleAdamW,
+    "ms_w": MindSporeStyleAdamWeightDecay,
+}
+STYLES = tuple(CLASSES)
 EACH = [(case, style) for case in CASES for style in STYLES if getattr(case, style) is not None]
 IDS = [f"{case.name}-{style}" for case, style in EACH]
 
@@ -124,24 +164,18 @@ class Run:
         self.arrays = [layout(array) for array in start]
         parameters = [Parameter(array, name=name) for array, name in zip(self.arrays, NAMES, strict=False)]
         self.parameters = parameters
-        self.style = style
-        if style == "tf":
-            assert case.tf is not None
-            self.tf = TFStyleAdam(**case.tf, numerics=numerics)
-        else:
-            assert case.ms is not None
-            chosen: Any = case.groups(parameters) if case.groups else parameters
-            self.ms = MindSporeStyleAdam(chosen, **case.ms, numerics=numerics)
-
-    @property
-    def optimizer(self) -> TFStyleAdam | MindSporeStyleAdam:
-        return self.tf if self.style == "tf" else self.ms
+        given = getattr(case, style)
+        assert given is not None
+        chosen: Any = case.groups(parameters) if case.groups else parameters
+        self.pairs = style.startswith("tf")
+        arguments = () if self.pairs else (chosen,)
+        self.optimizer: Any = CLASSES[style](*arguments, **given, numerics=numerics)
 
     def step(self, gradients: list[Any]) -> None:
-        if self.style == "tf":
-            self.tf.apply_gradients(zip(gradients, self.parameters, strict=True))
+        if self.pairs:
+            self.optimizer.apply_gradients(zip(gradients, self.parameters, strict=True))
         else:
-            self.ms(tuple(gradients))
+            self.optimizer(tuple(gradients))
 
 
 def reference(case: Case) -> Reference:

@@ -23,7 +23,7 @@ class Reference:
     amsgrad: bool = False
     nesterov: bool = False
     l2: Callable[[int], float] = lambda _: 0.0
-    decoupled: float = 0.0
+    decoupled: Callable[[int], float] = lambda _: 0.0
     decays: Sequence[bool] | None = None
     scale: float = 1.0
     clipnorm: float | None = None
@@ -81,7 +81,7 @@ class Reference:
         for i, (p, g) in enumerate(zip(ps, grads, strict=True)):
             lr = lrs[i](call) / (1 + self.time_decay * call)
             if decays[i]:
-                p *= 1 - self.decoupled * lr
+                p *= 1 - self.decoupled(call) * lr
             m, v = self.m[i], self.v[i]
             m *= self.b1
             m += (1 - self.b1) * g

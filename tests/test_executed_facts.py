@@ -210,7 +210,7 @@ def expected(protocol: str, decay: str, epsilon: str, correction: str) -> list[A
     reference = Reference(
         lr=lambda _: 0.01, b1=0.8, b2=0.9, eps=0.1, scale=1.5, clipvalue=0.8,
         clipnorm=2.0, global_clipnorm=2.5, time_decay=0.3,
-        l2=lambda _: 0.1 if decay == "l2" else 0.0, decoupled=0.1 if decay in ("decoupled", "added") else 0.0,
+        l2=lambda _: 0.1 if decay == "l2" else 0.0, decoupled=lambda _: 0.1 if decay in ("decoupled", "added") else 0.0,
         paper=epsilon == "paper", corrects=correction == "both",
     )  # fmt: skip
     for step in gradients:
@@ -322,14 +322,14 @@ EXTENDED = """
   keras3w:
     extends: keras3
     title: Keras 3, decoupled
-    target: keras.optimizers.AdamW
+    target: keras.optimizers.NewAdam
     aliases: []
     versions: example
     defaults: {weight_decay: 0.004}
     without: [amsgrad]
 
 adapters:
-  - {name: TFStyleAdamW, module: adamcompat, runtime: numpy, dialect: keras3w, borrows: {tf26: [lr]}}
+  - {name: TFStyleNew, module: adamcompat, runtime: numpy, dialect: keras3w, borrows: {tf26: [lr]}}
 """
 
 
@@ -341,12 +341,12 @@ def test_a_dialect_that_extends_another_says_what_differs_and_nothing_else(tmp_p
     code = """
 import inspect, json
 import numpy as np
-from adamcompat import TFStyleAdam, TFStyleAdamW
-names = [list(inspect.signature(kind).parameters) for kind in (TFStyleAdam, TFStyleAdamW)]
+from adamcompat import TFStyleAdam, TFStyleNew
+names = [list(inspect.signature(kind).parameters) for kind in (TFStyleAdam, TFStyleNew)]
 weights = [np.ones(3) for _ in range(3)]
-for optimizer, weight in zip((TFStyleAdamW(0.1), TFStyleAdam(0.1, weight_decay=0.004), TFStyleAdam(0.1)), weights):
+for optimizer, weight in zip((TFStyleNew(0.1), TFStyleAdam(0.1, weight_decay=0.004), TFStyleAdam(0.1)), weights):
     optimizer.apply_gradients([(np.full(3, 0.5), weight)])
-print(json.dumps([names, [weight.tolist() for weight in weights], TFStyleAdamW.__doc__.count("Default: 0.004")]))
+print(json.dumps([names, [weight.tolist() for weight in weights], TFStyleNew.__doc__.count("Default: 0.004")]))
 """
     result = python(root, "-c", code)
     assert result.returncode == 0, result.stderr
@@ -525,7 +525,7 @@ def test_a_member_gets_no_base_class_of_a_sibling(tmp_path: Path) -> None:
     edit(path, "module: adamcompat, runtime: numpy, dialect: keras3w", "module: adamcompat.tensorflow, "
          "runtime: tensorflow, dialect: keras3w")  # fmt: skip
     with pytest.raises(
-        MappingError, match=r"mapping.yaml:\d+: .*'tensorflow' has a base class for keras.optimizers.Adam o"
+        MappingError, match=r"mapping.yaml:\d+: .*'tensorflow' has a base class for keras.optimizers.Adam, "
     ):
         load(path, executed=True)
 

@@ -1,4 +1,4 @@
-"""Trajectories recorded from TensorFlow 2.6.5 and MindSpore 2.10."""
+"""Trajectories recorded from TensorFlow 2.6.5 and MindSpore 2.10: nn.Adam and nn.AdamWeightDecay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adamcompat import MindSporeStyleAdam, Parameter, RowSparse, TFStyleAdam
+from adamcompat import (
+    MindSporeStyleAdam,
+    MindSporeStyleAdamWeightDecay,
+    Parameter,
+    RowSparse,
+    TFStyleAdam,
+)
 
 DATA = Path(__file__).parent / "data"
 # Read whole: each look into a file would read and unpack an array anew.
@@ -20,6 +26,9 @@ TF = dict(np.load(DATA / "tf26_shared.npz"))
 MS = dict(np.load(DATA / "ms210_shared.npz"))
 TF_META = json.loads(bytes(TF["meta"]))
 MS_META = json.loads(bytes(MS["meta"]))
+MS_W = dict(np.load(DATA / "ms210_adamw_shared.npz"))
+MS_W_META = json.loads(bytes(MS_W["meta"]))
+_ADDED = "nn.AdamWeightDecay/"
 # The groups of the recorded cases that have some, by the names of their parameters.
 _DENSE, _GAMMA, _CONV = MS_META["names"]
 MS_GROUPS: dict[str, list[dict[str, Any]]] = {
@@ -145,13 +154,27 @@ def ms_case(name: str, style: str) -> Iterator[bool] | None:
             return None
         tf = TFStyleAdam(**translated, numerics="mindspore")
         return replay(MS, MS_META, name, arrays, lambda gs: tf.apply_gradients(zip(gs, ps, strict=True)))
-    named = {parameter.name: parameter for parameter in ps}
-    groups = [
-        {key: [named[entry] for entry in value] if isinstance(value, list) else value for key, value in group.items()}
-        for group in MS_GROUPS.get(name, ())
-    ]
-    ms = MindSporeStyleAdam(groups or ps, **given, numerics="mindspore")
+    ms = MindSporeStyleAdam(grouped(MS_GROUPS.get(name, []), ps) or ps, **given, numerics="mindspore")
     return replay(MS, MS_META, name, arrays, lambda gs: ms(tuple(gs)))
+
+
+def grouped(groups: list[dict[str, Any]], ps: list[Parameter]) -> list[dict[str, Any]]:
+    """Groups with parameters in place of their names."""
+    named = dict(zip(MS_META["names"], ps, strict=True))
+    return [
+        {key: [named[entry] for entry in value] if isinstance(value, list) else value for key, value in group.items()}
+        for group in groups
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in MS_W_META["cases"] if name.startswith(_ADDED)])
+def test_adam_weight_decay_has_the_recorded_bits(name: str, executor: str) -> None:
+    arrays = [MS_W[f"x0/{i}"].copy() for i in range(3)]
+    ps = [Parameter(array, name=label) for array, label in zip(arrays, MS_W_META["names"], strict=True)]
+    groups = grouped(MS_GROUPS["groups"], ps) if name.endswith("/groups") else ps
+    ms = MindSporeStyleAdamWeightDecay(groups, **MS_W_META["cases"][name]["kwargs"], numerics="mindspore")
+    same = list(replay(MS_W, MS_W_META, name, arrays, lambda gs: ms(tuple(gs))))
+    assert same == [True] * 12
 
 
 @pytest.mark.parametrize("style", ["tf", "ms"])

@@ -180,14 +180,15 @@ def test_files_go_in_no_circle() -> None:
     assert not in_circles(arrows)
 
 
-# So many lines a module may have; the generated tables are data.
+# So many lines a module may have that is written by hand.
 LONGEST = 450
-GENERATED = {"mapping/tables.py"}
 
 
 def test_modules_are_short() -> None:
-    lines = {module.as_posix(): (PACKAGE / module).read_text(encoding="utf-8").count("\n") for module in MODULES}
-    assert {name for name, count in lines.items() if count > LONGEST} <= GENERATED
+    texts = {module.as_posix(): (PACKAGE / module).read_text(encoding="utf-8") for module in MODULES}
+    by_hand = {name: text for name, text in texts.items() if not text.startswith("# Generated from mapping.yaml")}
+    assert len(by_hand) > 200
+    assert not {name for name, text in by_hand.items() if text.count("\n") > LONGEST}
 
 
 def test_the_public_surface() -> None:

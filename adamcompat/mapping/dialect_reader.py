@@ -162,14 +162,16 @@ class DialectReader(ParameterReader):
         nothing: tuple[Fact, ...] = ()
         parameters, keywords = take("parameters", self.parameters), take("keywords", self.parameters, nothing)
         groups: tuple[ParameterFact, ...] = take("groups", self.group_keys, ())
+        corrections: tuple[Correction, ...] = take("corrections", _corrections, ())
         if base is not None:
-            known = {fact.name for fact in (*parameters, *keywords, *groups)}
+            known = {fact.name for fact in (*parameters, *keywords, *groups, *corrections)}
             defaults, without = self.changes(fields)
             for changed, item in (defaults | without).items():
                 if changed not in known:
                     raise item.error(f"{base.name!r} has no parameter {changed!r}")
             parameters, keywords = (self.changed(facts, defaults, without) for facts in (parameters, keywords))
             groups = self.changed(groups, defaults, without)
+            corrections = tuple(correction for correction in corrections if correction.name not in without)
         semantics = take("semantics", _semantics)
         if base is not None and semantics is base.semantics:
             # A parameter that is left out takes its form along.
@@ -197,7 +199,7 @@ class DialectReader(ParameterReader):
             conflicts=take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
             errors=take("errors", _errors),
             stages=take("stages", _stages),
-            corrections=take("corrections", _corrections, ()),
+            corrections=corrections,
             semantics=semantics,
             numerics=take("numerics", self.numerics_name),
             slot_names=slot_names,
