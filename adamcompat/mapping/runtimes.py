@@ -44,6 +44,31 @@ class Base:
 _ANY_FORM: dict[str, tuple[object, ...]] = {"amsgrad": ("raw_maximum", "none")}
 
 
+# How the originals round; of TensorFlow's the complement of a beta is the only thing that the drop-ins look up.
+_TENSORFLOWS: dict[str, tuple[str, ...]] = {
+    "given": ("float32_rates",),
+    "scalars": ("parameter",),
+    "one_minus_beta": ("float64", "scalar"),
+    "beta_power": ("power",),
+    "multiply_add": ("separate",),
+    "half": ("float16",),
+    "unscale": ("quotient",),
+    "surroundings": ("stepwise",),
+    "decay": ("parameter",),
+}
+_MINDSPORES: dict[str, tuple[str, ...]] = {
+    "given": ("float32",),
+    "scalars": ("parameter",),
+    "one_minus_beta": ("scalar",),
+    "beta_power": ("product",),
+    "multiply_add": ("fused_blocks",),
+    "half": ("float32",),
+    "unscale": ("reciprocal",),
+    "surroundings": ("stepwise",),
+    "decay": ("parameter",),
+}
+
+
 def _original(
     protocol: str,
     host: str,
@@ -66,8 +91,7 @@ def _original(
     own: dict[str, object] = {"epsilon": "hat", "bias_correction": "both", "schedule_start": 0, "decay_skips": ()}
     own |= {"average_start": "none", "nesterov": "none"} | semantics
     executed = _ANY_FORM | {fact: (value,) for fact, value in own.items()}
-    rounds: dict[str, tuple[str, ...]] = {"decay": ("parameter",)}
-    rounds["multiply_add"] = ("fused_blocks",) if host.startswith("mindspore.") else ("separate",)
+    rounds = _MINDSPORES if host.startswith("mindspore.") else _TENSORFLOWS
     return Base(protocol, host, module, name, stages, executed, rounds | (rounding or {}), in_order=True)
 
 
@@ -209,6 +233,7 @@ RUNTIMES = {
             _original(
                 *("apply_gradients", "tf.compat.v1.train.AdamOptimizer", "adamcompat.tensorflow.v1.base", "V1Adam"),
                 *("deduplicate", "update"),
+                rounding={"given": ("float32",), "beta_power": ("product",)},
             ),
         ),
     ),
