@@ -139,8 +139,6 @@ FRAMEWORKS = {
         Framework("mindspore", ("mindspore",)),
     )
 }
-# Those that have optimizers of their own, and layers.
-ORIGINALS = {name: framework for name, framework in FRAMEWORKS.items() if name != "numpy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +261,10 @@ RUNTIMES = {
         ),
     ),
 }
+
+
+# The frameworks that have optimizers of their own, and layers.
+ORIGINALS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.originals}
 
 
 @dataclass(frozen=True, slots=True)
