@@ -44,7 +44,10 @@ T = TypeVar("T")
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
 # The corrections that drop-ins make.
-_CORRECTIONS = ("repeated_rows", "centralization", "live_values", "construct_once", "integer_gradients")
+_CORRECTIONS = (
+    *("repeated_rows", "centralization", "live_values", "construct_once", "integer_gradients"),
+    "wide_parameters",
+)
 _SLOT_ROLES = (
     "step",
     "learning_rate",
