@@ -46,6 +46,13 @@ def _fit_dense(parameter: Any, gradient: Any) -> Any:
     return gradient
 
 
+@_fit.register("Tensor", "Number")  # type: ignore[untyped-decorator]
+@_fit.register("Tensor", "None")  # type: ignore[untyped-decorator]
+def _leave(parameter: Any, gradient: Any) -> Any:
+    """What is no gradient is left to the operator to refuse."""
+    return gradient
+
+
 @_fit.register("Tensor", "RowTensor")  # type: ignore[untyped-decorator]
 def _fit_rows(parameter: Any, gradient: Any) -> Any:
     return densified(gradient, parameter.shape)
@@ -78,7 +85,8 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
         """Make one step."""
         if not self._prepared:
             return self._by_operators(gradients)
-        gradients = self.hyper_map(_fit, self._parameters, gradients)
+        if isinstance(gradients, tuple):
+            gradients = self.map_(_fit, self._parameters, gradients)
         if self._all_by_operator or not self.use_fused_opt:
             return self._by_operators(gradients)
         decay = self.get_weight_decay()
