@@ -46,6 +46,11 @@ class Attributes:
         return cls(moments, counters, "unscale" in dialect.stages)
 
     @property
+    def powers(self) -> tuple[str, ...]:
+        """Return the counters that are running products of the betas."""
+        return tuple(self.counters)[1:]
+
+    @property
     def constants(self) -> tuple[str, ...]:
         """Return those that hold one number each; the reciprocal of the loss scale is last."""
         return ("beta1", "beta2", "eps", *(("reciprocal_scale",) if self.scales else ()))
