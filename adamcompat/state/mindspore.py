@@ -131,7 +131,7 @@ def _title(optimizer: Any, member: Member) -> str:
 
 
 def _of_tf_style(optimizer: ApplyGradientsAdam, parameters: Any, *, build: bool) -> Live:
-    """adamcompat.mindspore.TFStyleAdam."""
+    """Describe one of adamcompat.mindspore's classes with the call of TensorFlow."""
     title = type(optimizer).__name__
     given = None
     if parameters is not None:
