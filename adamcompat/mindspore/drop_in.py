@@ -103,9 +103,10 @@ class DropIn(nn.Optimizer):  # type: ignore[misc]
 
         Raises:
             TypeError: a gradient is no Tensor, or has a dtype that would lose digits.
-            ValueError: a gradient is missing, or its shape is wrong.
-            RuntimeError: there are too few gradients or too many, or they are no tuple; or a list of learning rates
-                has no value for this step. Where nothing of the step is replaced, nothing has changed then.
+            ValueError: the shape of a gradient is wrong.
+            RuntimeError: there are too few gradients or too many; or a list of learning rates has no value for this
+                step. Where nothing of the step is replaced, nothing has changed then.
+            What the original raises, where they are no tuple or one is missing.
         """
         if not self._prepared:
             return super().__call__(*args, **kwargs)

@@ -200,7 +200,7 @@ def test_the_drop_in_says_what_it_is() -> None:
     assert isinstance(optimizer, STOCK)
     assert isinstance(optimizer.moments1[0], Parameter)
     with pytest.raises(TypeError, match="unexpected keyword argument 'use_nesterov'"):
-        AdamWeightDecay([weight([1.0])], **{"use_nesterov": True})
+        AdamWeightDecay([weight([1.0])], use_nesterov=True)  # type: ignore[call-arg]
     assert list(optimizer.parameters_dict()) == list(STOCK([weight([1.0])]).parameters_dict())
     with adamcompat.installed():
         assert issubclass(nn.AdamWeightDecay, AdamWeightDecay)
