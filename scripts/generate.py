@@ -156,6 +156,16 @@ in PYNATIVE mode. Beside use_amsgrad it ignores use_nesterov as nn.Adam does, wi
 subclass may override any part of a step, as of nn.Adam, which then makes the step. A function of
 your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first, with any optimizer
 and with none: load into it with `parameter.copy_`, not with `set_data`.""",
+            "mindspore.nn.AdamWeightDecay": """\
+A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may also be a
+one-dimensional Tensor. There is no bias correction: the first step is (1 - beta1) / sqrt(1 - beta2) times as
+long as AdamW's, 3.2 times with these defaults. Where mindspore.nn.AdamWeightDecay fails or stands still, this class
+works: bfloat16, gradients that hold some rows only, parameters that are loaded after the first step in
+PYNATIVE mode. Float16 is updated in float16. Gradients of every dtype become the parameter's, as there.
+A group's key grad_centralization is accepted and does nothing, with a warning. A subclass may override
+any part of a step; then, and with use_fused_opt set to False, the original makes the step. A function
+of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first, with any optimizer
+and with none: load into it with `parameter.copy_`, not with `set_data`.""",
         },
     ),
 }

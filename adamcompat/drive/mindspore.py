@@ -1,4 +1,4 @@
-"""Drivers of mindspore.nn.Adam and of our classes on MindSpore."""
+"""Drivers of MindSpore's originals and of our classes on MindSpore."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keywor
 from adamcompat.mapping.facts import ParameterFact
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.graph import in_divisions
+from adamcompat.mindspore.members import members
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule
 from adamcompat.state.model import AdamState
@@ -34,7 +35,9 @@ def own_keywords(entry: Entry) -> dict[str, Any]:
 
 def _class_of(entry: Entry) -> Any:
     adapter = entry.adapter
-    return nn.Adam if adapter is None else getattr(import_module(adapter.module), adapter.name)
+    if adapter is None:
+        return next(member.kind for member in members() if member.dialect.name == entry.dialect)
+    return getattr(import_module(adapter.module), adapter.name)
 
 
 def open_driver(opened: Opened, weights: list[Array]) -> MindSporeDriver:
@@ -153,7 +156,7 @@ class MindSporeDriver:
     def load(self, state: AdamState) -> None:
         """Go on from a state."""
         names = {id(parameter): name for name, parameter in zip(self.opened.names, self._parameters, strict=True)}
-        # Groups change the order of nn.Adam's own Parameters.
+        # Groups change the order of the optimizer's own Parameters.
         own = self._optimizer.parameters if self._calls else self._parameters
         with _mode(self.opened.mode):
             live = find(self._optimizer, {names[id(parameter)]: parameter for parameter in own}, None, build=True)

@@ -44,7 +44,10 @@ T = TypeVar("T")
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
 # The corrections that drop-ins make.
-_CORRECTIONS = ("repeated_rows", "centralization", "live_values", "construct_once", "integer_gradients")
+_CORRECTIONS = (
+    *("repeated_rows", "centralization", "live_values", "construct_once", "integer_gradients"),
+    "wide_parameters",
+)
 _SLOT_ROLES = (
     "step",
     "learning_rate",
@@ -162,16 +165,17 @@ class DialectReader(ParameterReader):
         nothing: tuple[Fact, ...] = ()
         parameters, keywords = take("parameters", self.parameters), take("keywords", self.parameters, nothing)
         groups: tuple[ParameterFact, ...] = take("groups", self.group_keys, ())
-        corrections: tuple[Correction, ...] = take("corrections", _corrections, ())
+        corrections: tuple[Correction, ...] = fields.maybe("corrections", _corrections, ())
+        inherited = () if base is None else base.corrections
         if base is not None:
-            known = {fact.name for fact in (*parameters, *keywords, *groups, *corrections)}
+            known = {fact.name for fact in (*parameters, *keywords, *groups, *inherited)}
             defaults, without = self.changes(fields)
             for changed, item in (defaults | without).items():
                 if changed not in known:
                     raise item.error(f"{base.name!r} has no parameter {changed!r}")
             parameters, keywords = (self.changed(facts, defaults, without) for facts in (parameters, keywords))
             groups = self.changed(groups, defaults, without)
-            corrections = tuple(correction for correction in corrections if correction.name not in without)
+            corrections = (*(one for one in inherited if one.name not in without), *corrections)
         semantics = take("semantics", _semantics)
         if base is not None and semantics is base.semantics:
             # A parameter that is left out takes its form along.

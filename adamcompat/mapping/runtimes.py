@@ -249,7 +249,7 @@ RUNTIMES = {
             _original(
                 *("call", "mindspore.nn.AdamWeightDecay", "adamcompat.mindspore.weight_decay", "CallAdamWeightDecay"),
                 *("deduplicate", "decoupled_decay", "update"),
-                rounding={"decay": ("update",), "multiply_add": ("fused_wide",)},
+                rounding={"decay": ("update",), "multiply_add": ("fused_wide",), "half": ("float16",)},
                 bias_correction="none",
                 decay_skips=("beta", "gamma"),
             ),

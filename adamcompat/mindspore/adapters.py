@@ -165,8 +165,9 @@ class AdamWeightDecay(CallAdamWeightDecay):
             step saw, whatever set_data, assign_value or an assignment puts in their place (live_values:
             each step looks at them anew); in PYNATIVE mode an overridden construct that calls
             super().construct() is applied twice, in Python and in the graph that is compiled there
-            (construct_once: it is applied once). None: as `adamcompat.install(corrections=...)` says,
-            otherwise not. Default: None.
+            (construct_once: it is applied once); parameters of float64 and their moments are updated,
+            and so kept, with the precision of float32 (wide_parameters: they are updated in float64).
+            None: as `adamcompat.install(corrections=...)` says, otherwise not. Default: None.
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -175,12 +176,14 @@ class AdamWeightDecay(CallAdamWeightDecay):
         order_params: The order in which gradients are passed, as a list of all parameters, alone in its
             group. Default: None.
 
-    A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may
-    also be a one-dimensional Tensor. Where mindspore.nn.Adam fails or stands still, this class works:
-    float64 and bfloat16, grad_centralization on a CPU, parameters that are loaded after the first step
-    in PYNATIVE mode. Beside use_amsgrad it ignores use_nesterov as nn.Adam does, with a warning. A
-    subclass may override any part of a step, as of nn.Adam, which then makes the step. A function of
-    your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first, with any optimizer
+    A callable is a LearningRateSchedule (learning rate) or a Cell (weight decay); a list may also be a
+    one-dimensional Tensor. There is no bias correction: the first step is (1 - beta1) / sqrt(1 - beta2) times as
+    long as AdamW's, 3.2 times with these defaults. Where mindspore.nn.AdamWeightDecay fails or stands still, this class
+    works: bfloat16, gradients that hold some rows only, parameters that are loaded after the first step in
+    PYNATIVE mode. Float16 is updated in float16. Gradients of every dtype become the parameter's, as there.
+    A group's key grad_centralization is accepted and does nothing, with a warning. A subclass may override
+    any part of a step; then, and with use_fused_opt set to False, the original makes the step. A function
+    of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first, with any optimizer
     and with none: load into it with `parameter.copy_`, not with `set_data`.
 
     Raises:

@@ -39,7 +39,7 @@ class ApplyGradientsAdam(TFStyleState):
 
     def _apply_gradients_in_graph(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
         if not self._is_built:
-            raise ValueError("TFStyleAdam cannot create its state in a graph: call build(parameters) before")
+            raise ValueError("a graph cannot create the state of an optimizer: call build(parameters) before")
         pairs = tuple(grads_and_vars)
         if len(pairs) != self._graph.count:
             raise ValueError("in a graph, pass one gradient for each Parameter of build(), in its order")
@@ -82,7 +82,7 @@ class ApplyGradientsAdam(TFStyleState):
 
     def _apply_in_graph(self, grads: Any, trainable_variables: Any = None) -> Any:
         if not self._is_built:
-            raise ValueError("TFStyleAdam cannot create its state in a graph: call build(parameters) before")
+            raise ValueError("a graph cannot create the state of an optimizer: call build(parameters) before")
         variables = trainable_variables
         if trainable_variables is None:
             variables = self._parameters_of_graph

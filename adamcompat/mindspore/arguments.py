@@ -1,4 +1,4 @@
-"""Explain the arguments that nn.Adam refuses; nn.Adam itself decides about them."""
+"""Explain the arguments that an original refuses; the original itself decides about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Parameters: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 def listed(given: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
     """The arguments, with lists in place of iterators that can be read only once.
 
-    nn.Adam reads what a group holds twice: of an iterator it finds nothing the second time, and so never trains the
+    MindSpore reads what a group holds twice: of an iterator it finds nothing the second time, and so never trains the
     Parameters.
     """
     keys = {fact.name for fact in dialect.groups if fact.canonical in ("group_parameters", "group_learning_rate")}
@@ -46,25 +46,40 @@ def _is_iterator(value: Any) -> bool:
 
 
 def ignored_names(dialect: Dialect, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what nn.Adam accepts and ignores of these arguments: the second of a pair, with the first."""
+    """Return what the original accepts and ignores of these arguments: the second of a pair, with the first."""
     pairs = [conflict.pair for conflict in dialect.conflicts if conflict.original == "ignores"]
     return {second: first for first, second in pairs if given.get(first) is True and given.get(second) is True}
 
 
 def ignored(adapter: Adapter, given: Mapping[str, Any]) -> list[str]:
-    """Return what nn.Adam accepts and ignores of these arguments, as sentences."""
+    """Return what the original accepts and ignores of these arguments, as sentences."""
     dialect = MAPPING.dialects[adapter.dialect]
-    return [
+    keys = [
+        f"{adapter.name}: {dialect.target} accepts the key {key!r} of a group and ignores it without a word, and so "
+        f"does this drop-in: leave it out"
+        for key in _ignored_keys(dialect, given)
+    ]
+    return keys + [
         f"{adapter.name}: {first}=True and {second}=True exclude each other; {dialect.target} ignores {second} without "
         f"a word, and so does this drop-in: leave it out"
         for second, first in ignored_names(dialect, given).items()
     ]
 
 
+def _ignored_keys(dialect: Dialect, given: Mapping[str, Any]) -> list[str]:
+    """The keys of groups that MindSpore takes from every optimizer, and that this one makes nothing of."""
+    params, known = dialect.named("parameters"), {fact.name for fact in dialect.groups}
+    assert params is not None
+    groups = [entry for entry in given[params.name] if isinstance(entry, Mapping)]
+    # One that is False asks for nothing.
+    asked = [key for group in groups for key, value in group.items() if key not in known and value is not False]
+    return list(dict.fromkeys(asked))
+
+
 def explained(
     error: Exception, adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Exception | None:
-    """A clearer exception of the same type for what nn.Adam raised; None if nothing is clearer.
+    """A clearer exception of the same type for what the original raised; None if nothing is clearer.
 
     Args:
         error: the exception.
@@ -82,7 +97,7 @@ def explained(
 def _faults(
     adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Exception]]:
-    """Return what is wrong with the arguments, each with the names by which nn.Adam may speak of it."""
+    """Return what is wrong with the arguments, each with the names by which the original may speak of it."""
     dialect = MAPPING.dialects[adapter.dialect]
     known = {fact.name: fact for fact in dialect.accepted}
     for name in extra:
@@ -110,7 +125,7 @@ def _faults(
 
 
 def _check_argument(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
-    """Say what is wrong with one value; one that nn.Adam takes may be called wrong here too.
+    """Say what is wrong with one value; one that the original takes may be called wrong here too.
 
     Raises:
         What the dialect raises for a wrong type or a value out of range.
@@ -169,7 +184,7 @@ def _check_params(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
     """Say what is wrong with the Parameters or groups.
 
     Raises:
-        What nn.Adam raises for it.
+        What the original raises for it.
     """
     wrong_type, out_of_range = exception(dialect.errors.wrong_type), exception(dialect.errors.out_of_range)
     entries = _listed(value, fact.name, dialect)
@@ -186,7 +201,7 @@ def _check_params(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
     everyone = [parameter for group in entries for parameter in group.get(key, ())]
     if not everyone:
         raise out_of_range(f"no group of {fact.name} holds a Parameter")
-    # Across groups nn.Adam raises another type than for a plain list.
+    # Across groups MindSpore raises another type than for a plain list.
     _check_unique(everyone, RuntimeError)
     _check_order(entries, everyone, dialect)
 

@@ -1,186 +1,39 @@
-"""MindSpore's calling convention on MindSpore's Parameters: ``optimizer(gradients)``."""
+"""nn.Adam's calling convention on MindSpore's Parameters."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import threading
-from collections.abc import Mapping
-from types import FunctionType, MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
-import mindspore
-from mindspore import context, nn
+from mindspore import nn
 
-from adamcompat.corrections import wanted
-from adamcompat.hyperparameters import exception
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.mindspore.arguments import explained, ignored, listed
-from adamcompat.mindspore.gradients import check
+from adamcompat.mindspore.drop_in import DropIn, in_place_of, once
+from adamcompat.mindspore.gradients import Refusals
 from adamcompat.mindspore.graph import GraphAdam
-from adamcompat.mindspore.graphs import Graphs
-from adamcompat.mindspore.layout import READ
-from adamcompat.mindspore.notes import say_left_out, say_once, without_deprecations
+from adamcompat.mindspore.layout import Attributes
+from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.overrides import Overrides
-from adamcompat.mindspore.pynative import PyNativeStep
-from adamcompat.mindspore.schedules import check_length
-
-_STOCK = nn.Adam.construct
 
 
-def _once(construct: Any) -> Any:
-    """A construct under another name, so that compiling it does not compile what overrides construct."""
-    plain = inspect.unwrap(construct)
-    named = FunctionType(plain.__code__, plain.__globals__, "_construct_once", plain.__defaults__, plain.__closure__)
-    named.__module__ = plain.__module__
-    return mindspore.jit(named)
+class CallAdam(DropIn, GraphAdam):
+    """Base of the drop-in for nn.Adam; use `adamcompat.mindspore.Adam`."""
 
-
-class CallAdam(GraphAdam):
-    """Base of the adapters that are called as MindSpore's optimizers are.
-
-    GRAPH mode and functions under ``mindspore.jit`` compile nn.Adam's own construct. In PYNATIVE mode on a CPU a step
-    runs the compiled update of this package on the Parameters' own memory, unless a subclass or the optimizer itself
-    replaces a part of the step; then, and on another device, it runs nn.Adam's.
-    """
-
-    _adapter: ClassVar[str]
-    _construct_once = _once(_STOCK)
-    # What of the step is replaced; known from the first step on, when nn.Adam would be compiled.
-    _replaced: frozenset[str] | None = None
-    _made: Mapping[str, Any] = MappingProxyType({})
+    _attributes = Attributes.of(MAPPING.dialects["mindspore"], ("moment1", "moment2"))
+    _refusals = Refusals(no_tuple=RuntimeError, no_tensor=ValueError, converts=False)
+    _stock = nn.Adam.construct
+    _construct_once = once(_stock)
+    construct = in_place_of(_stock)
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, corrections: bool | None) -> None:
-        adapter = MAPPING.adapter("mindspore", self._adapter)
-        dialect = MAPPING.dialects[adapter.dialect]
-        self.corrections = wanted(corrections, exception(dialect.errors.wrong_type))
-        given = listed(given, dialect)
-        try:
-            with without_deprecations():
-                super().__init__(**given, **extra)
-        except Exception as error:
-            better = explained(error, adapter, given, extra)
-            if better is None:
-                raise
-            raise better from error
-        for text in ignored(adapter, given | extra):
-            say_once(text)
-        self._prepare()
-        self._dialect = dialect
-        self._pynative = PyNativeStep(self, dialect)
-        self._graphs = Graphs(self, lambda: say_left_out(dialect, "live_values"))
-        self._lock = threading.RLock()
-        self._made = _OVERRIDES.made(self, READ)
+        super().__init__(given, extra, corrections=corrections)
         if not self.corrections and any(
             flag and len(p.shape) > 1 and not self._centralizes(i)
             for i, (flag, p) in enumerate(zip(self._flags(), self.parameters, strict=True))
         ):
-            say_left_out(dialect, "centralization")
+            say_left_out(self._dialect, "centralization")
 
     def _flags(self) -> tuple[bool, ...]:
         return self.grad_centralization_flags if self.is_group else (False,) * len(self.parameters)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Make one step.
 
-        Args:
-            args: a tuple with one Tensor for each Parameter, in the order of `parameters`; or what an overridden
-                construct takes.
-            kwargs: the same by name.
-
-        Returns:
-            One True for each Parameter.
-
-        Raises:
-            TypeError: a gradient is no Tensor, or has a dtype that would lose digits.
-            ValueError: a gradient is missing, or its shape is wrong.
-            RuntimeError: there are too few gradients or too many, or they are no tuple; or a list of learning rates
-                has no value for this step. Where nothing of the step is replaced, nothing has changed then.
-        """
-        if not self._prepared:
-            return super().__call__(*args, **kwargs)
-        replaced = self._replaced_names()
-        if context._get_mode() == context.PYNATIVE_MODE:
-            if "construct" in replaced:
-                # It may be compiled as a whole, and never come to `_construct`.
-                with self._graphs.current():
-                    return super().__call__(*args, **kwargs)
-            return super().__call__(*args, **kwargs)
-        if "construct" in replaced:
-            return super().__call__(*args, **kwargs)
-        if len(args) == 1 and isinstance(args[0], list):
-            args = (tuple(args[0]),)
-        self._check_rates(replaced, *args, **kwargs)
-        try:
-            return super().__call__(*args, **kwargs)
-        except Exception as error:
-            self._explain(error, *args, **kwargs)
-            raise
-
-    def _construct(self, gradients: Any) -> Any:
-        """Make the step of `construct`, where Python calls it: MindSpore's compiler reads nn.Adam's."""
-        if context._get_mode() != context.PYNATIVE_MODE or not self._prepared:
-            return _STOCK(self, gradients)
-        replaced = self._replaced_names()
-        again = "construct" in replaced
-        if len(replaced) == again and (not again or self.corrections) and self._pynative.ready():
-            with self._lock:
-                try:
-                    return self._pynative(gradients)
-                except Exception:
-                    if self._pynative.failed():
-                        self._replaced = None
-                    raise
-        if isinstance(gradients, list):
-            gradients = tuple(gradients)
-        self._check_rates(replaced, gradients)
-        if again and not self.corrections:
-            say_left_out(self._dialect, "construct_once")
-        try:
-            with self._graphs.current():
-                return self._construct_once(gradients) if again and self.corrections else _STOCK(self, gradients)
-        except Exception as error:
-            self._explain(error, gradients)
-            raise
-
-    construct = functools.wraps(_STOCK)(_construct)
-
-    def _replaced_names(self) -> frozenset[str]:
-        """Return the parts of the step that are not nn.Adam's at the first step: later nn.Adam does not look."""
-        if self._replaced is None:
-            self._replaced = _OVERRIDES.of(self, self._made)
-        return self._replaced
-
-    def _check_rates(self, replaced: frozenset[str], gradients: Any = None) -> None:
-        """Refuse a step without a learning rate, which nn.Adam's graph would not survive.
-
-        Raises:
-            RuntimeError: there is none for this step.
-            What is wrong with gradients, which nn.Adam finds first, when it compiles.
-        """
-        if self.dynamic_lr and replaced.isdisjoint(("construct", "get_lr")):
-            rates = self.learning_rate if self.is_group_lr else [self.learning_rate]
-            try:
-                check_length(list(rates), int(self.global_step.asnumpy()[0]))
-            except RuntimeError:
-                self._check(gradients)
-                raise
-
-    def _check(self, gradients: Any) -> None:
-        check(gradients, self.parameters, self._dialect, [self.exec_weight_decay] * len(self.parameters))
-
-    def _explain(self, error: Exception, gradients: Any = None) -> None:
-        """Say what is wrong with gradients if that is why nn.Adam raised `error`.
-
-        Raises:
-            An exception of the same type with a better text.
-        """
-        try:
-            self._check(gradients)
-        except type(error) as better:
-            raise better from error
-        except Exception:
-            return
-
-
-_OVERRIDES = Overrides(CallAdam, "construct", nn.Adam)
+CallAdam._overrides = Overrides(CallAdam, "construct", nn.Adam)

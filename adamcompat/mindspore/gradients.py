@@ -12,6 +12,7 @@ from mindspore.common.sparse_tensor import RowTensorInner
 from adamcompat.hyperparameters import exception
 from adamcompat.interpreter import Interpreter, StepNumbers, value_of
 from adamcompat.mapping.model import Dialect
+from adamcompat.mindspore.notes import say_once
 from adamcompat.mindspore.operations import SEPARATE
 from adamcompat.program import ADD_DECAY, Instruction, Scalar
 from adamcompat.stages import make_stages
@@ -19,7 +20,22 @@ from adamcompat.stages import make_stages
 _STAGES = make_stages(SEPARATE, ops.minimum)
 _, _, add_decay, _, _subtract, _ = _STAGES
 
+COMPLEX = (mindspore.complex64, mindspore.complex128)
 _RANK = {mindspore.float16: 1, mindspore.bfloat16: 1, mindspore.float32: 2, mindspore.float64: 3}
+
+
+class Refusals(NamedTuple):
+    """Say how an original takes what is not quite a gradient.
+
+    Attributes:
+        no_tuple: what it raises for gradients that are no tuple.
+        no_tensor: what it raises for None or a number in the place of a gradient.
+        converts: whether gradients of every dtype become the Parameter's.
+    """
+
+    no_tuple: type[Exception]
+    no_tensor: type[Exception]
+    converts: bool
 
 
 class Rows(NamedTuple):
@@ -43,44 +59,58 @@ def densified(rows: Rows, shape: tuple[int, ...]) -> Any:
     return ops.unsorted_segment_sum(rows.values, rows.indices, shape[0])
 
 
-def check(gradients: Any, parameters: Sequence[Any], dialect: Dialect, decays: Sequence[bool]) -> None:
+def say_real_part(dialect: Dialect) -> None:
+    """Warn, once a process, that the original leaves out a part of complex gradients."""
+    say_once(
+        f"{dialect.target} updates with the real part of complex gradients and leaves out the imaginary part without a "
+        f"word, and so does this drop-in: pass gradients of real numbers"
+    )
+
+
+def check(
+    gradients: Any, parameters: Sequence[Any], dialect: Dialect, refusals: Refusals, numbers: Sequence[bool]
+) -> None:
     """Explain what is wrong with gradients.
 
     Args:
         gradients: what the optimizer was called with.
         parameters: what they are for.
         dialect: whose exceptions.
-        decays: whether each Parameter has a decay: nn.Adam adds that to a single number without axes too.
+        refusals: what else the original raises.
+        numbers: whether each Parameter of one element takes a single number without axes as its gradient.
 
     Raises:
-        RuntimeError: they are no tuple, or too few or too many.
-        ValueError: one is missing, or its shape is wrong.
+        RuntimeError: they are too few or too many.
+        ValueError: the shape of one is wrong.
         TypeError: one is no Tensor, or of a dtype that would lose digits.
+        What `refusals` say.
     """
     wrong_type, wrong = exception(dialect.errors.wrong_type), exception(dialect.errors.wrong_gradients)
-    # For these two nn.Adam raises what its Map raises.
     if not isinstance(gradients, (tuple, list)):
-        raise RuntimeError(
+        raise refusals.no_tuple(
             f"gradients must be a tuple with one Tensor for each parameter, got {type(gradients).__name__}"
         )
     if len(gradients) != len(parameters):
+        # As the Map of MindSpore.
         raise RuntimeError(
             f"got {len(gradients)} gradients for {len(parameters)} parameters; differentiate with respect to "
             f"optimizer.parameters"
         )
-    for parameter, gradient, decayed in zip(parameters, gradients, decays, strict=True):
+    for parameter, gradient, number in zip(parameters, gradients, numbers, strict=True):
         rows = rows_of(gradient)
         tensor = gradient if rows is None else rows.values
         if tensor is None:
-            raise wrong(f"the gradient of {parameter.name!r} is None; pass ops.zeros_like(parameter) if it has none")
+            raise refusals.no_tensor(
+                f"the gradient of {parameter.name!r} is None; pass ops.zeros_like(parameter) if it has none"
+            )
         if not isinstance(tensor, Tensor):
-            kind = wrong if isinstance(tensor, (bool, int, float)) else wrong_type
+            kind = refusals.no_tensor if isinstance(tensor, (bool, int, float)) else wrong_type
             raise kind(
                 f"the gradient of {parameter.name!r} must be a Tensor, got {type(gradient).__name__}: "
                 f"wrap it in Tensor(...)"
             )
         expected = parameter.shape if rows is None else (*rows.indices.shape, *parameter.shape[1:])
-        if tensor.shape != expected and not (decayed and (tensor.shape, expected) == ((), (1,))):
+        if tensor.shape != expected and not (number and (tensor.shape, expected) == ((), (1,))):
             raise wrong(_wrong_shape(parameter, tensor, expected))
         if rows is not None and rows.indices.size:
             least, most = int(rows.indices.min()), int(rows.indices.max())
@@ -94,7 +124,11 @@ def check(gradients: Any, parameters: Sequence[Any], dialect: Dialect, decays: S
                 f"the parameter {parameter.name!r} is {parameter.dtype}, but only {', '.join(map(str, _RANK))} can be "
                 f"updated; leave it out of the optimizer"
             )
-        if _RANK.get(tensor.dtype, 0) > _RANK[parameter.dtype] or str(tensor.dtype).startswith("Complex"):
+        if refusals.converts:
+            if tensor.dtype in COMPLEX:
+                say_real_part(dialect)
+            continue
+        if _RANK.get(tensor.dtype, 0) > _RANK[parameter.dtype] or tensor.dtype in COMPLEX:
             raise wrong_type(
                 f"the gradient of {parameter.name!r} is {tensor.dtype}, but the parameter is {parameter.dtype}; "
                 f"convert it with gradient.astype(parameter.dtype)"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any, NamedTuple
 
 from mindspore import context
 
-from adamcompat.mindspore.layout import NUMBERS, same
+from adamcompat.mindspore.layout import Attributes, same
 from adamcompat.mindspore.memory import addresses
 
 # It moved, and says so where it is imported from its old place.
@@ -19,7 +20,7 @@ ms_compile_cache: Any = import_module(_api).ms_compile_cache
 
 
 def forget(optimizer: Any) -> None:
-    """Have nn.Adam compile its step anew.
+    """Have an optimizer compile its step anew.
 
     A graph keeps the memory that it saw first. Where a Parameter was given other memory, by `load_param_into_net` for
     example, it would go on updating what nobody sees.
@@ -39,15 +40,17 @@ class _Seen(NamedTuple):
 
 
 class Graphs:
-    """The graphs of one optimizer, for steps that nn.Adam makes.
+    """The graphs of one optimizer, for steps that its original makes.
 
     Args:
-        optimizer: an nn.Adam.
+        optimizer: an optimizer of MindSpore.
+        attributes: what its step reads and writes.
         stale: called where something was replaced that a step reads, and corrections are off.
     """
 
-    def __init__(self, optimizer: Any, stale: Callable[[], None]) -> None:
+    def __init__(self, optimizer: Any, attributes: Attributes, stale: Callable[[], None]) -> None:
         self._optimizer = optimizer
+        self._attributes = attributes
         self._stale = stale
         self._read: list[Any] = []
         self._known: _Seen | None = None
@@ -56,7 +59,7 @@ class Graphs:
     def current(self) -> Iterator[None]:
         """Make a step within, with graphs that write where everything lies; with corrections, that read there too.
 
-        What moves during the step is nn.Adam's own affair: an assignment to a Parameter in a graph may move it.
+        What moves during the step is the original's own affair: an assignment to a Parameter in a graph may move it.
         """
         if context.get_context("device_target") != "CPU":
             yield
@@ -81,10 +84,9 @@ class Graphs:
             self._stale()
 
     def _written(self) -> list[Any]:
-        o = self._optimizer
-        found = [*o.parameters, *o.moment1, *o.moment2, o.global_step, o.beta1_power, o.beta2_power]
-        return [*found, *o.vhat] if o.use_amsgrad else found
+        o, own = self._optimizer, self._attributes
+        return [*o.parameters, *chain.from_iterable(own.state(o)), *own.counted(o)]
 
     def _now(self) -> _Seen:
-        attributes = [getattr(self._optimizer, name) for name in NUMBERS]
+        attributes = [getattr(self._optimizer, name) for name in self._attributes.numbers]
         return _Seen(addresses(self._written()).tobytes(), addresses(self._read).tobytes(), attributes)

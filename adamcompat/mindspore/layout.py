@@ -13,22 +13,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat import kernel
+from adamcompat.mapping.model import Dialect
 from adamcompat.mindspore.batch import Batch
 from adamcompat.mindspore.memory import Forms, settle
 from adamcompat.mindspore.schedules import Constants, Sources
 
-# What advances with each step, and how it lies in memory.
-COUNTERS = {"global_step": ctypes.c_int32, "beta1_power": ctypes.c_float, "beta2_power": ctypes.c_float}
-# Attributes of an optimizer that the numbers of a step come from.
-CONSTANTS = ("beta1", "beta2", "eps", "reciprocal_scale")
-NUMBERS = ("learning_rate", "weight_decay", "decay_flags", "need_scale", *CONSTANTS)
-# What else is read here, when everything is laid out.
-READ = (
-    *COUNTERS,
-    *NUMBERS,
-    *("parameters", "_parameters", "moment1", "moment2", "vhat", "use_amsgrad", "use_nesterov", "use_offload"),
-    *("is_group", "is_group_lr", "exec_weight_decay", "grad_centralization_flags"),
-)
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Name the attributes of an optimizer that its step reads and writes.
+
+    Attributes:
+        moments: of the first and of the second moments.
+        counters: what advances with each step, and how it lies in memory: the step, then the powers of the betas.
+        scales: whether gradients are multiplied by the reciprocal of a loss scale.
+    """
+
+    moments: tuple[str, str]
+    counters: dict[str, Any]
+    scales: bool
+
+    @classmethod
+    def of(cls, dialect: Dialect, moments: tuple[str, str]) -> Attributes:
+        """Return those of a dialect's original.
+
+        Args:
+            dialect: its facts.
+            moments: what it calls the first and the second moments.
+        """
+        powers = ("beta1_power", "beta2_power") if dialect.semantics.power_start != "none" else ()
+        counters = {"global_step": ctypes.c_int32} | dict.fromkeys(powers, ctypes.c_float)
+        return cls(moments, counters, "unscale" in dialect.stages)
+
+    @property
+    def powers(self) -> tuple[str, ...]:
+        """Return the counters that are running products of the betas."""
+        return tuple(self.counters)[1:]
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Return those that hold one number each; the reciprocal of the loss scale is last."""
+        return ("beta1", "beta2", "eps", *(("reciprocal_scale",) if self.scales else ()))
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Return those that the numbers of a step come from."""
+        scale = ("need_scale",) if self.scales else ()
+        return ("learning_rate", "weight_decay", "decay_flags", *scale, *self.constants)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Return all that may be replaced, because a step asks for it anew."""
+        return (*self.counters, *self.numbers, "parameters", "_parameters", *self.moments, "vhat")
+
+    def state(self, optimizer: Any) -> list[Any]:
+        """Return what is kept for each Parameter, one sequence a kind: the moments, and a maximum if there is one."""
+        kept = [getattr(optimizer, name) for name in self.moments]
+        return [*kept, optimizer.vhat] if getattr(optimizer, "use_amsgrad", False) else kept
+
+    def counted(self, optimizer: Any) -> list[Any]:
+        """Return the counters."""
+        return [getattr(optimizer, name) for name in self.counters]
 
 
 def same(attribute: Any, other: Any) -> bool:
@@ -71,7 +116,7 @@ class Layout:
     constants: Constants
     values: list[float]
     scaled: Any
-    # A step was made with it, so that nn.Adam would have compiled its graph.
+    # A step was made with it, so that the original would have compiled its graph.
     stepped: bool = False
     # Attributes have been replaced since that are not looked at.
     outdated: bool = False
@@ -80,24 +125,28 @@ class Layout:
     counters: list[Any] = field(default_factory=list)
 
 
-def check_state(layout: Layout) -> None:
+def check_state(layout: Layout, kinds: Sequence[Any]) -> None:
     """Refuse state that does not fit its Parameter: the kernel writes wherever an address says.
+
+    Args:
+        layout: what is written.
+        kinds: how each counter lies in memory; the counters are the last that are written.
 
     Raises:
         ValueError: a moment has another shape or dtype than its Parameter, or something has no memory.
     """
-    parameters, counters = layout.written[: len(layout.forms.shapes)], layout.written[-len(COUNTERS) :]
-    for parameter, tensor in zip(itertools.cycle(parameters), layout.written[: -len(COUNTERS)], strict=False):
+    parameters, counters = layout.written[: len(layout.forms.shapes)], layout.written[-len(kinds) :]
+    for parameter, tensor in zip(itertools.cycle(parameters), layout.written[: -len(kinds)], strict=False):
         if tensor.shape != parameter.shape or tensor.dtype != parameter.dtype:
             raise ValueError(
                 f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but {parameter.name!r} has "
                 f"{parameter.shape} and {parameter.dtype}; load state of the same network, or make a new optimizer"
             )
-    for tensor, dtype in zip(counters, COUNTERS.values(), strict=True):
+    for tensor, dtype in zip(counters, kinds, strict=True):
         if tensor.size != 1 or tensor.asnumpy().dtype != dtype:
             raise ValueError(
                 f"{tensor.name!r} has shape {tensor.shape} and dtype {tensor.dtype}, but one value of dtype "
-                f"{np.dtype(dtype)} is needed; load state of an Adam, or make a new optimizer"
+                f"{np.dtype(dtype)} is needed; load state of such an optimizer, or make a new one"
             )
     for tensor in layout.written:
         if tensor.size and not tensor.data_ptr():

@@ -1,4 +1,4 @@
-"""Find what a step of nn.Adam is made of, and what of it a class or an optimizer replaces.
+"""Find what a step of an optimizer is made of, and what of it a class or an optimizer replaces.
 
 MindSpore's users override parts of a step in subclasses: they clip in `construct`, or compute a learning rate
 in `get_lr`. The fast path of PYNATIVE mode stands for the whole step, so it is for those who override nothing.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 from mindspore import Tensor
+
+from adamcompat.mindspore.layout import same
 
 
 class Parts(NamedTuple):
@@ -70,9 +72,11 @@ class Overrides:
         plain: that class.
         first: the method that makes a step.
         original: the class whose source says what belongs to a step.
+        switches: attributes that choose between forms of the step, of which the fast path has one.
     """
 
-    def __init__(self, plain: type, first: str, original: type) -> None:
+    def __init__(self, plain: type, first: str, original: type, switches: Collection[str] = ()) -> None:
+        self._switches = switches
         self._parts = parts_of(original, first)
         self._known = {name: inspect.getattr_static(plain, name) for name in self._parts.methods}
 
@@ -85,7 +89,11 @@ class Overrides:
         """
         names = self._parts.attributes.difference(read)
         found = {name: getattr(optimizer, name, None) for name in names}
-        return {name: value for name, value in found.items() if callable(value) or isinstance(value, Tensor)}
+        return {
+            name: value
+            for name, value in found.items()
+            if callable(value) or isinstance(value, Tensor) or name in self._switches
+        }
 
     def of(self, optimizer: Any, made: Mapping[str, Any]) -> frozenset[str]:
         """Return the names of what is replaced: by a subclass, on the optimizer itself, or since it was made."""
@@ -96,5 +104,5 @@ class Overrides:
             if name in own or inspect.getattr_static(kind, name, None) is not known
         }
         return frozenset(
-            methods.union(name for name, value in made.items() if getattr(optimizer, name, None) is not value)
+            methods.union(name for name, value in made.items() if not same(getattr(optimizer, name, None), value))
         )

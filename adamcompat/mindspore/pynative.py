@@ -1,10 +1,10 @@
 """Make one step in PYNATIVE mode: the shared kernel, on the memory of the Parameters themselves.
 
-nn.Adam runs its step as a compiled graph that keeps the buffers and attributes it saw first; a Parameter
+The original runs its step as a compiled graph that keeps the buffers and attributes it saw first; a Parameter
 that is loaded later gets another buffer, and training stops without a word. Here every step asks anew where
 everything lies that it writes. What it only reads, such as the learning rate, stays what it was at first, as
-in nn.Adam, unless corrections are wanted; where something that is written was loaded, nn.Adam would stand
-still, and all is looked at anew, as if it had compiled its graph again.
+in the original, unless corrections are wanted; where something that is written was loaded, the original would
+stand still, and all is looked at anew, as if it had compiled its graph again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.batch import STORAGE, Batch
-from adamcompat.mindspore.gradients import Rows
-from adamcompat.mindspore.layout import CONSTANTS, COUNTERS, NUMBERS, Kind, Layout, Part, check_state, same, straighten
+from adamcompat.mindspore.gradients import Refusals, Rows
+from adamcompat.mindspore.layout import Attributes, Kind, Layout, Part, check_state, same, straighten
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.schedules import Constants, Sources
@@ -59,27 +59,39 @@ class PyNativeStep:
     """The step of one optimizer.
 
     Args:
-        optimizer: an nn.Adam.
+        optimizer: a drop-in.
         dialect: its facts.
+        attributes: what its step reads and writes.
+        refusals: what its original refuses as gradients.
     """
 
-    def __init__(self, optimizer: Any, dialect: Dialect) -> None:
+    def __init__(self, optimizer: Any, dialect: Dialect, attributes: Attributes, refusals: Refusals) -> None:
         self._optimizer = optimizer
         self._dialect = dialect
+        self._attributes = attributes
+        self._refusals = refusals
         self._live: bool = optimizer.corrections
         self._numerics: Numerics = MAPPING.numerics[dialect.numerics]
-        # The optimizer's attributes are the hyperparameters of nn.Adam.
+        # The optimizer's attributes are the hyperparameters of its original.
         neutral = Hyperparameters(neutral_values(), {}, {})
         self._program = compile_step(dialect, self._numerics, neutral, held=("loss_scale",))
-        # nn.Adam rounds every scalar to float32; its operator for float64 goes on in float64 from there.
-        self._numerics_of_float64 = replace(self._numerics, scalars="float64")
-        maximum = ("vhat",) if optimizer.use_amsgrad else ()
-        self._origin = operator.attrgetter(*COUNTERS, *NUMBERS, "parameters", "moment1", "moment2", *maximum)
-        # nn.Adam compiles a graph for each set of dtypes that gradients have; None stands for the Parameters' own.
+        self._amsgrad, self._nesterov = self._asks("amsgrad"), self._asks("nesterov")
+        self._offload = self._asks("offload")
+        self._counted = len(attributes.counters)
+        maximum = ("vhat",) if self._amsgrad else ()
+        self._origin = operator.attrgetter(
+            *attributes.counters, *attributes.numbers, "parameters", *attributes.moments, *maximum
+        )
+        # The original compiles a graph for each set of dtypes that gradients have; None stands for the Parameters' own.
         self._layouts: dict[tuple[Any, ...] | None, Layout] = {}
         # Of the Parameters, and whether they can be updated here; None until that is asked.
         self._forms = Forms([], [])
         self._local: bool | None = None
+
+    def _asks(self, canonical: str) -> bool:
+        """Return whether the optimizer was asked for something that its original has."""
+        fact = self._dialect.named(canonical)
+        return fact is not None and bool(getattr(self._optimizer, fact.name))
 
     def ready(self) -> bool:
         """Return whether every Parameter is a plain Tensor of a known dtype in the memory of this process."""
@@ -110,10 +122,14 @@ class PyNativeStep:
         if layout.forms is not forms:
             plain = self._is_plain(layout.forms, gradients)
         if not plain:
-            dense.check(gradients, parameters, self._dialect, [kind.decay is not None for kind in layout.kinds])
-        step, power1, power2 = layout.counters
+            numbers_fit = [self._refusals.converts or kind.decay is not None for kind in layout.kinds]
+            dense.check(gradients, parameters, self._dialect, self._refusals, numbers_fit)
+        step, *powers = layout.counters
         numbers = layout.sources.at(step.value + self._program.rate.start)
-        advanced = kernel.advance_powers(layout.values[0], layout.values[1], (power1.value, power2.value))
+        advanced = None
+        if powers:
+            power1, power2 = powers
+            advanced = kernel.advance_powers(layout.values[0], layout.values[1], (power1.value, power2.value))
         parts, by_operator = layout.parts, []
         prepared = not (plain and layout.simple)
         if prepared:
@@ -133,7 +149,10 @@ class PyNativeStep:
         ]
         operations += [
             part.batch.update(
-                [part.scalars.at(numbers[kind.rate], powers=advanced) for kind in part.kinds],
+                [
+                    part.scalars.at(numbers[kind.rate], powers=advanced, decay=self._added(kind, numbers))
+                    for kind in part.kinds
+                ],
                 [() if prepared else self._stages(layout, kind, numbers) for kind in part.kinds],
             )
             for part in parts
@@ -141,7 +160,8 @@ class PyNativeStep:
         count = step.value + 1
 
         def finish() -> None:
-            power1.value, power2.value = advanced
+            for power, value in zip(powers, advanced or (), strict=True):
+                power.value = value
             step.value = count
 
         with Uninterrupted():
@@ -150,13 +170,19 @@ class PyNativeStep:
         del copies
         return (True,) * len(parameters)
 
+    def _added(self, kind: Kind, numbers: Sequence[float]) -> float | None:
+        """The decay that is added to the update; None where the program adds none there."""
+        if not self._program.update.decays:
+            return None
+        return 0.0 if kind.decay is None else numbers[kind.decay]
+
     def failed(self) -> bool:
-        """Take note that a step failed; whether none has been made: then nn.Adam would not have been compiled."""
+        """Take note that a step failed; whether none has been made: then there would be no graph of the original."""
         self._layouts = {key: layout for key, layout in self._layouts.items() if layout.stepped}
         return not self._layouts
 
     def _signature(self, forms: Forms, gradients: Any) -> tuple[Any, ...] | None:
-        """Return what tells the graphs apart that nn.Adam would run these gradients with."""
+        """Return what tells the graphs apart that the original would run these gradients with."""
         if self._live or not isinstance(gradients, (tuple, list)):
             return None
         found = tuple(getattr(gradient, "dtype", None) for gradient in gradients)
@@ -167,7 +193,7 @@ class PyNativeStep:
         layout, origin = self._layouts.get(key), self._origin(self._optimizer)
         if layout is not None and not any(map(operator.is_not, layout.origin, origin)):
             return layout
-        counters, state = origin[: len(COUNTERS)], origin[len(COUNTERS) + len(NUMBERS) :]
+        counters, state = origin[: self._counted], origin[self._counted + len(self._attributes.numbers) :]
         written = (*itertools.chain(*state), *counters)
         if layout is None or self._live or any(map(operator.is_not, layout.written, written)):
             layout = self._layouts[key] = self._laid_out(origin, written)
@@ -195,10 +221,11 @@ class PyNativeStep:
         layout = self._current(key)
         now = layout.constants.now()
         if now != layout.values or (self._live and layout.constants.moved()):
-            if self._live or now[:-1] != layout.values[:-1]:
+            # The reciprocal of a loss scale is folded into the graph of the original.
+            seen = slice(-1 if self._attributes.scales else None)
+            if self._live or now[seen] != layout.values[seen]:
                 layout = self._anew(key)
             else:
-                # The last one is folded into nn.Adam's graph.
                 self._stale()
         found = addresses(layout.written)
         if found.tobytes() == layout.found:
@@ -216,14 +243,14 @@ class PyNativeStep:
             layout = self._anew(key)
         elif layout.found:
             layout.sources.renew()
-        check_state(layout)
+        kinds = list(self._attributes.counters.values())
+        check_state(layout, kinds)
         if not contiguous(layout.written):
             straighten(layout.written)
             found = addresses(layout.written)
-        layout.addresses = found[: -len(COUNTERS)].reshape(-1, len(layout.forms.shapes)).T
+        layout.addresses = found[: -len(kinds)].reshape(-1, len(layout.forms.shapes)).T
         layout.counters = [
-            kind.from_address(address)
-            for address, kind in zip(found[-len(COUNTERS) :].tolist(), COUNTERS.values(), strict=True)
+            kind.from_address(address) for address, kind in zip(found[-len(kinds) :].tolist(), kinds, strict=True)
         ]
         for part in layout.parts:
             part.batch.place(layout.addresses[part.positions])
@@ -245,27 +272,28 @@ class PyNativeStep:
             Kind(
                 place(o.learning_rate[i] if o.is_group_lr else o.learning_rate),
                 place(o.weight_decay[i] if o.is_group else o.weight_decay)
-                if o.exec_weight_decay and o.decay_flags[i]
+                if o.decay_flags[i] and (o.exec_weight_decay or self._program.update.decays)
                 else None,
             )
             for i in range(len(parameters))
         ]
-        centralize = [o._centralizes(i) for i in range(len(parameters))]
+        can = "centralize" in self._dialect.stages
+        centralize = [can and o._centralizes(i) for i in range(len(parameters))]
         dtypes = forms.dtypes
         parts = []
-        constants = Constants([getattr(o, name) for name in CONSTANTS])
+        constants = Constants([getattr(o, name) for name in self._attributes.constants])
         values = constants.now()
         for dtype in STORAGE:
             positions = [i for i, own in enumerate(dtypes) if own == dtype]
             if positions:
                 own = list(dict.fromkeys(kinds[i] for i in positions))
                 scalars = kernel.Scalars(
-                    self._numerics_of_float64 if dtype == mindspore.float64 else self._numerics,
+                    self._numerics_of(dtype),
                     STORAGE[dtype].own,
                     beta1=values[0],
                     beta2=values[1],
                     epsilon=values[2],
-                    nesterov=o.use_nesterov and not o.use_amsgrad,
+                    nesterov=self._nesterov and not self._amsgrad,
                     form=self._program.update.form,
                 )
                 parts.append(Part(positions, own, scalars, self._batch(forms, kinds, positions, own)))
@@ -276,24 +304,41 @@ class PyNativeStep:
             kinds=kinds,
             centralize=centralize,
             simple=not any(centralize) and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
-            sources=Sources(sources, self._live, self._stale),
+            sources=Sources(sources, self._live, not self._program.update.decays, self._stale),
             parts=parts,
             constants=constants,
             values=values,
-            scaled=Tensor(values[3], mindspore.float32) if o.need_scale else None,
+            scaled=Tensor(values[-1], mindspore.float32) if self._attributes.scales and o.need_scale else None,
         )
 
+    def _numerics_of(self, dtype: Any) -> Numerics:
+        """How to round for one dtype.
+
+        The original rounds every scalar to float32; an operator for float64 goes on in float64 from there. For bfloat16
+        there is none, and the update is float32's.
+        """
+        if dtype == mindspore.float64:
+            return replace(self._numerics, scalars="float64")
+        return replace(self._numerics, half="float32") if dtype == mindspore.bfloat16 else self._numerics
+
     def _is_local(self, forms: Forms) -> bool:
-        """Return whether everything is what nn.Adam makes, of known dtypes, in the memory of this process."""
+        """Return whether everything is what the original makes, of known dtypes, in the memory of this process."""
         o = self._optimizer
-        constants = [getattr(o, name) for name in CONSTANTS]
+        constants = [getattr(o, name) for name in self._attributes.constants]
         return (
             context.get_context("device_target") == "CPU"
             # Its operator for that shares out a tensor as it finds fast, which its bits depend on.
-            and not o.use_offload
-            and set(forms.dtypes) <= set(STORAGE)
+            and not self._offload
+            and all(dtype in STORAGE and self._is_updated(dtype) for dtype in set(forms.dtypes))
             and all(isinstance(c, Tensor) and c.dtype == mindspore.float32 and c.size == 1 for c in constants)
         )
+
+    def _is_updated(self, dtype: Any) -> bool:
+        """Return whether Parameters of a dtype are updated here; an operator may have another arithmetic."""
+        storage = STORAGE[dtype]
+        if kernel.arithmetic_dtype(self._numerics_of(dtype), storage.own) != storage.arithmetic:
+            return False
+        return dtype not in self._optimizer._operators_only
 
     @staticmethod
     def _is_plain(forms: Forms, gradients: Any) -> bool:
@@ -306,7 +351,8 @@ class PyNativeStep:
     def _prepared(self, layout: Layout, i: int, parameter: Any, gradient: Any, numbers: Sequence[float]) -> Any:
         """A gradient after all stages before the update: a Tensor of the Parameter's dtype, or Rows."""
         o, place = self._optimizer, layout.kinds[i].decay
-        decay = Tensor(numbers[place], mindspore.float32) if place is not None else None
+        stage = place is not None and not self._program.update.decays
+        decay = Tensor(numbers[place], mindspore.float32) if place is not None and stage else None
         rows = dense.rows_of(gradient)
         values, own = (gradient, parameter) if rows is None else (rows.values, ops.gather(parameter, rows.indices, 0))
         values = dense.prepared(
@@ -324,7 +370,7 @@ class PyNativeStep:
         return dense.densified(rows, parameter.shape) if o._dense_for_fused[i] else rows
 
     def _leaves_integers(self, shows: bool) -> bool:
-        """Return whether integer gradients are unscaled as nn.Adam does it."""
+        """Return whether integer gradients are unscaled as the original does it."""
         if shows and not self._live:
             say_left_out(self._dialect, "integer_gradients")
         return not self._live
@@ -365,21 +411,21 @@ class PyNativeStep:
 
     def _batch(self, forms: Forms, kinds: Sequence[Kind], positions: Sequence[int], own: list[Kind]) -> Batch:
         return Batch(
-            self._numerics,
+            self._numerics_of(forms.dtypes[positions[0]]),
             forms.dtypes[positions[0]],
             [math.prod(forms.shapes[i]) for i in positions],
             [own.index(kinds[i]) for i in positions],
-            amsgrad=self._optimizer.use_amsgrad,
+            amsgrad=self._amsgrad,
         )
 
     def _stages(self, layout: Layout, kind: Kind, numbers: Sequence[float]) -> Stages:
         """The stages before the update that the kernel runs itself."""
         decay = None if kind.decay is None else numbers[kind.decay]
-        scale = None if layout.scaled is None else layout.values[3]
+        scale = None if layout.scaled is None else layout.values[-1]
         (found,) = _Listed(StepNumbers(decay=decay, reciprocal_scale=scale)).run(self._program.stages, [()])
         return cast(Stages, found)
 
-    def _by_operator(self, i: int, parameter: Any, rows: Rows, rate: float, powers: tuple[Any, Any]) -> Operation:
+    def _by_operator(self, i: int, parameter: Any, rows: Rows, rate: float, powers: Any) -> Operation:
         """The update of one Parameter by the operator that nn.Adam uses for rows."""
         o = self._optimizer
         scalars = [Tensor(float(x), mindspore.float32) for x in (*powers, rate)]

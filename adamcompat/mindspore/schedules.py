@@ -1,4 +1,4 @@
-"""Learning rates and decays of one step, as nn.Adam's own graph computes them."""
+"""Learning rates and decays of one step, as MindSpore's own graph computes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_length(rates: Sequence[Any], step: int) -> None:
 
 
 class Place:
-    """The memory of a Tensor, as the graph of nn.Adam looks at it.
+    """The memory of a Tensor, as the graph of the original looks at it.
 
     The graph keeps the memory that it saw first. What is written into it later counts (`ops.assign`, `copy_`); what
     is put in its place does not (`set_data`, `assign_value`).
@@ -93,18 +93,20 @@ class Constants:
 class Sources:
     """Read the numbers of a step: from Parameters, Tensors, lists and Cells of the step.
 
-    Cells are compiled into one graph, because that is how nn.Adam runs them and because running them operator by
-    operator is slower than the update. The graph keeps the Parameters of Cells as nn.Adam's does; `live` ones are
+    Cells are compiled into one graph, because that is how the original runs them and because running them operator by
+    operator is slower than the update. The graph keeps the Parameters of Cells as the original's does; `live` ones are
     therefore not compiled.
 
     Args:
         sources: each without repetition.
         live: look at Parameters anew in each step, also where they were given other memory.
+        folds: whether the original folds a decay that is a Tensor into its graph.
         stale: called where the memory that is looked at is not the Parameter's any more.
     """
 
-    def __init__(self, sources: Sequence[Any], live: bool, stale: Callable[[], None]) -> None:
+    def __init__(self, sources: Sequence[Any], live: bool, folds: bool, stale: Callable[[], None]) -> None:
         self._sources = list(sources)
+        self._folds = folds
         self._stale = stale
         self._cells: list[Any] = []
         self._places: list[Place] = []
@@ -147,7 +149,7 @@ class Sources:
             rates = self._place(source.learning_rate, live)
             return lambda step: float(rates()[step])
         if isinstance(source, _ConvertToCell):
-            # What nn.Adam makes of a number where another group has a list or a schedule.
+            # What MindSpore makes of a number where another group has a list or a schedule.
             rate, one = self._place(source.learning_rate, live), np.float32(1)
             return lambda step: float(rate() + one - one)
         if isinstance(source, nn.Cell):
@@ -161,7 +163,7 @@ class Sources:
         return self._constant(source, live)
 
     def _constant(self, source: Any, live: bool) -> Callable[[int], float]:
-        """A number that nn.Adam folds into its graph, so that not even what is written in place counts."""
+        """A number; where the original folds it into its graph, not even what is written in place counts."""
         if not isinstance(source, Tensor):
             value = float(np.float32(source))
             return lambda step: value
@@ -170,7 +172,7 @@ class Sources:
 
         def read(step: int) -> float:
             now = float(place().item())
-            if live or now == first:
+            if live or now == first or not self._folds:
                 return now
             self._stale()
             return first

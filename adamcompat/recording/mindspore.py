@@ -14,6 +14,7 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
 from adamcompat.mindspore.arguments import ignored_names
+from adamcompat.mindspore.members import member_of, members
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
 from adamcompat.schedules import Schedule
@@ -26,10 +27,13 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     """The name to compare it by, and its hyperparameters."""
     kind = type(optimizer)
     adapters = [a for a in MAPPING.adapters if (f"{a.module}.adapters", a.name) == (kind.__module__, kind.__name__)]
-    if kind is not nn.Adam and not adapters:
+    original = next((member.dialect for member in members() if kind is member.kind), None)
+    if adapters:
+        name, dialect = f"{adapters[0].module}.{adapters[0].name}", MAPPING.dialects[adapters[0].dialect]
+    elif original is not None:
+        name, dialect = original.name, original
+    else:
         return None, None
-    name = f"{adapters[0].module}.{adapters[0].name}" if adapters else "mindspore"
-    dialect = MAPPING.dialects[adapters[0].dialect if adapters else "mindspore"]
     if dialect.protocol == "call":
         groups = _groups(optimizer)
         return name, None if groups is None else plain_values(_of_call(optimizer, dialect), dialect, groups)
@@ -40,9 +44,12 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
 
 def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
     """Each Parameter's name and group; empty where they are not grouped, None where that cannot be replayed."""
-    # Where nn.Adam itself centralizes depends on the device too.
+    member = member_of(optimizer)
+    assert member is not None
+    centralizes, stock = "centralize" in member.dialect.stages, type(optimizer) is member.kind
+    # Where an original itself centralizes depends on the device too.
     if optimizer.dynamic_lr or (
-        optimizer.is_group and type(optimizer) is nn.Adam and any(optimizer.grad_centralization_flags)
+        optimizer.is_group and stock and centralizes and any(optimizer.grad_centralization_flags)
     ):
         return None
     if not optimizer.is_group:
@@ -54,16 +61,16 @@ def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
             return None
         group = Group(
             None if rate is None else Schedule(_plain(rate), "lr"),
-            # nn.Adam keeps it times the loss scale.
+            # MindSpore keeps it times the loss scale.
             Schedule(decay / optimizer.loss_scale, "weight_decay"),
-            type(optimizer) is not nn.Adam and optimizer._centralizes(i),
+            centralizes and not stock and optimizer._centralizes(i),
         )
         found.append((parameter.name, group))
     return found
 
 
 def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
-    """The hyperparameters that nn.Adam keeps as attributes."""
+    """The hyperparameters that an original keeps as attributes."""
     native: dict[str, Any] = {}
     for fact in dialect.accepted:
         value = getattr(optimizer, fact.name, None)
@@ -72,12 +79,10 @@ def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
             continue
         if MAPPING.scope(fact) == "hyperparameter" and value is not None:
             native[fact.name] = _plain(value)
-    decay, scale = dialect.named("l2_weight_decay"), dialect.named("loss_scale")
-    assert decay is not None
-    assert scale is not None
-    if isinstance(native.get(decay.name), float):
-        # nn.Adam keeps it times the loss scale.
-        native[decay.name] /= native[scale.name]
+    for decay in (fact for fact in dialect.accepted if fact.type == "decay"):
+        if isinstance(native.get(decay.name), float):
+            # MindSpore keeps it times the loss scale.
+            native[decay.name] /= optimizer.loss_scale
     return {name: value for name, value in native.items() if name not in ignored_names(dialect, native)}
 
 
@@ -129,8 +134,8 @@ def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
 
 
 def _keeps(optimizer: Any) -> bool:
-    """Return whether an optimizer is an Adam that has made steps, or was built."""
-    return isinstance(optimizer, nn.Adam) or (isinstance(optimizer, ApplyGradientsAdam) and optimizer.built)
+    """Return whether an optimizer is one of the originals, or was built."""
+    return member_of(optimizer) is not None or (isinstance(optimizer, ApplyGradientsAdam) and optimizer.built)
 
 
 def _recorded(

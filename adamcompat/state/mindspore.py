@@ -12,14 +12,15 @@ from mindspore import Parameter, Tensor, nn
 from numpy.typing import NDArray
 
 from adamcompat.mapping import lens
-from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
 from adamcompat.mindspore.arguments import ignored_names
 from adamcompat.mindspore.graphs import forget
+from adamcompat.mindspore.members import Member, member_of
 from adamcompat.state.live import Live, plain_numbers
 from adamcompat.state.terms import StateError
 
-_DIALECT = MAPPING.dialects["mindspore"]
+# What is kept for each Parameter, in the order in which it is looked up.
+_ROLES = ("parameter", "first_moment", "second_moment", "maximum_second_moment")
 
 
 @cache
@@ -33,7 +34,7 @@ class _Place:
     """A Parameter.
 
     It is written by an operator, in place. In PYNATIVE mode, `set_data` and what rests on it (`assign_value`,
-    `load_param_into_net`) give a Parameter another buffer, while nn.Adam's graph goes on updating the old one.
+    `load_param_into_net`) give a Parameter another buffer, while the optimizer's graph goes on updating the old one.
     """
 
     parameter: Any
@@ -78,13 +79,15 @@ class _Element:
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """mindspore.nn.Adam and adamcompat.mindspore's classes, in either mode; None if it is something else."""
+    """MindSpore's originals and adamcompat.mindspore's classes, in either mode; None if it is something else."""
     if session is not None:
         raise StateError("session: only graphs of TensorFlow have one")
     if isinstance(optimizer, ApplyGradientsAdam):
         return _of_tf_style(optimizer, parameters, build=build)
-    if not isinstance(optimizer, nn.Adam):
+    member = member_of(optimizer)
+    if member is None:
         return None
+    dialect, attributes = member.dialect, member.attributes
     own = list(optimizer.parameters)
     if parameters is not None:
         given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
@@ -94,22 +97,20 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
                 f"`parameters`: {', '.join(parameter.name for parameter in own[:8])}"
             )
     names = tuple(parameters) if isinstance(parameters, Mapping) else tuple(parameter.name for parameter in own)
-    slots = {"parameter": own, "first_moment": optimizer.moment1, "second_moment": optimizer.moment2}
-    if optimizer.use_amsgrad:
-        slots["maximum_second_moment"] = optimizer.vhat
-    powers = (("beta1_power", optimizer.beta1_power), ("beta2_power", optimizer.beta2_power))
+    slots = dict(zip(_ROLES, [own, *attributes.state(optimizer)], strict=False))
+    powers = tuple((role, getattr(optimizer, role)) for role in attributes.powers)
     _check_known(optimizer, [*(p for found in slots.values() for p in found), *(p for _, p in powers)])
     native = {
         fact.name: _number(getattr(optimizer, fact.name, None))
-        for fact in _DIALECT.accepted
+        for fact in dialect.accepted
         if fact.type != "parameters"
     }
-    for name in ignored_names(_DIALECT, native):
+    for name in ignored_names(dialect, native):
         native[name] = False
     return Live(
-        title="nn.Adam" if type(optimizer) is nn.Adam else f"{type(optimizer).__module__}.{type(optimizer).__name__}",
-        dialect=_DIALECT.name,
-        numerics=_DIALECT.numerics,
+        title=_title(optimizer, member),
+        dialect=dialect.name,
+        numerics=dialect.numerics,
         convention="mindspore",
         shapes={name: tuple(parameter.shape) for name, parameter in zip(names, own, strict=True)},
         places={
@@ -119,13 +120,18 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         step=_Place(optimizer.global_step),
         powers=tuple((role, _Place(parameter)) for role, parameter in powers),
         loaded=lambda: forget(optimizer),
-        ahead=int(_DIALECT.semantics.power_start == "beta"),
-        hyperparameters=plain_numbers(lens.to_canonical(_DIALECT, native)),
+        ahead=int(dialect.semantics.power_start == "beta"),
+        hyperparameters=plain_numbers(lens.to_canonical(dialect, native)),
     )
 
 
+def _title(optimizer: Any, member: Member) -> str:
+    kind = type(optimizer)
+    return f"nn.{kind.__name__}" if kind is member.kind else f"{kind.__module__}.{kind.__name__}"
+
+
 def _of_tf_style(optimizer: ApplyGradientsAdam, parameters: Any, *, build: bool) -> Live:
-    """adamcompat.mindspore.TFStyleAdam."""
+    """Describe one of adamcompat.mindspore's classes with the call of TensorFlow."""
     title = type(optimizer).__name__
     given = None
     if parameters is not None:
@@ -170,11 +176,14 @@ def _of_tf_style(optimizer: ApplyGradientsAdam, parameters: Any, *, build: bool)
 
 
 def _number(value: Any) -> Any:
-    return np.asarray(value.asnumpy()) if isinstance(value, Tensor) else value
+    """A value as NumPy has it; some originals keep a number as an array of one."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.asnumpy().reshape(()) if value.size == 1 else value.asnumpy()
 
 
 def _check_known(optimizer: Any, known: list[Any]) -> None:
-    """Refuse an optimizer that keeps more than Adam and its schedules do."""
+    """Refuse an optimizer that keeps more than its original and its schedules do."""
     ids = {id(parameter) for parameter in [optimizer.global_step, *known]}
     ids |= {id(parameter) for parameter in _of_schedules((optimizer.learning_rate, optimizer.weight_decay))}
     for parameter in optimizer.get_parameters():

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.model import Dialect, Form
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.verify import models
 from adamcompat.verify.experiment import BASE, COMPANIONS, fitting, halve, stream
 from adamcompat.verify.original import Array, NoSuchParameterError, Original, hushed
+from adamcompat.verify.probes import forms
 
 # A step with every stage there is, for predictions that depend on no dialect.
 _FULL: Dialect = dataclasses.replace(
@@ -53,16 +54,21 @@ def meaning(original: Original, name: str, flag: bool) -> tuple[str, ...]:
         except Exception:  # the original may refuse what it likes; another kind of value is tried
             continue
         # Without an average its momentum does nothing; a model needs some number.
-        effects = [_effects(tuple((BASE | {"ema_momentum": 0.5} | given).items()), value) for given, _ in contexts]
+        form = next(iter(forms(original)), models.FORMS[0])
+        effects = [
+            _effects(tuple((BASE | {"ema_momentum": 0.5} | given).items()), value, form) for given, _ in contexts
+        ]
         fits = [set(fitting(one, predictions)) for one, predictions in zip(seen, effects, strict=True)]
         return tuple(sorted(set.intersection(*fits)))
     return ()
 
 
 @cache
-def _effects(given: tuple[tuple[str, Any], ...], value: Any) -> dict[str, Array]:
+def _effects(given: tuple[tuple[str, Any], ...], value: Any, form: Form) -> dict[str, Array]:
     """Return what becomes of the stream if any one canonical name of the right kind is given a value."""
     weights, gradients = models.exact(*stream())
+    semantics = dataclasses.replace(_FULL.semantics, epsilon=form.epsilon, bias_correction=form.bias_correction)
+    full_step = dataclasses.replace(_FULL, semantics=semantics)
     predictions = {}
     for canonical, entry in MAPPING.canonical.items():
         if entry.scope in ("hyperparameter", "label") and _kind(canonical) == _kind_of(value):
@@ -72,7 +78,7 @@ def _effects(given: tuple[tuple[str, Any], ...], value: Any) -> dict[str, Array]
             elif entry.scope != "label":
                 full[canonical] = value
             with contextlib.suppress(Exception), hushed():
-                predictions[canonical] = models.predicted(_FULL, models.CANONICAL, full, weights, used)
+                predictions[canonical] = models.predicted(full_step, models.CANONICAL, full, weights, used)
     return predictions
 
 

@@ -1,4 +1,4 @@
-"""MindSpore's Adam as it is installed here, observed."""
+"""MindSpore's originals as they are installed here, observed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from adamcompat.drive import Driver
-from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.members import Member, members
 from adamcompat.verify.observation import Observation
 from adamcompat.verify.observe import observe as look_at
-from adamcompat.verify.original import Array, Original
+from adamcompat.verify.original import Array, Original, hushed
 from adamcompat.verify.signatures import texts
-
-_NAME = "mindspore"
 
 
 class Growing(nn.learning_rate_schedule.LearningRateSchedule):  # type: ignore[misc]
@@ -36,14 +34,15 @@ class Growing(nn.learning_rate_schedule.LearningRateSchedule):  # type: ignore[m
         return self.factor * (global_step + 1.0)
 
 
-def original() -> Original:
-    """nn.Adam."""
+def original(member: Member) -> Original:
+    """Return one of them, with all that can be done with it."""
+    kind = member.kind
 
     def new(name: str = "omega") -> Any:
         return Parameter(Tensor(np.ones(2, np.float32)), name=name)
 
     def step(parameters: Sequence[Any], gradients: Sequence[Any]) -> None:
-        nn.Adam(parameters)(tuple(Tensor(gradient) for gradient in gradients))
+        kind(parameters)(tuple(Tensor(gradient) for gradient in gradients))
 
     def repeated() -> None:
         one = new()
@@ -59,19 +58,37 @@ def original() -> Original:
         ),
     }
     return Original(
-        entry=_NAME,
-        dialect=MAPPING.dialects[_NAME],
+        entry=member.dialect.name,
+        dialect=member.dialect,
         framework="MindSpore",
         version=ms.__version__,
-        kind=nn.Adam,
+        kind=kind,
         growing=Growing,
-        once=lambda native: nn.Adam([new()], **native)((Tensor(np.ones(2, np.float32)),)),
+        once=lambda native: kind([new()], **native)((Tensor(np.ones(2, np.float32)),)),
         mistakes=mistakes,
         state=_state,
         resolve=lambda target: reduce(getattr, target.split(".")[1:], ms),
         kinds=lambda driver: {},
-        group_keys=texts(nn.Adam, "order_params"),
+        group_keys=tuple(key for key in texts(kind, "order_params") if _acts(kind, key)),
     )
+
+
+def _acts(kind: type[Any], key: str) -> bool:
+    """Return whether a key of a group has an effect, or is refused where it must not stand: some are passed over."""
+
+    def stepped(group: dict[str, Any]) -> Array:
+        weight = Parameter(Tensor(np.ones((2, 16), np.float32)), name="omega")
+        gradient = np.linspace(-1, 2, 32, dtype=np.float32).reshape(2, 16)
+        kind([{"params": [weight], **group}])((Tensor(gradient),))
+        found: Array = weight.asnumpy()
+        return found
+
+    with hushed():
+        plain = stepped({})
+        try:
+            return not np.array_equal(stepped({key: True}), plain)
+        except Exception:  # the original may refuse it, or fail where it has no operator for it
+            return True
 
 
 def observe() -> list[Observation]:
@@ -80,7 +97,7 @@ def observe() -> list[Observation]:
     if ms.get_context("device_target") != "CPU":
         ms.set_device("CPU")
     with _elsewhere():
-        return [look_at(original())]
+        return [look_at(original(member)) for member in members()]
 
 
 @contextmanager

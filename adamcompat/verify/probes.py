@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from adamcompat.numpy.arrays import RowSparse
 from adamcompat.stages import average
 from adamcompat.verify import models
 from adamcompat.verify.experiment import ACTIVE, BASE, COMPANIONS, fitting, stream
-from adamcompat.verify.original import NoSuchParameterError, Original
+from adamcompat.verify.original import Array, NoSuchParameterError, Original
 
 # The stages that carry out a hyperparameter, and which.
 STAGES = {stage: canonical for stage, canonical in model.STAGES.items() if canonical is not None}
@@ -24,15 +25,16 @@ SKIP_CANDIDATES = ("beta", "gamma", "bias", "norm", "bn", "scale", "embedding", 
 
 def epsilon(original: Original) -> tuple[str, ...]:
     """Return the forms of epsilon that fit; with a gradient as small as it first steps differ by a factor of 16."""
-    return tuple(dict.fromkeys(form.epsilon for form in _forms(original)))
+    return tuple(dict.fromkeys(form.epsilon for form in forms(original)))
 
 
 def bias_correction(original: Original) -> tuple[str, ...]:
     """Return which moments are corrected: without correction the first step is 3.16 times that of epsilon hat."""
-    return tuple(dict.fromkeys(form.bias_correction for form in _forms(original)))
+    return tuple(dict.fromkeys(form.bias_correction for form in forms(original)))
 
 
-def _forms(original: Original) -> tuple[Form, ...]:
+def forms(original: Original) -> tuple[Form, ...]:
+    """Return the forms of the update that fit, seen from one step."""
     given = {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-5}
     weights, gradients = [np.zeros(1, np.float32)], [[np.full(1, 1e-5, np.float32)]]
     seen = original.trajectory(original.native(given), weights, gradients)
@@ -84,13 +86,16 @@ def schedule_start(original: Original) -> tuple[int, ...]:
     if original.growing is None:
         raise NoSuchParameterError("a schedule")
     factor = 0.01
-    given = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-    native = original.native(given) | original.native({"learning_rate": original.growing(factor)})
-    ones = [np.ones(1, np.float32)]
-    seen = original.trajectory(native, [np.zeros(1, np.float32)], [ones, ones])
-    predictions = {
-        start: np.array([-factor * (start + 1), -factor * (start + 1) - factor * (start + 2)]) for start in (0, 1, 2, 3)
-    }
+    given = original.native({"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8})
+    zeros, ones = [np.zeros(1, np.float32)], [np.ones(1, np.float32)]
+
+    def steps(rate: Any) -> Array:
+        found = original.trajectory(given | original.native({"learning_rate": rate}), zeros, [ones, ones])
+        return np.diff(found.astype(np.float64), prepend=0)
+
+    # How long the steps are at a rate of 1 depends on the bias correction.
+    seen, unit = steps(original.growing(factor)), steps(1.0)
+    predictions = {start: unit * factor * np.array([start + 1, start + 2]) for start in (0, 1, 2, 3)}
     return fitting(seen, predictions)
 
 

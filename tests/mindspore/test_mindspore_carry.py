@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
-from adamcompat import MindSporeStyleAdam
+from adamcompat import MindSporeStyleAdam, MindSporeStyleAdamWeightDecay, TFStyleAdamW
 from adamcompat import Parameter as NumPyParameter
-from adamcompat.mindspore import Adam, TFStyleAdam
+from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam
 from adamcompat.state import AdamState, StateError
 from adamcompat.state import mindspore as carry
 from tests.mindspore.mindspore_bits import assert_same
@@ -23,6 +23,8 @@ from tests.mindspore.mindspore_bits import assert_same
 SHAPES = ((3, 5), (7,), (2, 3, 3, 4), (1,))
 NAMES = tuple(f"p{i}" for i in range(len(SHAPES)))
 KINDS: dict[str, Callable[..., Any]] = {"stock": nn.Adam, "ours": Adam}
+DECAYS: dict[str, Callable[..., Any]] = {"stock decay": nn.AdamWeightDecay, "our decay": AdamWeightDecay}
+KINDS |= DECAYS
 OPTIONS: dict[str, Any] = {"learning_rate": 0.01, "eps": 1e-7}
 
 
@@ -53,13 +55,19 @@ def assert_equal(one: Sequence[Any], other: Sequence[Any]) -> None:
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["fresh", "warm"])
-@pytest.mark.parametrize("amsgrad", [False, True], ids=["plain", "amsgrad"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_another_optimizer_goes_on_bit_for_bit(kind: str, amsgrad: bool, warm: bool, mode: str) -> None:
-    """Warm: after steps of its own, when nn.Adam's compiled step holds on to its buffers."""
-    old, own = trained(kind, use_amsgrad=amsgrad)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *((kind, {"use_amsgrad": amsgrad}) for kind in ("stock", "ours") for amsgrad in (False, True)),
+        *((kind, {"weight_decay": 0.1}) for kind in DECAYS),
+    ],
+    ids=str,
+)
+def test_another_optimizer_goes_on_bit_for_bit(kind: str, options: dict[str, Any], warm: bool, mode: str) -> None:
+    """Warm: after steps of its own, when the original's compiled step holds on to its buffers."""
+    old, own = trained(kind, **options)
     others = parameters(seed=9)
-    new = KINDS[kind](others, **OPTIONS, use_amsgrad=amsgrad)
+    new = KINDS[kind](others, **OPTIONS, **options)
     for step in gradients(2, seed=3) if warm else ():
         new(step)
     state = AdamState.of(old)
@@ -77,13 +85,35 @@ def test_another_optimizer_goes_on_bit_for_bit(kind: str, amsgrad: bool, warm: b
 def test_numpy_goes_on_in_its_numerics(kind: str) -> None:
     old, own = trained(kind)
     weights = [NumPyParameter(p.asnumpy().copy(), p.name) for p in own]
-    numpy = MindSporeStyleAdam(weights, **OPTIONS, numerics="mindspore")
+    style = MindSporeStyleAdamWeightDecay if kind in DECAYS else MindSporeStyleAdam
+    numpy = style(weights, **OPTIONS, numerics="mindspore")
     AdamState.of(old).load_into(numpy)
     for step in gradients(5, seed=2):
         old(step)
         numpy([gradient.asnumpy() for gradient in step])
     for one, other in zip(own, weights, strict=True):
         assert_same(other.data, one.asnumpy(), one.name)
+
+
+@pytest.mark.parametrize("kind", DECAYS)
+def test_the_decoupled_members_carry_on_from_each_other(kind: str) -> None:
+    """There and back: moments and steps have the same bits, and there are no products of the betas."""
+    old, own = trained(kind)
+    state = AdamState.of(old)
+    assert state.dialect == "mindspore_adamweightdecay"
+    assert {"learning_rate": 0.01, "beta1": 0.9, "epsilon": 1e-7}.items() <= {
+        name: round(value, 7) for name, value in state.hyperparameters.items()
+    }.items()
+    weights = [NumPyParameter(p.asnumpy().copy(), p.name) for p in own]
+    keras = TFStyleAdamW(0.01)
+    keras.build(weights)
+    with pytest.warns(UserWarning, match="goes on with other hyperparameters"):
+        state.load_into(keras)
+    new = KINDS[kind](parameters(seed=9), **OPTIONS)
+    AdamState.of(keras).load_into(new)
+    assert new.global_step.asnumpy().tolist() == [5]
+    assert_equal(old.moments1, new.moments1)
+    assert_equal(old.moments2, new.moments2)
 
 
 def test_writing_does_not_freeze() -> None:

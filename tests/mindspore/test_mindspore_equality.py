@@ -1,10 +1,12 @@
-"""The same bits as the installed nn.Adam."""
+"""The same bits as the installed nn.Adam and nn.AdamWeightDecay."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 
 from mindspore import Parameter, Tensor, nn  # noqa: E402
 
-from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat import MindSporeStyleAdamWeightDecay  # noqa: E402
+from adamcompat import Parameter as NamedArray  # noqa: E402
+from adamcompat.mindspore import Adam, AdamWeightDecay  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same, needs_products_of_bfloat16  # noqa: E402
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
@@ -29,6 +33,7 @@ NAMES = ["dense.weight", "bn.gamma", "conv.weight", "scalar", "bn.beta", "large"
 SHAPES = [(3, 5), (7,), (2, 3, 3, 4), (), (16,), (131, 33)]
 
 Layout = Callable[[list[Any]], list[Any]]
+STOCK: dict[type[Any], type[Any]] = {Adam: nn.Adam, AdamWeightDecay: nn.AdamWeightDecay}
 
 
 def plain(parameters: list[Any]) -> list[Any]:
@@ -153,16 +158,29 @@ def trained(
 
 
 @functools.cache
-def trained_stock(case: str, dtype: Any = ms.float32) -> dict[str, NDArray[Any]]:
-    """The same by nn.Adam, whose step is a graph in either mode, so that its bits are the same in both."""
-    if dtype == ms.float16:
-        return trained(nn.Adam, plain, HALF[case], dtype)
+def trained_stock(case: str, kind: Any, dtype: Any = ms.float32) -> dict[str, NDArray[Any]]:
+    """The same by the original, whose step is a graph in either mode, so that its bits are the same in both."""
+    if dtype != ms.float32:
+        return trained(STOCK[kind], plain, HALF[case], dtype)
     layout, make = CASES[case]
-    return trained(nn.Adam, layout, make(), shapes=shapes_of(case))
+    return trained(STOCK[kind], layout, make(), shapes=shapes_of(case, kind))
 
 
-def shapes_of(case: str) -> list[tuple[int, ...]]:
+def of_both(cases: dict[str, dict[str, Any]]) -> list[Any]:
+    """Each member of the family with the cases that it knows all arguments of."""
+    known = {AdamWeightDecay: inspect.signature(AdamWeightDecay).parameters}
+    return [
+        pytest.param(kind, case, id=f"{kind.__name__}-{case}")
+        for kind in STOCK
+        for case, arguments in cases.items()
+        if kind is Adam or arguments.keys() <= known[kind].keys()
+    ]
+
+
+def shapes_of(case: str, kind: Any) -> list[tuple[int, ...]]:
     """nn.Adam has neither AMSGrad nor a scheduled decay for a Parameter without axes."""
+    if kind is not Adam:
+        return SHAPES
     refused = CASES[case][1]().get("use_amsgrad") or "dynamic_decay" in case or "every_key" in case
     return [shape or (1,) for shape in SHAPES] if refused else SHAPES
 
@@ -173,10 +191,10 @@ def assert_same_bits(ours: dict[str, NDArray[Any]], theirs: dict[str, NDArray[An
         assert_same(ours[name], value, name)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_float32(case: str, mode: str) -> None:
+@pytest.mark.parametrize(("kind", "case"), of_both({case: make() for case, (_, make) in CASES.items()}))
+def test_float32(kind: Any, case: str, mode: str) -> None:
     layout, make = CASES[case]
-    assert_same_bits(trained(Adam, layout, make(), shapes=shapes_of(case)), trained_stock(case))
+    assert_same_bits(trained(kind, layout, make(), shapes=shapes_of(case, kind)), trained_stock(case, kind))
 
 
 HALF: dict[str, dict[str, Any]] = {
@@ -188,9 +206,27 @@ HALF: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", HALF)
-def test_float16(case: str, mode: str) -> None:
-    assert_same_bits(trained(Adam, plain, HALF[case], ms.float16), trained_stock(case, ms.float16))
+@pytest.mark.parametrize(("kind", "case"), of_both(HALF))
+def test_float16(kind: Any, case: str, mode: str) -> None:
+    assert_same_bits(trained(kind, plain, HALF[case], ms.float16), trained_stock(case, kind, ms.float16))
+
+
+def test_float64_that_is_updated_in_float32(mode: str) -> None:
+    """As nn.AdamWeightDecay does; with corrections it is not."""
+    with pytest.warns(UserWarning, match="updated, and so kept, with the precision of float32") as caught:
+        ours = trained(AdamWeightDecay, plain, HALF["decay"], ms.float64)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert_same_bits(ours, trained_stock("decay", AdamWeightDecay, ms.float64))
+    corrected = trained(AdamWeightDecay, plain, HALF["decay"] | {"corrections": True}, ms.float64)
+    rng = np.random.default_rng(1)
+    arrays = [NamedArray(rng.standard_normal(shape), name=name) for shape, name in zip(SHAPES, NAMES, strict=True)]
+    reference = MindSporeStyleAdamWeightDecay(arrays, **HALF["decay"])
+    for _ in range(STEPS):
+        scale = 10.0 ** rng.uniform(-6, 1)
+        reference([rng.standard_normal(shape) * scale for shape in SHAPES])
+    for name, array in zip(NAMES, arrays, strict=True):
+        np.testing.assert_allclose(corrected[name], array.data, rtol=1e-6, atol=1e-6)
+        assert not np.array_equal(corrected[name].astype(np.float32), corrected[name])
 
 
 def test_float64_of_amsgrad(mode: str) -> None:
@@ -201,12 +237,32 @@ def test_float64_of_amsgrad(mode: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 15, 17, 999, 1000, 1001, 1003, 1999, 2001, 2003, 10_007, 300_007])
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_sizes(size: int, nesterov: bool) -> None:
+@pytest.mark.parametrize(
+    ("member", "more"), [(Adam, {}), (Adam, {"use_nesterov": True}), (AdamWeightDecay, {"weight_decay": 0.1})], ids=str
+)
+def test_sizes(size: int, member: Any, more: dict[str, Any]) -> None:
     """The last bits depend on where MindSpore's threads divide a tensor."""
-    arguments = {"use_nesterov": nesterov, "learning_rate": 0.05}
-    ours, theirs = (trained(kind, plain, arguments, steps=20, shapes=[(size,)]) for kind in (Adam, nn.Adam))
+    arguments = {"learning_rate": 0.05, **more}
+    ours, theirs = (trained(kind, plain, arguments, steps=20, shapes=[(size,)]) for kind in (member, STOCK[member]))
     assert_same_bits(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex64", "uint8", "float16", "bfloat16", "int32", "bool"])
+@pytest.mark.parametrize("parameter", ["float32", "float16"])
+def test_gradients_become_what_the_parameter_is(dtype: str, parameter: str, mode: str) -> None:
+    found = []
+    for kind in (nn.AdamWeightDecay, AdamWeightDecay):
+        weight = Parameter(Tensor(np.linspace(1, 2, 11), getattr(ms, parameter)), name="weight")
+        optimizer = kind([weight], 0.1, weight_decay=0.1)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for step in range(3):
+                values = np.abs(np.linspace(-3, 3 + step, 11)) + (1j if dtype == "complex64" else 0)
+                optimizer((Tensor(values, getattr(ms, dtype)),))
+        found.append(weight.asnumpy())
+    assert_same(*found)
+    said = [str(warning.message) for warning in caught if "imaginary part" in str(warning.message)]
+    assert len(said) == (dtype == "complex64"), "once a process"
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32", "bool"])

@@ -1,4 +1,4 @@
-"""Mistakes raise what nn.Adam raises, with a text that says what to do; nothing is half-applied."""
+"""Mistakes raise what the original raises, with a text that says what to do; nothing is half-applied."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn  # noqa: E402
 from mindspore.common.initializer import initializer  # noqa: E402
 from mindspore.nn.utils import no_init_parameters  # noqa: E402
 
-from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat.mindspore import Adam, AdamWeightDecay  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 
@@ -72,13 +72,24 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_construction(mistake: str) -> None:
+# What nn.AdamWeightDecay has no parameter for, or no text of ours.
+ADAMS = {name for name in MISTAKES if any(word in name for word in ("loss_scale", "lazy", "amsgrad", "keyword"))}
+ADAMS |= {"flag", "group flag"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "stock", "mistake"),
+    [
+        *((Adam, nn.Adam, name) for name in MISTAKES),
+        *((AdamWeightDecay, nn.AdamWeightDecay, name) for name in MISTAKES if name not in ADAMS),
+    ],
+)
+def test_construction(kind: Any, stock: Any, mistake: str) -> None:
     make, error, text = MISTAKES[mistake]
     with pytest.raises(error, match=text) as ours:
-        make(Adam)
+        make(kind)
     with pytest.raises(Exception) as theirs:
-        make(nn.Adam)
+        make(stock)
     assert type(ours.value) is type(theirs.value)
 
 
@@ -121,12 +132,13 @@ def test_gradients_in_a_graph(mistake: str) -> None:
         ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
-def test_state_of_another_shape_is_refused() -> None:
+@pytest.mark.parametrize(("kind", "moment"), [(Adam, "moment1"), (AdamWeightDecay, "moments1")])
+def test_state_of_another_shape_is_refused(kind: Any, moment: str) -> None:
     parameter = Parameter(tensor(30), name="a")
-    optimizer = Adam([parameter], 0.1)
+    optimizer = kind([parameter], 0.1)
     optimizer((tensor(30),))
-    optimizer.moment1[0].set_data(tensor(3), slice_shape=True)
-    with pytest.raises(ValueError, match=r"'moment1.a' has shape \(3,\).* but 'a' has \(30,\)"):
+    getattr(optimizer, moment)[0].set_data(tensor(3), slice_shape=True)
+    with pytest.raises(ValueError, match=r"'(moment1|adam_m).a' has shape \(3,\).* but 'a' has \(30,\)"):
         optimizer((tensor(30),))
     assert optimizer.global_step.asnumpy().tolist() == [1]
 
@@ -149,11 +161,28 @@ def test_state_without_values_is_refused() -> None:
         optimizer((tensor(3),))
 
 
-@pytest.mark.parametrize("mistake", GRADIENTS)
-def test_gradients(mistake: str) -> None:
-    gradients, error, text = GRADIENTS[mistake]
+# nn.AdamWeightDecay converts gradients of other dtypes, and tells these by their types.
+OF_DECAY = {name: mistake for name, mistake in GRADIENTS.items() if name not in ("float64", "complex")}
+OF_DECAY |= {name: (OF_DECAY[name][0], TypeError, OF_DECAY[name][2]) for name in ("one Tensor", "None", "a None")}
+OF_DECAY["a number"] = (GRADIENTS["a number"][0], TypeError, GRADIENTS["a number"][2])
+
+
+@pytest.mark.parametrize("mistake", OF_DECAY)
+def test_gradients_raise_what_the_original_raises(mistake: str, mode: str) -> None:
+    gradients, error, text = OF_DECAY[mistake]
+    for kind in (nn.AdamWeightDecay, AdamWeightDecay):
+        optimizer = kind([Parameter(tensor(3), name="a"), Parameter(tensor(2), name="b")], 0.1)
+        with pytest.raises(error, match=text if kind is AdamWeightDecay else None):
+            optimizer(gradients)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mistake"), [*((Adam, name) for name in GRADIENTS), *((AdamWeightDecay, name) for name in OF_DECAY)]
+)
+def test_gradients(kind: Any, mistake: str) -> None:
+    gradients, error, text = (GRADIENTS if kind is Adam else OF_DECAY)[mistake]
     parameters = [Parameter(tensor(3), name="a"), Parameter(tensor(2), name="b")]
-    optimizer = Adam(parameters, 0.1)
+    optimizer = kind(parameters, 0.1)
     optimizer((tensor(3), tensor(2)))
     before = {name: value.asnumpy().copy() for name, value in optimizer.parameters_dict().items()}
     with pytest.raises(error, match=text):

@@ -20,12 +20,13 @@ from mindspore.common.initializer import initializer  # noqa: E402
 from mindspore.common.sparse_tensor import RowTensorInner  # noqa: E402
 
 from adamcompat import MindSporeStyleAdam, RowSparse  # noqa: E402
-from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat.mindspore import Adam, AdamWeightDecay  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same, needs_products_of_bfloat16  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 
 KINDS = (Adam, nn.Adam)
+DECAYS = (AdamWeightDecay, nn.AdamWeightDecay)
 DATA = np.random.default_rng(0).standard_normal((24, 3)).astype(np.float32)
 LABELS = (DATA @ np.array([[1.0], [2.0], [-1.0]]) + 0.5).astype(np.float32)
 
@@ -118,7 +119,7 @@ def with_model(sink: bool, manager: bool = False) -> Callable[[Any, Path], Any]:
         arguments: dict[str, Any] = {}
         if manager:
             arguments["loss_scale_manager"] = amp.FixedLossScaleManager(128.0, drop_overflow_update=False)
-        optimizer = kind(net.trainable_params(), 0.05, loss_scale=128.0 if manager else 1.0)
+        optimizer = kind(net.trainable_params(), 0.05, **({"loss_scale": 128.0} if manager else {}))
         model = ms.Model(net, nn.MSELoss(), optimizer, **arguments)
         data = dataset.NumpySlicesDataset({"x": DATA, "y": LABELS}, shuffle=False).batch(6)
         model.train(2, data, dataset_sink_mode=sink)
@@ -156,9 +157,15 @@ def values(net: Any) -> list[NDArray[Any]]:
     return [parameter.asnumpy().copy() for parameter in net.trainable_params()]
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_place(place: str, mode: str, tmp_path: Path) -> None:
-    ours, theirs = (values(PLACES[place](kind, tmp_path)) for kind in KINDS)
+# Those of nn.AdamWeightDecay, each with another way to the step.
+OF_DECAY = ["jit", "groups and schedules", "build_train_network O0", "Model", "Model, sink"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "place"), [*((KINDS, place) for place in PLACES), *((DECAYS, place) for place in OF_DECAY)]
+)
+def test_place(kinds: Any, place: str, mode: str, tmp_path: Path) -> None:
+    ours, theirs = (values(PLACES[place](kind, tmp_path)) for kind in kinds)
     for a, b, start in zip(ours, theirs, values(network()), strict=True):
         assert_same(a, b)
         assert not np.array_equal(a, start), "nothing was trained"

@@ -1,4 +1,4 @@
-"""mindspore.nn.Adam, ours while adamcompat is installed."""
+"""MindSpore's originals, ours while adamcompat is installed."""
 
 from __future__ import annotations
 
@@ -37,6 +37,21 @@ def trained(kind: Any, steps: int = 5) -> tuple[Any, Any]:
 
 def values(optimizer: Any) -> dict[str, Any]:
     return {name: parameter.asnumpy().copy() for name, parameter in optimizer.parameters_dict().items()}
+
+
+def test_the_other_member_is_ours_too(mode: str) -> None:
+    stock = nn.AdamWeightDecay
+    reference = values(trained(stock)[1])
+    with adamcompat.installed() as ours:
+        assert issubclass(nn.AdamWeightDecay, adamcompat.mindspore.AdamWeightDecay)
+        assert nn.AdamWeightDecay is nn.optim.AdamWeightDecay
+        optimizer = trained(nn.AdamWeightDecay)[1]
+        assert isinstance(optimizer, stock)
+        names = [entry.original for entry in ours.report.replaced if entry.original.startswith("mindspore.")]
+        assert names == ["mindspore.nn.Adam", "mindspore.nn.AdamWeightDecay"]
+        for name, value in values(optimizer).items():
+            assert np.array_equal(value, reference[name]), name
+    assert nn.AdamWeightDecay is stock
 
 
 def test_names_are_ours_in_both_modes(mode: str, tmp_path: Path) -> None:

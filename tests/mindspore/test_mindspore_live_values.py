@@ -15,13 +15,14 @@ ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops  # noqa: E402
 
 import adamcompat  # noqa: E402
-from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat.mindspore import Adam, AdamWeightDecay  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 
 TEXT = "in PYNATIVE mode a step keeps the learning rate"
 RATES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+STOCK: dict[Any, Any] = {Adam: nn.Adam, AdamWeightDecay: nn.AdamWeightDecay}
 
 
 def number(value: float) -> Any:
@@ -77,7 +78,13 @@ ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
     "weight_decay.assign_value": lambda optimizer: optimizer.weight_decay.assign_value(number(5.0)),
 }
 # Whether what is written into them in place is seen: the others are folded into the graph.
-CONSTANTS = {"beta1": True, "beta2": True, "eps": True, "weight_decay": False, "reciprocal_scale": False}
+CONSTANTS = {
+    Adam: {"beta1": True, "beta2": True, "eps": True, "weight_decay": False, "reciprocal_scale": False},
+    AdamWeightDecay: {"beta1": True, "beta2": True, "eps": True, "weight_decay": True},
+}
+# nn.AdamWeightDecay has no loss scale.
+OF_BOTH = [(kind, name) for kind in STOCK for name in ATTRIBUTES if kind is Adam or "scale" not in name]
+both = pytest.mark.parametrize("kind", STOCK)
 
 
 def trained(
@@ -85,7 +92,8 @@ def trained(
 ) -> list[NDArray[Any]]:
     """A parameter after each of some steps; the change comes after the first one, or before."""
     parameter = Parameter(Tensor([1.0], ms.float32), name="w")
-    given = {"learning_rate": 0.1, "eps": 1.0, "weight_decay": 0.1, "loss_scale": 2.0, **arguments}
+    scale = {"loss_scale": 2.0} if issubclass(kind, nn.Adam) else {}
+    given = {"learning_rate": 0.1, "eps": 1.0, "weight_decay": 0.1, **scale, **arguments}
     optimizer = kind([parameter], **given)
     found = []
     for turn, dtype in enumerate(dtypes or (ms.float32,) * 4):
@@ -96,13 +104,15 @@ def trained(
     return found
 
 
-def assert_as_stock(change: Callable[[Any], Any], *, stale: bool, make: Callable[[], dict[str, Any]] = dict) -> None:
-    """Compare with nn.Adam; where it does not see the change, compare also with corrections."""
-    theirs = trained(nn.Adam, change, **make())
+def assert_as_stock(
+    kind: Any, change: Callable[[Any], Any], *, stale: bool, make: Callable[[], dict[str, Any]] = dict
+) -> None:
+    """Compare with the original; where it does not see the change, compare also with corrections."""
+    theirs = trained(STOCK[kind], change, **make())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ours = trained(Adam, change, **make())
-        corrected = trained(Adam, change, corrections=True, **make())
+        ours = trained(kind, change, **make())
+        corrected = trained(kind, change, corrections=True, **make())
     for a, b in zip(ours, theirs, strict=True):
         assert_same(a, b)
     said = [warning.filename for warning in caught if TEXT in str(warning.message)]
@@ -113,47 +123,50 @@ def assert_as_stock(change: Callable[[Any], Any], *, stale: bool, make: Callable
 
 @pytest.mark.parametrize("way", REPLACING)
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_what_takes_the_place_of_a_value_is_not_seen(holder: str, way: str) -> None:
+@both
+def test_what_takes_the_place_of_a_value_is_not_seen(kind: Any, holder: str, way: str) -> None:
     make, held = HOLDERS[holder]
 
     def change(optimizer: Any) -> None:
         place = held(optimizer)
         REPLACING[way](place, Tensor(np.full(place.shape, 0.5), ms.float32))
 
-    assert_as_stock(change, stale=True, make=make)
+    assert_as_stock(kind, change, stale=True, make=make)
 
 
 @pytest.mark.parametrize("way", WRITING)
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_what_is_written_into_a_value_is_seen(holder: str, way: str) -> None:
+@both
+def test_what_is_written_into_a_value_is_seen(kind: Any, holder: str, way: str) -> None:
     make, held = HOLDERS[holder]
 
     def change(optimizer: Any) -> None:
         place = held(optimizer)
         WRITING[way](place, Tensor(np.full(place.shape, 0.5), ms.float32))
 
-    assert_as_stock(change, stale=False, make=make)
+    assert_as_stock(kind, change, stale=False, make=make)
 
 
-@pytest.mark.parametrize("name", ATTRIBUTES)
-def test_attributes_that_are_set_are_not_seen(name: str) -> None:
-    assert_as_stock(ATTRIBUTES[name], stale=True)
+@pytest.mark.parametrize(("kind", "name"), OF_BOTH)
+def test_attributes_that_are_set_are_not_seen(kind: Any, name: str) -> None:
+    assert_as_stock(kind, ATTRIBUTES[name], stale=True)
 
 
-@pytest.mark.parametrize("name", CONSTANTS)
-def test_constants_that_are_written_in_place(name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in CONSTANTS.items() for name in names])
+def test_constants_that_are_written_in_place(kind: Any, name: str) -> None:
     def change(optimizer: Any) -> None:
-        getattr(optimizer, name).copy_(number(0.3))
+        place = getattr(optimizer, name)
+        place.copy_(Tensor(np.full(place.shape, 0.3), ms.float32))
 
-    theirs = trained(nn.Adam, change)
+    theirs = trained(STOCK[kind], change)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ours, corrected = trained(Adam, change), trained(Adam, change, corrections=True)
+        ours, corrected = trained(kind, change), trained(kind, change, corrections=True)
     for a, b in zip(ours, theirs, strict=True):
         assert_same(a, b)
-    untouched = trained(Adam, lambda optimizer: None)
-    assert np.array_equal(ours[-1], untouched[-1]) != CONSTANTS[name]
-    assert any(TEXT in str(warning.message) for warning in caught) != CONSTANTS[name]
+    untouched = trained(kind, lambda optimizer: None)
+    assert np.array_equal(ours[-1], untouched[-1]) != CONSTANTS[kind][name]
+    assert any(TEXT in str(warning.message) for warning in caught) != CONSTANTS[kind][name]
     assert not np.array_equal(corrected[-1], untouched[-1])
 
 
@@ -194,7 +207,8 @@ def test_a_first_step_that_fails_has_seen_nothing(change: str | None) -> None:
     np.testing.assert_allclose(found[0], [0.5 if change is None else 0.75], atol=1e-6)
 
 
-def test_gradients_of_another_dtype_have_a_graph_of_their_own() -> None:
+@both
+def test_gradients_of_another_dtype_have_a_graph_of_their_own(kind: Any) -> None:
     """It keeps what it saw first, and so do those of the dtypes before."""
     later = (ms.float16, ms.float32, ms.float16, ms.bfloat16)
 
@@ -202,12 +216,12 @@ def test_gradients_of_another_dtype_have_a_graph_of_their_own() -> None:
         optimizer.learning_rate.set_data(number(0.5))
         optimizer.eps = number(0.1)
 
-    arguments: dict[str, Any] = {"weight_decay": 0.0, "loss_scale": 1.0}
+    arguments: dict[str, Any] = {"weight_decay": 0.0, **({"loss_scale": 1.0} if kind is Adam else {})}
     for dtypes in ((ms.float32, *later), (ms.float16, *later), (ms.bfloat16, *later)):
-        theirs = trained(nn.Adam, change, dtypes, **arguments)
+        theirs = trained(STOCK[kind], change, dtypes, **arguments)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", f".*{TEXT}")
-            ours = trained(Adam, change, dtypes, **arguments)
+            ours = trained(kind, change, dtypes, **arguments)
         for a, b in zip(ours, theirs, strict=True):
             assert_same(a, b)
 
@@ -238,14 +252,15 @@ def stateful(kind: Any) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("corrections", [False, True])
 @pytest.mark.parametrize("dtype", [ms.float32, ms.float16])
-def test_a_whole_checkpoint_is_seen_at_once(dtype: Any, corrections: bool) -> None:
-    """Its learning rate too: nn.Adam would go on with what nobody sees."""
-    source, first = stateful(Adam)
+@both
+def test_a_whole_checkpoint_is_seen_at_once(kind: Any, dtype: Any, corrections: bool) -> None:
+    """Its learning rate too: the original would go on with what nobody sees."""
+    source, first = stateful(kind)
     for _ in range(3):
         first((Tensor(np.linspace(-1, 1, 9), ms.float32),))
     ops.assign(first.learning_rate, number(0.7))
     values = {name: value.asnumpy().copy() for name, value in first.parameters_dict().items()}
-    parameter, second = stateful(lambda *args, **kwargs: Adam(*args, corrections=corrections, **kwargs))
+    parameter, second = stateful(lambda *args, **kwargs: kind(*args, corrections=corrections, **kwargs))
     gradient = Tensor(np.linspace(-1, 1, 9), dtype)
     second((gradient,))
     load(second, values)
@@ -256,9 +271,10 @@ def test_a_whole_checkpoint_is_seen_at_once(dtype: Any, corrections: bool) -> No
     assert second.global_step.asnumpy().tolist() == [5]
 
 
-def test_what_was_not_seen_is_seen_when_a_parameter_is_loaded() -> None:
-    """As if nn.Adam had compiled its graph again, which is what helps it."""
-    parameter, optimizer = stateful(Adam)
+@both
+def test_what_was_not_seen_is_seen_when_a_parameter_is_loaded(kind: Any) -> None:
+    """As if the original had compiled its graph again, which is what helps it."""
+    parameter, optimizer = stateful(kind)
     gradient = (Tensor(np.ones(9), ms.float32),)
     optimizer(gradient)
     optimizer.eps = number(1e-8)
@@ -268,14 +284,23 @@ def test_what_was_not_seen_is_seen_when_a_parameter_is_loaded() -> None:
     before = parameter.asnumpy().copy()
     parameter.set_data(Tensor(before))
     optimizer(gradient)
-    np.testing.assert_allclose(before - parameter.asnumpy(), 0.5, atol=1e-3)
+    moments = [getattr(optimizer, name)[0].asnumpy() for name in optimizer._attributes.moments]
+    # After three steps of ones; nn.AdamWeightDecay corrects no bias.
+    step = 0.5 if kind is Adam else 0.5 * moments[0] / (np.sqrt(moments[1]) + 1e-8)
+    np.testing.assert_allclose(before - parameter.asnumpy(), step, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["moment1", "moment2", "beta1_power", "global_step"])
-def test_state_that_is_loaded_alone_is_seen(name: str) -> None:
-    """In nn.Adam it stands still from then on: what is saved is not what it computes with."""
+@pytest.mark.parametrize(
+    ("member", "name"),
+    [
+        *((Adam, name) for name in ("moment1", "moment2", "beta1_power", "global_step")),
+        *((AdamWeightDecay, name) for name in ("moments1", "moments2", "global_step")),
+    ],
+)
+def test_state_that_is_loaded_alone_is_seen(member: Any, name: str) -> None:
+    """In the original it stands still from then on: what is saved is not what it computes with."""
     found = {}
-    for kind in (Adam, nn.Adam):
+    for kind in (member, STOCK[member]):
         _, optimizer = stateful(kind)
         gradient = (Tensor(np.ones(9), ms.float32),)
         optimizer(gradient)
@@ -285,7 +310,7 @@ def test_state_that_is_loaded_alone_is_seen(name: str) -> None:
         before = place.asnumpy().copy()
         optimizer(gradient)
         found[kind] = np.array_equal(place.asnumpy(), before)
-    assert found == {Adam: False, nn.Adam: True}
+    assert found == {member: False, STOCK[member]: True}
 
 
 def test_corrections_of_install_and_of_a_call() -> None:

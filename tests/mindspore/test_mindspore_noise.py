@@ -17,17 +17,21 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import mindspore as ms, numpy as np
 from mindspore import nn
-from adamcompat.mindspore import Adam
+from adamcompat.mindspore import Adam, AdamWeightDecay
 ms.set_context(mode=ms.PYNATIVE_MODE)
 weights = []
-for _ in range(3):
+for turn, kind in enumerate([Adam] * 3 + [AdamWeightDecay] * 6):
     weight = ms.Parameter(ms.Tensor(np.ones(3, np.float32)), name="weight")
     groups = [{"params": [weight], "lr": nn.PolynomialDecayLR(0.1, 0.01, 8, 2.0)}]
-    optimizer = Adam(groups, nn.ExponentialDecayLR(0.1, 0.5, 1))
+    optimizer = kind(groups, nn.ExponentialDecayLR(0.1, 0.5, 1))
+    if turn > 5:
+        # Then its step is a graph, also in this mode.
+        optimizer.use_fused_opt = False
     for _ in range(3):
         optimizer((ms.Tensor(np.ones(3, np.float32)),))
     weights.append(weight.asnumpy().tolist())
-assert weights[0] == weights[1] == weights[2]
+for start in (0, 3, 6):
+    assert weights[start] == weights[start + 1] == weights[start + 2]
 print("done")
 """
 

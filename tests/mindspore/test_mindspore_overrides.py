@@ -1,4 +1,4 @@
-"""What users override in a subclass, or on an optimizer, is called as nn.Adam calls it."""
+"""What users override in a subclass, or on an optimizer, is called as the original calls it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 from mindspore import Parameter, Tensor, nn, ops  # noqa: E402
 
 import adamcompat  # noqa: E402
-from adamcompat.mindspore import Adam  # noqa: E402
+from adamcompat.mindspore import Adam, AdamWeightDecay  # noqa: E402
 from adamcompat.mindspore.overrides import parts_of  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same  # noqa: E402
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
 
 STOCK = nn.Adam
+STOCK_DECAY = nn.AdamWeightDecay
 TWICE = "an overridden construct that calls super"
 
 
@@ -112,6 +113,24 @@ def increase(kind: Any) -> Any:
     return Changed
 
 
+def unfused(kind: Any) -> Any:
+    class Changed(kind):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.use_fused_opt = False
+
+    return Changed
+
+
+def filtered(kind: Any) -> Any:
+    class Changed(kind):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.optim_filter = (False, True)
+
+    return Changed
+
+
 METHODS: dict[str, Callable[[Any], Any]] = {
     "construct": construct,
     "decay_weight": decay_weight,
@@ -123,10 +142,20 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "_apply_adam": apply_adam,
 }
 CHANGES = METHODS | {"opt": operator, "global_step_increase_tensor": increase}
+CHANGES |= {"use_fused_opt": unfused, "optim_filter": filtered}
+# What belongs to a step of nn.AdamWeightDecay.
+OF_DECAY = ["construct", "get_weight_decay", "get_lr", "global_step_increase_tensor", "use_fused_opt", "optim_filter"]
+OF_BOTH = [
+    *((Adam, STOCK, name) for name in [*METHODS, "opt", "global_step_increase_tensor"]),
+    *((AdamWeightDecay, STOCK_DECAY, name) for name in OF_DECAY),
+]
 
 
 def test_every_method_of_a_step_is_among_them() -> None:
     assert set(METHODS) == parts_of(STOCK, "construct").methods
+    # It is called on several devices only.
+    several = {"broadcast_params"}
+    assert {name for name in OF_DECAY if name in METHODS} == parts_of(STOCK_DECAY, "construct").methods - several
 
 
 @pytest.fixture(params=["pynative", "graph", "jit"])
@@ -151,7 +180,8 @@ def _trained(kind: Any, how: str, prepare: Callable[[Any], None], more: dict[str
         Parameter(Tensor(np.linspace(-1, 1, 11), ms.float32), name="a"),
         Parameter(Tensor(np.linspace(1, 2, 32).reshape(2, 16), ms.float32), name="b"),
     ]
-    optimizer = kind(parameters, 0.1, eps=0.1, weight_decay=0.1, loss_scale=2.0, **more)
+    scale = {"loss_scale": 2.0} if issubclass(kind, STOCK) else {}
+    optimizer = kind(parameters, 0.1, eps=0.1, weight_decay=0.1, **scale, **more)
     prepare(optimizer)
 
     def step(*gradients: Any) -> Any:
@@ -164,9 +194,9 @@ def _trained(kind: Any, how: str, prepare: Callable[[Any], None], more: dict[str
 
 
 @functools.cache
-def trained_stock(change: str | None, how: str) -> tuple[NDArray[Any], ...]:
-    """The same by nn.Adam itself, with one of the changes or none."""
-    found = trained(STOCK if change is None else CHANGES[change](STOCK), how)
+def trained_stock(change: str | None, how: str, stock: Any = STOCK) -> tuple[NDArray[Any], ...]:
+    """The same by the original itself, with one of the changes or none."""
+    found = trained(stock if change is None else CHANGES[change](stock), how)
     for array in found:
         array.setflags(write=False)
     return tuple(found)
@@ -179,17 +209,17 @@ def quietly(function: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.parametrize("installed", [False, True], ids=["imported", "installed"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_subclass(change: str, installed: bool, how: str) -> None:
-    # A name of this module would be replaced too.
-    stock = nn.Adam
-    theirs, plain = trained_stock(change, how), trained_stock(None, how)
+@pytest.mark.parametrize(("kind", "stock", "change"), OF_BOTH)
+def test_a_subclass(kind: Any, stock: Any, change: str, installed: bool, how: str) -> None:
+    theirs, plain = trained_stock(change, how, stock), trained_stock(None, how, stock)
     if installed:
         with adamcompat.installed():
-            assert nn.Adam is not stock
-            ours = quietly(lambda: trained(CHANGES[change](nn.Adam), how))
+            # A name of this module would be replaced too.
+            stand_in = getattr(nn, stock.__name__)
+            assert stand_in is not stock
+            ours = quietly(lambda: trained(CHANGES[change](stand_in), how))
     else:
-        ours = quietly(lambda: trained(CHANGES[change](Adam), how))
+        ours = quietly(lambda: trained(CHANGES[change](kind), how))
     for a, b in zip(ours, theirs, strict=True):
         assert_same(a, b)
     assert any(not np.array_equal(a, b) for a, b in zip(theirs, plain, strict=True)), "nothing was changed"
@@ -225,18 +255,26 @@ def halved_rate() -> Any:
     return Tensor(0.05, ms.float32)
 
 
-@pytest.mark.parametrize("name", ["get_lr", "opt"])
-def test_an_optimizer_of_its_own(name: str, how: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "stock", "name"),
+    [
+        *((Adam, STOCK, name) for name in ("get_lr", "opt")),
+        *((AdamWeightDecay, STOCK_DECAY, name) for name in ("get_lr", "use_fused_opt", "optim_filter")),
+    ],
+)
+def test_an_optimizer_of_its_own(kind: Any, stock: Any, name: str, how: str) -> None:
     """An attribute that is set on the optimizer before its first step."""
-    values = {"get_lr": halved_rate, "opt": ops.Adam(use_nesterov=True)}
+    values = {"get_lr": halved_rate, "opt": ops.Adam(use_nesterov=True), "use_fused_opt": False}
+    values["optim_filter"] = (False, True)
 
     def prepare(optimizer: Any) -> None:
         setattr(optimizer, name, values[name])
 
-    ours, theirs = (trained(kind, how, prepare=prepare) for kind in (Adam, STOCK))
+    ours, theirs = (trained(each, how, prepare=prepare) for each in (kind, stock))
     for a, b in zip(ours, theirs, strict=True):
         assert_same(a, b)
-    assert not np.array_equal(ours[2], trained_stock(None, how)[2])
+    plain = trained_stock(None, how, stock)
+    assert any(not np.array_equal(a, b) for a, b in zip(ours, plain, strict=True))
 
 
 @pytest.mark.parametrize("where", ["ours", "nn.Optimizer"])
@@ -299,12 +337,13 @@ def test_the_fast_path_is_for_all_that_replace_nothing() -> None:
     assert get_lr(Adam)([Parameter(Tensor([1.0], ms.float32), name="a")])._replaced_names() == {"get_lr"}
 
 
-def test_a_construct_that_is_applied_twice() -> None:
-    """nn.Adam applies it in Python, and again in the graph that it compiles."""
-    once, theirs = trained_stock("construct", "graph"), trained_stock("construct", "pynative")
+@pytest.mark.parametrize(("kind", "stock"), [(Adam, STOCK), (AdamWeightDecay, STOCK_DECAY)])
+def test_a_construct_that_is_applied_twice(kind: Any, stock: Any) -> None:
+    """The original applies it in Python, and again in the graph that it compiles."""
+    once, theirs = trained_stock("construct", "graph", stock), trained_stock("construct", "pynative", stock)
     assert not np.array_equal(theirs[2], once[2]), "MindSpore has mended this"
     with pytest.warns(UserWarning, match=TWICE) as caught:
-        ours = trained(construct(Adam))
+        ours = trained(construct(kind))
     assert [warning.filename for warning in caught] == [__file__]
     for a, b in zip(ours, theirs, strict=True):
         assert_same(a, b)
@@ -319,7 +358,7 @@ def test_a_construct_that_is_applied_twice() -> None:
 
         return Changed
 
-    for a, b in zip(trained(with_a_rate(Adam), corrections=True), trained(with_a_rate(STOCK), "graph"), strict=True):
+    for a, b in zip(trained(with_a_rate(kind), corrections=True), trained(with_a_rate(stock), "graph"), strict=True):
         assert_same(a, b)
 
 
@@ -371,21 +410,27 @@ def test_other_kinds_of_construct(change: Callable[[Any], Any], mode: str) -> No
         assert_same(a, b)
 
 
-@pytest.mark.parametrize("change", ["construct", "get_lr", "opt"])
-def test_training_goes_on_after_a_load_where_something_is_replaced(change: str) -> None:
-    """Then nn.Adam makes the step; its graph is made anew."""
+@pytest.mark.parametrize(
+    ("kind", "stock", "change"),
+    [
+        *((Adam, STOCK, change) for change in ("construct", "get_lr", "opt")),
+        *((AdamWeightDecay, STOCK_DECAY, change) for change in ("construct", "get_lr", "use_fused_opt")),
+    ],
+)
+def test_training_goes_on_after_a_load_where_something_is_replaced(kind: Any, stock: Any, change: str) -> None:
+    """Then the original makes the step; its graph is made anew."""
     found = {}
-    for kind in (Adam, STOCK):
+    for each in (kind, stock):
         parameter = Parameter(Tensor([1.0], ms.float32), name="a")
-        optimizer = CHANGES[change](kind)([parameter], 0.1)
+        optimizer = CHANGES[change](each)([parameter], 0.1)
         quietly(lambda: optimizer((Tensor([1.0], ms.float32),)))  # noqa: B023
         first = 1.0 - float(parameter.asnumpy()[0])
         parameter.set_data(Tensor([5.0], ms.float32))
         for _ in range(2):
             optimizer((Tensor([1.0], ms.float32),))
-        found[kind] = (5.0 - float(parameter.asnumpy()[0])) / first
-    assert found[STOCK] == 0, "MindSpore has mended this; the README says otherwise"
-    assert found[Adam] > 1.2
+        found[each] = (5.0 - float(parameter.asnumpy()[0])) / first
+    assert found[stock] == 0, "MindSpore has mended this; the README says otherwise"
+    assert found[kind] > 1.2
 
 
 def clip(gradients: Any) -> Any:

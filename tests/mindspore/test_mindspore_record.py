@@ -12,13 +12,20 @@ import pytest
 from mindspore import Tensor, nn
 
 from adamcompat import compare, record
-from adamcompat.mindspore import Adam, TFStyleAdam
+from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam
 from adamcompat.recording import read
 
 pytestmark = pytest.mark.frameworks
 pytest.importorskip("safetensors")
 
 KINDS: dict[str, Any] = {"mindspore": nn.Adam, "adamcompat.mindspore.Adam": Adam}
+DECAYS: dict[str, Any] = {"mindspore_adamweightdecay": nn.AdamWeightDecay}
+DECAYS["adamcompat.mindspore.AdamWeightDecay"] = AdamWeightDecay
+ADAMS = [{}, {"weight_decay": 0.01, "loss_scale": 2.0, "use_nesterov": True, "eps": 1e-4}]
+OF_BOTH = [
+    *((name, kind, given) for name, kind in KINDS.items() for given in ADAMS),
+    *((name, kind, {"weight_decay": 0.01, "eps": 1e-4}) for name, kind in DECAYS.items()),
+]
 RNG = np.random.default_rng(2)
 X, Y = RNG.standard_normal((8, 6)).astype(np.float32), RNG.standard_normal((8, 2)).astype(np.float32)
 W = [RNG.standard_normal(s).astype(np.float32) for s in ((9, 6), (9,), (2, 9), (2,))]
@@ -33,8 +40,8 @@ def train(kind: Any, path: Path | None, how: str = "cell", **given: Any) -> list
     net = network()
     optimizer = kind(net.trainable_params(), learning_rate=0.05, **given)
     recorder = record(optimizer, path) if path is not None else None
-    assert isinstance(optimizer, (kind, nn.Adam))
-    assert type(optimizer).__name__ == "Adam"
+    assert isinstance(optimizer, kind)
+    assert type(optimizer).__name__ == kind.__name__
     if how == "cell":
         step = nn.TrainOneStepCell(nn.WithLossCell(net, nn.MSELoss()), optimizer)
         step.set_train()
@@ -52,11 +59,12 @@ def train(kind: Any, path: Path | None, how: str = "cell", **given: Any) -> list
 
 
 @pytest.mark.parametrize("how", ["cell", "loop"])
-@pytest.mark.parametrize("given", [{}, {"weight_decay": 0.01, "loss_scale": 2.0, "use_nesterov": True, "eps": 1e-4}])
-@pytest.mark.parametrize("name", KINDS)
-def test_the_training_has_the_same_bits_and_the_replay_too(name: str, given: Any, how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "kind", "given"), OF_BOTH)
+def test_the_training_has_the_same_bits_and_the_replay_too(
+    name: str, kind: Any, given: Any, how: str, tmp_path: Path
+) -> None:
     path = tmp_path / "run.safetensors"
-    recorded, alone = train(KINDS[name], path, how, **given), train(KINDS[name], None, how, **given)
+    recorded, alone = train(kind, path, how, **given), train(kind, None, how, **given)
     assert all(np.array_equal(a, b) for a, b in zip(recorded, alone, strict=True))
     found = read(path)
     assert (found.steps, found.start, found.driver) == (10, 0, name)
@@ -121,20 +129,23 @@ def steps_of(path: Path, kind: type[Any], groups: Any, **given: Any) -> None:
             optimizer(tuple(Tensor(p.asnumpy() * np.float32(0.3)) for p in optimizer.parameters))
 
 
-@pytest.mark.parametrize("kind", [nn.Adam, Adam])
+@pytest.mark.parametrize("kind", [nn.Adam, Adam, nn.AdamWeightDecay, AdamWeightDecay])
 @pytest.mark.parametrize("own", [{"lr": 0.02}, {"weight_decay": 0.3}, {}])
 def test_groups_are_recorded_and_replayed(kind: type[Any], own: dict[str, Any], tmp_path: Path) -> None:
     parameters = network().trainable_params()
     groups = [{"params": parameters[2:]}, {"params": parameters[:2], **own}]
-    steps_of(tmp_path / "x", kind, groups, learning_rate=0.01, weight_decay=0.1, loss_scale=4.0)
+    adam = issubclass(kind, nn.Adam)
+    given = {"loss_scale": 4.0} if adam else {}
+    steps_of(tmp_path / "x", kind, groups, learning_rate=0.01, weight_decay=0.1, **given)
     found = read(tmp_path / "x")
     assert found.hyperparameters is not None
     assert found.hyperparameters["params"][-1]["params"][-1] == parameters[1].name
-    for name in ("mindspore", "adamcompat.mindspore.Adam", "adamcompat.MindSporeStyleAdam(numerics='mindspore')"):
+    names = [*(KINDS if adam else DECAYS), f"adamcompat.MindSporeStyle{kind.__name__}(numerics='mindspore')"]
+    for name in names:
         compared = compare("recorded", name, gradients=tmp_path / "x")
         assert compared.agree, (name, compared.pairs[0].sentences)
     other = [{"params": list(found.names), "lr": 0.05, "weight_decay": 0.0}]
-    assert not compare("recorded", ("mindspore", {"params": other}), gradients=tmp_path / "x").agree
+    assert not compare("recorded", (names[0], {"params": other}), gradients=tmp_path / "x").agree
 
 
 def test_what_of_groups_cannot_be_replayed_is_not_recorded(tmp_path: Path) -> None:
@@ -166,6 +177,8 @@ STYLES: dict[str, Any] = {
         0.05, amsgrad=True, use_ema=True, ema_momentum=0.9, gradient_accumulation_steps=2
     ),
     "TFStyleAdam, products": lambda own: TFStyleAdam(0.05, numerics="tf1"),
+    "mindspore_adamweightdecay": lambda own: nn.AdamWeightDecay(own, 0.05, weight_decay=0.1),
+    "adamcompat.mindspore.AdamWeightDecay": lambda own: AdamWeightDecay(own, 0.05),
     "groups": lambda own: nn.Adam([{"params": own[2:]}, {"params": own[:2], "lr": 0.02}], 0.05),
 }
 

@@ -15,7 +15,7 @@ ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 from mindspore import Parameter, Tensor, nn  # noqa: E402
 from mindspore.common.sparse_tensor import RowTensorInner  # noqa: E402
 
-from adamcompat.mindspore import Adam, TFStyleAdam  # noqa: E402
+from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam  # noqa: E402
 from tests.faults import OURS, STRIDE, Points, Training, Tried, alike, at_every_point, fail, from_a_handler  # noqa: E402
 from tests.test_whole_steps import EVERYTHING  # noqa: E402
 
@@ -76,11 +76,14 @@ PATHS: dict[str, Callable[[], Training]] = {
     "Adam, centralized": plain(Adam, groups=True),
     "Adam, offload": plain(Adam, use_offload=True),
     "Adam, rows": plain(Adam, sparse=True),
+    "AdamWeightDecay": plain(AdamWeightDecay, weight_decay=0.1),
+    "AdamWeightDecay, dtypes": lambda: OnMindSpore(AdamWeightDecay, [BF, F4, BF, F4]),
     "TFStyleAdam": plain(TFStyleAdam),
     "TFStyleAdam, everything": plain(TFStyleAdam, **EVERYTHING),
     "TFStyleAdam, dtypes": lambda: OnMindSpore(TFStyleAdam, [F2, BF, F8, F4], use_ema=True),
 }
-IN_GRAPHS = {name: PATHS[name] for name in ("Adam", "Adam, options", "TFStyleAdam", "TFStyleAdam, everything")}
+_NAMES = ("Adam", "Adam, options", "AdamWeightDecay", "TFStyleAdam", "TFStyleAdam, everything")
+IN_GRAPHS = {name: PATHS[name] for name in _NAMES}
 
 
 @pytest.fixture

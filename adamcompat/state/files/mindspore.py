@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.files.safetensors_file import Sums
 from adamcompat.state.files.stored import Stored, bytes_of
@@ -19,8 +21,7 @@ from adamcompat.state.terms import StateError, Tensor
 
 AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
-_DIALECT = MAPPING.dialects["mindspore"]
-_AHEAD = int(_DIALECT.semantics.power_start == "beta")
+_DIALECTS = tuple(MAPPING.dialects[name] for name in RUNTIMES["mindspore"].originals)
 _POWERS = ("beta1_power", "beta2_power")
 # Kept for each parameter, and needed by the optimizer.
 _MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
@@ -35,16 +36,18 @@ def read(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, float]) 
         betas: "beta1" and "beta2", where they are known; else they are told by the running products.
 
     Raises:
-        StateError: there is no state of nn.Adam, or a part of it is missing.
+        StateError: there is no state of an original, or a part of it is missing.
     """
-    roles = {name: role_of(name, _DIALECT.name) for name in tensors}
-    moments = {found[1] for found in roles.values() if found is not None and found[0] == "first_moment"}
-    if not moments:
+    dialect = _dialect_of(tensors)
+    if dialect is None:
+        targets = " or ".join(known.target for known in _DIALECTS)
+        names = " or ".join(repr(name_of("first_moment", "NAME", known.name)) for known in _DIALECTS)
         raise StateError(
-            f"{where}: holds no state of {_DIALECT.target}: no name such as "
-            f"{name_of('first_moment', 'NAME', _DIALECT.name)!r}. Save the optimizer too, as "
+            f"{where}: holds no state of {targets}: no name such as {names}. Save the optimizer too, as "
             f"mindspore.save_checkpoint(optimizer, ...)"
         )
+    roles = {name: role_of(name, dialect.name) for name in tensors}
+    moments = _moments(tensors, dialect)
     kept = {
         name: tensor
         for name, tensor in tensors.items()
@@ -53,28 +56,45 @@ def read(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, float]) 
     parameters = {found[1] for name in kept if (found := roles[name]) is not None and found[0] == "parameter"}
     if parameters != moments:
         kept = {name: tensor for name, tensor in kept.items() if roles[name] != ("parameter", name)}
-    state = gathered(kept, _DIALECT.name, hyperparameters=betas, convention="mindspore")
-    return dataclasses.replace(state, hyperparameters={**_betas(kept, state.step), **betas})
+    state = gathered(kept, dialect.name, hyperparameters=betas, convention="mindspore")
+    return dataclasses.replace(state, hyperparameters={**_betas(kept, state.step, dialect), **betas})
 
 
-def _betas(tensors: Mapping[str, Tensor], step: int) -> dict[str, float]:
+def _moments(tensors: Mapping[str, Tensor], dialect: Dialect) -> set[str]:
+    """The parameters whose first moments are there under the dialect's names."""
+    found = [role_of(name, dialect.name) for name in tensors]
+    return {one[1] for one in found if one is not None and one[0] == "first_moment"}
+
+
+def _dialect_of(tensors: Mapping[str, Tensor]) -> Dialect | None:
+    """The original whose names these are, or None; where parameters have such names too, that with most."""
+    counts = {dialect.name: len(_moments(tensors, dialect)) for dialect in _DIALECTS}
+    best = max(_DIALECTS, key=lambda dialect: counts[dialect.name])
+    return best if counts[best.name] else None
+
+
+def _ahead(dialect: Dialect) -> int:
+    return int(dialect.semantics.power_start == "beta")
+
+
+def _betas(tensors: Mapping[str, Tensor], step: int, dialect: Dialect) -> dict[str, float]:
     """The betas whose running products these are after `step` factors; only where the product is met exactly."""
     found = {}
     for role in _POWERS:
-        name = str(name_of(role, "", _DIALECT.name))
+        name = str(name_of(role, "", dialect.name))
         beta = role.removesuffix("_power")
         if name in tensors and step:
             product = np.asarray(tensors[name]).reshape(())[()]
-            fact = _DIALECT.named(beta)
+            fact = dialect.named(beta)
             guesses = [fact.default] if fact is not None else []
             if product < np.finfo(product.dtype).tiny:
                 # Near zero the products of many betas meet.
                 continue
             if product < 1:
-                guesses += [round(float(product) ** (1 / (step + _AHEAD)), digits) for digits in range(1, 7)]
+                guesses += [round(float(product) ** (1 / (step + _ahead(dialect))), digits) for digits in range(1, 7)]
             for guess in guesses:
                 if isinstance(guess, float) and 0 < guess < 1:
-                    made = running_product(guess, step + _AHEAD, product.dtype)
+                    made = running_product(guess, step + _ahead(dialect), product.dtype)
                     if made == product:
                         found[beta] = guess
                         break
@@ -87,19 +107,25 @@ def tensors_of(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str,
     Args:
         state: its parameters have the names and layouts that they have in MindSpore.
         like: the tensors of a checkpoint of the program that will read it; what is no state of Adam
-            stays as it is there.
+            stays as it is there. Its names say which original that is; without it, it is the state's own if that is
+            one of MindSpore's, else the first.
 
     Raises:
         StateError: the betas are not known, or the checkpoint has no place for a part of the state.
     """
-    if state.accumulated_calls or state.average is not None:
-        part = "an average of the parameters" if state.average is not None else "a part of an accumulation"
-        raise StateError(f"the state has {part}, which {_DIALECT.target} does not keep")
-    shared = _shared(state, like)
+    own = next((dialect for dialect in _DIALECTS if dialect.name == state.dialect), _DIALECTS[0])
+    dialect = own if like is None else _dialect_of(like) or own
+    parts = {"average": "an average of the parameters", "maximum_second_moment": "maxima of the second moments"}
+    kept = {slot.role for block in dialect.slots for slot in block}
+    lost = [part for role, part in parts.items() if role in state.tensors and role not in kept]
+    lost += ["a part of an accumulation"] if state.accumulated_calls else []
+    if lost:
+        raise StateError(f"the state has {lost[0]}, which {dialect.target} does not keep")
+    shared = _shared(state, like, dialect)
     if like is not None:
-        return _filled(state, like, shared)
+        return _filled(state, like, shared, dialect)
     found: dict[str, Tensor] = {}
-    for block in _DIALECT.slots:
+    for block in dialect.slots:
         for slot in block:
             if slot.role in shared and not slot.per_parameter:
                 found[slot.template] = shared[slot.role]
@@ -108,28 +134,30 @@ def tensors_of(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str,
     return found
 
 
-def _shared(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+def _shared(state: AdamState, like: Mapping[str, Tensor] | None, dialect: Dialect) -> dict[str, Tensor]:
     """The counter and the products, in the shapes that they have in `like`."""
     if state.step > np.iinfo(np.int32).max:
         raise StateError(f"step {state.step} does not fit MindSpore's counter, which is int32")
     values: dict[str, Any] = {"step": np.full(1, state.step, np.int32)}
-    for role in _POWERS:
+    for role in (role for role in _POWERS if name_of(role, "", dialect.name) is not None):
         beta = role.removesuffix("_power")
-        factors = state.step + _AHEAD
+        factors = state.step + _ahead(dialect)
         if factors and beta not in state.hyperparameters:
             raise StateError(f"{beta} is not known, and MindSpore keeps its powers; pass {beta}=... (--{beta})")
         values[role] = np.asarray(running_product(state.hyperparameters.get(beta, 0.0), factors, np.float32))
     for role, value in values.items():
-        place = (like or {}).get(str(name_of(role, "", _DIALECT.name)))
+        place = (like or {}).get(str(name_of(role, "", dialect.name)))
         if place is not None:
             values[role] = np.full(place.shape, value.reshape(-1)[0], place.dtype)
     return values
 
 
-def _filled(state: AdamState, like: Mapping[str, Tensor], shared: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _filled(
+    state: AdamState, like: Mapping[str, Tensor], shared: Mapping[str, Tensor], dialect: Dialect
+) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in like.items():
-        role, parameter = role_of(name, _DIALECT.name) or ("", "")
+        role, parameter = role_of(name, dialect.name) or ("", "")
         if not parameter:
             found[name] = shared.get(role, tensor)
         elif role in _MOMENTS or parameter in state.shapes:

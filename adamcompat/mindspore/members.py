@@ -1,0 +1,50 @@
+"""Tell which of MindSpore's optimizers an object is."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.runtimes import RUNTIMES
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.mindspore.layout import Attributes
+
+
+class Member(NamedTuple):
+    """Describe one original of MindSpore.
+
+    Attributes:
+        dialect: its facts.
+        kind: its class.
+        attributes: what of it a step reads and writes.
+    """
+
+    dialect: Dialect
+    kind: type[Any]
+    attributes: Attributes
+
+
+@cache
+def members() -> tuple[Member, ...]:
+    """Return all originals, each with what its drop-in knows of it.
+
+    >>> [member.kind.__name__ for member in members()]
+    ['Adam', 'AdamWeightDecay']
+    """
+    runtime = RUNTIMES["mindspore"]
+    found = []
+    for dialect in map(MAPPING.dialects.__getitem__, runtime.originals):
+        base = runtime.base(dialect)
+        assert base is not None
+        drop_in = getattr(import_module(base.module), base.name)
+        # The name in MindSpore's module may mean ours by now.
+        kind = next(kind for kind in drop_in.__mro__ if kind.__module__.startswith("mindspore."))
+        found.append(Member(dialect, kind, drop_in._attributes))
+    return tuple(found)
+
+
+def member_of(optimizer: Any) -> Member | None:
+    """Return the original that an optimizer is an instance of, or None."""
+    return next((member for member in members() if isinstance(optimizer, member.kind)), None)
