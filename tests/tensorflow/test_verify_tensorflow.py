@@ -287,7 +287,7 @@ def test_the_mapping_tells_the_truth(observed: list[Observation]) -> None:
     assert [verdict for verdict in verdicts if verdict.state == DIFFERS] == []
     # TensorFlow 1 has no schedules; everything else is measured.
     assert {verdict.path for verdict in verdicts if verdict.state == UNMEASURED} <= {f"{V}.semantics.schedule_start"}
-    assert {verdict.dialect for verdict in verdicts} == {"keras3", "tf26", "tf1"}
+    assert {verdict.dialect for verdict in verdicts} == {"keras3", "keras3_adamw", "tf26", "tf1"}
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=ids(CHANGES))
