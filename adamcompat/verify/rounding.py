@@ -16,7 +16,7 @@ from adamcompat.verify.experiment import fitting, stream
 from adamcompat.verify.original import Array, Original
 
 ROUNDING: dict[str, tuple[str, ...]] = {
-    field: words(kind) for field, kind in get_type_hints(Numerics).items() if field not in ("name", "about", "extends")
+    field: words(kind) for field, kind in get_type_hints(Numerics).items() if field not in ("name", "extends", "about")
 }
 
 _ROUNDED: dict[str, Any] = {"learning_rate": 0.3123, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-3}
