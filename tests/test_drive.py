@@ -182,7 +182,7 @@ def test_what_asks_for_nothing_is_left_out() -> None:
     ("name", "given", "text"),
     [
         ("kears", {}, "unknown optimizer 'kears'; did you mean 'keras'"),
-        ("nothing like it at all", {}, "known: keras3, tf_keras, tf26"),
+        ("nothing like it at all", {}, "known: keras3, tf_keras, keras3_adamw, tf_keras_adamw, tf26"),
         ("mindspore:eager", {}, "has no mode 'eager'; modes of mindspore: pynative, graph"),
         ("adamcompat.TFStyleAdam:graph", {}, "modes of adamcompat.TFStyleAdam: none"),
         ("float64", {"epsilom": 1}, "no parameter 'epsilom'; did you mean 'epsilon'"),
@@ -239,6 +239,9 @@ _EQUAL = [
     ("keras", "keras:function"),
     ("keras", "tf_keras"),
     ("keras", "adamcompat.tensorflow.Adam"),
+    ("keras_adamw", "keras_adamw:function"),
+    ("keras_adamw", "tf_keras_adamw"),
+    ("keras_adamw", "adamcompat.tensorflow.AdamW"),
     ("tf26", "tf26:function"),
     ("tf26", "adamcompat.tensorflow.legacy.Adam"),
     ("tf1", "tf1:graph"),
@@ -249,7 +252,9 @@ _EQUAL = [
     ("mindspore", "adamcompat.mindspore.Adam:graph"),
 ]
 _EQUAL += [
-    ("adamcompat.MindSporeStyleAdam", f"adamcompat.tensorflow.MindSporeStyleAdam{mode}") for mode in ("", ":function")
+    (f"adamcompat.{style}", f"adamcompat.tensorflow.{style}{mode}")
+    for style in ("MindSporeStyleAdam", "MindSporeStyleAdamWeightDecay")
+    for mode in ("", ":function")
 ]
 _RATES: list[Any] = [0.1, [0.1 / (t + 1) for t in range(12)], lambda step: 0.1 / (step + 1)]
 
@@ -262,7 +267,7 @@ def test_originals(name: str, other: str, rate: Any) -> None:
     available(name)
     available(other)
     given = {"lr": rate, "eps": 1e-6}
-    first, second, exact = end(name, given), end(other, given), end("float64", given)
+    first, second, exact = (end(one, given) for one in (name, other, f"float64:{find(name)[0].dialect}"))
     assert same(first, second)
     for got, wanted in zip(first, exact, strict=True):
         assert got.dtype == np.float32

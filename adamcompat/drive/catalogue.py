@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass
 
 from adamcompat.mapping.model import Adapter
+from adamcompat.mapping.originals import originals
 from adamcompat.mapping.runtimes import RUNTIMES, Framework
 from adamcompat.mapping.tables import MAPPING
 
@@ -47,18 +48,10 @@ def _entry(name: str, aliases: tuple[str, ...], dialect: str, runtime: str, adap
 
 def entries() -> tuple[Entry, ...]:
     """Return all optimizers that can be driven: originals first, then ours, then the float64 reference."""
-    found = []
-    for name, runtime in RUNTIMES.items():
-        for dialect in map(MAPPING.dialects.__getitem__, runtime.originals):
-            # Keras is what people call it; the dialect's number is the mapping's.
-            first, *member = dialect.name.split("_")
-            short = first.rstrip("0123456789")
-            known = short != first and short in runtime.framework.packages
-            aliases = ("_".join([short, *member]), *dialect.names) if known else dialect.names
-            found.append(_entry(dialect.name, aliases, dialect.name, name))
-            if dialect.target.startswith("keras."):
-                other = "_".join(["tf_keras", *member])
-                found.append(_entry(other, (f"tf_{dialect.target}",), dialect.name, name))
+    found = [
+        _entry(original.name, original.aliases, original.dialect.name, original.runtime)
+        for original in originals().values()
+    ]
     found += [
         _entry(f"{adapter.module}.{adapter.name}", (), adapter.dialect, adapter.runtime, adapter)
         for adapter in MAPPING.adapters

@@ -28,17 +28,12 @@ except ModuleNotFoundError as error:
 
 from adamcompat.drive.catalogue import Entry
 from adamcompat.drive.driver import Array, Opened, as_dense, check_count, keyword_only, load_into
+from adamcompat.mapping.originals import originals
 from adamcompat.numpy.arrays import RowSparse
 from adamcompat.schedules import Schedule, takes_step
 from adamcompat.state.model import AdamState
 from adamcompat.state.runtimes import find
 
-_ORIGINALS = {
-    "keras3": keras.optimizers.Adam,
-    "tf_keras": tf_keras.optimizers.Adam,
-    "tf26": tf_keras.optimizers.legacy.Adam,
-    "tf1": tf.compat.v1.train.AdamOptimizer,
-}
 _SCHEDULES = (
     keras.optimizers.schedules.LearningRateSchedule,
     tf_keras.optimizers.schedules.LearningRateSchedule,
@@ -47,7 +42,7 @@ _SCHEDULES = (
 
 def _class_of(entry: Entry) -> Any:
     if entry.adapter is None:
-        return _ORIGINALS[entry.name]
+        return originals()[entry.name].loaded()
     return getattr(import_module(entry.adapter.module), entry.adapter.name)
 
 

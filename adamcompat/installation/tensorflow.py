@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable
 
 from adamcompat.installation.frameworks import Recipe
+from adamcompat.mapping.model import Adapter, Dialect
+from adamcompat.mapping.originals import originals
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 
-_TF = "tf."
+_TF, _KERAS = "tf.", "tf.keras."
 # TensorFlow's and tf_keras's public classes carry their public names as attributes.
 _MARKS = "_api_names"
 
@@ -19,20 +22,22 @@ def recipes(loaded: Callable[[str], bool]) -> list[Recipe]:
     Args:
         loaded: whether a module is imported, and has finished with it.
     """
-    found = [_recipe("tensorflow_v1", "AdamOptimizer", ("apply_gradients",), in_files=False)]
     # TensorFlow imports the Keras that its tf.keras is, and Keras imports TensorFlow.
-    imported = [name for name in ("keras", "tf_keras") if name in sys.modules]
-    if imported and all(map(loaded, imported)):
-        found.append(_recipe("tensorflow", "Adam", ("apply", "apply_gradients")))
-        if "tf_keras" in imported:
-            found.append(_recipe("tensorflow_legacy", "Adam", ("apply_gradients",)))
+    kerases = [name for name in ("keras", "tf_keras") if name in sys.modules]
+    ready = {"tensorflow", *(kerases if all(map(loaded, kerases)) else ())}
+    found = []
+    for adapter in MAPPING.adapters:
+        runtime, dialect = RUNTIMES[adapter.runtime], MAPPING.dialects[adapter.dialect]
+        if runtime.framework.name == "tensorflow" and dialect.name in runtime.originals:
+            packages = {original.package for original in originals().values() if original.dialect is dialect}
+            if packages & ready:
+                found.append(_recipe(adapter, dialect))
     return found
 
 
-def _recipe(runtime: str, name: str, steps: tuple[str, ...], *, in_files: bool = True) -> Recipe:
-    adapter = MAPPING.adapter(runtime, name)
-    dialect = MAPPING.dialects[adapter.dialect]
-    public = next(name for name in (dialect.target, *dialect.aliases) if name.startswith(_TF))
+def _recipe(adapter: Adapter, dialect: Dialect) -> Recipe:
+    public = next(name for name in dialect.names if name.startswith(_TF))
     # Files of Keras name a class by its public module.
-    module = public.removeprefix(_TF).rpartition(".")[0] if in_files else None
+    module = public.removeprefix(_TF).rpartition(".")[0] if public.startswith(_KERAS) else None
+    steps = tuple(method.name for method in dialect.methods if method.role == "step")
     return Recipe(adapter, public, steps, module=module, marks=_MARKS)

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from adamcompat.drive.catalogue import find
 from adamcompat.drive.tensorflow import own_keywords
 from adamcompat.groups import Group
 from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.originals import original_of
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
@@ -24,21 +24,16 @@ from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.operations import in_session_graph, inside_xla
 from adamcompat.tensorflow.sparse import dense
 
-_ORIGINALS = {
-    keras.optimizers.Adam: "keras3",
-    tf_keras.optimizers.Adam: "tf_keras",
-    tf_keras.optimizers.legacy.Adam: "tf26",
-    tf.compat.v1.train.AdamOptimizer: "tf1",
-}
-
 
 def _name_of(optimizer: Any) -> tuple[str | None, Dialect | None]:
     kind = type(optimizer)
     for adapter in MAPPING.adapters:
         if kind.__name__ == adapter.name and kind.__module__ == f"{adapter.module}.adapters":
             return f"{adapter.module}.{adapter.name}", MAPPING.dialects[adapter.dialect]
-    name = _ORIGINALS.get(kind)
-    return name, MAPPING.dialects["keras3" if name == "tf_keras" else name] if name is not None else None
+    original = original_of(kind)
+    if original is None or original.loaded() is not kind:
+        return None, None
+    return original.name, original.dialect
 
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from adamcompat.mapping.originals import originals
 from adamcompat.mapping.runtimes import FRAMEWORKS, ORIGINALS
 from adamcompat.state.live import Live
 from adamcompat.state.terms import StateError
@@ -13,10 +14,6 @@ _CARRIERS = {
     **{package: framework for framework in ORIGINALS.values() for package in framework.packages},
     "adamcompat.numpy": FRAMEWORKS["numpy"],
 }
-_SUPPORTED = (
-    "keras.optimizers.Adam, tf_keras.optimizers.Adam, tf_keras.optimizers.legacy.Adam, "
-    "tf.compat.v1.train.AdamOptimizer, mindspore.nn.Adam, or a class of adamcompat"
-)
 
 
 def find(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
@@ -37,4 +34,6 @@ def find(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
                 live: Live | None = framework.load("state").describe(optimizer, parameters, session, build=build)
                 if live is not None:
                     return live
-    raise StateError(f"expected {_SUPPORTED}; got {type(optimizer).__module__}.{type(optimizer).__qualname__}")
+    supported = ", ".join(original.target for original in originals().values())
+    kind = type(optimizer)
+    raise StateError(f"expected {supported}, or a class of adamcompat; got {kind.__module__}.{kind.__qualname__}")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from adamcompat.mapping.originals import Original
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import naming
 from adamcompat.state.live import Live
@@ -21,36 +22,36 @@ LISTS = {
     "average": "_model_variables_moving_average",
     "accumulated_gradient": "_accumulated_gradients",
 }
-_DIALECT = MAPPING.dialects["keras3"]
 
 
-def keras3(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
-    """keras.optimizers.Adam on TensorFlow or JAX, and adamcompat.tensorflow.Adam."""
-    _check(optimizer, "keras.optimizers.Adam", session, parameters, built=optimizer.built, build=build)
+def keras(optimizer: Any, original: Original, parameters: Any, session: Any, *, build: bool) -> Live:
+    """Describe a member of keras.optimizers on TensorFlow or JAX, one of tf_keras.optimizers, or ours for either."""
+    return (_keras2 if original.package == "tf_keras" else _keras3)(optimizer, original, parameters, session, build)
+
+
+def _keras3(optimizer: Any, original: Original, parameters: Any, session: Any, build: bool) -> Live:
+    _check(optimizer, original.target, session, parameters, built=optimizer.built, build=build)
     wanted = {
         "maximum_second_moment": optimizer.amsgrad,
         "average": optimizer.use_ema,
         "accumulated_gradient": optimizer.gradient_accumulation_steps,
     }
-    check_same(listed(parameters), optimizer._trainable_variables, "keras.optimizers.Adam")
+    check_same(listed(parameters), optimizer._trainable_variables, original.target)
     return _described(
         optimizer,
-        title_of(optimizer, "keras.optimizers.Adam"),
+        original,
         parameters,
         wanted,
         known=optimizer._trainable_variables,
-        variables=optimizer.variables,
-        rate=optimizer._learning_rate,
         every=optimizer.gradient_accumulation_steps,
     )
 
 
-def keras2(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
-    """tf_keras.optimizers.Adam, and adamcompat.tensorflow.Adam under TF_USE_LEGACY_KERAS."""
-    if optimizer.adaptive_epsilon:
+def _keras2(optimizer: Any, original: Original, parameters: Any, session: Any, build: bool) -> Live:
+    if getattr(optimizer, "adaptive_epsilon", False):
         raise StateError("adaptive_epsilon=True is another update than Adam's, and its state means something else")
     built = getattr(optimizer, "_built", False)
-    _check(optimizer, "tf_keras.optimizers.Adam", session, parameters, built=built, build=build)
+    _check(optimizer, original.target, session, parameters, built=built, build=build)
     known = listed(parameters)
     if known is not None:
         places = [optimizer._index_dict.get(optimizer._var_key(variable)) for variable in known]
@@ -58,16 +59,8 @@ def keras2(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Liv
             raise StateError(
                 f"parameters: not the {len(optimizer._momentums)} variables that this optimizer updates, in its order"
             )
-    return _described(
-        optimizer,
-        title_of(optimizer, "tf_keras.optimizers.Adam"),
-        parameters,
-        {"maximum_second_moment": optimizer.amsgrad, "average": optimizer.use_ema},
-        known=known,
-        variables=optimizer.variables,
-        rate=optimizer._learning_rate,
-        every=None,
-    )
+    wanted = {"maximum_second_moment": optimizer.amsgrad, "average": optimizer.use_ema}
+    return _described(optimizer, original, parameters, wanted, known=known, every=None)
 
 
 def _check(optimizer: Any, title: str, session: Any, parameters: Any, *, built: bool, build: bool) -> None:
@@ -86,15 +79,14 @@ def _check(optimizer: Any, title: str, session: Any, parameters: Any, *, built: 
 
 def _described(
     optimizer: Any,
-    title: str,
+    original: Original,
     parameters: Any,
     wanted: Mapping[str, Any],
     *,
     known: Sequence[Any] | None,
-    variables: Iterable[Any],
-    rate: Any,
     every: int | None,
 ) -> Live:
+    title, dialect, rate = title_of(optimizer, original), original.dialect, optimizer._learning_rate
     lists = {
         role: list(getattr(optimizer, attribute))
         for role, attribute in LISTS.items()
@@ -104,20 +96,20 @@ def _described(
         raise StateError(f"this {title} has variables that their gradients overwrite (float8), without moments")
     # Before Keras 3.5 the counter of calls has no other name.
     counter = optimizer._iterations if hasattr(optimizer, "_iterations") else optimizer.iterations
-    _check_known(variables, [counter, rate, *(slot for slots in lists.values() for slot in slots)], title)
+    _check_known(optimizer.variables, [counter, rate, *(slot for slots in lists.values() for slot in slots)], title)
     if known is None:
         names = naming.unique(_of_moment(slot.name) for slot in lists["first_moment"])
     else:
         names = names_of(known, parameters)
         lists = {"parameter": list(known), **lists}
-    numerics = MAPPING.dialects["tf26"].numerics if getattr(optimizer, "fused", None) else _DIALECT.numerics
-    values = {fact.name: getattr(optimizer, fact.name, None) for fact in _DIALECT.accepted}
-    rate_name = _DIALECT.named("learning_rate")
+    numerics = MAPPING.dialects["tf26"].numerics if getattr(optimizer, "fused", None) else dialect.numerics
+    values = {fact.name: getattr(optimizer, fact.name, None) for fact in dialect.accepted}
+    rate_name = dialect.named("learning_rate")
     assert rate_name is not None
     values[rate_name.name] = rate
     return Live(
         title=title,
-        dialect=_DIALECT.name,
+        dialect=dialect.name,
         numerics=numerics,
         convention="tensorflow",
         shapes={name: tuple(slot.shape) for name, slot in zip(names, lists["first_moment"], strict=True)},
@@ -126,7 +118,7 @@ def _described(
         },
         step=Place(counter),
         accumulation_steps=every,
-        hyperparameters=hyperparameters(_DIALECT, values),
+        hyperparameters=hyperparameters(dialect, values),
     )
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.originals import Original
+from adamcompat.mapping.runtimes import FRAMEWORKS
 from adamcompat.state import naming
 from adamcompat.state.live import plain_numbers
 from adamcompat.state.terms import StateError
@@ -56,11 +58,11 @@ class Place:
                 self.variable.load(value, self.session)
 
 
-def title_of(optimizer: Any, original: str) -> str:
+def title_of(optimizer: Any, original: Original) -> str:
     """Return what to call an optimizer: the original, or the subclass that it is an object of."""
     own = type(optimizer)
-    theirs = own.__module__.partition(".")[0] in ("keras", "tf_keras", "tensorflow")
-    return original if theirs else f"{own.__module__}.{own.__name__}"
+    theirs = own.__module__.partition(".")[0] in FRAMEWORKS["tensorflow"].packages
+    return original.target if theirs else f"{own.__module__}.{own.__name__}"
 
 
 def names_of(variables: Sequence[Any], parameters: Any) -> tuple[str, ...]:

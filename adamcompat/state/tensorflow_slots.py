@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from adamcompat.mapping.model import Dialect
-from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.originals import Original
 from adamcompat.state import naming
 from adamcompat.state.live import Live
 from adamcompat.state.slots import name_of
@@ -23,9 +23,9 @@ def key_of(role: str) -> str:
     return (name_of(role, "", "tf26") or "").strip("/")
 
 
-def legacy(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
+def legacy(optimizer: Any, original: Original, parameters: Any, session: Any, *, build: bool) -> Live:
     """tf_keras.optimizers.legacy.Adam, and adamcompat.tensorflow.legacy.Adam."""
-    title, dialect = title_of(optimizer, "tf_keras.optimizers.legacy.Adam"), MAPPING.dialects["tf26"]
+    title, dialect = title_of(optimizer, original), original.dialect
     if not optimizer._slots:
         _create(optimizer._create_all_weights, title, parameters, build=build)
     by_variable = list(optimizer._slots.values())
@@ -53,9 +53,9 @@ def legacy(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Liv
     )
 
 
-def v1(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
+def v1(optimizer: Any, original: Original, parameters: Any, session: Any, *, build: bool) -> Live:
     """tf.compat.v1.train.AdamOptimizer in a Session and eagerly, and adamcompat.tensorflow.v1.AdamOptimizer."""
-    title, dialect = title_of(optimizer, "tf.compat.v1.train.AdamOptimizer"), MAPPING.dialects["tf1"]
+    title, dialect = title_of(optimizer, original), original.dialect
     if not optimizer._slots:
         _create(optimizer._create_slots, title, parameters, build=build)
     session = _session_of({"": [*optimizer._slots[key_of("first_moment")].values()]}, session, title)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.interrupts import Uninterrupted
+from adamcompat.mapping.model import Semantics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.live import Live, Place
 from adamcompat.state.matching import Matching, Pair
@@ -203,6 +204,8 @@ def _native(live: Live, canonical: str) -> str:
 
 def _warn_of_differences(live: Live, state: AdamState) -> None:
     differing = [*_differences(live.hyperparameters, state.hyperparameters)]
+    if state.dialect in MAPPING.dialects:
+        differing += _other_forms(MAPPING.dialects[live.dialect].semantics, MAPPING.dialects[state.dialect].semantics)
     if differing:
         warnings.warn(
             f"the {live.title} goes on with other hyperparameters than the state came from: {'; '.join(differing)}. "
@@ -220,6 +223,13 @@ def _differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[s
         ours, theirs = (values.get(name, neutral) or 0.0 for values in (own, other))
         if np.float32(ours) != np.float32(theirs):
             yield f"{name} {_short(ours)} instead of {_short(theirs)}"
+
+
+def _other_forms(own: Semantics, other: Semantics) -> Iterator[str]:
+    if own.bias_correction != other.bias_correction:
+        yield f"bias correction of {own.bias_correction} instead of {other.bias_correction}"
+    elif own.epsilon != other.epsilon:
+        yield f"epsilon of the form {own.epsilon} instead of {other.epsilon}"
 
 
 def _short(value: Any) -> str:

@@ -103,17 +103,21 @@ def refuse_no_gradients(gradients: Iterable[Any]) -> None:
         raise ValueError(NO_GRADIENTS)
 
 
-def refuse_session(original: str) -> None:
+def refuse_session(original: str, adapter: Adapter) -> None:
     """Refuse to build a step in a graph that runs in a Session, where `original` would update nothing.
+
+    Args:
+        original: the library whose optimizer ours is.
+        adapter: of ours.
 
     Raises:
         RuntimeError: that is so.
     """
     if operations.in_session_graph():
         raise RuntimeError(
-            f"adamcompat.tensorflow.Adam needs eager execution or tf.function: in a graph that runs in a Session, "
+            f"{adapter.module}.{adapter.name} needs eager execution or tf.function: in a graph that runs in a Session, "
             f"{original}'s optimizer would update nothing. Use adamcompat.tensorflow.v1.AdamOptimizer there, or "
-            f"adamcompat.tensorflow.legacy.Adam"
+            f"adamcompat.tensorflow.legacy.Adam, which have no decoupled weight decay"
         )
 
 

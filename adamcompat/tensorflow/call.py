@@ -172,7 +172,7 @@ class CallAdam:
         Raises:
             TypeError, ValueError: a gradient or a variable does not fit.
         """
-        refuse_session("Keras")
+        refuse_session("Keras", self._own_adapter())
         self._check_built()
         known = {identity(variable) for variable in self._private.variables}
         seen: set[Any] = set()

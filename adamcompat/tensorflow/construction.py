@@ -44,23 +44,28 @@ def construct(
         raise better from error
 
 
-def without_time_decay(extra: Mapping[str, Any]) -> dict[str, Any]:
+def without_time_decay(adapter: Adapter, extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return keywords without the decay of TensorFlow 2.6, which Keras 3 takes for compatibility and ignores.
 
     A warning, once a process, names the schedule that does what it asks for.
+
+    Args:
+        adapter: which class of ours was called.
+        extra: keywords beside its parameters.
     """
-    canonical = "inverse_time_decay"
-    fact = MAPPING.dialects["tf26"].named(canonical)
+    canonical, older = "inverse_time_decay", "tf26"
+    fact = MAPPING.dialects[older].named(canonical)
     assert fact is not None
     value = extra.get(fact.name)
     if value is not None and not (is_number(value) and value == 0):
         schedule = next(one for one in MAPPING.schedules.values() if one.canonical == canonical).classes["keras3"]
         names = {argument.role: argument.name for argument in schedule.arguments}
+        same = next((one for one in MAPPING.adapters if (one.dialect, one.name) == (older, adapter.name)), None)
+        other = f", or use {same.module}.{same.name}" if same is not None else ""
         warn_once(
             f"{fact.name}={value!r}: Keras 3 ignores it, and so does this drop-in. Pass learning_rate="
-            f"{schedule.target}(learning_rate, {names['steps']}=1, {names['rate']}={value!r}) instead, or use "
-            f"adamcompat.tensorflow.legacy.Adam",
-            "keras3",
+            f"{schedule.target}(learning_rate, {names['steps']}=1, {names['rate']}={value!r}) instead{other}",
+            adapter.dialect,
             fact.name,
             stacklevel=4,
         )

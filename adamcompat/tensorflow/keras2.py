@@ -141,6 +141,7 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
         with tf.variable_creator_scope(operations.in_float32):
             return add(model_variable, variable_name, shape, initial_value)
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
         """Update variables with their gradients, as tf_keras.optimizers.Adam does.
 
@@ -148,7 +149,7 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
             ValueError: no gradient at all.
             RuntimeError: in a graph that runs in a Session.
         """
-        refuse_session("tf_keras")
+        refuse_session("tf_keras", MAPPING.adapter("tensorflow", self._adapter))
         pairs = list(grads_and_vars)
         refuse_no_gradients(gradient for gradient, _ in pairs)
         plain = super().apply_gradients

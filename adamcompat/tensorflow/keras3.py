@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from adamcompat import corrections as mending
 from adamcompat.hyperparameters import exception
+from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import keras3_conditions as conditions
 from adamcompat.tensorflow import operations, sparse, update
@@ -33,7 +34,6 @@ from adamcompat.tensorflow.traced import Traced
 # replicas do not add up their gradients.
 BEFORE_35 = not hasattr(keras.optimizers.Optimizer, "iterations")
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-_DIALECT = MAPPING.dialects["keras3"]
 _REPEATED_ROWS = "repeated_rows"
 
 
@@ -64,11 +64,15 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 f"fused=True needs Keras's TensorFlow backend; this is {keras.backend.backend()}. Leave fused out"
             )
         corrects = mending.wanted(corrections, wrong_type)
-        construct(adapter, super().__init__, {**given, **without_time_decay(extra)})
+        construct(adapter, super().__init__, {**given, **without_time_decay(adapter, extra)})
         self.fused = fused
         self.corrections = corrects
         self.__corrections_given = corrections
         self.__traced = Traced()
+
+    @property
+    def __dialect(self) -> Dialect:
+        return dialect_of(MAPPING.adapter("tensorflow", self._adapter))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -134,7 +138,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         """Update variables with `grads`; see `apply_gradients`."""
         if not _ON_TENSORFLOW:
             return super().apply(grads, trainable_variables)
-        refuse_session("Keras")
+        refuse_session("Keras", MAPPING.adapter("tensorflow", self._adapter))
         grads = list(grads)
         trainable_variables = None if trainable_variables is None else list(trainable_variables)
         if any(isinstance(gradient, tf.IndexedSlices) for gradient in grads):
@@ -178,10 +182,10 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         elif (
             not self.gradient_accumulation_steps
             and not is_tensor(self.loss_scale_factor)
-            and not mending.silent(_DIALECT, _REPEATED_ROWS)
+            and not mending.silent(self.__dialect, _REPEATED_ROWS)
             and sparse.may_repeat(gradient)
         ):
-            mending.left_out(_DIALECT, _REPEATED_ROWS, stacklevel=4)
+            mending.left_out(self.__dialect, _REPEATED_ROWS, stacklevel=4)
         if self.loss_scale_factor is None or is_tensor(self.loss_scale_factor):
             return gradient
         return sparse.Scalable(gradient.values, gradient.indices, gradient.dense_shape)
@@ -292,7 +296,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         iterations, step = raw(self._iterations), raw(self.iterations) + 1
         rows = self.__rows(gradients, variables)
         compiled = operations.inside_xla()
-        numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics if self.fused else _DIALECT.numerics]
+        numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics if self.fused else self.__dialect.numerics]
         if self.fused and assign is None:
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
             return

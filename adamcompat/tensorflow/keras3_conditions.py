@@ -13,6 +13,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import operations, sparse, update
 from adamcompat.tensorflow.arguments import FIXED, is_number, is_scalar, raw, stand_still
 
+# The members of Keras 3 call their hyperparameters and their state the same.
 _DIALECT = MAPPING.dialects["keras3"]
 _SCHEDULE = keras.optimizers.schedules.LearningRateSchedule
 # Hyperparameters that tracing turns into constants: those that neither come in as tensors nor act before.

@@ -16,6 +16,7 @@ from adamcompat.drive import Driver, Opened, find, start
 from adamcompat.drive.arguments import original as as_adapter
 from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.tables import MAPPING
 
 Array = NDArray[Any]
 
@@ -76,13 +77,21 @@ class Original:
     def native(self, hyper: Mapping[str, Any]) -> dict[str, Any]:
         """Canonical names as this dialect's.
 
+        What is not given changes nothing, as in the predictions: a default that would is replaced by the neutral value.
+
         Raises:
             NoSuchParameterError: it has no parameter of a meaning.
         """
         for canonical in hyper:
             if self.dialect.named(canonical) is None:
                 raise NoSuchParameterError(canonical)
-        return lens.to_native(self.dialect, hyper)
+        neutral = {fact.canonical: MAPPING.canonical[fact.canonical].neutral for fact in self.dialect.facts}
+        acting = {
+            fact.canonical: neutral[fact.canonical]
+            for fact in self.dialect.facts
+            if fact.default is not None and neutral[fact.canonical] not in (None, fact.default)
+        }
+        return lens.to_native(self.dialect, {**acting, **hyper})
 
     def start(
         self, native: Mapping[str, Any], weights: Sequence[Array], names: Sequence[str] = (), mode: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import Any
 
 import keras
@@ -12,22 +11,20 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.drive import Driver
-from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.originals import Original as Listed
+from adamcompat.mapping.originals import locate
+from adamcompat.mapping.originals import originals as known
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.verify.observation import Observation
 from adamcompat.verify.observe import observe as look_at
 from adamcompat.verify.original import Array, Original
 
 
 def originals() -> tuple[Original, ...]:
-    """The three dialects of TensorFlow."""
-    v1 = tf.compat.v1.train.AdamOptimizer
-    return (
-        _original("keras3", "Keras", keras.__version__, keras.optimizers.Adam, _growing(keras), keras.Variable),
-        _original(
-            "tf26", "TensorFlow", tf.__version__, tf_keras.optimizers.legacy.Adam, _growing(tf_keras), tf.Variable
-        ),
-        _original("tf1", "TensorFlow", tf.__version__, v1, _growing(tf_keras), tf.Variable),
-    )
+    """Each dialect of TensorFlow, by its own class."""
+    ours = (listed for listed in known().values() if RUNTIMES[listed.runtime].framework.name == "tensorflow")
+    # tf_keras has the dialects of Keras 3 too, and some facts of its own.
+    return tuple(_original(listed) for listed in ours if listed.name == listed.dialect.name)
 
 
 def observe() -> list[Observation]:
@@ -52,20 +49,16 @@ def _growing(library: Any) -> Callable[[float], Any]:
     return Growing
 
 
-def _original(
-    name: str, framework: str, version: str, kind: Any, growing: Callable[[float], Any], variable: Any
-) -> Original:
+def _original(listed: Listed) -> Original:
+    kind: Any = listed.loaded()
+    on_keras = issubclass(kind, keras.optimizers.Optimizer)
+    variable = keras.Variable if on_keras else tf.Variable
+
     def new() -> Any:
         return variable(np.ones(2, np.float32))
 
     def step(optimizer: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
         optimizer.apply_gradients(list(pairs))
-
-    def resolve(target: str) -> Any:
-        # Keras 3 has taken the name; the legacy optimizer and its schedules live on in tf_keras.
-        path = target.replace("tf.keras.", "tf_keras.") if name == "tf26" else target
-        package, *rest = path.split(".")
-        return reduce(getattr, rest, {"tf": tf, "keras": keras, "tf_keras": tf_keras}[package])
 
     def unknown() -> None:
         optimizer = kind()
@@ -82,19 +75,19 @@ def _original(
         "wrong_gradients": (lambda: step(kind(), [(tf.ones(3), new())]), lambda: step(kind(), [(None, new())])),
     }
     return Original(
-        entry=name,
-        dialect=MAPPING.dialects[name],
-        framework=framework,
-        version=version,
+        entry=listed.name,
+        dialect=listed.dialect,
+        framework="Keras" if on_keras else "TensorFlow",
+        version=keras.__version__ if on_keras else tf.__version__,
         kind=kind,
-        growing=growing,
+        growing=_growing(keras if on_keras else tf_keras),
         once=lambda native: step(kind(**native), [(tf.ones(2), new())]),
         mistakes=mistakes,
         state=lambda driver: list(driver.slots().items()),
-        resolve=resolve,
+        resolve=locate,
         kinds=_kinds,
         sparse=True,
-        state_mode="graph" if name == "tf1" else "",
+        state_mode="graph" if "graph" in RUNTIMES[listed.runtime].modes else "",
     )
 
 

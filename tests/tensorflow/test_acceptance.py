@@ -17,8 +17,8 @@ import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adamcompat.tensorflow import Adam, legacy, v1
-from adamcompat.tensorflow.keras2 import Keras2Adam
+from adamcompat.tensorflow import Adam, AdamW, legacy, v1
+from adamcompat.tensorflow.keras2 import Keras2Adam, Keras2AdamW
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore")]
 MORE = int(os.environ.get("ADAMCOMPAT_MORE_EXAMPLES", "1"))
@@ -28,6 +28,12 @@ class TwoAdam(Keras2Adam):
     """The drop-in for tf_keras, beside Keras 3's."""
 
     _adapter = "Adam"
+
+
+class TwoAdamW(Keras2AdamW):
+    """The same for AdamW."""
+
+    _adapter = "AdamW"
 
 
 class Odd:
@@ -65,19 +71,13 @@ def callable_betas_and_keras_3s_defaults(options: dict[str, Any]) -> bool:
     return callable_betas(options) or options.get("loss_scale_factor", 1) is None
 
 
+THREE = (*KERAS, *OF_BOTH, "loss_scale_factor", "gradient_accumulation_steps", *FOREIGN)
+TWO = (*KERAS, *OF_BOTH, "adaptive_epsilon", "jit_compile", "is_legacy_optimizer", "gradient_aggregator", *FOREIGN)
 PAIRS = {
-    "keras3": Pair(
-        keras.optimizers.Adam,
-        Adam,
-        (*KERAS, *OF_BOTH, "loss_scale_factor", "gradient_accumulation_steps", *FOREIGN),
-        callable_betas,
-    ),
-    "tf_keras": Pair(
-        tf_keras.optimizers.Adam,
-        TwoAdam,
-        (*KERAS, *OF_BOTH, "adaptive_epsilon", "jit_compile", "is_legacy_optimizer", "gradient_aggregator", *FOREIGN),
-        callable_betas_and_keras_3s_defaults,
-    ),
+    "keras3": Pair(keras.optimizers.Adam, Adam, THREE, callable_betas),
+    "keras3_adamw": Pair(keras.optimizers.AdamW, AdamW, THREE, callable_betas),
+    "tf_keras": Pair(tf_keras.optimizers.Adam, TwoAdam, TWO, callable_betas_and_keras_3s_defaults),
+    "tf_keras_adamw": Pair(tf_keras.optimizers.AdamW, TwoAdamW, TWO, callable_betas_and_keras_3s_defaults),
     "legacy": Pair(
         tf_keras.optimizers.legacy.Adam,
         legacy.Adam,
@@ -243,7 +243,9 @@ def test_what_is_taken_trains_alike(name: str, data: st.DataObject, rows: bool) 
         ("keras3", {"clipnorm": 1.0, "clipvalue": 1.0}),
         ("keras3", {"foo": 1}),
         ("keras3", {"learning_rate": 1}),
+        ("keras3_adamw", {"weight_decay": None}),
         ("tf_keras", {"decay": 0.1}),
+        ("tf_keras_adamw", {"weight_decay": None}),
         ("legacy", {"clipnorm": -1.0}),
     ],
 )

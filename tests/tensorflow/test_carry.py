@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,12 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from adamcompat import Parameter, TFStyleAdam
+import adamcompat
+from adamcompat import Parameter, TFStyleAdam, TFStyleAdamW
+from adamcompat.hyperparameters import named_numerics
 from adamcompat.state import AdamState, StateError
 from adamcompat.state.tensorflow_places import Place
-from adamcompat.tensorflow import Adam, MindSporeStyleAdam
+from adamcompat.tensorflow import Adam, AdamW, MindSporeStyleAdam, MindSporeStyleAdamWeightDecay
 from adamcompat.tensorflow.legacy import Adam as LegacyAdam
 from adamcompat.tensorflow.v1 import AdamOptimizer
 from tests.tensorflow.tf_helpers import run_python
@@ -28,7 +30,10 @@ v1 = tf.compat.v1
 KINDS: dict[str, Callable[..., Any]] = {
     "keras3": keras.optimizers.Adam,
     "keras3, ours": Adam,
+    "keras3_adamw": keras.optimizers.AdamW,
+    "keras3_adamw, ours": AdamW,
     "tf_keras": tf_keras.optimizers.Adam,
+    "tf_keras_adamw": tf_keras.optimizers.AdamW,
     "legacy": tf_keras.optimizers.legacy.Adam,
     "legacy, ours": LegacyAdam,
     "v1": v1.train.AdamOptimizer,
@@ -72,6 +77,7 @@ def assert_equal(one: Sequence[Any], other: Sequence[Any]) -> None:
 
 
 CASES = [(kind, amsgrad) for kind in KINDS for amsgrad in (False, True) if not (amsgrad and kind == "v1")]
+DIALECTS = {"tf_keras": "keras3", "tf_keras_adamw": "keras3_adamw", "legacy": "tf26", "v1": "tf1"}
 
 
 @pytest.mark.parametrize(("kind", "amsgrad"), CASES)
@@ -81,6 +87,8 @@ def test_another_optimizer_goes_on_bit_for_bit(kind: str, amsgrad: bool) -> None
     new, others = KINDS[kind](**OPTIONS, **options), variables(kind, seed=9)
     state = AdamState.of(old, own)
     assert (state.step, state.names, state.convention) == (5, NAMES, "tensorflow")
+    first = kind.partition(",")[0]
+    assert state.dialect == DIALECTS.get(first, first)
     state.load_into(new, parameters=others, with_parameters=True)
     more = gradients(5, seed=2)
     train(old, own, more)
@@ -94,7 +102,8 @@ def test_numpy_goes_on_in_its_numerics(kind: str) -> None:
     old, own = trained(kind)
     state = AdamState.of(old, own)
     weights = [Parameter(np.array(state.parameters[name]), name) for name in NAMES]  # type: ignore[index]
-    numpy = TFStyleAdam(**OPTIONS, numerics=state.numerics)
+    style = TFStyleAdamW if "adamw" in kind else TFStyleAdam
+    numpy = style(**OPTIONS, numerics=state.numerics)
     state.load_into(numpy, parameters=weights)
     more = gradients(5, seed=2)
     train(old, own, more)
@@ -165,7 +174,7 @@ class WithMore(keras.optimizers.Adam):  # type: ignore[misc]
 
 def test_what_is_not_adam_is_refused() -> None:
     for optimizer in (keras.optimizers.SGD(), tf_keras.optimizers.SGD(), v1.train.GradientDescentOptimizer(0.1)):
-        with pytest.raises(StateError, match=r"expected keras\.optimizers\.Adam"):
+        with pytest.raises(StateError, match=r"expected keras\.optimizers\.Adam, .*keras\.optimizers\.AdamW, "):
             AdamState.of(optimizer)
     with pytest.raises(StateError, match="pass its inner_optimizer"):
         AdamState.of(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))
@@ -182,10 +191,22 @@ def test_what_is_not_adam_is_refused() -> None:
         AdamState.of(trained("legacy")[0], session=object())
 
 
-def test_a_subclass_is_adam() -> None:
-    optimizer, own = keras.optimizers.AdamW(**OPTIONS), variables("keras3")
+@pytest.mark.parametrize("kind", ["keras3", "keras3_adamw", "tf_keras_adamw"])
+def test_a_subclass_is_its_nearest_original(kind: str) -> None:
+    class Own(KINDS[kind]):  # type: ignore[misc]
+        pass
+
+    optimizer, own = Own(**OPTIONS), variables(kind)
     train(optimizer, own, gradients(2))
-    assert AdamState.of(optimizer).hyperparameters["decoupled_weight_decay"] == 0.004
+    state = AdamState.of(optimizer)
+    assert state.dialect == DIALECTS.get(kind, kind)
+    assert state.hyperparameters.get("decoupled_weight_decay", 0.0) == (0.004 if "adamw" in kind else 0.0)
+
+
+def test_the_other_decay_of_another_member_is_told() -> None:
+    new, others = AdamW(**OPTIONS), variables("keras3")
+    with pytest.warns(UserWarning, match="adapters.AdamW goes on .*: decoupled_weight_decay 0.004 instead of 0.0"):
+        AdamState.of(*trained("keras3")).load_into(new, parameters=others)
 
 
 # Options of Keras.
@@ -205,6 +226,14 @@ def test_averages_and_half_an_accumulation_move(make: Callable[..., Any]) -> Non
     train(new, others, more)
     assert_equal(own, others)
     assert_equal(old.variables, new.variables)
+
+
+def test_while_ours_stand_under_their_names() -> None:
+    stock, own = trained("keras3_adamw")
+    with adamcompat.installed():
+        optimizer = keras.optimizers.AdamW(**OPTIONS)
+        AdamState.of(stock, own).load_into(optimizer, parameters=own)
+        assert AdamState.of(optimizer).dialect == AdamState.of(stock).dialect == "keras3_adamw"
 
 
 def test_averages_go_to_tf_keras() -> None:
@@ -430,7 +459,7 @@ def test_a_forgotten_step_is_asked_for() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failing_assignment_is_taken_back(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = AdamState.of(*trained("keras3"))
+    state = AdamState.of(*trained(kind))
     optimizer, own = KINDS[kind](**OPTIONS), variables(kind, seed=9)
     train(optimizer, own, gradients(2, seed=3))
     before = AdamState.of(optimizer, own)
@@ -473,10 +502,14 @@ def test_state_and_optimizer_do_not_share_values(kind: str) -> None:
 
 @pytest.mark.parametrize("numerics", ["canonical", "mindspore"])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_mindspores_call_goes_on_bit_for_bit(numerics: str, grouped: bool) -> None:
+@pytest.mark.parametrize(
+    ("style", "options"),
+    [(MindSporeStyleAdam, {"use_amsgrad": True}), (MindSporeStyleAdamWeightDecay, {"weight_decay": 0.1})],
+)
+def test_mindspores_call_goes_on_bit_for_bit(style: Any, options: Any, numerics: str, grouped: bool) -> None:
     def made(own: list[Any]) -> Any:
         groups = [{"params": own[2:], "lr": 0.02}, {"params": own[:2]}] if grouped else own
-        return MindSporeStyleAdam(groups, 0.01, use_amsgrad=True, numerics=numerics)
+        return style(groups, 0.01, **options, numerics=numerics)
 
     def go_on(optimizer: Any, own: list[Any], steps: list[list[Any]]) -> None:
         for step in steps:
@@ -486,7 +519,9 @@ def test_mindspores_call_goes_on_bit_for_bit(numerics: str, grouped: bool) -> No
     old, new = made(own), made(others)
     go_on(old, own, gradients(5))
     state = AdamState.of(old)
-    assert (state.step, set(state.names), state.dialect, state.numerics) == (5, set(NAMES), "mindspore", numerics)
+    dialect = style._dialect()
+    wanted = named_numerics(numerics, dialect).name
+    assert (state.step, set(state.names), state.dialect, state.numerics) == (5, set(NAMES), dialect.name, wanted)
     assert state.hyperparameters["beta1"] == 0.9
     state.load_into(new, with_parameters=True)
     more = gradients(5, seed=2)
@@ -494,11 +529,17 @@ def test_mindspores_call_goes_on_bit_for_bit(numerics: str, grouped: bool) -> No
     go_on(new, others, more)
     assert_equal(own, others)
     assert_equal(list(old.parameters_dict().values()), list(new.parameters_dict().values()))
-    keras3 = keras.optimizers.Adam(0.01, amsgrad=True, epsilon=1e-8)
+    if style is MindSporeStyleAdam:
+        keras3: Any = keras.optimizers.Adam(0.01, amsgrad=True, epsilon=old.eps)
+        said: Any = nullcontext()
+    else:
+        keras3 = keras.optimizers.AdamW(0.01, weight_decay=0.1, epsilon=old.eps)
+        said = pytest.warns(UserWarning, match=r"state came from: bias correction of both instead of none\. Loading")
     keras3.build(others)
-    AdamState.of(old).load_into(keras3)
+    with said:
+        AdamState.of(old).load_into(keras3)
     assert keras3.iterations == 10
-    with pytest.raises(StateError, match="not the 4 variables that this MindSporeStyleAdam updates"):
+    with pytest.raises(StateError, match=f"not the 4 variables that this {style.__name__} updates"):
         AdamState.of(old, others)
     with pytest.raises(StateError, match="session"):
         AdamState.of(old, session=object())

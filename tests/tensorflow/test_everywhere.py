@@ -15,12 +15,14 @@ import pytest
 import tensorflow as tf
 
 import adamcompat.tensorflow
-from adamcompat.tensorflow import Adam, update
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.tensorflow import Adam, AdamW, update
 from tests.tensorflow.tf_helpers import replicas_agree, run_python
 from tests.versions import before, older
 
 pytestmark = pytest.mark.frameworks
-STOCK = keras.optimizers.Adam
+STOCK, STOCK_W = keras.optimizers.Adam, keras.optimizers.AdamW
+MEMBERS = pytest.mark.parametrize(("ours", "stock"), [(Adam, STOCK), (AdamW, STOCK_W)], ids=["Adam", "AdamW"])
 
 
 def network(kind: Callable[..., Any], *, embedding: bool = False, **options: Any) -> Any:
@@ -69,9 +71,15 @@ def test_fit(options: dict[str, Any]) -> None:
     same(fitted(Adam, **options), fitted(STOCK, **options))
 
 
-def test_fit_under_jit_compile() -> None:
-    ours, stock = fitted(Adam, jit_compile=True), fitted(STOCK, jit_compile=True)
-    for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
+@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"amsgrad": True, "gradient_accumulation_steps": 2}])
+def test_fit_with_adamw(options: dict[str, Any]) -> None:
+    same(fitted(AdamW, **options), fitted(STOCK_W, **options))
+
+
+@MEMBERS
+def test_fit_under_jit_compile(ours: Any, stock: Any) -> None:
+    models = [fitted(kind, jit_compile=True) for kind in (ours, stock)]
+    for a, b in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
@@ -83,23 +91,23 @@ def test_fit_with_an_embedding_trains(jit: bool, options: dict[str, Any]) -> Non
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize("fused", [None, True])
-def test_mixed_float16(fused: bool | None) -> None:
+@pytest.mark.parametrize(("ours", "stock", "fused"), [(Adam, STOCK, None), (Adam, STOCK, True), (AdamW, STOCK_W, None)])
+def test_mixed_float16(ours: Any, stock: Any, fused: bool | None) -> None:
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        ours, stock = fitted(Adam, fused=fused), fitted(STOCK)
+        model, other = fitted(ours, fused=fused), fitted(stock)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert type(ours.optimizer).__name__ == "LossScaleOptimizer"
-    assert isinstance(ours.optimizer.inner_optimizer, Adam)
-    for a, b in zip(ours.get_weights(), stock.get_weights(), strict=True):
+    assert type(model.optimizer).__name__ == "LossScaleOptimizer"
+    assert isinstance(model.optimizer.inner_optimizer, ours)
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=0 if fused is None else 1e-5)
 
 
 def test_mixed_float16_through_xla(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(update, "WORTH_COMPILING", 1)
     monkeypatch.setattr(update, "SMALL", 20)
-    test_mixed_float16(None)
+    test_mixed_float16(Adam, STOCK, None)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -123,7 +131,8 @@ def test_gradient_tape_with_callable_rate(graph: bool) -> None:
     np.testing.assert_array_equal(run(Adam), run(STOCK))
 
 
-def test_exclude_from_weight_decay() -> None:
+@MEMBERS
+def test_exclude_from_weight_decay(ours: Any, stock: Any) -> None:
     def run(kind: Any) -> Any:
         variables = [keras.Variable(np.ones(3), name=name) for name in ("kernel", "bias")]
         optimizer = kind(0.1, weight_decay=0.5)
@@ -132,25 +141,29 @@ def test_exclude_from_weight_decay() -> None:
             optimizer.apply_gradients([(tf.constant([0.1, 0.2, 0.3]), variable) for variable in variables])
         return np.stack([np.asarray(variable) for variable in variables])
 
-    ours = run(Adam)
-    np.testing.assert_array_equal(ours, run(STOCK))
-    assert (ours[0] < ours[1]).all()
+    found = run(ours)
+    np.testing.assert_array_equal(found, run(stock))
+    assert (found[0] < found[1]).all()
 
 
-def test_it_is_a_keras_optimizer_with_its_signature() -> None:
-    assert issubclass(Adam, tf.keras.optimizers.Adam)
-    ours = inspect.signature(Adam.__init__).parameters
-    stock = inspect.signature(STOCK.__init__).parameters
-    assert [name for name in ours if name not in ("fused", "corrections")] == list(stock)
-    for name, parameter in stock.items():
+@MEMBERS
+def test_it_is_a_keras_optimizer_with_its_signature(ours: Any, stock: Any) -> None:
+    assert issubclass(ours, stock) and issubclass(ours, tf.keras.optimizers.Adam)
+    taken = inspect.signature(ours.__init__).parameters
+    theirs = inspect.signature(stock.__init__).parameters
+    assert [name for name in taken if name not in ("fused", "corrections")] == list(theirs)
+    dialect = MAPPING.adapter("tensorflow", ours.__name__).dialect
+    for name, parameter in theirs.items():
         fact = f"parameters.{name}.default"
-        assert fact in older("keras3") or ours[name].default == parameter.default
-        assert ours[name].kind == parameter.kind
-    assert ours["fused"].kind is ours["corrections"].kind is inspect.Parameter.KEYWORD_ONLY
-    assert "Adam" in adamcompat.tensorflow.__all__
+        assert fact in older(dialect) or taken[name].default == parameter.default
+        assert taken[name].kind == parameter.kind
+    assert taken["fused"].kind is taken["corrections"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert ours.__name__ in adamcompat.tensorflow.__all__
 
 
-@pytest.mark.parametrize(("writer", "reader"), [(STOCK, Adam), (Adam, STOCK), (Adam, Adam)])
+@pytest.mark.parametrize(
+    ("writer", "reader"), [(STOCK, Adam), (Adam, STOCK), (Adam, Adam), (STOCK_W, AdamW), (AdamW, STOCK_W)]
+)
 def test_saved_models_both_ways(writer: Any, reader: Any, tmp_path: Path) -> None:
     model = fitted(writer, amsgrad=True)
     model.save(tmp_path / "model.keras")
@@ -184,14 +197,15 @@ def test_h5_files_hold_the_same(writer: Any, tmp_path: Path) -> None:
         loaded.fit(*data(), verbose=0)
 
 
-def test_our_models_load_without_custom_objects(tmp_path: Path) -> None:
-    model = fitted(Adam, fused=True)
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_our_models_load_without_custom_objects(kind: Any, tmp_path: Path) -> None:
+    model = fitted(kind, fused=True)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert type(loaded.optimizer) is Adam and loaded.optimizer.fused is True
+    assert type(loaded.optimizer) is kind and loaded.optimizer.fused is True
 
 
-@pytest.mark.parametrize(("writer", "reader"), [(STOCK, Adam), (Adam, STOCK)])
+@pytest.mark.parametrize(("writer", "reader"), [(STOCK, Adam), (Adam, STOCK), (STOCK_W, AdamW), (AdamW, STOCK_W)])
 def test_checkpoints_both_ways(writer: Any, reader: Any, tmp_path: Path) -> None:
     model, other = fitted(writer), network(reader)
     path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(tmp_path / "state"))
@@ -226,7 +240,7 @@ def test_saved_model_of_a_training_step(tmp_path: Path) -> None:
 
 MIRRORED = """
 import numpy as np, tensorflow as tf, keras
-from adamcompat.tensorflow import Adam
+from adamcompat.tensorflow import Adam, AdamW
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -240,9 +254,9 @@ def run(kind, **options):
         model.compile(kind(**options), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0)
     return model.get_weights()
-for options in ({}, {"amsgrad": True, "weight_decay": 0.01}):
-    stock = run(keras.optimizers.Adam, **options)
-    print([float(max(abs(a - b).max() for a, b in zip(run(Adam, **options, **more), stock)))
+for ours, kind, options in ((Adam, keras.optimizers.Adam, {}), (AdamW, keras.optimizers.AdamW, {"amsgrad": True})):
+    stock = run(kind, **options)
+    print([float(max(abs(a - b).max() for a, b in zip(run(ours, **options, **more), stock)))
            for more in ({}, {"fused": True})])
 """
 

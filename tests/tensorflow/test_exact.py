@@ -1,4 +1,4 @@
-"""The default repeats the bits of keras.optimizers.Adam; fused=True those of TensorFlow 2.6."""
+"""The default repeats the bits of the members of keras.optimizers; fused=True those of TensorFlow 2.6."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from adamcompat.tensorflow import Adam, update
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.tensorflow import Adam, AdamW, update
 from adamcompat.tensorflow.operations import PLAIN
-from tests.tensorflow.tf_helpers import differing, trajectory
+from tests.tensorflow.tf_helpers import SHAPES, differing, trajectory
 
 pytestmark = pytest.mark.frameworks
 
@@ -43,11 +44,33 @@ EXACT_IN_XLA = ("default", "amsgrad", "clipvalue", "ema", "hyperparameters")
 KERAS_DIFFERS_IN_XLA = ("ema", "hyperparameters", "together")
 
 
+MEMBERS: dict[str, tuple[Any, Any]] = {
+    "Adam": (Adam, keras.optimizers.Adam),
+    "AdamW": (AdamW, keras.optimizers.AdamW),
+}
+# AdamW's step is Adam's with a decay, which the first of these has because it is the default.
+OF_ADAMW = ("default", "weight_decay", "accumulation", "schedule", "together")
+
+
 @pytest.mark.parametrize("mode", ["eager", "function"])
-@pytest.mark.parametrize("case", CASES)
-def test_same_bits_as_keras(case: str, mode: str) -> None:
-    stock = trajectory(keras.optimizers.Adam, CASES[case], mode=mode)
-    assert differing(trajectory(Adam, CASES[case], mode=mode), stock) == 0
+@pytest.mark.parametrize(
+    ("member", "case"), [*(("Adam", case) for case in CASES), *(("AdamW", case) for case in OF_ADAMW)]
+)
+def test_same_bits_as_keras(member: str, case: str, mode: str) -> None:
+    ours, original = MEMBERS[member]
+    stock = trajectory(original, CASES[case], mode=mode)
+    assert differing(trajectory(ours, CASES[case], mode=mode), stock) == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"fused": True}, {"fused": True, "amsgrad": True}], ids=str)
+def test_adamw_is_adam_with_its_decay(options: dict[str, Any]) -> None:
+    decay = next(fact.default for fact in MAPPING.dialects["keras3_adamw"].parameters if fact.name == "weight_decay")
+    found = [
+        trajectory(kind, more | options, shapes=SHAPES[:3], steps=10)
+        for kind, more in ((AdamW, {}), (Adam, {"weight_decay": decay}), (Adam, {}))
+    ]
+    assert differing(found[0], found[1]) == 0
+    assert differing(found[0], found[2]) > 0
 
 
 def furthest(a: list[Any], b: list[Any]) -> float:
@@ -55,15 +78,17 @@ def furthest(a: list[Any], b: list[Any]) -> float:
     return max(float(np.max(abs(x - y) / np.maximum(1, abs(y)))) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_jit_compile(case: str) -> None:
+@pytest.mark.parametrize(("member", "case"), [*(("Adam", case) for case in CASES), ("AdamW", "default")])
+def test_jit_compile(member: str, case: str) -> None:
+    drop_in, original = MEMBERS[member]
+
     def run(kind: Any, mode: str) -> list[Any]:
         return trajectory(kind, CASES[case], mode=mode, shapes=[(7,), (70, 70), ()])
 
-    ours, stock = run(Adam, "jit"), run(keras.optimizers.Adam, "eager")
-    if case in EXACT_IN_XLA:
+    ours, stock = run(drop_in, "jit"), run(original, "eager")
+    if case in EXACT_IN_XLA and member == "Adam":
         assert differing(ours, stock) == 0
-    stock_in_xla = run(keras.optimizers.Adam, "jit")
+    stock_in_xla = run(original, "jit")
     assert furthest(ours, stock) <= max(2.4e-7, furthest(stock_in_xla, stock))
     if case not in KERAS_DIFFERS_IN_XLA:
         assert furthest(ours, stock_in_xla) <= 2.4e-7
@@ -156,12 +181,13 @@ def test_the_barrier_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert differing(ours, trajectory(keras.optimizers.Adam, {}, shapes=shapes)) > 0
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize(("member", "dtype"), [("Adam", "float16"), ("Adam", "float64"), ("AdamW", "float16")])
 @pytest.mark.parametrize("mode", ["eager", "function"])
-def test_other_dtypes(dtype: str, mode: str) -> None:
-    options = {"learning_rate": 0.01}
-    stock = trajectory(keras.optimizers.Adam, options, mode=mode, dtype=dtype, steps=20)
-    assert differing(trajectory(Adam, options, mode=mode, dtype=dtype, steps=20), stock) == 0
+def test_other_dtypes(member: str, dtype: str, mode: str) -> None:
+    ours, stock = (
+        trajectory(kind, {"learning_rate": 0.01}, mode=mode, dtype=dtype, steps=20) for kind in MEMBERS[member]
+    )
+    assert differing(ours, stock) == 0
 
 
 def legacy_trajectory(options: dict[str, Any]) -> list[Any]:

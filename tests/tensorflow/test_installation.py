@@ -32,7 +32,7 @@ from tests.tensorflow.tf_helpers import ROOT, run_python
 
 pytestmark = pytest.mark.frameworks
 
-STOCK = keras.optimizers.Adam
+STOCK, STOCK_W = keras.optimizers.Adam, keras.optimizers.AdamW
 STOCK_V1 = tf.compat.v1.train.AdamOptimizer
 INPUTS = np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32)
 TARGETS = np.random.default_rng(1).standard_normal((16, 3)).astype(np.float32)
@@ -45,11 +45,11 @@ def ours() -> Iterator[adamcompat.installation.Installed]:
         yield found
 
 
-def originals() -> tuple[Any, Any]:
+def originals() -> tuple[Any, Any, Any]:
     """The stock classes, whatever their names mean now."""
-    classes = adamcompat.tensorflow.Adam, adamcompat.tensorflow.v1.AdamOptimizer
+    classes = adamcompat.tensorflow.Adam, adamcompat.tensorflow.v1.AdamOptimizer, adamcompat.tensorflow.AdamW
     foreign = [[c for c in found.__mro__ if not c.__module__.startswith("adamcompat")] for found in classes]
-    return foreign[0][0], foreign[1][0]
+    return foreign[0][0], foreign[1][0], foreign[2][0]
 
 
 def trained(optimizer: Any, epochs: int = 3) -> Any:
@@ -68,23 +68,24 @@ def equal(a: list[Any], b: list[Any]) -> bool:
     return len(a) == len(b) and all(map(np.array_equal, a, b))
 
 
-def test_every_public_name_is_ours(ours: Any) -> None:
-    drop_in = adamcompat.tensorflow.Adam
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_every_public_name_is_ours(name: str, ours: Any) -> None:
+    drop_in = getattr(adamcompat.tensorflow, name)
+    of_keras = getattr(keras.optimizers, name)
     for found in (
-        keras.optimizers.Adam,
-        tf.keras.optimizers.Adam,
-        tf.optimizers.Adam,
-        STOCK,
-        type(keras.optimizers.get("adam")),
-        type(keras.optimizers.deserialize({"class_name": "Adam", "config": {}})),
-        type(trained("adam", 1).optimizer),
+        getattr(tf.keras.optimizers, name),
+        getattr(tf.optimizers, name),
+        {"Adam": STOCK, "AdamW": STOCK_W}[name],
+        type(keras.optimizers.get(name.lower())),
+        type(keras.optimizers.deserialize({"class_name": name, "config": {}})),
+        type(trained(name.lower(), 1).optimizer),
     ):
         assert issubclass(found, drop_in)
-        assert found is keras.optimizers.Adam
+        assert found is of_keras
     assert issubclass(tf.compat.v1.train.AdamOptimizer, adamcompat.tensorflow.v1.AdamOptimizer)
-    assert inspect.signature(keras.optimizers.Adam) == inspect.signature(drop_in)
+    assert inspect.signature(of_keras) == inspect.signature(drop_in)
     entries = {entry.original: entry for entry in ours.report.replaced}
-    assert entries["tf.keras.optimizers.Adam"].stepped
+    assert [made for made, entry in entries.items() if entry.stepped] == [f"tf.keras.optimizers.{name}"]
     assert not entries["tf.compat.v1.train.AdamOptimizer"].stepped
     assert ours.report.in_use
 
@@ -145,6 +146,8 @@ def test_classes_and_instances_from_before() -> None:
         assert isinstance(name(), original)
         assert Child.__mro__[1] is original, "a class that exists keeps its parents"
         assert not isinstance(keras.optimizers.SGD(), name)
+        # As with the originals.
+        assert isinstance(keras.optimizers.AdamW(), name) and not isinstance(name(), keras.optimizers.AdamW)
 
         class Later(keras.optimizers.Adam, ABC):  # type: ignore[misc]
             @abstractmethod
@@ -162,25 +165,25 @@ def test_classes_and_instances_from_before() -> None:
     assert isinstance(Concrete(), keras.optimizers.Adam)
 
 
-@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize(("name", "suffix"), [("Adam", "keras"), ("Adam", "h5"), ("AdamW", "keras")])
 @pytest.mark.filterwarnings("ignore")
-def test_files_go_both_ways(tmp_path: Path, suffix: str) -> None:
+def test_files_go_both_ways(tmp_path: Path, name: str, suffix: str) -> None:
     of_ours, of_stock = tmp_path / f"ours.{suffix}", tmp_path / f"stock.{suffix}"
-    stock = trained("adam")
+    stock = trained(name.lower())
     reference = weights(stock)
     stock.save(of_stock)
     # What is read from an .h5 file is not all that was written, with the stock class either.
     read = weights(keras.models.load_model(of_stock))
     with adamcompat.installed():
-        model = trained("adam")
-        assert type(model.optimizer) is keras.optimizers.Adam
+        model = trained(name.lower())
+        assert type(model.optimizer) is getattr(keras.optimizers, name)
         assert equal(weights(model), reference)
         model.save(of_ours)
         loaded = keras.models.load_model(of_stock)
-        assert isinstance(loaded.optimizer, adamcompat.tensorflow.Adam)
+        assert isinstance(loaded.optimizer, getattr(adamcompat.tensorflow, name))
         assert equal(weights(loaded), read)
     loaded = keras.models.load_model(of_ours)
-    assert type(loaded.optimizer) is STOCK
+    assert type(loaded.optimizer) is {"Adam": STOCK, "AdamW": STOCK_W}[name]
     assert equal(weights(loaded), read)
     if suffix == "keras":
         assert equal(read, reference)
@@ -242,10 +245,11 @@ def test_checkpoints_go_both_ways(tmp_path: Path) -> None:
 
 
 def test_copies_and_pickles(ours: Any) -> None:
-    optimizer = trained("adam").optimizer
-    read = pickle.loads(pickle.dumps(optimizer))
-    assert type(read) is type(copy.deepcopy(optimizer)) is keras.optimizers.Adam
-    assert pickle.loads(pickle.dumps(keras.optimizers.Adam)) is keras.optimizers.Adam
+    for name, kind in (("adam", keras.optimizers.Adam), ("adamw", keras.optimizers.AdamW)):
+        optimizer = trained(name, 1).optimizer
+        read = pickle.loads(pickle.dumps(optimizer))
+        assert type(read) is type(copy.deepcopy(optimizer)) is kind
+        assert pickle.loads(pickle.dumps(kind)) is kind
     assert pickle.loads(pickle.dumps(Picklable)) is Picklable
 
 
@@ -311,16 +315,16 @@ METACLASSES: dict[str, tuple[Any, type]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamOptimizer"])
+@pytest.mark.parametrize("name", ["Adam", "AdamOptimizer", "AdamW"])
 @pytest.mark.parametrize("case", METACLASSES)
 def test_classes_with_metaclasses_of_their_own(case: str, name: str) -> None:
     make, metaclass = METACLASSES[case]
-    original = originals()[name == "AdamOptimizer"]
+    original = originals()[["Adam", "AdamOptimizer", "AdamW"].index(name)]
     assert type(make(original)) is metaclass, "as it is with the original"
     with adamcompat.installed():
-        parent: Any = keras.optimizers.Adam if name == "Adam" else tf.compat.v1.train.AdamOptimizer
+        parent: Any = getattr(tf.compat.v1.train if name == "AdamOptimizer" else keras.optimizers, name)
         child = make(parent)
-        ours = adamcompat.tensorflow.Adam if name == "Adam" else adamcompat.tensorflow.v1.AdamOptimizer
+        ours = getattr(adamcompat.tensorflow.v1 if name == "AdamOptimizer" else adamcompat.tensorflow, name)
         assert type(child) is metaclass
         assert issubclass(child, parent) and issubclass(child, original) and issubclass(child, ours)
         if case != "ABCMeta()":
@@ -387,9 +391,9 @@ print("done")
     [
         ("import tensorflow as tf", "tf.keras.optimizers.Adam", "Adam", "0"),
         ("import keras", "keras.optimizers.Adam", "Adam", "0"),
-        ("from tensorflow.keras.optimizers import Adam", "Adam", "Adam", "0"),
+        ("from tensorflow.keras.optimizers import AdamW", "AdamW", "AdamW", "0"),
         ("import tensorflow.compat.v1 as tf1", "tf1.train.AdamOptimizer", "v1.AdamOptimizer", "0"),
-        ("import tensorflow as tf", "tf.keras.optimizers.Adam", "Adam", "1"),
+        ("import tensorflow as tf", "tf.keras.optimizers.AdamW", "AdamW", "1"),
         ("from tensorflow.keras.optimizers.legacy import Adam", "Adam", "legacy.Adam", "1"),
     ],
 )
@@ -405,7 +409,7 @@ def test_tf_keras_files_and_strings(tmp_path: Path) -> None:
     import tensorflow as tf
     import adamcompat, adamcompat.tensorflow, adamcompat.tensorflow.legacy
     x, y = np.ones((8, 4), "f"), np.zeros((8, 3), "f")
-    stock = tf.keras.optimizers.Adam
+    stock, stock_w = tf.keras.optimizers.Adam, tf.keras.optimizers.AdamW
     legacy = tf.keras.optimizers.legacy.Adam
     def trained(optimizer):
         tf.keras.utils.set_random_seed(7)
@@ -416,7 +420,7 @@ def test_tf_keras_files_and_strings(tmp_path: Path) -> None:
     def same(a, b):
         pairs = zip([*a.get_weights(), *a.optimizer.variables], [*b.get_weights(), *b.optimizer.variables])
         return all(np.array_equal(np.asarray(p), np.asarray(q)) for p, q in pairs)
-    reference = trained("adam")
+    reference, reference_w = trained("adam"), trained("adamw")
     reference.save({str(tmp_path)!r} + "/stock.keras")
     with adamcompat.installed() as ours:
         model = trained("adam")
@@ -428,6 +432,10 @@ def test_tf_keras_files_and_strings(tmp_path: Path) -> None:
         loaded = tf.keras.models.load_model({str(tmp_path)!r} + "/stock.keras")
         assert isinstance(loaded.optimizer, adamcompat.tensorflow.Adam)
         assert same(loaded, reference)
+        model_w = trained("adamw")
+        assert isinstance(model_w.optimizer, adamcompat.tensorflow.AdamW) and same(model_w, reference_w)
+        assert isinstance(tf.keras.optimizers.experimental.AdamW(), adamcompat.tensorflow.AdamW)
+        model_w.save({str(tmp_path)!r} + "/adamw.keras")
         legacy_model = trained(tf.keras.optimizers.legacy.Adam(0.01))
         assert isinstance(legacy_model.optimizer, adamcompat.tensorflow.legacy.Adam)
         legacy_model.save({str(tmp_path)!r} + "/legacy.keras")
@@ -438,6 +446,8 @@ def test_tf_keras_files_and_strings(tmp_path: Path) -> None:
         # tf_keras leaves the moments out of a SavedModel, with the stock class too.
         assert name == "saved_model" or same(loaded, reference), name
     assert type(tf.keras.models.load_model({str(tmp_path)!r} + "/legacy.keras").optimizer) is legacy
+    loaded = tf.keras.models.load_model({str(tmp_path)!r} + "/adamw.keras")
+    assert type(loaded.optimizer) is stock_w and same(loaded, reference_w)
     configs = [
         json.loads(zipfile.ZipFile({str(tmp_path)!r} + "/" + name).read("config.json"))["compile_config"]["optimizer"]
         for name in ("ours.keras", "stock.keras")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import zipfile
@@ -18,6 +19,7 @@ import tf_keras
 from adamcompat.state import AdamState, StateError
 from adamcompat.state.files import convert, open_document, read, write
 from adamcompat.state.files.keras_variables import places_of
+from adamcompat.tensorflow import AdamW
 
 pytestmark = [
     pytest.mark.frameworks,
@@ -86,6 +88,47 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "everything": {"amsgrad": True, "use_ema": True, "gradient_accumulation_steps": 2},
     "schedule": {"learning_rate": keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)},
 }
+
+
+# AdamW, in every kind of file.
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["keras", "tf_keras"])
+@pytest.mark.parametrize("suffix", ["keras", "h5", "weights.h5", "checkpoint"])
+def test_a_file_tells_that_it_is_adamw(suffix: str, library: Any, tmp_path: Path) -> None:
+    if suffix == "weights.h5" and library is tf_keras:
+        pytest.skip("Keras 2 keeps no optimizer there")
+    model = fitted(network(library), library.optimizers.AdamW(0.05, weight_decay=0.1, amsgrad=True))
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "checkpoint":
+        path = Path(tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(str(tmp_path / "ck")))
+    else:
+        (model.save_weights if suffix == "weights.h5" else model.save)(path)
+    found = read(path)
+    assert_same(found, truth(model), names=suffix != "weights.h5")
+    assert found.dialect == "keras3_adamw"
+    assert found.hyperparameters.get("decoupled_weight_decay") == (0.1 if suffix in ("keras", "h5") else None)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "weights.h5"])
+def test_into_a_file_of_adamw(suffix: str, tmp_path: Path) -> None:
+    """From one of Adam, which keeps the same."""
+    source, pattern = fitted(network(), keras.optimizers.Adam(0.05)), fitted(network(), AdamW(0.05), epochs=1)
+    for model, name in ((source, "run"), (pattern, "like")):
+        (model.save_weights if suffix == "weights.h5" else model.save)(tmp_path / f"{name}.{suffix}")
+    options: dict[str, Any] = {"rename": "order", "state_only": True} if suffix == "weights.h5" else {}
+    like, out = open_document(tmp_path / f"like.{suffix}"), tmp_path / f"out.{suffix}"
+    convert(open_document(tmp_path / f"run.{suffix}"), out, like=like, **options).carry_out()
+    assert read(out).dialect == "keras3_adamw"
+    if suffix == "keras":
+        pattern = keras.models.load_model(out)
+        assert type(pattern.optimizer) is AdamW
+    else:
+        pattern.load_weights(out)
+    found, wanted = truth(pattern), truth(source)
+    if suffix == "weights.h5":
+        found = dataclasses.replace(found, parameters=None)
+    assert_same(found, wanted)
 
 
 # Keras's own way through .keras.
@@ -308,6 +351,7 @@ def test_parameters_that_stay_those_of_the_pattern_are_named(tmp_path: Path) -> 
 KERAS2: dict[str, Make] = {
     "new": lambda: tf_keras.optimizers.Adam(0.05),
     "new, amsgrad": lambda: tf_keras.optimizers.Adam(0.05, amsgrad=True),
+    "new, AdamW": lambda: tf_keras.optimizers.AdamW(0.05),
     "new, averages": lambda: tf_keras.optimizers.Adam(0.05, use_ema=True),
     "legacy": lambda: tf_keras.optimizers.legacy.Adam(0.05),
     "legacy, amsgrad": lambda: tf_keras.optimizers.legacy.Adam(0.05, amsgrad=True),
@@ -323,7 +367,7 @@ def test_a_whole_model_of_keras_2(name: str, wrapped: bool, tmp_path: Path) -> N
     model.save(path)
     found = noted(path, SCALE if wrapped else "")
     assert_same(found, truth(model))
-    assert found.dialect == ("tf26" if "legacy" in name else "keras3")
+    assert found.dialect == ("tf26" if "legacy" in name else "keras3_adamw" if "AdamW" in name else "keras3")
     assert found.hyperparameters["learning_rate"] == pytest.approx(0.05)
 
 

@@ -1,7 +1,8 @@
-"""MindSpore's call on TensorFlow's variables, against NumPy's MindSporeStyleAdam and TensorFlow's own classes."""
+"""MindSpore's call on TensorFlow's variables, against NumPy's styles, MindSpore's recorded steps and TensorFlow."""
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable
@@ -17,9 +18,9 @@ keras = pytest.importorskip("keras", reason="Keras is not installed")
 import adamcompat  # noqa: E402
 from adamcompat import RowSparse  # noqa: E402
 from adamcompat.mapping.tables import MAPPING  # noqa: E402
-from adamcompat.tensorflow import Adam, MindSporeStyleAdam  # noqa: E402
+from adamcompat.tensorflow import Adam, MindSporeStyleAdam, MindSporeStyleAdamWeightDecay  # noqa: E402
 from tests.inputs import CASES, NAMES, Case, Run, assert_close, stream  # noqa: E402
-from tests.tensorflow.tf_helpers import replicas_agree, run_python  # noqa: E402
+from tests.tensorflow.tf_helpers import ROOT, replicas_agree, run_python  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 
@@ -73,6 +74,79 @@ def test_every_numerics_repeats_numpy_bit_for_bit(numerics: str, mode: str) -> N
     for arrays in gradients:
         theirs.step(arrays)
     assert_close(after(case, mode, start, gradients, numerics), theirs.arrays, exact=mode != "xla")
+
+
+# nn.AdamWeightDecay.
+
+RECORDED = dict(np.load(ROOT / "tests" / "data" / "ms210_adamw_shared.npz"))
+META = json.loads(bytes(RECORDED["meta"]))
+OF_MINDSPORE = [name for name in META["cases"] if name.startswith("nn.AdamWeightDecay/")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", OF_MINDSPORE)
+def test_adamweightdecay_has_the_bits_that_mindspore_had(name: str, mode: str) -> None:
+    variables = [tf.Variable(RECORDED[f"x0/{i}"], name=own) for i, own in enumerate(META["names"])]
+    chosen: Any = variables
+    if name.endswith("/groups"):
+        spared: dict[str, Any] = {"params": variables[2:], "weight_decay": 0.05}
+        chosen = [{"params": variables[:2], "lr": 0.02}, spared, {"order_params": variables}]
+    options = META["cases"][name]["kwargs"]
+    run = compiled(MindSporeStyleAdamWeightDecay(chosen, **options, numerics="mindspore"), mode)
+    for step in range(META["steps"]):
+        run(tuple(tf.constant(RECORDED[f"grad/{i}"][step]) for i in range(len(variables))))
+        if step + 1 in META["keep"]:
+            for i, variable in enumerate(variables):
+                np.testing.assert_array_equal(variable.numpy(), RECORDED[f"{name}/{step + 1}/{i}"])
+
+
+def weight_decay_style(package: Any, parameters: list[Any], numerics: str, *, grouped: bool) -> Any:
+    """An optimizer with everything that changes from step to step, in either package."""
+
+    def rate(step: Any) -> Any:
+        return 0.01 / (1 + 0.1 * step)
+
+    def decay(step: Any) -> Any:
+        return 0.1 / (1 + step)
+
+    groups = [{"params": parameters[1:], "lr": rate, "weight_decay": decay}, {"params": parameters[:1]}]
+    ordered = [*groups, {"order_params": parameters}]
+    # Ungrouped, the second one is spared for its name.
+    chosen, given = (ordered, 0.05) if grouped else (parameters, decay)
+    return package.MindSporeStyleAdamWeightDecay(chosen, rate, weight_decay=given, numerics=numerics)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(
+    ("numerics", "dtype"),
+    [("canonical", "float32"), ("keras3", "float32"), ("mindspore", "float32"), ("mindspore", "float16")],
+)
+def test_adamweightdecay_repeats_numpy_bit_for_bit(numerics: str, dtype: str, grouped: bool, mode: str) -> None:
+    start, gradients = stream(30, dtype=np.dtype(dtype).type)
+    arrays = [adamcompat.Parameter(a.copy(), name=name) for a, name in zip(start, NAMES, strict=True)]
+    theirs = weight_decay_style(adamcompat, arrays, numerics, grouped=grouped)
+    variables = variables_of(start)
+    run = compiled(weight_decay_style(adamcompat.tensorflow, variables, numerics, grouped=grouped), mode)
+    for step in gradients:
+        theirs(tuple(step))
+        run(tuple(map(tf.constant, step)))
+    assert_close([v.numpy() for v in variables], [array.data for array in arrays], exact=True)
+
+
+def test_adamweightdecay_takes_what_its_original_takes() -> None:
+    dialect = MindSporeStyleAdamWeightDecay._dialect()
+    assert dialect.target == "mindspore.nn.AdamWeightDecay"
+    variable = tf.Variable([1.0], name="w")
+    for wrong in ({"use_nesterov": True}, {"loss_scale": 2.0}, {"use_amsgrad": True}, {"beta_1": 0.5}):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            MindSporeStyleAdamWeightDecay([variable], **wrong)  # type: ignore[arg-type]
+    with pytest.raises(KeyError, match="grad_centralization"):
+        MindSporeStyleAdamWeightDecay([{"params": [variable], "grad_centralization": True}])
+    optimizer = MindSporeStyleAdamWeightDecay([variable])
+    optimizer.weight_decay = 0.5
+    optimizer((tf.constant([0.0]),))
+    assert variable.numpy()[0] == pytest.approx(1 - 0.5 * 1e-3)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -237,12 +311,24 @@ _FULL: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_fit_is_the_custom_loop(jit: bool) -> None:
+# Of nn.AdamWeightDecay's own parameters.
+_OF_DECAY = {name: _FULL[name] for name in ("learning_rate", "weight_decay")}
+
+
+@pytest.mark.parametrize(
+    ("style", "options", "jit"),
+    [
+        (MindSporeStyleAdam, _FULL, False),
+        (MindSporeStyleAdam, _FULL, True),
+        (MindSporeStyleAdamWeightDecay, _OF_DECAY, False),
+        (MindSporeStyleAdamWeightDecay, _OF_DECAY, True),
+    ],
+)
+def test_fit_is_the_custom_loop(style: Any, options: dict[str, Any], jit: bool) -> None:
     fitted, looped = _model(), _model()
-    fitted.compile(MindSporeStyleAdam(fitted.trainable_variables, **_FULL), "mse", jit_compile=jit)
+    fitted.compile(style(fitted.trainable_variables, **options), "mse", jit_compile=jit)
     fitted.fit(_DATA, _LABELS, batch_size=8, epochs=3, shuffle=False, verbose=0)
-    optimizer = MindSporeStyleAdam(looped.trainable_variables, **_FULL)
+    optimizer = style(looped.trainable_variables, **options)
     for _ in range(3):
         for i in range(0, 32, 8):
             with tf.GradientTape() as tape:
@@ -265,17 +351,26 @@ def test_fit_trains_with_groups_and_lowers_the_loss() -> None:
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_a_saved_model_goes_on_bit_for_bit(grouped: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("style", "options", "of_group"),
+    [
+        (MindSporeStyleAdam, {**_FULL, "use_lazy": True}, {"grad_centralization": True}),
+        (MindSporeStyleAdamWeightDecay, _OF_DECAY, {"weight_decay": 0.1}),
+    ],
+)
+def test_a_saved_model_goes_on_bit_for_bit(
+    style: Any, options: dict[str, Any], of_group: dict[str, Any], grouped: bool, tmp_path: Path
+) -> None:
     model = _model()
     chosen: Any = model.trainable_variables
     if grouped:
         schedule = keras.optimizers.schedules.PolynomialDecay(0.02, 50)
-        chosen = [{"params": chosen[::-2], "lr": schedule, "grad_centralization": True}, {"params": chosen[::2]}]
-    model.compile(MindSporeStyleAdam(chosen, **_FULL, use_lazy=True, numerics="mindspore"), "mse", jit_compile=False)
+        chosen = [{"params": chosen[::-2], "lr": schedule, **of_group}, {"params": chosen[::2]}]
+    model.compile(style(chosen, **options, numerics="mindspore"), "mse", jit_compile=False)
     model.fit(_DATA, _LABELS, batch_size=8, shuffle=False, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded.optimizer, MindSporeStyleAdam)
+    assert type(loaded.optimizer) is style
     configs = [either.optimizer.get_config() for either in (model, loaded)]
     assert [len(config.pop("params")) for config in configs] == [6, 6]
     assert configs[0] == configs[1]
@@ -514,6 +609,17 @@ def test_tf_keras_trains_and_saves_with_it(tmp_path: Path) -> None:
             return tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(3), tf.keras.layers.Dense(1)])
         x = np.random.default_rng(0).standard_normal((32, 4)).astype("f4")
         y = x.sum(1, keepdims=True)
+        from adamcompat.tensorflow import MindSporeStyleAdamWeightDecay as Decoupled
+        d = model()
+        d.compile(Decoupled(d.trainable_variables, 0.01, weight_decay=0.1, numerics="mindspore"), "mse")
+        d.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        d.save({str(tmp_path / "decoupled.keras")!r})
+        e = tf.keras.models.load_model({str(tmp_path / "decoupled.keras")!r})
+        assert type(e.optimizer) is Decoupled
+        for either in (d, e):
+            either.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+        for one, other in zip(d.get_weights(), e.get_weights()):
+            np.testing.assert_array_equal(one, other)
         a, b = model(), model()
         options = dict(learning_rate=tf.keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.9),
                        weight_decay=0.01, loss_scale=16.0)

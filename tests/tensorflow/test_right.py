@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from adamcompat.tensorflow import Adam, legacy, v1
+from adamcompat.tensorflow import Adam, AdamW, legacy, v1
 from tests.tensorflow.test_acceptance import TwoAdam
 from tests.tensorflow.tf_helpers import run_python
 
@@ -216,13 +216,14 @@ def test_copies_of_keras_lose_their_state() -> None:
     assert (original != copied).any()
 
 
-def test_copies_keep_schedules_exclusions_and_attributes() -> None:
-    optimizer = Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5), weight_decay=0.5, fused=True)
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_copies_keep_schedules_exclusions_and_attributes(kind: Any) -> None:
+    optimizer = kind(keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5), weight_decay=0.5, fused=True)
     variables = [tf.Variable([1.0]), tf.Variable([1.0])]
     optimizer.exclude_from_weight_decay(var_list=[variables[0]])
     optimizer.apply_gradients([(tf.constant([0.0]), variable) for variable in variables])
     twin = pickled(pickled(optimizer))
-    assert twin.fused is True and twin.iterations.numpy() == 1
+    assert type(twin) is kind and twin.fused is True and twin.iterations.numpy() == 1
     fresh = [tf.Variable([1.0]), tf.Variable([1.0])]
     twin.apply_gradients([(tf.constant([0.0]), variable) for variable in fresh])
     assert fresh[0].numpy() == [1.0] and fresh[1].numpy() < [1.0]
@@ -239,28 +240,30 @@ def test_a_copy_refuses_other_variables() -> None:
 SESSION = """
 import os, warnings
 import tensorflow as tf
-from adamcompat.tensorflow import Adam
+from adamcompat.tensorflow import Adam, AdamW
 tf.compat.v1.disable_eager_execution()
-KIND = {kind}
-weight = tf.Variable([1.0])
-optimizer = KIND(0.1)
-try:
-    optimizer.build([weight])
-    optimizer.apply_gradients([(tf.constant([1.0]), weight)])
-except RuntimeError as error:
-    print("refused", error)
-else:
-    with tf.compat.v1.Session() as session:
-        session.run(tf.compat.v1.global_variables_initializer())
-        print("accepted", session.run(weight))
+for kind in {kinds}:
+    weight = tf.Variable([1.0])
+    optimizer = kind(0.1)
+    try:
+        optimizer.build([weight])
+        optimizer.apply_gradients([(tf.constant([1.0]), weight)])
+    except RuntimeError as error:
+        print("refused", error)
+    else:
+        with tf.compat.v1.Session() as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+            print("accepted", session.run(weight))
 """
 
 
 @pytest.mark.parametrize("settings", [{}, {"TF_USE_LEGACY_KERAS": "1"}], ids=["keras", "tf_keras"])
 def test_a_session_is_refused_instead_of_updating_nothing(settings: dict[str, Any]) -> None:
-    refused = run_python(SESSION.format(kind="Adam"), **settings)
-    assert refused.startswith("refused") and "v1.AdamOptimizer" in refused
-    assert "accepted [1.]" in run_python(SESSION.format(kind="tf.keras.optimizers.Adam"), **settings)
+    refused = run_python(SESSION.format(kinds="Adam, AdamW"), **settings).strip().splitlines()
+    for line, name in zip(refused, ("Adam", "AdamW"), strict=True):
+        assert line.startswith(f"refused adamcompat.tensorflow.{name} needs eager") and "v1.AdamOptimizer" in line
+    stock = "tf.keras.optimizers.Adam, tf.keras.optimizers.AdamW"
+    assert run_python(SESSION.format(kinds=stock), **settings).count("accepted [1.]") == 2
 
 
 ERRORS: list[tuple[type[Exception], str, dict[str, Any]]] = [
@@ -282,8 +285,18 @@ ERRORS: list[tuple[type[Exception], str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("error", "text", "options"), ERRORS)
 def test_errors_name_the_fix(error: type[Exception], text: str, options: dict[str, Any]) -> None:
-    with pytest.raises(error, match=text):
-        Adam(**options)
+    for kind in (Adam, AdamW):
+        with pytest.raises(error, match=text):
+            kind(**options)
+
+
+def test_adamw_needs_its_decay() -> None:
+    """As in the original, with its words."""
+    with pytest.raises(ValueError, match="weight_decay must be a number, got None") as caught:
+        AdamW(weight_decay=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be a float") as stock:
+        keras.optimizers.AdamW(weight_decay=None)
+    assert str(stock.value) in str(caught.value)
 
 
 @pytest.mark.usefixtures("nothing_said")
@@ -294,6 +307,8 @@ def test_the_decay_that_keras_ignores_is_ignored_with_the_way_out() -> None:
     assert optimizer.get_config() == Adam(0.5, decay=0.2, name=optimizer.name).get_config()
     Adam(decay=None)
     Adam(decay=0.0)
+    with pytest.warns(UserWarning, match=r"InverseTimeDecay\(.*\) instead$"):
+        AdamW(0.5, decay=0.1)
 
 
 def test_gradients_that_cannot_be_applied() -> None:

@@ -15,8 +15,8 @@ import tensorflow as tf
 import tf_keras
 
 import adamcompat
-from adamcompat.tensorflow import Adam, legacy, update, v1
-from tests.tensorflow.test_acceptance import TwoAdam
+from adamcompat.tensorflow import Adam, AdamW, legacy, update, v1
+from tests.tensorflow.test_acceptance import TwoAdam, TwoAdamW
 from tests.tensorflow.tf_helpers import differing, run_python
 
 pytestmark = pytest.mark.frameworks
@@ -87,6 +87,16 @@ KERAS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", KERAS)
 def test_keras_3_in_every_bit(case: str, graph: bool) -> None:
     assert differing(run(Adam, KERAS[case], graph=graph), run(STOCK, KERAS[case], graph=graph)) == 0
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "stock"),
+    [(AdamW, keras.optimizers.AdamW), (TwoAdamW, tf_keras.optimizers.AdamW)],
+    ids=["keras", "tf_keras"],
+)
+def test_adamw_in_every_bit(ours: Any, stock: Any, graph: bool) -> None:
+    assert differing(run(ours, {}, graph=graph), run(stock, {}, graph=graph)) == 0
 
 
 @pytest.mark.parametrize(
@@ -338,6 +348,8 @@ class TestTheWarning:
         with pytest.warns(UserWarning, match=r"1² \+ 2² instead of \(1 \+ 2\)².*corrections=True.*add up first"):
             two_steps(Adam, rows())
         two_steps(Adam, rows())
+        with pytest.warns(UserWarning, match=r"^keras\.optimizers\.AdamW: "):
+            two_steps(AdamW, rows())
 
     def test_in_a_graph_rows_are_not_known(self) -> None:
         with pytest.warns(UserWarning, match="add up first"):

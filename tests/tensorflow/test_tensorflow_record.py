@@ -16,7 +16,7 @@ import tf_keras
 
 from adamcompat import compare, record
 from adamcompat.recording import read
-from adamcompat.tensorflow import Adam, MindSporeStyleAdam, legacy, v1
+from adamcompat.tensorflow import Adam, AdamW, MindSporeStyleAdam, MindSporeStyleAdamWeightDecay, legacy, v1
 from tests.tensorflow.tf_helpers import run_python
 
 pytestmark = pytest.mark.frameworks
@@ -30,9 +30,12 @@ STEPS = 12
 KINDS: dict[str, Callable[[], Any]] = {
     "keras3": lambda: keras.optimizers.Adam(0.02, weight_decay=0.01, global_clipnorm=1.0),
     "tf_keras": lambda: tf_keras.optimizers.Adam(0.02, amsgrad=True),
+    "keras3_adamw": lambda: keras.optimizers.AdamW(0.02, amsgrad=True),
+    "tf_keras_adamw": lambda: tf_keras.optimizers.AdamW(0.02),
     "tf26": lambda: tf_keras.optimizers.legacy.Adam(0.02, decay=0.1),
     "tf1": lambda: tf.compat.v1.train.AdamOptimizer(0.02),
     "adamcompat.tensorflow.Adam": lambda: Adam(0.02, clipnorm=0.5),
+    "adamcompat.tensorflow.AdamW": lambda: AdamW(0.02, clipnorm=0.5),
     "adamcompat.tensorflow.legacy.Adam": lambda: legacy.Adam(0.02),
     "adamcompat.tensorflow.v1.AdamOptimizer": lambda: v1.AdamOptimizer(0.02, use_nesterov=True),
 }
@@ -76,13 +79,19 @@ def test_the_training_has_the_same_bits_and_the_replay_too(name: str, traced: bo
     assert equal([array[-1] for array in found.parameters], recorded)
     assert found.hyperparameters is not None
     assert found.hyperparameters["learning_rate"] == 0.02
+    decay = {"keras3": 0.01}.get(name, 0.004 if "adamw" in name.lower() else None)
+    assert found.hyperparameters.get("weight_decay") == decay
     assert compare("recorded", name, gradients=path).pairs[0].spacings == 0
 
 
-def test_mindspores_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("style", "meaning"),
+    [(MindSporeStyleAdam, "l2_weight_decay"), (MindSporeStyleAdamWeightDecay, "decoupled_weight_decay")],
+)
+def test_mindspores_call(style: Any, meaning: str, tmp_path: Path) -> None:
     def train(path: Path | None) -> list[Any]:
         variables = [tf.Variable(X[:3], name="a"), tf.Variable(X[3], name="gamma")]
-        optimizer = MindSporeStyleAdam(variables, 0.05, weight_decay=0.1, numerics="mindspore")
+        optimizer = style(variables, 0.05, weight_decay=0.1, numerics="mindspore")
         recorder = record(optimizer, path) if path is not None else None
         for _ in range(5):
             optimizer(tuple(tf.convert_to_tensor(variable) for variable in variables))
@@ -91,9 +100,9 @@ def test_mindspores_call(tmp_path: Path) -> None:
         return [variable.numpy() for variable in variables]
 
     assert equal(train(tmp_path / "x"), train(None))
-    for name in ("adamcompat.tensorflow.MindSporeStyleAdam", "adamcompat.MindSporeStyleAdam(numerics='mindspore')"):
+    for name in (f"adamcompat.tensorflow.{style.__name__}", f"adamcompat.{style.__name__}(numerics='mindspore')"):
         found = compare("recorded", name, gradients=tmp_path / "x")
-        assert found.runs[0].hyperparameters["l2_weight_decay"] == "0.1"
+        assert found.runs[0].hyperparameters[meaning] == "0.1"
         assert found.agree, name
 
 

@@ -48,8 +48,9 @@ def test_the_page_in_a_model(imports: str, optimizer: str) -> None:
 SAME = """
 import copy
 import numpy as np, tensorflow as tf, tf_keras
-from adamcompat.tensorflow import Adam
-assert issubclass(Adam, tf_keras.optimizers.Adam)
+from adamcompat.tensorflow import Adam, AdamW
+from tf_keras.optimizers import Adam as Stock, AdamW as StockW
+assert issubclass(Adam, Stock) and issubclass(AdamW, StockW) and not issubclass(AdamW, Stock)
 rng = np.random.default_rng(0)
 x, y = rng.standard_normal((64, 6)).astype("f"), rng.integers(0, 3, 64)
 def run(kind, compiled, **options):
@@ -61,37 +62,45 @@ def run(kind, compiled, **options):
 for compiled in ({}, {"run_eagerly": True}):
     for options in ({}, {"amsgrad": True}, {"clipnorm": 0.1}, {"use_ema": True}, {"weight_decay": 0.01},
                     {"learning_rate": tf_keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.5)}):
-        for a, b in zip(run(Adam, compiled, **options), run(tf_keras.optimizers.Adam, compiled, **options)):
+        for a, b in zip(run(Adam, compiled, **options), run(Stock, compiled, **options)):
+            np.testing.assert_array_equal(a, b)
+    for options in ({}, {"amsgrad": True, "clipnorm": 0.1}):
+        for a, b in zip(run(AdamW, compiled, **options), run(StockW, compiled, **options)):
             np.testing.assert_array_equal(a, b)
 for wrong in ({"loss_scale_factor": 2.0}, {"gradient_accumulation_steps": 2}, {"beta1": 0.5}):
     try:
         Adam(**wrong)
     except TypeError as error:
         print(error)
-again = Adam.from_config(Adam(0.5, fused=True).get_config())
-print(again.fused, float(again.learning_rate))
+for kind in (Adam, AdamW):
+    again = kind.from_config(kind(0.5, fused=True).get_config())
+    print(type(again) is kind, again.fused, float(again.learning_rate), again.weight_decay)
 """
 
 
 SIGNATURE = """
 import inspect, warnings
 import tensorflow as tf, tf_keras
-from adamcompat.tensorflow import Adam
-stock = inspect.signature(tf_keras.optimizers.Adam.__init__).parameters
-ours = inspect.signature(Adam.__init__).parameters
-assert [name for name in ours if name not in ("fused", "corrections")] == list(stock)
-assert all(ours[name].default == parameter.default for name, parameter in stock.items())
-assert ours["fused"].kind is ours["corrections"].kind is inspect.Parameter.KEYWORD_ONLY
-values = 0.1, 0.8, 0.9, 1e-3, True, True, 0.1, None, 0.5, None, False, 0.99, None, False, "Ada"
-for count in range(len(values) + 1):
-    for kind in (Adam, tf_keras.optimizers.Adam):
-        optimizer, variable = kind(*values[:count]), tf.Variable([1.0, 2.0])
-        for step in range(3):
-            optimizer.apply_gradients([(tf.constant([0.3, -0.2 * step]), variable)])
-        found = variable.numpy().tolist(), optimizer.name, optimizer.adaptive_epsilon
-        if kind is Adam:
-            expected = found
-    assert found == expected, (count, found, expected)
+from adamcompat.tensorflow import Adam, AdamW
+more = True, 0.1, None, 0.5, None, False, 0.99, None, False, "Ada"
+values = 0.1, 0.8, 0.9, 1e-3, True, *more
+for kind, original, given in (
+    (Adam, tf_keras.optimizers.Adam, values),
+    (AdamW, tf_keras.optimizers.AdamW, (0.1, 0.2, 0.8, 0.9, 1e-3, True, *more[2:])),
+):
+    stock = inspect.signature(original.__init__).parameters
+    ours = inspect.signature(kind.__init__).parameters
+    assert [name for name in ours if name not in ("fused", "corrections")] == list(stock)
+    assert all(ours[name].default == parameter.default for name, parameter in stock.items())
+    assert ours["fused"].kind is ours["corrections"].kind is inspect.Parameter.KEYWORD_ONLY
+    for count in range(len(given) + 1):
+        results = []
+        for cls in (kind, original):
+            optimizer, variable = cls(*given[:count]), tf.Variable([1.0, 2.0])
+            for step in range(3):
+                optimizer.apply_gradients([(tf.constant([0.3, -0.2 * step]), variable)])
+            results.append((variable.numpy().tolist(), optimizer.name, getattr(optimizer, "adaptive_epsilon", None)))
+        assert results[0] == results[1], (count, results)
 for wrong in (values + (1,), (0.1,)):
     try:
         Adam(*wrong, learning_rate=0.1)
@@ -114,7 +123,7 @@ def test_same_bits_as_tf_keras() -> None:
     lines = run_python(SAME, TF_USE_LEGACY_KERAS="1").strip().splitlines()
     assert "unset TF_USE_LEGACY_KERAS" in lines[0] and "unset TF_USE_LEGACY_KERAS" in lines[1]
     assert "here it is 'beta_1'" in lines[2]
-    assert lines[3] == "True 0.5"
+    assert lines[3:] == ["True True 0.5 None", "True True 0.5 0.004"]
 
 
 REPLACED = """
@@ -168,11 +177,11 @@ def test_adaptive_epsilon_is_that_of_tf_keras_by_the_fused_kernel_too() -> None:
 COPIES = """
 import copy, pickle
 import numpy as np, tensorflow as tf, tf_keras
-from adamcompat.tensorflow import Adam
+from adamcompat.tensorflow import Adam, AdamW
 def after(kind, duplicate, **options):
     variables = [tf.Variable([1.0, 2.0], name="kernel"), tf.Variable([3.0], name="bias"), tf.Variable([4.0])]
     optimizer = kind(**{"learning_rate": 0.1, **options})
-    if "weight_decay" in options:
+    if "weight_decay" in options or kind is AdamW:
         optimizer.exclude_from_weight_decay(var_list=[variables[2]], var_names=["bias"])
     def step(optimizer, variables, count):
         optimizer.apply_gradients([(tf.fill(v.shape, 0.3 * count - 0.5), v) for v in variables])
@@ -189,6 +198,8 @@ for duplicate in (copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(cop
                     {"use_ema": True, "ema_overwrite_frequency": 2}, {"adaptive_epsilon": True, "epsilon": 1e-2}):
         for a, b in zip(*after(Adam, duplicate, **options)):
             np.testing.assert_array_equal(a, b)
+    for a, b in zip(*after(AdamW, duplicate, amsgrad=True)):
+        np.testing.assert_array_equal(a, b)
 optimizer = Adam()
 optimizer.apply_gradients([(tf.ones(2), tf.Variable([1.0, 2.0]))])
 try:
@@ -210,7 +221,7 @@ def test_copies_keep_their_state() -> None:
 
 CHANGED = """
 import numpy as np, tensorflow as tf, tf_keras
-from adamcompat.tensorflow import Adam
+from adamcompat.tensorflow import Adam, AdamW
 def run(kind, **options):
     variables = [tf.Variable(np.ones(shape, "f")) for shape in ((3,), (2, 2), (130, 140))]
     optimizer = kind(**options)
@@ -224,6 +235,8 @@ def run(kind, **options):
 for options in ({}, {"amsgrad": True}, {"clipnorm": 0.1}, {"weight_decay": 0.01}):
     for a, b in zip(run(Adam, **options), run(tf_keras.optimizers.Adam, **options)):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+for a, b in zip(run(AdamW), run(tf_keras.optimizers.AdamW)):
+    np.testing.assert_array_equal(a.numpy(), b.numpy())
 def moved(kind, **options):
     variable, optimizer = tf.Variable(tf.fill([5], tf.constant(0.1, tf.bfloat16))), kind(0.01, **options)
     for _ in range(3):
@@ -231,6 +244,28 @@ def moved(kind, **options):
     return abs(float(variable.numpy()[0]) - 0.07) < 0.002
 print([moved(Adam), moved(Adam, amsgrad=True), moved(Adam, fused=True), moved(tf_keras.optimizers.Adam)])
 """
+
+
+GRAPH = """
+import logging, numpy as np, tensorflow as tf, tf_keras
+from adamcompat.tensorflow import Adam, AdamW
+said = []
+logging.getLogger("tensorflow").addHandler(type("Kept", (logging.Handler,), {"emit": lambda s, r: said.append(r)})())
+def run(kind):
+    variable, optimizer = tf.Variable([1.0, 2.0]), kind(0.1)
+    optimizer.build([variable])
+    step = tf.function(lambda gradient: optimizer.apply_gradients([(gradient, variable)]))
+    for count in range(3):
+        step(tf.constant([0.3, -0.2 * count]))
+    return variable.numpy()
+for ours, stock in ((Adam, tf_keras.optimizers.Adam), (AdamW, tf_keras.optimizers.AdamW)):
+    np.testing.assert_array_equal(run(ours), run(stock))
+print([record.getMessage() for record in said])
+"""
+
+
+def test_a_function_is_traced_without_a_word() -> None:
+    assert run_python(GRAPH, TF_USE_LEGACY_KERAS="1").strip() == "[]"
 
 
 def test_an_eager_loop_has_the_bits_of_tf_keras_and_moves_bfloat16() -> None:

@@ -21,7 +21,9 @@ pytestmark = [
 # models that nobody compiles.
 FILES = ("optimizers", "saving/saving_lib_test.py", "saving/file_editor_test.py")
 WITHOUT = ("-k", "not efficientnet")
-DIRECTLY = tuple(f"optimizers/{name}_test.py" for name in ("adam", "optimizer", "optimizer_sparse", "multi_optimizer"))
+DIRECTLY = tuple(
+    f"optimizers/{name}_test.py" for name in ("adam", "adamw", "optimizer", "optimizer_sparse", "multi_optimizer")
+)
 
 
 def test_the_same_tests_pass() -> None:

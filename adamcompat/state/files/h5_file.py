@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adamcompat.extras import how_to_install
 from adamcompat.files import check_file, replacing
-from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.model import Dialect
 from adamcompat.state.files import keras_variables
 from adamcompat.state.files.keras_variables import Options
 from adamcompat.state.files.safetensors_file import Progress
@@ -75,6 +75,11 @@ class Saved:
     variables: list[Variable]
     outer: list[Variable]
     name: str
+
+    @property
+    def dialect(self) -> Dialect:
+        """Return whose it is, by its name."""
+        return keras_variables.dialect_called(self.name) or keras_variables.MEMBERS[0]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -195,8 +200,8 @@ def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
     state = AdamState(
         step=int(np.asarray(found.variables[0])),
         **{role: dict(zip(names, variables, strict=True)) for role, variables in slots.items()},  # type: ignore[arg-type]
-        dialect="keras3",
-        numerics=MAPPING.dialects["keras3"].numerics,
+        dialect=found.dialect.name,
+        numerics=found.dialect.numerics,
         convention="tensorflow",
     )
     return state, found.notes

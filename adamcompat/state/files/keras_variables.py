@@ -9,6 +9,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.runtimes import RUNTIMES
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.terms import Shape
 
 
@@ -23,6 +26,10 @@ class Variable(Protocol):
     def dtype(self) -> np.dtype[Any]:
         """Its dtype."""
 
+
+# The dialects of Keras 3. Where a file does not say whose state it holds, it is taken for the first one's, Adam's: all
+# keep the same.
+MEMBERS = tuple(MAPPING.dialects[name] for name in RUNTIMES["tensorflow"].originals)
 
 Found = TypeVar("Found", bound=Variable)
 
@@ -125,6 +132,19 @@ def scale_note(scale: float | None) -> str:
         f"the optimizer was inside a LossScaleOptimizer: its state is read, and the loss scale{known} is not a part of "
         f"it; the program that goes on has its own, set it there (initial_scale in Keras)"
     )
+
+
+def dialect_called(name: str) -> Dialect | None:
+    """Return the dialect of Keras that a name stands for, None if none's; Keras numbers the second and later ones.
+
+    Args:
+        name: of a class, or of an optimizer that Keras named after its class.
+
+    >>> [dialect_called(name).target for name in ("AdamW", "adam_w_1", "adam")]
+    ['keras.optimizers.AdamW', 'keras.optimizers.AdamW', 'keras.optimizers.Adam']
+    """
+    plain = re.sub(r"_\d+$", "", name).replace("_", "").lower()
+    return next((one for one in MEMBERS if one.target.rpartition(".")[2].lower() == plain), None)
 
 
 def other_optimizer(name: str) -> str | None:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.files import replacing
-from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.model import Dialect
 from adamcompat.state import naming, runtimes
 from adamcompat.state.files import h5_file, keras_variables
 from adamcompat.state.files.keras_variables import Options
@@ -35,7 +35,6 @@ from adamcompat.state.terms import ATTRIBUTES, Shape, StateError
 Array = NDArray[Any]
 
 _WEIGHTS, _CONFIG, _METADATA = "model.weights.h5", "config.json", "metadata.json"
-_DIALECT = MAPPING.dialects["keras3"]
 _HALF = "mixed_float16"
 # Until then averages and accumulated gradients took turns.
 _APART = (3, 10)
@@ -54,6 +53,7 @@ class _Archive:
         notes: what of the file becomes no state of Adam.
         version: of the Keras that wrote it.
         rescaled: whether the program wrapped the optimizer because of mixed_float16, which the file does not tell.
+        dialect: whose the optimizer is, by its name.
         unnamed: whether the configuration does not name the optimizer; Keras forgets it when a model is saved as .h5
             before, and makes another one when it reads the file.
     """
@@ -63,6 +63,7 @@ class _Archive:
     notes: tuple[str, ...]
     version: tuple[int, ...]
     rescaled: bool
+    dialect: Dialect
     unnamed: bool
 
 
@@ -78,7 +79,7 @@ def _archive(path: Path) -> _Archive:
             with h5_file.opened(place) as weights:
                 found = h5_file.saved(place, weights, path)
             if found is None:
-                return _Archive(None, False, (), _numbers(version), False, unnamed=False)
+                return _Archive(None, False, (), _numbers(version), False, keras_variables.MEMBERS[0], unnamed=False)
             h5_file.refuse_others(path, found)
             told = str((compiled.get("optimizer") or {}).get("class_name", ""))
             wrapped = bool(found.outer)
@@ -88,6 +89,7 @@ def _archive(path: Path) -> _Archive:
                 found.notes,
                 _numbers(version),
                 wrapped and "LossScale" not in told,
+                found.dialect,
                 unnamed=not told,
             )
     except StateError:
@@ -170,7 +172,7 @@ def read_keras(path: Path) -> tuple[AdamState, tuple[str, ...], str]:
         roles, notes = _roles(path, archive, live, optimizer), archive.notes
     owners = _owners(path, model, [tuple(array.shape) for array in roles["first_moment"]])
     calls = int((archive.variables or [])[0].reshape(()))
-    return _state(live, roles, owners, calls), (*notes, *owners.notes), ""
+    return _state(live or archive.dialect, roles, owners, calls), (*notes, *owners.notes), ""
 
 
 _UNNAMED = (
@@ -297,8 +299,15 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _state(live: Live | None, roles: Mapping[str, list[Array]], owners: _Owners, calls: int) -> AdamState:
-    """The state of variables whose moments are in the file, and of those that have none yet."""
+def _state(whose: Live | Dialect, roles: Mapping[str, list[Array]], owners: _Owners, calls: int) -> AdamState:
+    """The state of variables whose moments are in the file, and of those that have none yet.
+
+    Args:
+        whose: the optimizer that the file describes, or the dialect where it describes none.
+        roles: what is in the file.
+        owners: the variables.
+        calls: the counter in the file.
+    """
     names = _paths(owners.all)
     places = {id(variable): place for place, variable in enumerate(owners.moments)}
     parameters = {name: np.array(variable) for name, variable in zip(names, owners.all, strict=True)}
@@ -309,7 +318,7 @@ def _state(live: Live | None, roles: Mapping[str, list[Array]], owners: _Owners,
             name: arrays[places[id(variable)]] if id(variable) in places else begins[name]
             for name, variable in zip(names, owners.all, strict=True)
         }
-    every = live.accumulation_steps if live is not None else None
+    every = whose.accumulation_steps if isinstance(whose, Live) else None
     pending = calls % (every or 1)
     if not pending:
         kept.pop("accumulated_gradient", None)
@@ -319,9 +328,9 @@ def _state(live: Live | None, roles: Mapping[str, list[Array]], owners: _Owners,
         **{ATTRIBUTES[role]: tensors for role, tensors in kept.items()},
         accumulation_steps=every,
         accumulated_calls=pending,
-        hyperparameters={} if live is None else dict(live.hyperparameters),
-        dialect=_DIALECT.name if live is None else live.dialect,
-        numerics=_DIALECT.numerics if live is None else live.numerics,
+        hyperparameters=dict(whose.hyperparameters) if isinstance(whose, Live) else {},
+        dialect=whose.dialect if isinstance(whose, Live) else whose.name,
+        numerics=whose.numerics,
         convention="tensorflow",
     )
 

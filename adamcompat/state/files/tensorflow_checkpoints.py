@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from adamcompat.files import check_file
+from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import naming
-from adamcompat.state.files.keras_variables import other_optimizer, scale_note
+from adamcompat.state.files.keras_variables import MEMBERS, dialect_called, other_optimizer, scale_note
 from adamcompat.state.model import AdamState
 from adamcompat.state.powers import running_product
 from adamcompat.state.slots import gathered, name_of
@@ -194,7 +195,7 @@ def _of_lists(where: str, tensors: Mapping[str, Tensor], graph: _Graph) -> AdamS
         raise StateError(f"{where}: holds no state of Adam; the optimizer keeps no first moments")
     if not lists["first_moment"]:
         raise StateError(f"{where}: holds no moments: the optimizer had made no step when it was saved")
-    _check_known(where, graph, children, lists)
+    dialect = _check_known(where, graph, children, lists)
     owners = graph.listed(children[_PARAMETERS]) if _PARAMETERS in children else _by_name(graph, lists["first_moment"])
     names = _names(graph, owners, lists["first_moment"])
     if "accumulated_gradient" in lists:
@@ -210,16 +211,16 @@ def _of_lists(where: str, tensors: Mapping[str, Tensor], graph: _Graph) -> AdamS
     state = AdamState(
         step=int(np.asarray(tensors[graph.keys[counter]]).reshape(())),
         **kept,  # type: ignore[arg-type]
-        dialect="keras3",
-        numerics=MAPPING.dialects["keras3"].numerics,
+        dialect=dialect.name,
+        numerics=dialect.numerics,
         convention="tensorflow",
     )
     found = [tensors[graph.keys[place]] if place is not None else None for place in owners]
     return _with_parameters(state, dict(zip(names, found, strict=True)))
 
 
-def _check_known(where: str, graph: _Graph, children: Mapping[str, int], lists: Mapping[str, Sequence[int]]) -> None:
-    """Refuse an optimizer that keeps more than Adam does, or that its name says is another."""
+def _check_known(where: str, graph: _Graph, children: Mapping[str, int], lists: Mapping[str, Sequence[int]]) -> Dialect:
+    """Refuse an optimizer that keeps more than Adam does, or that its name says is another; return whose it is."""
     known = {place for places in lists.values() for place in places}
     for name, place in children.items():
         more = [] if name in (*_BESIDE, *LISTS.values()) else [v for v in graph.variables(place) if v not in known]
@@ -229,6 +230,7 @@ def _check_known(where: str, graph: _Graph, children: Mapping[str, int], lists: 
     other = next((found for found in map(other_optimizer, reversed(scopes)) if found), None)
     if other is not None and other != "loss_scale_optimizer":
         raise StateError(f"{where}: holds the state of Keras's {other}, which is not Adam's")
+    return next((found for found in map(dialect_called, reversed(scopes)) if found), MEMBERS[0])
 
 
 def _by_name(graph: _Graph, moments: Sequence[int]) -> list[int | None]:

@@ -13,7 +13,7 @@ from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.files.h5_file import Variable, opened
-from adamcompat.state.files.keras_variables import scale_note
+from adamcompat.state.files.keras_variables import MEMBERS, dialect_called, scale_note
 from adamcompat.state.live import plain_numbers
 from adamcompat.state.model import AdamState
 from adamcompat.state.slots import name_of
@@ -34,7 +34,6 @@ _ONCE = (
 )
 _SCALES = ("dynamic_scale", "current_loss_scale")
 _WRAPPERS = "LossScaleOptimizer"
-_ADAMS = ("Adam", "AdamW")
 # How the newer of Keras 2's optimizers names averages; its moments have the names that the older one gives them.
 _AVERAGE = "average"
 _ROLES = ("first_moment", "second_moment", "maximum_second_moment", "average", "accumulated_gradient")
@@ -53,7 +52,7 @@ def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
         StateError: the file is damaged, holds no optimizer, or one that is not Adam.
     """
     with opened(path) as file:
-        config, wrapped = _config(path, file)
+        config, member, wrapped = _config(path, file)
         if _OPTIMIZER not in file:
             raise StateError(
                 f"{path}: holds a model without the state of its optimizer: the model had not been compiled and "
@@ -65,7 +64,7 @@ def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
     found = _sorted(path, variables, parameters)
     if not found["first_moment"]:
         raise StateError(f"{path}: holds no moments: the optimizer had made no step when it was saved")
-    dialect = MAPPING.dialects["tf26" if found.pop("slots") else "keras3"]
+    dialect = MAPPING.dialects["tf26"] if found.pop("slots") else member
     counters = [name for name in variables if name.rpartition("/")[2] in ("iteration", "iter")]
     if not counters:
         raise StateError(f"{path}: the optimizer in it has no counter of its steps")
@@ -93,11 +92,11 @@ def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
     return state, (scale_note(scale),) if wrapped else ()
 
 
-def _config(path: Path, file: Any) -> tuple[dict[str, Any], bool]:
-    """The configuration of the optimizer, as far as the file has one, and whether another one wraps it."""
+def _config(path: Path, file: Any) -> tuple[dict[str, Any], Dialect, bool]:
+    """The configuration of the optimizer, as far as the file has one, its dialect, and whether another one wraps it."""
     text = file.attrs.get("training_config")
     if text is None:
-        return {}, False
+        return {}, MEMBERS[0], False
     try:
         found = json.loads(text)["optimizer_config"]
         wrapped = found["class_name"].startswith(_WRAPPERS)
@@ -106,14 +105,15 @@ def _config(path: Path, file: Any) -> tuple[dict[str, Any], bool]:
         kind = str(found["class_name"]).rpartition(">")[2]
         config = dict(found["config"])
     except (KeyError, TypeError, ValueError, AttributeError):
-        return {}, False
-    if kind not in _ADAMS:
+        return {}, MEMBERS[0], False
+    member = dialect_called(kind)
+    if member is None:
         raise StateError(f"{path}: holds the state of {kind}, which is not Adam")
     if config.get("adaptive_epsilon"):
         raise StateError(
             f"{path}: adaptive_epsilon=True is another update than Adam's, and its state means something else"
         )
-    return config, wrapped
+    return config, member, wrapped
 
 
 def _hyperparameters(config: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
