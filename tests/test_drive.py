@@ -182,7 +182,7 @@ def test_what_asks_for_nothing_is_left_out() -> None:
     ("name", "given", "text"),
     [
         ("kears", {}, "unknown optimizer 'kears'; did you mean 'keras'"),
-        ("nothing like it at all", {}, "known: keras3, tf_keras, tf26"),
+        ("nothing like it at all", {}, "known: keras3, tf_keras, keras3_adamw, tf_keras_adamw, tf26"),
         ("mindspore:eager", {}, "has no mode 'eager'; modes of mindspore: pynative, graph"),
         ("adamcompat.TFStyleAdam:graph", {}, "modes of adamcompat.TFStyleAdam: none"),
         ("float64", {"epsilom": 1}, "no parameter 'epsilom'; did you mean 'epsilon'"),

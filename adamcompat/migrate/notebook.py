@@ -13,6 +13,7 @@ from adamcompat.migrate.magics import TOO_DEEP, Cell, read, show
 from adamcompat.migrate.module import MENTION
 from adamcompat.migrate.text import migrate_text
 from adamcompat.translation.messages import error, warning
+from adamcompat.translation.names import KNOWN, Catalogue
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 # A notebook of an old format keeps its cells here.
@@ -34,7 +35,7 @@ class _Cell:
     spans: tuple[tuple[int, int], ...]
 
 
-def migrate_notebook(raw: str, to: str) -> tuple[str, list[Finding]]:
+def migrate_notebook(raw: str, to: str, catalogue: Catalogue = KNOWN) -> tuple[str, list[Finding]]:
     """Migrate the text of an .ipynb file.
 
     Args:
@@ -72,7 +73,7 @@ def migrate_notebook(raw: str, to: str) -> tuple[str, list[Finding]]:
     for parsed in programs.values():
         # The cells as one module, with a comment in front of each by which they are told apart again.
         whole = "".join(f"# {mark}:{index}\n{code.text}\n" for index, (_, code) in enumerate(parsed))
-        new, found = migrate_text(whole, to)
+        new, found = migrate_text(whole, to, catalogue)
         findings += [_placed(finding, parsed) for finding in found]
         texts = re.split(rf"^# {mark}:\d+\n", new, flags=re.MULTILINE)[1:]
         edits += [
