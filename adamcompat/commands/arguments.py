@@ -29,5 +29,6 @@ def path(text: str) -> Path:
 
 def known_dialects() -> str:
     """The dialects, for the end of a command's help."""
-    lines = [f"  {key:<10} {entry.target} ({entry.versions})" for key, entry in MAPPING.dialects.items()]
+    width = max(map(len, MAPPING.dialects))
+    lines = [f"  {key:<{width}} {entry.target} ({entry.versions})" for key, entry in MAPPING.dialects.items()]
     return "\n".join(["dialects:", *lines])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
+from adamcompat.mapping.compare import longer_steps
 from adamcompat.mapping.model import Semantics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN, form
@@ -13,19 +14,8 @@ from adamcompat.translation.effects import difference
 from adamcompat.translation.messages import Message, error, warning
 from adamcompat.translation.names import Signature
 
-# Steps at which the lengths of a step with and without bias correction are compared.
-_TIMES = (1, 10, 1000)
 _BETAS = ("beta1", "beta2")
 _DECAYS = ("decoupled_weight_decay", "absolute_weight_decay", "l2_weight_decay")
-
-
-def without_correction(beta1: float, beta2: float, step: int) -> float:
-    r"""Return how many times as long a step is without bias correction: :math:`(1-\beta_1^t) / \sqrt{1-\beta_2^t}`.
-
-    >>> print(*(f"{without_correction(0.9, 0.999, step):.3g}" for step in (1, 10, 1000)))
-    3.16 6.53 1.26
-    """
-    return (1 - beta1**step) / math.sqrt(1 - beta2**step)
 
 
 def other_forms(source: Signature, target: Signature, values: Mapping[str, Value], context: Context) -> list[Message]:
@@ -48,11 +38,9 @@ def other_forms(source: Signature, target: Signature, values: Mapping[str, Value
 def _bias_correction(source: Signature, target: Signature, values: Mapping[str, Value]) -> Message:
     sides = sorted((source, target), key=lambda side: side.dialect.semantics.bias_correction != "none")
     betas = [_number(values, name) for name in _BETAS]
-    factors = [f"{without_correction(betas[0], betas[1], step):.3g}" for step in _TIMES]
     text = (
-        f"{sides[0].name} makes no bias correction, {sides[1].name} does: without it a step is {_listed(factors)} "
-        f"times as long at t = {_listed([f'{step:,}' for step in _TIMES])} (with betas of {betas[0]:g} and "
-        f"{betas[1]:g}), which is another training"
+        f"{sides[0].name} makes no bias correction, {sides[1].name} does: without it a step is "
+        f"{longer_steps(betas[0], betas[1])}, which is another training"
     )
     return error("bias-correction", text)
 
@@ -64,10 +52,6 @@ def _number(values: Mapping[str, Value], name: str) -> float:
         return float(value.value)
     facts = (dialect.named(name) for dialect in MAPPING.dialects.values())
     return next(fact.default for fact in facts if fact is not None and isinstance(fact.default, float))
-
-
-def _listed(texts: Sequence[str]) -> str:
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def _epsilon(source: Signature, target: Signature, values: Mapping[str, Value]) -> Message:
