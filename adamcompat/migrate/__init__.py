@@ -3,6 +3,5 @@
 from adamcompat.migrate.files import TARGETS, Outcome, find, migrate_file, migrate_files, write
 from adamcompat.migrate.findings import Finding
 from adamcompat.migrate.text import migrate_text
-from adamcompat.translation.aliases import load
 
-__all__ = ["TARGETS", "Finding", "Outcome", "find", "load", "migrate_file", "migrate_files", "migrate_text", "write"]
+__all__ = ["TARGETS", "Finding", "Outcome", "find", "migrate_file", "migrate_files", "migrate_text", "write"]

@@ -20,8 +20,9 @@ from adamcompat.executors.launch import processors
 from adamcompat.migrate.findings import Finding, Outcome
 from adamcompat.migrate.notebook import migrate_notebook
 from adamcompat.migrate.text import TARGETS, migrate_text
+from adamcompat.translation.aliases import known
 from adamcompat.translation.messages import error
-from adamcompat.translation.names import KNOWN, Catalogue
+from adamcompat.translation.names import Catalogue
 
 SUFFIXES = (".py", ".ipynb")
 # A model is given its optimizer here, perhaps by a name that is put together.
@@ -66,13 +67,13 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
         yield from (Path(problem.filename) for problem in closed)
 
 
-def migrate_file(path: Path, to: str, catalogue: Catalogue = KNOWN) -> Outcome:
+def migrate_file(path: Path, to: str, aliases: str | Path | None = None) -> Outcome:
     """Read and migrate one file; nothing is written. Whatever is wrong with the file is a finding.
 
     Args:
         path: a .py or .ipynb file.
         to: shim, mindspore or tensorflow.
-        catalogue: the classes that are known.
+        aliases: a file that describes classes of other libraries; see docs/translate.md.
     """
     if reason := _reason(path):
         return Outcome(path, (Finding(error("cannot-read", reason)),))
@@ -80,7 +81,7 @@ def migrate_file(path: Path, to: str, catalogue: Catalogue = KNOWN) -> Outcome:
         data = path.read_bytes()
     except (OSError, MemoryError) as problem:
         return Outcome(path, (Finding(error("cannot-read", _said(problem))),))
-    if not _may_mention(data, catalogue):
+    if not _may_mention(data, known(aliases)):
         return Outcome(path)
     notebook = path.suffix == ".ipynb"
     try:
@@ -88,7 +89,7 @@ def migrate_file(path: Path, to: str, catalogue: Catalogue = KNOWN) -> Outcome:
     except (SyntaxError, UnicodeError, LookupError) as problem:
         return Outcome(path, (Finding(error("does-not-parse", f"cannot be decoded: {problem}")),))
     try:
-        after, findings = (migrate_notebook if notebook else migrate_text)(text, to, catalogue)
+        after, findings = (migrate_notebook if notebook else migrate_text)(text, to, aliases)
     except Exception as problem:
         # One odd file must not end the run of a folder.
         said = f"{type(problem).__name__} in adamcompat: {_said(problem)}; left alone, please report it"
@@ -148,10 +149,9 @@ def _encoding(data: bytes, path: Path) -> str:
     return "utf-8" if path.suffix == ".ipynb" else tokenize.detect_encoding(io.BytesIO(data).readline)[0]
 
 
-def migrate_files(paths: Sequence[Path], to: str, catalogue: Catalogue = KNOWN) -> Iterator[Outcome]:
+def migrate_files(paths: Sequence[Path], to: str, aliases: str | Path | None = None) -> Iterator[Outcome]:
     """Migrate many files, in their order; nothing is written. The arguments are those of `migrate_file`."""
-    # Processes have the known classes already.
-    work = partial(migrate_file, to=to) if catalogue is KNOWN else partial(migrate_file, to=to, catalogue=catalogue)
+    work = partial(migrate_file, to=to, aliases=aliases)
     workers = min(processors(), 8)
     if len(paths) < _MANY or workers == 1:
         yield from map(work, paths)

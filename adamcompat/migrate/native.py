@@ -31,6 +31,8 @@ from adamcompat.translation.names import CUSTOMARY, canonical, full, original
 
 # What is said to who translates one call, and goes without saying where the steps are seen, too.
 _EVIDENT = ("params-placeholder", "params-at-each-step")
+# Where the class itself is the wrong one, no argument of it can be left out.
+_WRONG_CLASS = ("bias-correction", "other-meaning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,8 @@ def _say(module: Module, editor: Editor, use: Use, plan: Plan) -> None:
     """Say what a plan has to say; where nothing is rewritten, with the call that it comes to."""
     assert use.call is not None
     suggested = ""
-    if not plan.ok and plan.conversion.arguments:
+    wrong = any(item.code in _WRONG_CLASS and item.severity is Severity.ERROR for item in plan.conversion.messages)
+    if not plan.ok and plan.conversion.arguments and not wrong:
         call = f"{_callee(module, use, plan.target)}({', '.join(map(str, plan.conversion.arguments))})"
         suggested = f"; suggested: {call}" if plan.conversion.ok else f"; without that: {call}"
     said: list[tuple[ast.expr, Message]] = [(use.call, message) for message in plan.conversion.messages]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.runtimes import ORIGINALS, RUNTIMES
 from adamcompat.migrate import native, shim
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.findings import Finding
 from adamcompat.migrate.module import Module
+from adamcompat.translation.aliases import known
 from adamcompat.translation.messages import error, info, warning
-from adamcompat.translation.names import KNOWN, Catalogue, full
+from adamcompat.translation.names import Catalogue, full
 from adamcompat.translation.source import parse
 
 #: Name on the command line to the dialects that are written, each call in the one that fits it best; the shim keeps
@@ -17,17 +20,20 @@ from adamcompat.translation.source import parse
 TARGETS: dict[str, tuple[str, ...]] = {"shim": ()} | {name: RUNTIMES[name].originals for name in ORIGINALS}
 
 
-def migrate_text(text: str, to: str, catalogue: Catalogue = KNOWN) -> tuple[str, list[Finding]]:
+def migrate_text(text: str, to: str, aliases: str | Path | None = None) -> tuple[str, list[Finding]]:
     """Migrate the source of one module.
 
     Args:
         text: Python source.
         to: shim, mindspore or tensorflow.
-        catalogue: the classes that are known; `adamcompat.migrate.load` reads those of a file of aliases.
+        aliases: a file that describes classes of other libraries; see docs/translate.md.
 
     Returns:
         The new source and the findings, in the order of the lines. Source that does not parse is
         returned as it is, with a finding.
+
+    Raises:
+        ValueError: a mistake in the file of aliases.
 
     >>> text, findings = migrate_text("import tensorflow as tf\\nopt = tf.keras.optimizers.Adam(1e-3)\\n", "shim")
     >>> print(text, end="")
@@ -35,6 +41,7 @@ def migrate_text(text: str, to: str, catalogue: Catalogue = KNOWN) -> tuple[str,
     import adamcompat.tensorflow
     opt = adamcompat.tensorflow.Adam(1e-3)
     """
+    catalogue = known(aliases)
     try:
         return _migrate(text, to, catalogue)
     except (RecursionError, MemoryError):

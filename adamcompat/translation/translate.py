@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adamcompat.mapping.model import Dialect
-from adamcompat.translation.aliases import load
+from adamcompat.translation.aliases import known
 from adamcompat.translation.arguments import Argument, arguments, assigned_once
 from adamcompat.translation.bindings import Bindings, root_of
 from adamcompat.translation.conversion import Context, Conversion
 from adamcompat.translation.convert import convert
 from adamcompat.translation.messages import Message, Severity, info, warning
-from adamcompat.translation.names import CUSTOMARY, KNOWN, Catalogue, Signature, choose, original, shims
+from adamcompat.translation.names import CUSTOMARY, Catalogue, Signature, choose, original, shims
 from adamcompat.translation.source import Source, parse
 
 
@@ -100,7 +100,7 @@ def translate(
     >>> print(translate("from tensorflow.keras.optimizers import Adam as A; A(lr=1e-5)", "keras3"))
     keras.optimizers.Adam(learning_rate=1e-5)
     """
-    catalogue = KNOWN if aliases is None else load(aliases)
+    catalogue = known(aliases)
     target = catalogue.dialect(to)
     told = catalogue.dialect(from_) if from_ is not None else None
     try:
@@ -162,13 +162,13 @@ def _find(nodes: Sequence[ast.AST], bindings: Bindings, told: Dialect | None) ->
     if not found:
         strange = [name for call in calls if (name := _strange(call, bindings, told))]
         if strange:
-            known = ", ".join(dialect.target for dialect in bindings.catalogue.mapping.dialects.values())
-            raise TranslationError(f"{strange[0]} is not translated yet; known: {known}")
+            targets = ", ".join(dialect.target for dialect in bindings.catalogue.mapping.dialects.values())
+            raise TranslationError(f"{strange[0]} is not translated yet; known: {targets}")
         found = [(call, candidates) for call in calls if (candidates := _by_last_name(call, bindings, told))]
     if not found:
         names = ", ".join(sorted({ast.unparse(call.func) for call in calls}))
-        known = ", ".join(dialect.target for dialect in bindings.catalogue.mapping.dialects.values())
-        raise TranslationError(f"none of the calls ({names}) is of an Adam known here; known: {known}")
+        targets = ", ".join(dialect.target for dialect in bindings.catalogue.mapping.dialects.values())
+        raise TranslationError(f"none of the calls ({names}) is of an Adam known here; known: {targets}")
     if len(found) > 1:
         raise TranslationError(f"there are {len(found)} calls of Adam; pass one (adamcompat migrate takes whole files)")
     call, candidates = found[0]
