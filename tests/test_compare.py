@@ -297,8 +297,11 @@ def test_a_stage_that_only_one_side_has_explains_from_either(name: str, given: s
         assert pair.unexplained == 0
 
 
-def test_bias_correction_is_what_tells_adamw_from_adamweightdecay() -> None:
-    for here, there in permutations(DECOUPLED):
+@pytest.mark.parametrize("stock", [pytest.param(True, marks=pytest.mark.frameworks), False], ids=["stock", "ours"])
+def test_bias_correction_is_what_tells_adamw_from_adamweightdecay(stock: bool) -> None:
+    if stock and not (installed("keras") and installed("mindspore")):
+        pytest.skip("the frameworks are not installed")
+    for here, there in permutations(("keras_adamw", "mindspore_adamweightdecay") if stock else DECOUPLED):
         found = compare(here, there, hyperparameters={"epsilon": 1e-7, "weight_decay": 0.01}, steps=300).pairs[0]
         assert found.causes is not None
         assert [cause.name for cause in found.causes][:1] == ["bias correction"]

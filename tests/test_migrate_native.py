@@ -345,7 +345,8 @@ MEMBERS = {
     "Adam of 2.6": (f"{KERAS}opt = tf.keras.optimizers.Adam(lr=1e-3)", "tensorflow",
                     "opt = tf.keras.optimizers.Adam(learning_rate=1e-3)"),
     "AdamW that decays nothing": (
-        f"{KERAS}net = Net()\nnet.compile(optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.0), loss='mse')", "mindspore",
+        f"{KERAS}net = Net()\nnet.compile(optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.0), loss='mse')",
+        "mindspore",
         "net.compile(optimizer=mindspore.nn.Adam(net.trainable_params(), learning_rate=1e-3, eps=1e-07), loss='mse')"),
 }  # fmt: skip
 
