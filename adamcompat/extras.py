@@ -10,6 +10,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "files": ("safetensors>=0.4", "h5py>=3.10", "PyYAML>=6"),
     "plot": ("matplotlib>=3.8",),
     "migrate": ("libcst>=1.1",),
+    "aliases": ("PyYAML>=6",),
 }
 
 

@@ -44,9 +44,15 @@ class Hyperparameters:
         return self.values[canonical]
 
 
-def unknown_keyword(name: str, adapter: Adapter) -> str:
-    """Say what is wrong with a keyword, and what it is called here if another dialect knows it."""
-    dialect = MAPPING.dialects[adapter.dialect]
+def unknown_keyword(name: str, adapter: Adapter, dialect: Dialect | None = None) -> str:
+    """Say what is wrong with a keyword, and what it is called here if another dialect knows it.
+
+    Args:
+        name: the keyword.
+        adapter: the class that was given it.
+        dialect: of the class, where it is none of the mapping's.
+    """
+    dialect = dialect or MAPPING.dialects[adapter.dialect]
     found = [(other, other.find(name)) for other in MAPPING.dialects.values() if other.name != dialect.name]
     elsewhere = [(other, fact) for other, fact in found if fact is not None]
     if elsewhere:

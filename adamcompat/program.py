@@ -256,6 +256,13 @@ def _decoupled_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iter
         yield Instruction(DECOUPLED_DECAY, Scalar(float(np.float32(decay))), Scalar(1.0, NARROW_RATE))
 
 
+def _absolute_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
+    if decay := hyper["absolute_weight_decay"]:
+        yield Instruction(
+            DECOUPLED_DECAY, Scalar(decay if numerics.surroundings == "once" else float(np.float32(decay)))
+        )
+
+
 # The stages of a gradient; the others have places of their own in a program.
 _COMPILED: dict[str, Callable[[_Read, Dialect, Numerics], Iterator[Instruction]]] = {
     "unscale": _unscale,
@@ -264,6 +271,7 @@ _COMPILED: dict[str, Callable[[_Read, Dialect, Numerics], Iterator[Instruction]]
     "clip_norm": _clip_norm,
     "global_clip_norm": _global_clip_norm,
     "clip_value": _clip_value,
+    "absolute_decay": _absolute_decay,
     "decoupled_decay": _decoupled_decay,
 }
 _IN_PLACES = ("deduplicate", "accumulate", "update", "average")

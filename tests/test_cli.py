@@ -19,6 +19,7 @@ import adamcompat
 import adamcompat.cli as cli
 import adamcompat.demo as demo
 from adamcompat.extras import EXTRAS, how_to_install
+from adamcompat.mapping.tables import MAPPING
 from tests import processes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +76,11 @@ def test_names_are_whole_in_a_narrow_terminal(columns: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("kears3", "did you mean keras3?"), ("mindspor", "did you mean mindspore?"), ("x", "known: keras3, tf26, tf1")],
+    [
+        ("kears3", "did you mean keras3?"),
+        ("mindspor", "did you mean mindspore?"),
+        ("x", f"known: {', '.join(MAPPING.dialects)}"),
+    ],
 )
 def test_an_unknown_dialect_gets_a_suggestion(name: str, hint: str) -> None:
     result = run("table", "--from", name)

@@ -23,6 +23,7 @@ from adamcompat.drive.numpy import EngineDriver
 from tests.test_goldens import MS, MS_GROUPS, MS_META, TF, TF_META, exponential, tf_hyperparameters
 
 OURS = "adamcompat.TFStyleAdam", "adamcompat.MindSporeStyleAdam"
+DECOUPLED = "adamcompat.TFStyleAdamW", "adamcompat.MindSporeStyleAdamWeightDecay"
 
 
 def installed(name: str) -> bool:
@@ -237,6 +238,9 @@ _SIDES: dict[str, tuple[str, dict[str, Any]]] = {
         {"gradient_accumulation_steps": 2, "clipnorm": 0.1, "use_ema": True, "ema_overwrite_frequency": 2},
     ),
     "ms": (OURS[1], {"learning_rate": 0.1}),
+    "tf, adamw": (DECOUPLED[0], {"learning_rate": 0.1, "weight_decay": 0.3}),
+    "ms, adamweightdecay": (DECOUPLED[1], {"learning_rate": 0.1, "weight_decay": 0.2}),
+    "ms, adamweightdecay, its decay a callable": (DECOUPLED[1], {"weight_decay": halved}),
     "ms, its rate a callable, l2": (OURS[1], {"learning_rate": halved, "weight_decay": 0.2}),
     "ms, its rate a list, its l2 a callable": (
         OURS[1],
@@ -291,6 +295,44 @@ def test_a_stage_that_only_one_side_has_explains_from_either(name: str, given: s
             continue
         assert [cause.name for cause in pair.causes or []] == [name], pair.sentences
         assert pair.unexplained == 0
+
+
+@pytest.mark.parametrize("stock", [pytest.param(True, marks=pytest.mark.frameworks), False], ids=["stock", "ours"])
+def test_bias_correction_is_what_tells_adamw_from_adamweightdecay(stock: bool) -> None:
+    if stock and not (installed("keras") and installed("mindspore")):
+        pytest.skip("the frameworks are not installed")
+    for here, there in permutations(("keras_adamw", "mindspore_adamweightdecay") if stock else DECOUPLED):
+        found = compare(here, there, hyperparameters={"epsilon": 1e-7, "weight_decay": 0.01}, steps=300).pairs[0]
+        assert found.causes is not None
+        assert [cause.name for cause in found.causes][:1] == ["bias correction"]
+        assert found.causes[0].explained >= 0.99
+        assert found.unexplained == 0
+
+
+@pytest.mark.parametrize("stock", [pytest.param(True, marks=pytest.mark.frameworks), False], ids=["stock", "ours"])
+def test_the_kind_of_decay_is_what_tells_keras_from_mindspore(stock: bool) -> None:
+    if stock and not (installed("keras") and installed("mindspore")):
+        pytest.skip("the frameworks are not installed")
+    sides = ("keras", "mindspore") if stock else OURS
+    given = {"weight_decay": 0.01, "epsilon": 1e-8}
+    found = compare(*((side, given) for side in sides), steps=100)
+    causes = found.pairs[0].causes
+    assert causes is not None
+    assert causes[0].name == "weight_decay"
+    assert causes[0].explained >= 0.99
+
+
+@pytest.mark.parametrize("other", [OURS[1], DECOUPLED[0]])
+def test_groups_that_decay_apart_from_the_update(other: Any) -> None:
+    groups: list[dict[str, Any]] = [{"params": [0], "weight_decay": 0.3}, {"params": [1]}]
+    grouped: Any = (DECOUPLED[1], {"params": groups, "weight_decay": 0.1})
+    for pair in permutations(((DECOUPLED[1], {"weight_decay": 0.1}), grouped)):
+        found = compare(*pair, steps=50).pairs[0]
+        assert [cause.name for cause in found.causes or []] == ["weight_decay"], found.sentences
+        assert (found.causes or [])[0].weights == ["parameter_0"]
+    for pair in permutations((grouped, (other, {"weight_decay": 0.1, "epsilon": 1e-6}))):
+        found = compare(*pair, steps=50).pairs[0]
+        assert found.unexplained == 0, found.sentences
 
 
 @pytest.mark.parametrize("steps", [1, 3])

@@ -140,9 +140,9 @@ def test_no_block_takes_an_unknown_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_correction_that_the_mapping_does_not_name_is_an_error(tmp_path: Path) -> None:
     """A drop-in would make it, and nobody could read of it."""
-    start = TEXT.index("      - name: construct_once")
-    end = TEXT.index("      - name: integer_gradients")
-    path, _ = changed(tmp_path, TEXT[start:end], "")
+    path = tmp_path / "mapping.yaml"
+    named = r"      - name: construct_once\n(?:        .*\n)+"
+    path.write_text(re.sub(named, "", TEXT), encoding="utf-8")
     with pytest.raises(MappingError, match="no dialect has the correction construct_once"):
         load(path)
 

@@ -83,6 +83,7 @@ FORMS = {
     # Other members.
     "AdamW": "import keras\nopt = keras.optimizers.AdamW(1e-3)",
     "adamw": "import keras\nmodel.compile(optimizer='adamw', loss='mse')",
+    "experimental": "from tensorflow.keras.optimizers.experimental import AdamW\nopt = AdamW(1e-3)",
     "AdamWeightDecay": "from mindspore import nn\nopt = nn.AdamWeightDecay(params)",
     "PyTorch": "import torch\nopt = torch.optim.Adam(params, lr=1e-3)",
     # Cells.
@@ -119,6 +120,7 @@ REWRITTEN = {
     *("tensorflow.python", "keras.src", "optimizers.legacy", "a module in a variable", "a class in a variable"),
     *("two in a tuple", "none where the import fails", "a subclass", "partial", "a dictionary of classes"),
     *("a default argument", "a lambda", "from_config", "compile", "compile by position", "compile, if", "compile, or"),
+    *("AdamW", "adamw", "AdamWeightDecay", "experimental"),
     *("get", "get by keyword", "%%time", "%%timeit with options", "%%timeit, the first line", "%%capture"),
     *("%%capture over %%time", "%%prun", "%%memit", "%%backend", "%%px --local", "%%writefile", "%%python"),
     *("%%script", "%time", "%timeit", "%prun", "behind an automagic", "an indented cell"),
@@ -220,7 +222,8 @@ def test_what_belongs_to_the_target_already_is_no_finding() -> None:
     assert migrate_text(keras, "tensorflow") == (keras, [])
     mindspore = "from mindspore import nn\nopt = nn.AdamWeightDecay(p)\n"
     assert migrate_text(mindspore, "mindspore") == (mindspore, [])
-    assert codes(migrate_text(mindspore, "tensorflow")[1], "WARNING") == ["another-adam"]
+    named = "import keras\nmodel.compile(optimizer='AdamW')\nname = 'adamw'\n"
+    assert migrate_text(named, "tensorflow") == (named, [])
     assert codes(migrate_text("from keras.optimizers import adam\nadam(lr=1)\n", "tensorflow")[1], "WARNING") == [
         "another-adam"
     ]

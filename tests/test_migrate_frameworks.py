@@ -86,6 +86,18 @@ TENSORFLOW = {
         losses = model.fit(x, y, epochs=4, batch_size=8, shuffle=False, verbose=0).history["loss"]
         optimizer = model.optimizer
     """,
+    "fit with AdamW": """
+        import keras
+        from keras.optimizers import AdamW
+
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(AdamW(0.01, weight_decay=0.1), "mse")
+        losses = model.fit(x, y, epochs=4, batch_size=8, shuffle=False, verbose=0).history["loss"]
+        model.compile("adamw", "mse")
+        losses += model.fit(x, y, epochs=4, batch_size=8, shuffle=False, verbose=0).history["loss"]
+        optimizer = model.optimizer
+    """,
     "graph": """
         import tensorflow.compat.v1 as tf
 

@@ -331,3 +331,82 @@ def test_a_compiled_model_says_what_is_trained_only_where_it_is_certain() -> Non
     ):
         after, found = migrate_text(text, "mindspore")
         assert (after, said(found, "ERROR")) == (text, ["parameters-unknown"])
+
+
+# The members of the family: each call goes to the class of the framework that fits it best.
+
+KERAS = "import keras\nimport tensorflow as tf\nimport tensorflow_addons as tfa\n"
+MEMBERS = {
+    "Addons' AdamW": (f"{KERAS}opt = tfa.optimizers.AdamW(1e-4, lr=1e-3)", "tensorflow",
+                      "opt = keras.optimizers.AdamW(learning_rate=1e-3, weight_decay=0.1)"),
+    "Addons' AdamW by its name": ("from tensorflow_addons.optimizers import AdamW\nopt = AdamW(1e-4, 1e-3)",
+                                  "tensorflow", "opt = keras.optimizers.AdamW(learning_rate=1e-3, weight_decay=0.1)"),
+    "an experiment": (f"{KERAS}opt = tf.keras.optimizers.experimental.AdamW(1e-3)", "tensorflow", None),
+    "Adam of 2.6": (f"{KERAS}opt = tf.keras.optimizers.Adam(lr=1e-3)", "tensorflow",
+                    "opt = tf.keras.optimizers.Adam(learning_rate=1e-3)"),
+    "AdamW that decays nothing": (
+        f"{KERAS}net = Net()\nnet.compile(optimizer=keras.optimizers.AdamW(1e-3, weight_decay=0.0), loss='mse')",
+        "mindspore",
+        "net.compile(optimizer=mindspore.nn.Adam(net.trainable_params(), learning_rate=1e-3, eps=1e-07), loss='mse')"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MEMBERS)
+def test_a_member_becomes_the_class_that_fits_it_best(case: str) -> None:
+    text, to, call = MEMBERS[case]
+    after, found = migrate_text(f"{text}\n", to)
+    assert not said(found, "ERROR")
+    assert after.splitlines()[-1] == (call or text.splitlines()[-1])
+    assert migrate_text(after, to)[0] == after
+
+
+@pytest.mark.parametrize(
+    ("call", "to", "codes", "right"),
+    [
+        ("keras.optimizers.AdamW(1e-3)", "mindspore", {"other-meaning", "bias-correction"},
+         "adamcompat.mindspore.TFStyleAdamW(learning_rate=1e-3) computes the same"),
+        ("tfa.optimizers.AdamW(1e-4)", "mindspore", {"other-meaning", "bias-correction"},
+         "adamcompat.mindspore.TFStyleAdamW(weight_decay=0.1) computes the same"),
+        ("nn.AdamWeightDecay(net.trainable_params(), weight_decay=0.1)", "tensorflow", {"bias-correction"},
+         "adamcompat.tensorflow.MindSporeStyleAdamWeightDecay(net.trainable_params(), weight_decay=0.1) computes the"),
+    ],
+)  # fmt: skip
+def test_what_no_class_of_a_framework_computes_is_refused_and_ours_is_named(
+    call: str, to: str, codes: set[str], right: str
+) -> None:
+    text = f"{KERAS}{MS}net = Net()\nopt = {call}\n"
+    after, found = migrate_text(text, to)
+    assert after == text
+    assert codes <= set(said(found, "ERROR")) <= {*codes, "parameters-unknown"}
+    texts = [item.message.text for item in found if item.message.code in codes]
+    assert any(right in text for text in texts)
+    # The wrong class is not suggested.
+    assert not [text for text in texts if "without that" in text]
+
+
+@pytest.mark.parametrize("name", ["adamw", "AdamW"])
+def test_a_string_that_is_adamw_is_refused_where_no_class_computes_it(name: str) -> None:
+    text = f"import keras\nmodel = make()\nmodel.compile(optimizer='{name}', loss='mse')\n"
+    after, found = migrate_text(text, "mindspore")
+    assert after == text
+    assert set(said(found, "ERROR")) == {"string-form", "other-meaning", "bias-correction"}
+    assert any("adamcompat.mindspore.TFStyleAdamW() computes the same" in item.message.text for item in found)
+    ours, found = migrate_text(text, "shim")
+    assert "optimizer=adamcompat.tensorflow.AdamW()" in ours
+    assert not said(found, "WARNING", "ERROR")
+
+
+SHIMS = {
+    "keras.optimizers.AdamW(1e-3)": "adamcompat.tensorflow.AdamW(1e-3)",
+    "tf.keras.optimizers.experimental.AdamW()": "adamcompat.tensorflow.AdamW()",
+    "keras.optimizers.get('adamw')": "keras.optimizers.get(adamcompat.tensorflow.AdamW())",
+    "nn.AdamWeightDecay(params)": "adamcompat.mindspore.AdamWeightDecay(params)",
+    "tfa.optimizers.AdamW(1e-4)": None,
+}
+
+
+@pytest.mark.parametrize("call", SHIMS)
+def test_the_shim_of_a_member_is_its_drop_in(call: str) -> None:
+    after, found = migrate_text(f"{KERAS}{MS}opt = {call}\n", "shim")
+    assert after.splitlines()[-1] == f"opt = {SHIMS[call] or call}"
+    assert said(found, "WARNING", "ERROR") == ([] if SHIMS[call] else ["no-drop-in"])

@@ -12,12 +12,13 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import adamcompat
-from adamcompat import TranslationError, cli, translate
+from adamcompat import TranslationError, cli, compare, translate
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.convert import convert
@@ -184,6 +185,11 @@ def test_the_call_is_written_in_the_other_dialect(source: str, to: str, call: st
         ("import tensorflow as tf; k = tf.keras; A = k.optimizers.Adam; A(lr=1e-3)", "tf26"),
         ("tf.keras.optimizers.Adam(lr=1e-3, nonsense=1)", "tf26"),
         ("tf.keras.optimizers.Adam(nonsense=1)", "keras3"),
+        ("tf.keras.optimizers.experimental.AdamW(1e-3)", "keras3_adamw"),
+        ("from tensorflow.keras.optimizers.experimental import AdamW as W; W(1e-3)", "keras3_adamw"),
+        ("from tensorflow.keras.optimizers import experimental; experimental.AdamW(1e-3)", "keras3_adamw"),
+        ("import tensorflow_addons as tfa; tfa.optimizers.AdamW(1e-4)", "tfa_adamw"),
+        ("from tensorflow_addons.optimizers import AdamW; AdamW(weight_decay=1e-4, lr=1e-3)", "tfa_adamw"),
     ],
 )  # fmt: skip
 def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str) -> None:
@@ -205,8 +211,8 @@ def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str)
         ("optim.Adam(p, lr=1e-3)", "torch.optim.Adam is not translated yet"),
         ("import torch.optim as o; o.AdamW(p)", "torch.optim.AdamW is not translated yet"),
         ("from torch.optim import Adam; Adam(p)", "torch.optim.Adam is not translated yet"),
-        ("keras.optimizers.AdamW(1e-3)", "keras.optimizers.AdamW is not translated yet"),
-        ("nn.AdamWeightDecay(p)", "mindspore.nn.AdamWeightDecay is not translated yet"),
+        ("mindspore.nn.AdamOffload(p)", "mindspore.nn.AdamOffload is not translated yet"),
+        ("tfa.optimizers.LazyAdam()", "tensorflow_addons.optimizers.LazyAdam is not translated yet"),
         ("import tensorflow.python.keras.optimizer_v2.adam as a; a.Adam()", "Adam is not translated yet"),
         ("x = 1\nnn.Adam(p", "not valid Python in line 2: '(' was never closed"),
         ("nn.Adam(p)\0", "not valid Python"),
@@ -347,6 +353,144 @@ def test_what_must_be_looked_at_is_a_warning(source: str, to: str, code: str, re
     assert reason in result.warnings[0].text
 
 
+# What a class computes differently of the same arguments.
+
+FORMS = {name: dialect.semantics.form for name, dialect in MAPPING.dialects.items()}
+
+
+@pytest.mark.parametrize(("source", "target"), [pair for pair in PAIRS if FORMS[pair[0]] != FORMS[pair[1]]])
+def test_a_bias_correction_that_one_side_lacks_is_an_error(source: str, target: str) -> None:
+    dialect = MAPPING.dialects[source]
+    arguments = ", ".join("0.1" if fact.name != "params" else "p" for fact in dialect.parameters if fact.required)
+    result = translate(f"{dialect.target}({arguments})", target)
+    assert result.call is None
+    text = one(result, "bias-correction")
+    assert "3.16, 6.53 and 1.26 times as long at t = 1, 10 and 1,000 (with betas of 0.9 and 0.999)" in text
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.95)])
+def test_steps_without_bias_correction_are_as_much_longer_as_is_said(betas: tuple[float, float]) -> None:
+    given: dict[str, Any] = {"learning_rate": 1e-3, "weight_decay": 0.0}
+    weights = [np.zeros(1), np.zeros(1)]
+    corrected = adamcompat.TFStyleAdamW(beta_1=betas[0], beta_2=betas[1], epsilon=1e-12, **given)
+    plain = adamcompat.MindSporeStyleAdamWeightDecay([weights[1]], beta1=betas[0], beta2=betas[1], eps=1e-12, **given)
+    factors: dict[int, str] = {}
+    for step in range(1, 1001):
+        before = [float(weight[0]) for weight in weights]
+        corrected.apply_gradients([(np.ones(1), weights[0])])
+        plain((np.ones(1),))
+        lengths = [old - float(weight[0]) for old, weight in zip(before, weights, strict=True)]
+        factors[step] = f"{lengths[1] / lengths[0]:.3g}"
+    text = one(translate(f"nn.AdamWeightDecay(p, 1e-3, {betas[0]}, {betas[1]})", "keras3"), "bias-correction")
+    assert f"{factors[1]}, {factors[10]} and {factors[1000]} times as long at t = 1, 10 and 1,000" in text
+    assert f"(with betas of {betas[0]} and {betas[1]})" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "to", "code", "right"),
+    [
+        ("keras.optimizers.AdamW(1e-3)", "mindspore", "other-meaning", "mindspore.TFStyleAdamW(learning_rate=1e-3)"),
+        ("keras.optimizers.AdamW()", "mindspore_adamweightdecay", "bias-correction", "mindspore.TFStyleAdamW()"),
+        ("keras.optimizers.Adam()", "mindspore_adamweightdecay", "bias-correction", None),
+        ("nn.AdamWeightDecay(p)", "keras3_adamw", "bias-correction", "tensorflow.MindSporeStyleAdamWeightDecay(p)"),
+        ("nn.AdamWeightDecay(p)", "keras3", "bias-correction", "tensorflow.MindSporeStyleAdamWeightDecay(p)"),
+        ("nn.Adam(p, weight_decay=0.1)", "keras3_adamw", "other-meaning", "tensorflow.MindSporeStyleAdam(p, weight_d"),
+        (
+            "nn.Adam(p, weight_decay=0.1)",
+            "keras3",
+            "other-meaning",
+            "tensorflow.MindSporeStyleAdam(p, weight_decay=0.1)",
+        ),
+        ("nn.Adam(p, use_nesterov=True)", "keras3", "no-counterpart", "tensorflow.MindSporeStyleAdam(p, use_nesterov"),
+        ("tfa.optimizers.AdamW(1e-4)", "mindspore", "other-meaning", "mindspore.TFStyleAdamW(weight_decay=0.1)"),
+        ("tfa.optimizers.AdamW(1e-4)", "tf26", "no-counterpart", None),
+    ],
+)
+def test_the_class_that_computes_the_same_is_named(source: str, to: str, code: str, right: str | None) -> None:
+    result = translate(source, to)
+    ends = one(result, code).rpartition("; ")[2]
+    if code == "bias-correction" and right is None:
+        # The framework's own Adam computes the same.
+        assert ends == "mindspore.nn.Adam(params, eps=1e-07) computes the same"
+    elif right is None:
+        assert "computes the same" not in ends
+    else:
+        assert ends.startswith(f"adamcompat.{right}"), ends
+
+
+@pytest.mark.parametrize(
+    ("arguments", "decay", "severity"),
+    [
+        ("1e-4, 1e-3", "0.1", Severity.INFO),
+        ("weight_decay=1e-4", "0.1", Severity.INFO),
+        ("1e-4, lr=1e-2", "0.01", Severity.INFO),
+        ("0.0", "0.0", None),
+        ("wd", "wd / 0.001", Severity.WARNING),
+        ("2 * wd, cfg.lr", "(2 * wd) / cfg.lr", Severity.WARNING),
+        ("1e-4, cfg['lr'] / 2", "1e-4 / (cfg['lr'] / 2)", Severity.WARNING),
+        ("1e-4, make_rate()", None, Severity.ERROR),
+        ("1e-4, decay=0.1", None, Severity.ERROR),
+        ("1e-4, 0.0", None, Severity.ERROR),
+        ("1e-4, tf.keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5)", None, Severity.ERROR),
+        ("1e-4, lambda: 0.1", None, Severity.ERROR),
+    ],
+)
+def test_a_decay_that_the_rate_does_not_scale_is_divided_by_it(
+    arguments: str, decay: str | None, severity: Severity | None
+) -> None:
+    result = translate(f"tfa.optimizers.AdamW({arguments})", "keras3_adamw")
+    found = [message.severity for message in result.messages if message.code == "scaled-decay"]
+    assert found == ([] if severity is None else [severity])
+    assert (result.call is None) == (decay is None)
+    if decay is not None:
+        node = ast.parse(str(result), mode="eval").body
+        assert isinstance(node, ast.Call)
+        assert {item.arg: ast.unparse(item.value) for item in node.keywords}["weight_decay"] == ast.unparse(
+            ast.parse(decay)
+        )
+
+
+def test_a_decay_that_is_no_number_is_refused() -> None:
+    for decay in ("lambda: 1e-4", "schedule(step)"):
+        result = translate(f"tfa.optimizers.AdamW(weight_decay={decay})", "keras3_adamw")
+        assert codes(result, Severity.ERROR) == ["other-form"]
+
+
+def test_a_divided_decay_trains_as_the_absolute_one() -> None:
+    found = compare(
+        "float64:tfa_adamw(weight_decay=1e-4, learning_rate=0.01)", "float64:keras3_adamw(weight_decay=0.01, lr=0.01)",
+        steps=20,
+    )  # fmt: skip
+    assert found.agree
+    (weight,) = compare(
+        "float64:tfa_adamw(weight_decay=0.5, learning_rate=0.25)", "float64", weights=[np.ones(1)],
+        gradients=[np.ones((1, 1))],
+    ).runs[0].parameters  # fmt: skip
+    assert float(weight[0]) == pytest.approx(1 - 0.5 - 0.25, abs=1e-6)
+
+
+def test_the_same_decay_is_the_same_in_both_classes_of_keras() -> None:
+    there = translate("keras.optimizers.Adam(1e-3, weight_decay=0.01)", "keras3_adamw")
+    assert str(there) == "keras.optimizers.AdamW(learning_rate=1e-3, weight_decay=0.01)"
+    assert str(translate(str(there), "keras3")) == "keras.optimizers.Adam(learning_rate=1e-3, weight_decay=0.01)"
+    assert not there.messages
+    assert str(translate("keras.optimizers.AdamW()", "keras3")) == "keras.optimizers.Adam(weight_decay=0.004)"
+    for none in ("keras.optimizers.Adam()", "keras.optimizers.Adam(weight_decay=None)", "tf.train.AdamOptimizer()"):
+        assert "weight_decay=0.0" in str(translate(none, "keras3_adamw"))
+    assert str(translate("nn.AdamWeightDecay(p)", "keras3", shim=True)) == (
+        "adamcompat.tensorflow.MindSporeStyleAdamWeightDecay(p)"
+    )
+
+
+def test_schedules_of_a_member_are_those_of_its_framework() -> None:
+    rate = "keras.optimizers.schedules.ExponentialDecay(0.1, 9, 0.5)"
+    there = translate(f"keras.optimizers.AdamW({rate}, weight_decay=0.0)", "mindspore")
+    assert "learning_rate=mindspore.nn.ExponentialDecayLR(0.1, decay_rate=0.5, decay_steps=9)" in str(there)
+    assert str(translate(f"keras.optimizers.Adam({rate})", "keras3_adamw")).startswith(
+        f"keras.optimizers.AdamW(learning_rate={rate}, "
+    )
+
+
 def test_weight_decay_says_by_how_much_the_meanings_differ() -> None:
     there = translate("keras.optimizers.Adam(weight_decay=0.01, epsilon=1e-8)", "mindspore")
     assert "weight_decay=0.01" in str(there)
@@ -424,6 +568,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "nesterov": st.booleans(),
     "decoupled_weight_decay": st.floats(0.0, 1.0),
     "l2_weight_decay": st.floats(0.0, 1.0),
+    "absolute_weight_decay": st.floats(0.0, 1.0),
     "loss_scale": st.floats(1e-3, 1e6),
     "clip_norm": st.floats(1e-3, 10.0),
     "inverse_time_decay": st.floats(1e-6, 1.0),
@@ -442,7 +587,9 @@ def calls(draw: st.DrawFn, name: str) -> str:
         taken = any(fact.alias_of == other for other in chosen)
         if strategy is not None and not taken and draw(st.integers(0, 2)) == 0:
             chosen[fact.name] = repr(draw(strategy))
-    parts = ["params"] if dialect.parameters[0].required else []
+    first = dialect.parameters[0]
+    needed = "params" if first.name == "params" else chosen.pop(first.name, "0.0")
+    parts = [needed] if first.required else []
     for parameter in dialect.parameters[len(parts) :]:
         if parameter.name not in chosen or "lr" in chosen or not draw(st.booleans()):
             break
@@ -463,23 +610,29 @@ def test_there_and_back_gives_the_same_hyperparameters(source: str, target: str,
         lacks = {n for n, v in before.items() if v != MAPPING.canonical[n].neutral} - {
             fact.canonical for fact in MAPPING.dialects[target].facts
         }
-        assert lacks or "conflict" in codes(there)
+        forms = {MAPPING.dialects[name].semantics.bias_correction for name in (source, target)}
+        assert lacks or "conflict" in codes(there) or len(forms) == 2
         return
     back = translate(there.call, source, from_=target)
     assert back.call is not None, (there.call, back.messages)
-    assert hyperparameters(back.call, MAPPING.dialects[source]) == before, there.call
+    after = hyperparameters(back.call, MAPPING.dialects[source])
+    if "scaled-decay" in codes(there):
+        # Divided by the learning rate, and multiplied by it.
+        decays = {name: pytest.approx(value) for name, value in before.items() if name.endswith("weight_decay")}
+        before |= decays
+    assert after == before, there.call
 
 
 def test_most_of_the_space_has_a_translation() -> None:
     """The test above would pass if everything were refused."""
     for source, target in PAIRS:
-        plain = {
-            "keras3": "(0.1, 0.5, epsilon=0.1)",
-            "tf26": "(0.1, 0.5, epsilon=0.1)",
-            "tf1": "(0.1, 0.5, epsilon=0.1)",
-        }
-        arguments = plain.get(source, "(params, 0.1, 0.5, eps=0.1)")
-        assert translate(MAPPING.dialects[source].target + arguments, target).call is not None
+        dialect = MAPPING.dialects[source]
+        plain = {"parameters": "params", "learning_rate": "0.1", "beta1": "0.5", "epsilon": "0.1"}
+        plain |= dict.fromkeys(("decoupled_weight_decay", "absolute_weight_decay"), "0.0")
+        given = [f"{fact.name}={plain[fact.canonical]}" for fact in dialect.facts if fact.canonical in plain]
+        found = translate(f"{dialect.target}({', '.join(item for item in given if item[:3] != 'lr=')})", target)
+        forms = {MAPPING.dialects[name].semantics.bias_correction for name in (source, target)}
+        assert codes(found, Severity.ERROR) == (["bias-correction"] if len(forms) == 2 else [])
 
 
 # The command.
@@ -526,7 +679,9 @@ def test_the_command_reads_standard_input() -> None:
 
 
 def test_the_page_shows_what_happens() -> None:
-    result = doctest.testfile(str(DOCS / "translate.md"), module_relative=False)
+    result = doctest.testfile(
+        str(DOCS / "translate.md"), module_relative=False, globs={"ALIASES": DOCS / "aliases.yaml"}
+    )
     assert result.attempted >= 8
     assert result.failed == 0
 
@@ -559,7 +714,12 @@ def test_every_pair_of_signatures_converts_its_defaults() -> None:
         context = Context(code, Bindings(), {})
         given = tuple(item for item in arguments(call, code) or () if item.keyword not in ("lr",))
         result = convert(given, original(dialect), original(MAPPING.dialects[target]), context)
-        assert [message for message in result.messages if message.severity is not Severity.INFO] == []
+        decays = [fact for fact in dialect.facts if fact.canonical.endswith("weight_decay")]
+        works = any(fact.required or fact.default not in (None, 0.0) for fact in decays)
+        allowed = {"no-counterpart", "other-meaning", "other-skips", "scaled-decay"} if works else set()
+        if dialect.semantics.form != MAPPING.dialects[target].semantics.form:
+            allowed.add("bias-correction")
+        assert {message.code for message in result.messages if message.severity is not Severity.INFO} <= allowed
 
 
 @pytest.mark.parametrize(

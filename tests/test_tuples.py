@@ -170,7 +170,7 @@ def test_modules_are_migrated_in_both_directions(package: Path) -> None:
         package,
         f"""
         from adamcompat.migrate import text
-        text.TARGETS.update(twin="twin", keras3="keras3")
+        text.TARGETS.update(twin=("twin",), keras3=("keras3",))
         found = [text.migrate_text(old, to) for old, to in {given!r}]
         print(json.dumps([[new, [str(one.message.text) for one in findings]] for new, findings in found]))
     """,

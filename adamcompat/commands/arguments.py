@@ -6,17 +6,18 @@ import argparse
 import difflib
 from pathlib import Path
 
+from adamcompat.mapping.model import Mapping
 from adamcompat.mapping.tables import MAPPING
 
 
-def dialect(name: str) -> str:
+def dialect(name: str, mapping: Mapping = MAPPING) -> str:
     """A dialect by its short name or by the dotted name of its class."""
-    for key, entry in MAPPING.dialects.items():
+    for key, entry in mapping.dialects.items():
         if name in (key, entry.target, *entry.aliases):
             return key
-    known = [*MAPPING.dialects, *(entry.target for entry in MAPPING.dialects.values())]
+    known = [*mapping.dialects, *(entry.target for entry in mapping.dialects.values())]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(MAPPING.dialects)}"
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(mapping.dialects)}"
     raise argparse.ArgumentTypeError(f"unknown dialect {name!r}; {hint}")
 
 
@@ -27,7 +28,19 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def add_aliases(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a file of aliases."""
+    parser.add_argument(
+        "--aliases",
+        type=path,
+        metavar="FILE",
+        help="classes of other libraries, in the grammar of mapping.yaml: names of known classes under 'aliases', and "
+        "'dialects' of their own that extend known ones; docs/translate.md shows one",
+    )
+
+
 def known_dialects() -> str:
     """The dialects, for the end of a command's help."""
-    lines = [f"  {key:<10} {entry.target} ({entry.versions})" for key, entry in MAPPING.dialects.items()]
+    width = max(map(len, MAPPING.dialects))
+    lines = [f"  {key:<{width}} {entry.target} ({entry.versions})" for key, entry in MAPPING.dialects.items()]
     return "\n".join(["dialects:", *lines])

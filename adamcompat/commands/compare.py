@@ -7,6 +7,7 @@ import ast
 import json
 import os
 import sys
+import textwrap
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
 from adamcompat.commands.arguments import path
+from adamcompat.drive.catalogue import FLOAT64, entries
 
 EXAMPLES = """\
   adamcompat compare keras tf26 tf1 mindspore        how far apart are their defaults?
@@ -27,10 +29,14 @@ EXAMPLES = """\
 
 _MORE = """\
 optimizers:
-  keras, tf_keras, tf26, tf1, mindspore   the originals, as they are installed
-  adamcompat.TFStyleAdam, ...             our classes, by their full names
-  float64                                 a reference in float64; float64:mindspore follows MindSpore
-  recorded                                the parameters in the file that --gradients names
+{originals}
+      the originals, as they are installed
+  adamcompat.TFStyleAdam, ...
+      our classes, by their full names
+  float64
+      a reference in float64; float64:mindspore follows MindSpore
+  recorded
+      the parameters in the file that --gradients names
   A mode may follow: keras:function, keras:jit, tf1:graph, mindspore:graph. Hyperparameters of one
   optimizer stand in parentheses: 'keras(epsilon=1e-8, amsgrad=True)'. In MindSpore's style params is a
   list of parameter groups, which hold weights by name or position.
@@ -46,7 +52,7 @@ def add(commands: Any) -> None:
         "compare",
         help="send the same gradients through several optimizers",
         description="Send the same gradients through several optimizers, and say how far they drift apart, and why.",
-        epilog=f"{_MORE}\nexamples:\n{EXAMPLES}",
+        epilog=f"{_MORE.replace('{originals}', _originals())}\nexamples:\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     shown.add_argument("optimizers", nargs="+", metavar="OPTIMIZER", help="two or more; see below")
@@ -79,6 +85,12 @@ def add(commands: Any) -> None:
     shown.add_argument("--plot", type=path, metavar="FILE", help="draw the differences: .png, .svg or .pdf")
     shown.add_argument("--html", type=path, metavar="FILE", help="write everything as one page")
     shown.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
+
+
+def _originals() -> str:
+    """The names of the originals, for people."""
+    names = [entry.name for entry in entries() if entry.adapter is None and entry.name != FLOAT64]
+    return textwrap.fill(", ".join(names), 76, initial_indent="  ", subsequent_indent="  ")
 
 
 def _assignment(text: str) -> tuple[str, Any]:

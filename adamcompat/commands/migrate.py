@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
-from adamcompat.commands.arguments import path
+from adamcompat.commands.arguments import add_aliases, path
 from adamcompat.extras import how_to_install
+from adamcompat.mapping.runtimes import ORIGINALS
 
 if TYPE_CHECKING:
     from adamcompat.migrate import Outcome
@@ -40,7 +41,8 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     migrate.add_argument("paths", nargs="+", type=path, metavar="PATH", help="a .py or .ipynb file, or a folder")
-    migrate.add_argument("--to", dest="target", required=True, choices=["mindspore", "tensorflow", "shim"])
+    migrate.add_argument("--to", dest="target", required=True, choices=["shim", *ORIGINALS])
+    add_aliases(migrate)
     action = migrate.add_mutually_exclusive_group()
     action.add_argument("--diff", dest="action", action="store_const", const="diff", help="show the changes (default)")
     action.add_argument("--write", dest="action", action="store_const", const="write", help="make them")
@@ -61,14 +63,20 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sys.stderr.write(f"adamcompat migrate needs LibCST: {how_to_install('migrate')}\n")
         return WRONG_USAGE
     from adamcompat.migrate import find, migrate_files, write
+    from adamcompat.translation.aliases import known
     from adamcompat.translation.messages import error
 
+    try:
+        known(options.aliases)
+    except (ValueError, ModuleNotFoundError) as problem:
+        sys.stderr.write(f"adamcompat migrate: {problem}\n")
+        return WRONG_USAGE
     try:
         files = list(dict.fromkeys(find(options.paths)))
     except FileNotFoundError as problem:
         sys.stderr.write(f"adamcompat migrate: {problem} does not exist\n")
         return WRONG_USAGE
-    outcomes: Iterator[Outcome] = migrate_files(files, options.target)
+    outcomes: Iterator[Outcome] = migrate_files(files, options.target, options.aliases)
     if options.action == "write":
         outcomes = (write(outcome) if outcome.changed else outcome for outcome in outcomes)
     found = _Count(len(files))

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from adamcompat.commands import DONE
 from adamcompat.commands.arguments import dialect, known_dialects
-from adamcompat.mapping.compare import OTHER_MEANING, SAME, rows
+from adamcompat.mapping.compare import OTHER_MEANING, OTHER_STEP, SAME, rows
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.render import RENDERERS, cells, headings
 
@@ -26,7 +26,7 @@ EXAMPLES = """\
 # Below this width the notes of a table would be a word wide.
 _TABLE_WIDTH = 130
 
-_STYLES = {SAME: "dim", OTHER_MEANING: "bold red"}
+_STYLES = {SAME: "dim", OTHER_MEANING: "bold red", OTHER_STEP: "bold red"}
 
 
 def add(commands: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
-from adamcompat.commands.arguments import dialect, known_dialects
+from adamcompat.commands.arguments import add_aliases, dialect, known_dialects
 
 EXAMPLES = """\
   adamcompat translate 'tf.keras.optimizers.Adam(0.001, amsgrad=True)' --to mindspore
@@ -28,22 +28,25 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     translate.add_argument("call", metavar="CALL", help="the call, with import lines where names need them; - reads it")
-    translate.add_argument("--to", dest="target", type=dialect, required=True, metavar="DIALECT")
-    translate.add_argument(
-        "--from", dest="source", type=dialect, metavar="DIALECT", help="default: what the call's name says"
-    )
+    translate.add_argument("--to", dest="target", required=True, metavar="DIALECT")
+    translate.add_argument("--from", dest="source", metavar="DIALECT", help="default: what the call's name says")
     translate.add_argument("--shim", action="store_true", help="write adamcompat's class for that framework")
+    add_aliases(translate)
     translate.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Print the translated call."""
-    from adamcompat.translation import TranslationError, translate
+    from adamcompat.translation import translate
+    from adamcompat.translation.aliases import known
 
     try:
+        mapping = known(options.aliases).mapping
+        target = dialect(options.target, mapping)
+        source = dialect(options.source, mapping) if options.source is not None else None
         code = _read() if options.call == "-" else options.call
-        found = translate(code, options.target, from_=options.source, shim=options.shim)
-    except TranslationError as problem:
+        found = translate(code, target, from_=source, shim=options.shim, aliases=options.aliases)
+    except (ValueError, ModuleNotFoundError, argparse.ArgumentTypeError) as problem:
         sys.stderr.write(f"adamcompat translate: {problem}\n")
         return WRONG_USAGE
     if options.format == "json":

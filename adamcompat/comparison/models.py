@@ -89,21 +89,25 @@ def spread(model: Model, names: Sequence[str]) -> Model:
     """
     skips = () if model.groups else model.dialect.semantics.decay_skips
     nothing = Schedule(0.0, "weight_decay")
-    shared = model.hyper.schedules
+    shared, kind = model.hyper.schedules, _grouped_decay(model.dialect)
     groups = model.groups or (Group(),) * len(names)
     return replace(
         model,
         groups=tuple(
             Group(
                 group.learning_rate or shared["learning_rate"],
-                nothing
-                if any(part in name for part in skips)
-                else group.weight_decay or shared.get("l2_weight_decay", nothing),
+                nothing if any(part in name for part in skips) else group.weight_decay or shared.get(kind, nothing),
                 group.centralize,
             )
             for group, name in zip(groups, names, strict=True)
         ),
     )
+
+
+def _grouped_decay(dialect: Dialect) -> str:
+    """The kind of decay that groups of weights hold: what a dialect with groups has, else that of L2."""
+    grouped = any(fact.canonical == "group_weight_decay" for fact in dialect.groups)
+    return _DECAYS[0] if grouped and "l2_decay" not in dialect.stages else _DECAYS[1]
 
 
 def told(values: Sequence[Any], names: Sequence[str]) -> str:
@@ -130,7 +134,7 @@ def effective(model: Model | None, names: Sequence[str]) -> dict[str, str]:
     if model.groups:
         groups = spread(model, names).groups
         values["learning_rate"] = told([group.learning_rate for group in groups], names)
-        values["l2_weight_decay"] = told([group.weight_decay for group in groups], names)
+        values[_grouped_decay(model.dialect)] = told([group.weight_decay for group in groups], names)
         values["group_centralization"] = told([group.centralize for group in groups], names)
     return {
         name: text
@@ -205,10 +209,12 @@ def _of_groups(here: Model, there: Model, names: Sequence[str]) -> list[Differen
         return regrouped(_with_decay(model, there), "weight_decay")
 
     def centralization(model: Model) -> Model:
-        return regrouped(_with_all_stages(model), "centralize")
+        stages = completed_stages(model.dialect)
+        return regrouped(replace(model, dialect=replace(model.dialect, stages=stages)), "centralize")
 
     def decay_of(model: Model, group: Group) -> str:
-        return _decay_text(model.hyper[_DECAYS[0]], group.weight_decay)
+        held = {_grouped_decay(model.dialect): group.weight_decay}
+        return _decay_text(*(held.get(name, model.hyper[name]) for name in _DECAYS))
 
     found = []
     facts: list[tuple[str, Callable[[Model], Model], Callable[[Model, Group], Any]]] = [
@@ -248,9 +254,12 @@ def _decay_of(model: Model) -> str:
 
 
 def _with_decay(model: Model, other: Model) -> Model:
-    changed = _with_all_stages(_with(model, other, _DECAYS))
+    changed = _with(model, other, _DECAYS)
     semantics = replace(changed.dialect.semantics, decay_skips=other.dialect.semantics.decay_skips)
-    return replace(changed, dialect=replace(changed.dialect, semantics=semantics))
+    # Where the decay of a step is a number of its own, one stage alone may read it; groups say which.
+    stages = completed_stages(changed.dialect, _grouped_decay(other.dialect))
+    dialect = replace(changed.dialect, semantics=semantics, stages=stages, groups=other.dialect.groups)
+    return replace(changed, dialect=dialect)
 
 
 def _decay(here: Model, there: Model) -> list[Difference]:
@@ -260,17 +269,20 @@ def _decay(here: Model, there: Model) -> list[Difference]:
     return [Difference("weight_decay", mine, theirs, lambda model: _with_decay(model, there))]
 
 
-def _with_all_stages(model: Model) -> Model:
-    return replace(model, dialect=replace(model.dialect, stages=completed_stages(model.dialect)))
+def completed_stages(dialect: Dialect, grouped: str | None = None) -> tuple[str, ...]:
+    """A dialect's stages with decay and centralization, where they stand in the dialects that have them.
 
-
-def completed_stages(dialect: Dialect) -> tuple[str, ...]:
-    """A dialect's stages with decay and centralization, where they stand in the dialects that have them."""
-    stages = list(dialect.stages)
-    if "l2_decay" not in stages:
-        stages.insert(stages.index("deduplicate") + 1 if "deduplicate" in stages else 0, "l2_decay")
+    Args:
+        dialect: the dialect.
+        grouped: the kind of decay that groups may hold; None means the dialect's own.
+    """
+    stages = [stage for stage in dialect.stages if stage != "l2_decay"]
+    first = stages.index("deduplicate") + 1 if "deduplicate" in stages else 0
+    l2 = (grouped or _grouped_decay(dialect)) == _DECAYS[1]
+    if l2:
+        stages.insert(dialect.stages.index("l2_decay") if "l2_decay" in dialect.stages else first, "l2_decay")
     if "centralize" not in stages:
-        stages.insert(stages.index("l2_decay") + 1, "centralize")
+        stages.insert(stages.index("l2_decay") + 1 if l2 else first, "centralize")
     if "decoupled_decay" not in stages:
         stages.insert(stages.index("update"), "decoupled_decay")
     return tuple(stages)
@@ -336,7 +348,7 @@ def _numerics(here: Model, there: Model) -> list[Difference]:
     found = []
     for entry in fields(Numerics):
         mine, theirs = getattr(here.numerics, entry.name), getattr(there.numerics, entry.name)
-        if entry.name in ("name", "about") or mine == theirs:
+        if entry.name in ("name", "about", "extends") or mine == theirs:
             continue
 
         def apply(model: Model, name: str = entry.name, value: Any = theirs) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from adamcompat.mapping.facts import Default, ParameterFact
@@ -12,6 +13,7 @@ RENAMED = "renamed"
 OTHER_DEFAULT = "other default"
 RENAMED_OTHER_DEFAULT = "renamed, other default"
 OTHER_MEANING = "same name, other meaning"
+OTHER_STEP = "other computation"
 ONLY = "only in {title}"
 
 
@@ -20,7 +22,7 @@ class Row:
     """One line of a mapping table.
 
     Attributes:
-        kind: parameter | keyword | group | call.
+        kind: parameter | keyword | group | step | call.
         source, target: the names, or None where a dialect has no counterpart.
         source_default, target_default: the defaults as Python source, or "" where there is none.
         category: how the two relate.
@@ -50,7 +52,54 @@ def rows(mapping: Mapping, source: str, target: str) -> list[Row]:
     table = _section(mapping, a, b, a.facts, b.facts)
     if a.kwargs or b.kwargs:
         table.append(_kwargs(a, b))
-    return table + _section(mapping, a, b, a.groups, b.groups) + _calls(a, b)
+    return table + _section(mapping, a, b, a.groups, b.groups) + _steps(a, b) + _calls(a, b)
+
+
+def without_correction(beta1: float, beta2: float, step: int) -> float:
+    r"""Return how many times as long a step is without bias correction: :math:`(1-\beta_1^t) / \sqrt{1-\beta_2^t}`.
+
+    >>> print(*(f"{without_correction(0.9, 0.999, step):.3g}" for step in (1, 10, 1000)))
+    3.16 6.53 1.26
+    """
+    return (1 - beta1**step) / math.sqrt(1 - beta2**step)
+
+
+def longer_steps(beta1: float, beta2: float) -> str:
+    """Say how much longer steps are without bias correction.
+
+    >>> longer_steps(0.9, 0.999)
+    '3.16, 6.53 and 1.26 times as long at t = 1, 10 and 1,000 (with betas of 0.9 and 0.999)'
+    """
+    factors = [f"{without_correction(beta1, beta2, step):.3g}" for step in _TIMES]
+    times = [f"{step:,}" for step in _TIMES]
+    ends = (f"{', '.join(texts[:-1])} and {texts[-1]}" for texts in (factors, times))
+    return f"{next(ends)} times as long at t = {next(ends)} (with betas of {beta1:g} and {beta2:g})"
+
+
+# Steps at which the lengths of a step with and without bias correction are compared.
+_TIMES = (1, 10, 1000)
+
+
+def _steps(a: Dialect, b: Dialect) -> list[Row]:
+    """Return what the two compute differently of the same hyperparameters."""
+    found = []
+    for name, title, about in (
+        ("bias_correction", "bias correction", _about_correction(b)),
+        ("epsilon", "form of epsilon", "hat: epsilon is added to sqrt(v). paper: to the root of the corrected moment."),
+        ("amsgrad", "maximum of amsgrad", ""),
+        ("schedule_start", "first step of a schedule", ""),
+    ):
+        mine, theirs = getattr(a.semantics, name), getattr(b.semantics, name)
+        if mine != theirs and not (name == "amsgrad" and "none" in (mine, theirs)):
+            found.append(Row("step", title, str(mine), title, str(theirs), OTHER_STEP, about))
+    return found
+
+
+def _about_correction(dialect: Dialect) -> str:
+    beta1, beta2 = (fact.default if fact is not None else None for fact in map(dialect.named, ("beta1", "beta2")))
+    if isinstance(beta1, float) and isinstance(beta2, float):
+        return f"Without it a step is {longer_steps(beta1, beta2)}."
+    return "Without it the first thousands of steps have other lengths."
 
 
 def _section(

@@ -188,6 +188,7 @@ class DialectReader(ParameterReader):
         slot_names: dict[str, str] = take("slot_names", _slot_names, {})
         dialect = Dialect(
             name=name,
+            extends=base.name if base is not None else None,
             title=fields.take("title", Node.text),
             target=fields.take("target", Node.text),
             aliases=fields.take("aliases", Node.texts),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from adamcompat.mapping.vocabulary import Absent, Type
+from adamcompat.mapping.vocabulary import Absent, Mistaken, Type
 
 Default: TypeAlias = bool | int | float | str | None
 
@@ -62,6 +62,7 @@ class ParameterFact:
     note: str
     alias_of: str | None
     read_as_default: tuple[Default, ...] = ()
+    mistaken: Mistaken = "warn"
 
     @property
     def parts(self) -> tuple[ParameterFact, ...]:

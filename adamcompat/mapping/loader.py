@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -23,7 +24,7 @@ from adamcompat.mapping.model import (
 from adamcompat.mapping.nodes import MappingError, Node, named, one_of
 from adamcompat.mapping.runtimes import RUNTIMES, faults
 
-__all__ = ["MappingError", "load"]
+__all__ = ["MappingError", "extend", "load"]
 
 _RATE_ROLES = ("initial", "final", "rate", "steps", "power", "repeat", "staircase", "step")
 
@@ -124,6 +125,24 @@ def _check_borrowed(dialect: Dialect, other: Dialect, names: tuple[str, ...], no
             )
 
 
+def _top(file: Path) -> Node:
+    """Read a file of YAML.
+
+    Raises:
+        MappingError: it is none, or is empty.
+    """
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise MappingError(f"{file.name}:{line}: {error.problem or 'not valid YAML'}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MappingError(f"{file.name}:1: not a text file in UTF-8: {error}") from None
+    if root is None:
+        raise MappingError(f"{file.name}:1: the file is empty")
+    return Node(root, file.name, "")
+
+
 def load(path: str | Path, *, executed: bool = False) -> Mapping:
     """Read a mapping file.
 
@@ -137,17 +156,7 @@ def load(path: str | Path, *, executed: bool = False) -> Mapping:
             that YAML reads as text, a dialect without slots; and, where that is asked for, a fact that
             nothing executes.
     """
-    file = Path(path)
-    try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise MappingError(f"{file.name}:{line}: {error.problem or 'not valid YAML'}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MappingError(f"{file.name}:1: not a text file in UTF-8: {error}") from None
-    if root is None:
-        raise MappingError(f"{file.name}:1: the file is empty")
-    top = Node(root, file.name, "")
+    top = _top(Path(path))
     fields = top.fields()
     canonical = fields.take("canonical", lambda node: named(node, read_canonical))
     numerics = fields.take("numerics", lambda node: named(node, NumericsReader().numerics))
@@ -168,3 +177,59 @@ def load(path: str | Path, *, executed: bool = False) -> Mapping:
         for fault in faults(mapping):
             raise top.at(fault.path).error(fault.text)
     return mapping
+
+
+def extend(path: str | Path, mapping: Mapping) -> Mapping:
+    """Read a file of aliases: classes of other libraries, beside the dialects of a mapping.
+
+    Args:
+        path: a file with one block or both: `dialects`, in the grammar of mapping.yaml, where `extends` may name a
+            dialect of the mapping; and `aliases`, the dotted names of further classes by the dialect that they speak.
+        mapping: the dialects that there are.
+
+    Raises:
+        MappingError: with file and line, as `load`; and for a name that is taken already.
+        OSError: the file cannot be read.
+    """
+    top = _top(Path(path))
+    fields = top.fields()
+    reader = DialectReader(mapping.canonical, mapping.numerics)
+    reader.read |= mapping.dialects
+    taken = {name: dialect.name for dialect in mapping.dialects.values() for name in dialect.names}
+
+    def names(dialect: str, node: Node) -> tuple[str, ...]:
+        if dialect not in mapping.dialects:
+            raise node.error(f"the dialect {dialect!r} is not defined; known: {', '.join(mapping.dialects)}")
+        return tuple(_free_name(item, item.text(), dialect, taken) for item in node.items())
+
+    def own(name: str, node: Node) -> Dialect:
+        if name in mapping.dialects:
+            raise node.error(f"adamcompat has a dialect {name!r} already; give this one another name")
+        dialect = reader.dialect(name, node)
+        for found in dialect.names:
+            _free_name(node.at(["target" if found == dialect.target else "aliases"]), found, name, taken)
+        return dialect
+
+    nothing: dict[str, tuple[str, ...]] = {}
+    further = fields.maybe("aliases", lambda node: named(node, names), nothing)
+    none: dict[str, Dialect] = {}
+    dialects = fields.maybe("dialects", lambda node: named(node, own), none)
+    fields.close()
+    for fault in faults(replace(mapping, dialects=dialects, adapters=())):
+        raise top.at(fault.path).error(fault.text)
+    known = {
+        name: replace(dialect, aliases=(*dialect.aliases, *further.get(name, ())))
+        for name, dialect in mapping.dialects.items()
+    }
+    return replace(mapping, dialects=known | dialects)
+
+
+def _free_name(node: Node, name: str, dialect: str, taken: dict[str, str]) -> str:
+    """Return the dotted name of a class; refuse what is none, or is another class's."""
+    parts = name.split(".")
+    if len(parts) < 2 or not all(map(str.isidentifier, parts)):
+        raise node.error(f"{name!r} is no dotted name of a class, such as package.module.AdamW")
+    if name in taken:
+        raise node.error(f"{name!r} is a name of {taken[name]!r} already")
+    taken[name] = dialect
+    return name

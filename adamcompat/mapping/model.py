@@ -39,6 +39,7 @@ STAGES: dict[str, str | None] = {
     "clip_norm": "clip_norm",
     "global_clip_norm": "global_clip_norm",
     "clip_value": "clip_value",
+    "absolute_decay": "absolute_weight_decay",
     "decoupled_decay": "decoupled_weight_decay",
     "update": None,
     "average": "use_ema",
@@ -207,6 +208,7 @@ class Dialect:
     """One API that people write against."""
 
     name: str
+    extends: str | None
     title: str
     target: str
     aliases: tuple[str, ...]
@@ -401,6 +403,20 @@ class Mapping:
     def adapter(self, runtime: str, name: str) -> Adapter:
         """The adapter of that name for one runtime."""
         return next(adapter for adapter in self.adapters if (adapter.runtime, adapter.name) == (runtime, name))
+
+    def schedules_of(self, dialect: Dialect) -> str:
+        """Return the dialect whose schedules a learning rate may be: that one, or the first that it extends with any.
+
+        >>> from adamcompat.mapping.tables import MAPPING
+        >>> MAPPING.schedules_of(MAPPING.dialects["keras3_adamw"])
+        'keras3'
+        """
+        found: Dialect | None = dialect
+        while found is not None:
+            if any(found.name in schedule.classes for schedule in self.schedules.values()):
+                return found.name
+            found = self.dialects[found.extends] if found.extends is not None else None
+        return dialect.name
 
     def scope(self, fact: Fact) -> str:
         """Return what kind of thing a parameter is; the elements of a tuple are of one kind."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 from adamcompat.mapping.facts import Default, Fact, Interval, ParameterFact, TupleFact
 from adamcompat.mapping.model import Canonical
 from adamcompat.mapping.nodes import Node, one_of, word
-from adamcompat.mapping.vocabulary import Absent, Type
+from adamcompat.mapping.vocabulary import Absent, Mistaken, Type
 
 F = TypeVar("F", ParameterFact, TupleFact, Fact)
 
@@ -95,6 +95,7 @@ class ParameterReader:
             required=True,
             range=fields.maybe("range", _interval, None),
             absent=fields.take("absent", word(Absent)),
+            mistaken=fields.maybe("mistaken", word(Mistaken), "warn"),
             note=fields.maybe("note", Node.text, ""),
             alias_of=fields.maybe("alias_of", Node.text, None),
             read_as_default=fields.maybe("read_as_default", _not_given, ()),

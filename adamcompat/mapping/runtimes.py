@@ -185,9 +185,9 @@ RUNTIMES = {
         (
             Base(
                 *("apply_gradients", None, "adamcompat.numpy.apply_gradients", "ApplyGradientsAdam"),
-                *(_EVERY, _ANY_FORM),
+                *((*_EVERY, "absolute_decay"), _ANY_FORM),
             ),
-            Base("call", None, "adamcompat.numpy.call", "CallAdam", _EVERY, _ANY_FORM),
+            Base("call", None, "adamcompat.numpy.call", "CallAdam", (*_EVERY, "absolute_decay"), _ANY_FORM),
         ),
     ),
     "tensorflow": Runtime(

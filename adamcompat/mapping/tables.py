@@ -85,6 +85,12 @@ MAPPING = Mapping(
             neutral=0.0,
             scope="hyperparameter",
         ),
+        "absolute_weight_decay": Canonical(
+            name="absolute_weight_decay",
+            about="Decoupled weight decay that the learning rate does not scale: before the update each parameter loses weight_decay of itself.",
+            neutral=0.0,
+            scope="hyperparameter",
+        ),
         "l2_weight_decay": Canonical(
             name="l2_weight_decay",
             about="L2 weight decay: weight_decay times the parameter is added to the gradient, so it passes through the moments.",
@@ -302,6 +308,7 @@ MAPPING = Mapping(
     dialects={
         "keras3": Dialect(
             name="keras3",
+            extends=None,
             title="Keras 3",
             target="keras.optimizers.Adam",
             aliases=(
@@ -344,6 +351,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -356,6 +364,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -368,6 +377,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -380,6 +390,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -392,6 +403,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -404,6 +416,7 @@ MAPPING = Mapping(
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -416,6 +429,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0.0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -428,6 +442,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0.0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -440,6 +455,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0.0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -452,6 +468,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -464,6 +481,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -476,6 +494,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -488,6 +507,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -500,6 +520,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="name",
@@ -512,6 +533,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             keywords=(),
@@ -591,6 +613,7 @@ MAPPING = Mapping(
         ),
         "keras3_adamw": Dialect(
             name="keras3_adamw",
+            extends="keras3",
             title="Keras 3 AdamW",
             target="keras.optimizers.AdamW",
             aliases=(
@@ -636,6 +659,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -648,6 +672,7 @@ MAPPING = Mapping(
                     note="Reaches every parameter, except those named in exclude_from_weight_decay().",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="refuse",
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -660,6 +685,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -672,6 +698,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -684,6 +711,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -696,6 +724,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="clipnorm",
@@ -708,6 +737,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0.0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -720,6 +750,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0.0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -732,6 +763,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0.0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="use_ema",
@@ -744,6 +776,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="ema_momentum",
@@ -756,6 +789,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="ema_overwrite_frequency",
@@ -768,6 +802,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="loss_scale_factor",
@@ -780,6 +815,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="gradient_accumulation_steps",
@@ -792,6 +828,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(0,),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="name",
@@ -804,6 +841,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             keywords=(),
@@ -888,6 +926,7 @@ MAPPING = Mapping(
         ),
         "tf26": Dialect(
             name="tf26",
+            extends=None,
             title="TensorFlow 2.6",
             target="tf.keras.optimizers.legacy.Adam",
             aliases=(
@@ -942,6 +981,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta_1",
@@ -954,6 +994,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta_2",
@@ -966,6 +1007,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -978,6 +1020,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(None, 0.0),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="amsgrad",
@@ -990,6 +1033,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="name",
@@ -1002,6 +1046,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             keywords=(
@@ -1016,6 +1061,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="clipvalue",
@@ -1028,6 +1074,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="global_clipnorm",
@@ -1040,6 +1087,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="lr",
@@ -1052,6 +1100,7 @@ MAPPING = Mapping(
                     note="Old name of learning_rate.",
                     alias_of="learning_rate",
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="decay",
@@ -1064,6 +1113,7 @@ MAPPING = Mapping(
                     note="Not a weight decay.",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="gradient_aggregator",
@@ -1076,6 +1126,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="gradient_transformers",
@@ -1088,6 +1139,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             groups=(),
@@ -1132,8 +1184,277 @@ MAPPING = Mapping(
             ),
             older=(),
         ),
+        "tfa_adamw": Dialect(
+            name="tfa_adamw",
+            extends="tf26",
+            title="TensorFlow Addons AdamW",
+            target="tfa.optimizers.AdamW",
+            aliases=("tensorflow_addons.optimizers.weight_decay_optimizers.AdamW",),
+            former=(),
+            versions="TensorFlow Addons 0.10 to 0.23",
+            protocol="apply_gradients",
+            methods=(
+                MethodFact(
+                    name="apply_gradients",
+                    role="step",
+                    arguments=(
+                        ArgumentFact(name="grads_and_vars", canonical="gradients"),
+                        ArgumentFact(name="name", canonical=None),
+                        ArgumentFact(name="experimental_aggregate_gradients", canonical=None),
+                    ),
+                ),
+                MethodFact(
+                    name="minimize",
+                    role="differentiate_and_step",
+                    arguments=(
+                        ArgumentFact(name="loss", canonical=None),
+                        ArgumentFact(name="var_list", canonical="parameters"),
+                        ArgumentFact(name="grad_loss", canonical=None),
+                        ArgumentFact(name="name", canonical=None),
+                        ArgumentFact(name="tape", canonical=None),
+                    ),
+                ),
+            ),
+            rates=("schedule", "callable"),
+            kwargs=True,
+            parameters=(
+                ParameterFact(
+                    name="weight_decay",
+                    canonical="absolute_weight_decay",
+                    type="number",
+                    default=None,
+                    required=True,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="Not multiplied by the learning rate.",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="refuse",
+                ),
+                ParameterFact(
+                    name="learning_rate",
+                    canonical="learning_rate",
+                    type="learning_rate",
+                    default=0.001,
+                    required=False,
+                    range=None,
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="beta_1",
+                    canonical="beta1",
+                    type="beta",
+                    default=0.9,
+                    required=False,
+                    range=Interval(low=0.0, high=1.0, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="beta_2",
+                    canonical="beta2",
+                    type="beta",
+                    default=0.999,
+                    required=False,
+                    range=Interval(low=0.0, high=1.0, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="epsilon",
+                    canonical="epsilon",
+                    type="number",
+                    default=1e-07,
+                    required=False,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(None, 0.0),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="amsgrad",
+                    canonical="amsgrad",
+                    type="flag",
+                    default=False,
+                    required=False,
+                    range=None,
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="name",
+                    canonical="name",
+                    type="text",
+                    default="AdamW",
+                    required=False,
+                    range=None,
+                    absent="ignore",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+            ),
+            keywords=(
+                ParameterFact(
+                    name="clipnorm",
+                    canonical="clip_norm",
+                    type="number",
+                    default=None,
+                    required=False,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="clipvalue",
+                    canonical="clip_value",
+                    type="number",
+                    default=None,
+                    required=False,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="global_clipnorm",
+                    canonical="global_clip_norm",
+                    type="number",
+                    default=None,
+                    required=False,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="lr",
+                    canonical="learning_rate",
+                    type="learning_rate",
+                    default=None,
+                    required=False,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="Old name of learning_rate.",
+                    alias_of="learning_rate",
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="decay",
+                    canonical="inverse_time_decay",
+                    type="number",
+                    default=0.0,
+                    required=False,
+                    range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
+                    absent="refuse",
+                    note="Not a weight decay.",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="gradient_aggregator",
+                    canonical="gradient_aggregator",
+                    type="function",
+                    default=None,
+                    required=False,
+                    range=None,
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+                ParameterFact(
+                    name="gradient_transformers",
+                    canonical="gradient_transformers",
+                    type="functions",
+                    default=None,
+                    required=False,
+                    range=None,
+                    absent="refuse",
+                    note="",
+                    alias_of=None,
+                    read_as_default=(),
+                    mistaken="warn",
+                ),
+            ),
+            groups=(),
+            conflicts=(
+                Conflict(pair=("clipnorm", "global_clipnorm"), original="raises"),
+                Conflict(pair=("clipnorm", "gradient_transformers"), original="raises"),
+                Conflict(pair=("clipvalue", "gradient_transformers"), original="raises"),
+                Conflict(pair=("global_clipnorm", "gradient_transformers"), original="raises"),
+            ),
+            errors=Errors(
+                unknown_keyword="TypeError",
+                wrong_type="TypeError",
+                out_of_range="ValueError",
+                conflict="ValueError",
+                unknown_parameter="ValueError",
+                repeated_parameter="ValueError",
+                wrong_gradients="ValueError",
+            ),
+            stages=(
+                "deduplicate",
+                "clip_value",
+                "clip_norm",
+                "global_clip_norm",
+                "absolute_decay",
+                "update",
+            ),
+            corrections=(),
+            semantics=Semantics(
+                epsilon="hat",
+                bias_correction="both",
+                decay_skips=(),
+                amsgrad="raw_maximum",
+                nesterov="none",
+                schedule_start=0,
+                average_start="none",
+                power_start="none",
+            ),
+            numerics="tf26",
+            slot_names={
+                "first_moment": "m",
+                "second_moment": "v",
+                "maximum_second_moment": "vhat",
+            },
+            slots=(
+                (Slot(role="step", template="iter"),),
+                (Slot(role="first_moment", template="{parameter}/m"),),
+                (Slot(role="second_moment", template="{parameter}/v"),),
+                (Slot(role="maximum_second_moment", template="{parameter}/vhat"),),
+            ),
+            older=(),
+        ),
         "tf1": Dialect(
             name="tf1",
+            extends=None,
             title="TensorFlow 1",
             target="tf.compat.v1.train.AdamOptimizer",
             aliases=(
@@ -1185,6 +1506,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta1",
@@ -1197,6 +1519,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta2",
@@ -1209,6 +1532,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="epsilon",
@@ -1221,6 +1545,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -1233,6 +1558,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="name",
@@ -1245,6 +1571,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="use_own_namescope_for_non_slot_vars",
@@ -1257,6 +1584,7 @@ MAPPING = Mapping(
                     note="Newer TensorFlow only.",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             keywords=(),
@@ -1308,6 +1636,7 @@ MAPPING = Mapping(
         ),
         "mindspore": Dialect(
             name="mindspore",
+            extends=None,
             title="MindSpore",
             target="mindspore.nn.Adam",
             aliases=("ms.nn.Adam", "nn.Adam", "mindspore.nn.optim.Adam", "mindspore.nn.optim.adam.Adam"),
@@ -1335,6 +1664,7 @@ MAPPING = Mapping(
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -1347,6 +1677,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta1",
@@ -1359,6 +1690,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta2",
@@ -1371,6 +1703,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="eps",
@@ -1383,6 +1716,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="use_locking",
@@ -1395,6 +1729,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="use_nesterov",
@@ -1407,6 +1742,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1419,6 +1755,7 @@ MAPPING = Mapping(
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="loss_scale",
@@ -1431,6 +1768,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="use_amsgrad",
@@ -1443,6 +1781,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             keywords=(
@@ -1457,6 +1796,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="use_offload",
@@ -1469,6 +1809,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             groups=(
@@ -1483,6 +1824,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="lr",
@@ -1495,6 +1837,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1507,6 +1850,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="grad_centralization",
@@ -1519,6 +1863,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1531,6 +1876,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             conflicts=(
@@ -1601,6 +1947,7 @@ MAPPING = Mapping(
         ),
         "mindspore_adamweightdecay": Dialect(
             name="mindspore_adamweightdecay",
+            extends="mindspore",
             title="MindSpore AdamWeightDecay",
             target="mindspore.nn.AdamWeightDecay",
             aliases=(
@@ -1633,6 +1980,7 @@ MAPPING = Mapping(
                     note="A list of parameters, or of groups (dictionaries).",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="learning_rate",
@@ -1645,6 +1993,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta1",
@@ -1657,6 +2006,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="beta2",
@@ -1669,6 +2019,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="eps",
@@ -1681,6 +2032,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1693,6 +2045,7 @@ MAPPING = Mapping(
                     note="Parameters that are not grouped are skipped when their name contains beta or gamma.",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="refuse",
                 ),
             ),
             keywords=(),
@@ -1708,6 +2061,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="lr",
@@ -1720,6 +2074,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="weight_decay",
@@ -1732,6 +2087,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
                 ParameterFact(
                     name="order_params",
@@ -1744,6 +2100,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
+                    mistaken="warn",
                 ),
             ),
             conflicts=(),

@@ -19,6 +19,7 @@ Type: TypeAlias = Literal[
     "parameters",
 ]
 Absent: TypeAlias = Literal["refuse", "warn", "ignore"]
+Mistaken: TypeAlias = Literal["warn", "refuse"]
 Protocol: TypeAlias = Literal["apply_gradients", "call"]
 MethodRole: TypeAlias = Literal["step", "differentiate_and_step"]
 RateForm: TypeAlias = Literal["list", "schedule", "callable"]

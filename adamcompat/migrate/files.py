@@ -13,23 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from adamcompat.executors.launch import processors
 from adamcompat.migrate.findings import Finding, Outcome
 from adamcompat.migrate.notebook import migrate_notebook
-from adamcompat.migrate.strings import HOMES
 from adamcompat.migrate.text import TARGETS, migrate_text
+from adamcompat.translation.aliases import known
 from adamcompat.translation.messages import error
+from adamcompat.translation.names import Catalogue
 
 SUFFIXES = (".py", ".ipynb")
-# A file without any of these has no Adam, and cannot look one up.
-_HOME = "|".join(sorted({home.rpartition(".")[2] for home in HOMES}))
-_MENTIONS = re.compile(
-    rf"adam|optimizers\s*(?:\.\s*(?:get|deserialize)\b|import)|(?:getattr|vars)\s*\(\s*[\w.]*\b(?:{_HOME})\b".encode(),
-    re.IGNORECASE,
-)
 # A model is given its optimizer here, perhaps by a name that is put together.
 _COMPILES = re.compile(rb"\.\s*compile\s*\(")
 # From here on starting processes pays.
@@ -72,12 +67,13 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
         yield from (Path(problem.filename) for problem in closed)
 
 
-def migrate_file(path: Path, to: str) -> Outcome:
+def migrate_file(path: Path, to: str, aliases: str | Path | None = None) -> Outcome:
     """Read and migrate one file; nothing is written. Whatever is wrong with the file is a finding.
 
     Args:
         path: a .py or .ipynb file.
         to: shim, mindspore or tensorflow.
+        aliases: a file that describes classes of other libraries; see docs/translate.md.
     """
     if reason := _reason(path):
         return Outcome(path, (Finding(error("cannot-read", reason)),))
@@ -85,7 +81,7 @@ def migrate_file(path: Path, to: str) -> Outcome:
         data = path.read_bytes()
     except (OSError, MemoryError) as problem:
         return Outcome(path, (Finding(error("cannot-read", _said(problem))),))
-    if not _may_mention(data):
+    if not _may_mention(data, known(aliases)):
         return Outcome(path)
     notebook = path.suffix == ".ipynb"
     try:
@@ -93,7 +89,7 @@ def migrate_file(path: Path, to: str) -> Outcome:
     except (SyntaxError, UnicodeError, LookupError) as problem:
         return Outcome(path, (Finding(error("does-not-parse", f"cannot be decoded: {problem}")),))
     try:
-        after, findings = (migrate_notebook if notebook else migrate_text)(text, to)
+        after, findings = (migrate_notebook if notebook else migrate_text)(text, to, aliases)
     except Exception as problem:
         # One odd file must not end the run of a folder.
         said = f"{type(problem).__name__} in adamcompat: {_said(problem)}; left alone, please report it"
@@ -101,13 +97,23 @@ def migrate_file(path: Path, to: str) -> Outcome:
     return Outcome(path, tuple(findings), text, after)
 
 
-def _may_mention(data: bytes) -> bool:
+@lru_cache(maxsize=4)
+def _mentions(names: frozenset[str], homes: frozenset[str]) -> re.Pattern[bytes]:
+    """Return what a file with an Adam has: the name of a class, or what looks one up in its module."""
+    named = "|".join(["adam", *sorted(re.escape(name) for name in names if "adam" not in name.lower())])
+    home = "|".join(sorted({re.escape(home.rpartition(".")[2]) for home in homes}))
+    look_up = rf"optimizers\s*(?:\.\s*(?:get|deserialize)\b|import)|(?:getattr|vars)\s*\(\s*[\w.]*\b(?:{home})\b"
+    return re.compile(f"{named}|{look_up}".encode(), re.IGNORECASE)
+
+
+def _may_mention(data: bytes, catalogue: Catalogue) -> bool:
     """Return whether a file has to be read: it names Adam, looks optimizers up, or compiles a model of Keras."""
-    if _MENTIONS.search(data) or (_COMPILES.search(data) and b"keras" in data.lower()):
+    mentions = _mentions(catalogue.class_names, catalogue.homes)
+    if mentions.search(data) or (_COMPILES.search(data) and b"keras" in data.lower()):
         return True
     # Python reads letters of other widths and styles as these.
     plain = data if data.isascii() else unicodedata.normalize("NFKC", data.decode(errors="replace")).encode()
-    return plain is not data and _MENTIONS.search(plain) is not None
+    return plain is not data and mentions.search(plain) is not None
 
 
 def _reason(path: Path) -> str | None:
@@ -143,9 +149,9 @@ def _encoding(data: bytes, path: Path) -> str:
     return "utf-8" if path.suffix == ".ipynb" else tokenize.detect_encoding(io.BytesIO(data).readline)[0]
 
 
-def migrate_files(paths: Sequence[Path], to: str) -> Iterator[Outcome]:
-    """Migrate many files, in their order; nothing is written."""
-    work = partial(migrate_file, to=to)
+def migrate_files(paths: Sequence[Path], to: str, aliases: str | Path | None = None) -> Iterator[Outcome]:
+    """Migrate many files, in their order; nothing is written. The arguments are those of `migrate_file`."""
+    work = partial(migrate_file, to=to, aliases=aliases)
     workers = min(processors(), 8)
     if len(paths) < _MANY or workers == 1:
         yield from map(work, paths)

@@ -8,12 +8,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import arguments, assigned_once
 from adamcompat.translation.bindings import Bindings, root_of
 from adamcompat.translation.convert import not_taken
 from adamcompat.translation.messages import Message
-from adamcompat.translation.names import CATALOGUE, Signature, choose, elsewhere
+from adamcompat.translation.names import KNOWN, Catalogue, Signature, choose
 from adamcompat.translation.source import Source, parse
 
 IGNORE = "adamcompat: ignore"
@@ -23,9 +22,6 @@ MENTION = re.compile(r"\badam(?!compat)", re.IGNORECASE)
 Import = ast.Import | ast.ImportFrom
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _SHARED = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
-_CLASS_NAMES = {dialect.target.rpartition(".")[2] for dialect in MAPPING.dialects.values()}
-# What is an Adam of some framework, whoever imported it.
-_LOOSE_NAMES = _CLASS_NAMES | {"AdamW", "AdamWeightDecay"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +82,24 @@ class Module:
     others: list[tuple[ast.expr, str]] = field(default_factory=list)
     _ignored: set[int] = field(default_factory=set)
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The classes that are known."""
+        return self.bindings.catalogue
+
     @classmethod
-    def parse(cls, text: str) -> Module:
+    def parse(cls, text: str, catalogue: Catalogue = KNOWN) -> Module:
         """Parse source code.
+
+        Args:
+            text: the source.
+            catalogue: the classes that are known.
 
         Raises:
             SyntaxError, ValueError: it is not valid Python.
         """
         nodes, parents = _walk(parse(text))
-        bindings = Bindings.of(nodes)
+        bindings = Bindings.of(nodes, catalogue=catalogue)
         module = cls(Source(text), nodes, bindings, assigned_once(nodes, bindings.bound), parents)
         if IGNORE in text:
             lines = enumerate(module.code.lines, 1)
@@ -103,7 +108,8 @@ class Module:
         for node in nodes:
             if isinstance(node, (ast.Name, ast.Attribute)):
                 # A name may stand for anything; an attribute is what it is called.
-                if isinstance(node.ctx, ast.Load) and (isinstance(node, ast.Name) or "dam" in node.attr):
+                named_so = isinstance(node, ast.Name) or "dam" in node.attr or node.attr in catalogue.class_names
+                if isinstance(node.ctx, ast.Load) and named_so:
                     named.append(node)
             elif isinstance(node, ast.Call):
                 module.calls.append(node)
@@ -119,7 +125,7 @@ class Module:
         if not meanings:
             self._look_at_loose(node)
             return
-        if not meanings & CATALOGUE.keys():
+        if not meanings & self.catalogue.classes.keys():
             self._look_at_other(node, meanings)
             return
         if self.ignored(node):
@@ -134,7 +140,7 @@ class Module:
         parent = self.parents.get(node)
         call = parent if isinstance(parent, ast.Call) and parent.func is node else None
         keywords = [keyword.arg for keyword in call.keywords if keyword.arg] if call is not None else []
-        signature = choose(CATALOGUE[name], len(call.args) if call is not None else 0, keywords)
+        signature = choose(self.catalogue.classes[name], len(call.args) if call is not None else 0, keywords)
         misfits = not_taken(arguments(call, self.code) or (), signature) if call is not None else []
         self.uses.append(Use(node, signature, name, call, tuple(misfits)))
 
@@ -142,7 +148,7 @@ class Module:
         """Keep a place that nobody can tell about: ``Adam(...)`` without an import, ``x.Adam(...)``."""
         name = node.attr if isinstance(node, ast.Attribute) else node.id
         free = isinstance(node, ast.Attribute) or not self.bindings.bound[node.id]
-        if name in _LOOSE_NAMES and free and not self.ignored(node):
+        if name in self.catalogue.class_names and free and not self.ignored(node):
             self.loose.append(node)
 
     def _look_at_other(self, node: ast.Name | ast.Attribute, meanings: set[str]) -> None:
@@ -150,8 +156,12 @@ class Module:
         for name in sorted(name for name in meanings if "dam" in name):
             last = name.rpartition(".")[2]
             part = isinstance(parent, ast.Attribute) and not last[:1].isupper()
-            known = elsewhere(name) is not None and not part
-            if (known or last in _CLASS_NAMES) and not self.ignored(node) and not self.asks_for_type(node):
+            known = self.catalogue.elsewhere(name) is not None and not part
+            if (
+                (known or last in self.catalogue.class_names)
+                and not self.ignored(node)
+                and not self.asks_for_type(node)
+            ):
                 self.others.append((node, name))
                 return
 

@@ -1,4 +1,4 @@
-"""Migrate to a framework's own Adam: calls are translated, steps rewritten where that is safe."""
+"""Migrate to a framework's own classes: calls are translated, steps rewritten where that is safe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from adamcompat.migrate.steps import (
     to_call,
     unknown_method,
 )
-from adamcompat.migrate.strings import KERAS, StringForm, mentions, string_forms
+from adamcompat.migrate.strings import StringForm, mentions, string_forms
+from adamcompat.translation.alternatives import akin
 from adamcompat.translation.arguments import arguments
 from adamcompat.translation.conversion import Context, Conversion
 from adamcompat.translation.convert import convert
@@ -30,12 +31,15 @@ from adamcompat.translation.names import CUSTOMARY, canonical, full, original
 
 # What is said to who translates one call, and goes without saying where the steps are seen, too.
 _EVIDENT = ("params-placeholder", "params-at-each-step")
+# Where the class itself is the wrong one, no argument of it can be left out.
+_WRONG_CLASS = ("bias-correction", "other-meaning")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Plan one construction: its conversion and its steps, or what stands in the way."""
+    """Plan one construction: its class, its conversion and its steps, or what stands in the way."""
 
+    target: Dialect
     conversion: Conversion
     steps: tuple[Step, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -46,63 +50,102 @@ class Plan:
         return self.conversion.ok and not self.problems
 
 
-def migrate(module: Module, editor: Editor, target: Dialect) -> None:
-    """Plan the edits that write the target's own calls."""
+def migrate(module: Module, editor: Editor, targets: Sequence[Dialect]) -> None:
+    """Plan the edits that write a framework's own calls.
+
+    Args:
+        module: the module.
+        editor: takes the edits.
+        targets: the dialects of the framework's classes, the first of which is its Adam. They share one calling
+            convention.
+    """
+    protocol = targets[0].protocol
     kept = {id(optimizer.use): optimizer for optimizer in optimizers(module)}
     originals = [use for use in module.uses if use.signature.adapter is None]
-    uses = [use for use in originals if use.signature.dialect is not target]
+    uses = [use for use in originals if use.signature.dialect not in targets]
     for use in originals:
-        if use.signature.dialect is target and use.call is not None:
+        if use.signature.dialect in targets and use.call is not None:
             for message in use.misfits:
                 editor.say(use.call, message)
-    plans = _plans(module, [use for use in uses if use.call is not None], target, kept)
+    plans = _plans(module, [use for use in uses if use.call is not None], targets, kept)
     done: set[int] = set()
     for use in uses:
-        crosses = use.signature.dialect.protocol != target.protocol
+        crosses = use.signature.dialect.protocol != protocol
         if use.call is None:
             if crosses and not isinstance(module.parents.get(use.node), ast.Attribute):
                 text = f"{module.source(use.node)} is used as a value, not called; change it by hand"
                 editor.say(use.node, error("class-as-value", text))
             continue
         plan = plans[id(use)]
-        _say(module, editor, use, plan, target)
+        _say(module, editor, use, plan)
         if plan.ok:
-            _write(module, editor, use, plan, target)
+            _write(module, editor, use, plan)
             done.add(id(use))
         for node in kept[id(use)].others if id(use) in kept else []:
             if crosses or isinstance(module.parents[node], ast.Attribute):
                 text = f"{module.source(_whole(module, node))} uses the optimizer in a way that is not rewritten"
                 editor.say(node, warning("other-use", text))
     _write_values(module, editor, uses, plans)
-    _drop_imports(module, editor, done, target)
+    _drop_imports(module, editor, done, targets)
     forms = string_forms(module)
-    written = [form for form in forms if target is not KERAS and _string(module, editor, form, target)]
+    written = [form for form in forms if form.dialect not in targets and _string(module, editor, form, targets)]
     for mention in mentions(module, forms):
-        if mention.dialect != target.name:
+        if mention.dialect not in [target.name for target in targets]:
             editor.say(mention.node, mention.message)
-    foreign = {use.signature.dialect.title for use in uses if use.signature.dialect.protocol != target.protocol}
-    foreign |= {KERAS.title} if written else set()
+    foreign = {use.signature.dialect.title for use in uses if use.signature.dialect.protocol != protocol}
+    foreign |= {form.dialect.title for form in written}
     if foreign:
         text = (
-            f"the optimizer is only part of porting this file from {' and '.join(sorted(foreign))} to {target.title}: "
-            f"model, data, gradients and the training loop are left as they are"
+            f"the optimizer is only part of porting this file from {' and '.join(sorted(foreign))} to "
+            f"{targets[0].title}: model, data, gradients and the training loop are left as they are"
         )
         editor.findings.append(Finding(warning("rest-of-the-model", text)))
 
 
-def _plans(module: Module, uses: Sequence[Use], target: Dialect, kept: dict[int, Optimizer]) -> dict[int, Plan]:
+def _plans(
+    module: Module, uses: Sequence[Use], targets: Sequence[Dialect], kept: dict[int, Optimizer]
+) -> dict[int, Plan]:
     """Return what is to become of each construction.
 
     A schedule that has a name is written anew where it is made, if every place that reads it is rewritten.
     """
     readers = _schedules_to_write(module, uses)
     while True:
-        plans = {id(use): _plan(module, use, target, kept.get(id(use)), readers) for use in uses}
+        plans = {
+            id(use): _best([_plan(module, use, target, kept.get(id(use)), readers) for target in targets], use)
+            for use in uses
+        }
         written = {name: {_value(plans[id(use)], name) for use in found} for name, found in readers.items()}
         left = {name: found for name, found in readers.items() if len(written[name]) == 1 and "" not in written[name]}
         if len(left) == len(readers):
             return plans
         readers = left
+
+
+def _best(plans: Sequence[Plan], use: Use) -> Plan:
+    """The plan with the fewest errors and warnings; of several that of the class with the same name, if there is one.
+
+    Where several are refused alike, the first says why the others are, too.
+    """
+    fewest = min(_trouble(plan.conversion) for plan in plans)
+    equal = [plan for plan in plans if _trouble(plan.conversion) == fewest]
+    best = next((plan for plan in equal if akin(original(plan.target), use.signature)), equal[0])
+    _say_why(best.conversion, [plan.conversion for plan in plans])
+    return best
+
+
+def _trouble(conversion: Conversion) -> tuple[int, int]:
+    severities = [message.severity for message in conversion.messages]
+    return severities.count(Severity.ERROR), severities.count(Severity.WARNING)
+
+
+def _say_why(best: Conversion, others: Sequence[Conversion]) -> None:
+    """Add to the reasons of a conversion those of others that have as many, as far as they are of another kind."""
+    for other in others:
+        if not best.ok and _trouble(other)[0] == _trouble(best)[0]:
+            known = {message.code for message in best.messages}
+            errors = (message for message in other.messages if message.severity is Severity.ERROR)
+            best.messages += [message for message in errors if message.code not in known]
 
 
 def _value(plan: Plan, name: str) -> str:
@@ -155,7 +198,7 @@ def _plan(module: Module, use: Use, target: Dialect, kept: Optimizer | None, in_
     conversion = convert(
         arguments(use.call, module.code),
         use.signature,
-        original(target),
+        original(target, module.catalogue.mapping),
         _context(module, use.call, target, parameters, in_place),
     )
     if why:
@@ -164,7 +207,7 @@ def _plan(module: Module, use: Use, target: Dialect, kept: Optimizer | None, in_
     if steps and not problems:
         # What is trained stands at the steps now.
         conversion.messages = [item for item in conversion.messages if item.code != "some-parameters"]
-    return Plan(conversion, tuple(steps), tuple(problems))
+    return Plan(target, conversion, tuple(steps), tuple(problems))
 
 
 def _context(
@@ -183,12 +226,13 @@ def _context(
     )
 
 
-def _say(module: Module, editor: Editor, use: Use, plan: Plan, target: Dialect) -> None:
+def _say(module: Module, editor: Editor, use: Use, plan: Plan) -> None:
     """Say what a plan has to say; where nothing is rewritten, with the call that it comes to."""
     assert use.call is not None
     suggested = ""
-    if not plan.ok and plan.conversion.arguments:
-        call = f"{_callee(module, use, target)}({', '.join(map(str, plan.conversion.arguments))})"
+    wrong = any(item.code in _WRONG_CLASS and item.severity is Severity.ERROR for item in plan.conversion.messages)
+    if not plan.ok and plan.conversion.arguments and not wrong:
+        call = f"{_callee(module, use, plan.target)}({', '.join(map(str, plan.conversion.arguments))})"
         suggested = f"; suggested: {call}" if plan.conversion.ok else f"; without that: {call}"
     said: list[tuple[ast.expr, Message]] = [(use.call, message) for message in plan.conversion.messages]
     for node, message in [*said, *plan.problems]:
@@ -202,13 +246,17 @@ def _say(module: Module, editor: Editor, use: Use, plan: Plan, target: Dialect) 
         editor.say(node, message)
 
 
-def _string(module: Module, editor: Editor, form: StringForm, target: Dialect) -> bool:
-    """Write the target's call for a string that is Keras's Adam, or say why not; returns whether it was written."""
+def _string(module: Module, editor: Editor, form: StringForm, targets: Sequence[Dialect]) -> bool:
+    """Write the call for a string that is one of Keras's members, or say why not; returns whether it was written."""
     model = form.call.func.value if isinstance(form.call.func, ast.Attribute) else None
     certain = form.certain and compiled_model(module, form.node) is model and model is not None
     parameters = all_of(module, model) if model is not None and certain and known_at(module, model, form.call) else ""
-    context = _context(module, form.node, target, parameters)
-    conversion = convert((), original(KERAS), original(target), context)
+    tried = []
+    for target in targets:
+        context = _context(module, form.node, target, parameters)
+        tried.append((target, convert((), original(form.dialect), original(target), context)))
+    target, conversion = min(tried, key=lambda item: _trouble(item[1]))
+    _say_why(conversion, [other for _, other in tried])
     callee = _local(module, target.target, target) or target.target
     call = f"{callee}({', '.join(map(str, conversion.arguments))})"
     if parameters and conversion.ok and form.after is not None:
@@ -217,9 +265,13 @@ def _string(module: Module, editor: Editor, form: StringForm, target: Dialect) -
             _import_root(module, editor, [form.after], target.target)
         editor.say(form.node, info("string-replaced", f"{module.source(form.node)} becomes {call}"))
         return True
-    what = "is" if form.certain else "may be"
-    text = f"{module.source(form.node)} {what} Keras's Adam, and {target.title} has no such name; suggested: {call}"
+    what = f"{'is' if form.certain else 'may be'} Keras's {form.dialect.target.rpartition('.')[2]}"
+    text = f"{module.source(form.node)} {what}, and {target.title} has no such name"
+    text += f"; suggested: {call}" if conversion.ok else ""
     editor.say(form.node, error("string-form", text) if form.after is not None else warning("unclear-string", text))
+    for message in conversion.messages:
+        if message.severity is Severity.ERROR and form.after is not None:
+            editor.say(form.node, message)
     return False
 
 
@@ -230,10 +282,11 @@ def _callee(module: Module, use: Use, target: Dialect) -> str:
     return _local(module, target.target, target) or target.target
 
 
-def _write(module: Module, editor: Editor, use: Use, plan: Plan, target: Dialect) -> None:
+def _write(module: Module, editor: Editor, use: Use, plan: Plan) -> None:
     from adamcompat.migrate.rewrite import call as rewritten
 
     assert use.call is not None
+    target = plan.target
     callee = _callee(module, use, target)
     same = callee == module.source(use.node)
     for name in plan.conversion.modules + ([] if same else [target.target]):
@@ -292,8 +345,9 @@ def _import_root(module: Module, editor: Editor, after: Sequence[Import], name: 
     editor.need(f"import {whole}" if whole == first else f"import {whole} as {first}", after)
 
 
-def _drop_imports(module: Module, editor: Editor, done: set[int], target: Dialect) -> None:
+def _drop_imports(module: Module, editor: Editor, done: set[int], targets: Sequence[Dialect]) -> None:
     """Remove names whose every use was rewritten."""
+    kept = {full(name) for target in targets for name in target.names}
     for statement in module.imports:
         if not isinstance(statement, ast.ImportFrom) or statement.col_offset:
             continue
@@ -301,7 +355,7 @@ def _drop_imports(module: Module, editor: Editor, done: set[int], target: Dialec
             local = alias.asname or alias.name
             uses = [use for use in module.uses if isinstance(use.node, ast.Name) and use.node.id == local]
             reads = [n for n in module.parents if isinstance(n, ast.Name) and n.id == local]
-            brought = any(full(name) == canonical(f"{statement.module}.{alias.name}") for name in target.names)
+            brought = canonical(f"{statement.module}.{alias.name}") in kept
             if uses and not brought and len(reads) == len(uses) and all(id(use) in done for use in uses):
                 editor.move(statement, local, "")
 

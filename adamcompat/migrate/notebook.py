@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from adamcompat.migrate.findings import Edit, Finding, apply
@@ -34,12 +35,13 @@ class _Cell:
     spans: tuple[tuple[int, int], ...]
 
 
-def migrate_notebook(raw: str, to: str) -> tuple[str, list[Finding]]:
+def migrate_notebook(raw: str, to: str, aliases: str | Path | None = None) -> tuple[str, list[Finding]]:
     """Migrate the text of an .ipynb file.
 
     Args:
         raw: the file's text, JSON.
         to: shim, mindspore or tensorflow.
+        aliases: a file that describes classes of other libraries; see docs/translate.md.
 
     Returns:
         The new text and the findings. A cell sees the imports of all cells; a cell that is a program of
@@ -72,7 +74,7 @@ def migrate_notebook(raw: str, to: str) -> tuple[str, list[Finding]]:
     for parsed in programs.values():
         # The cells as one module, with a comment in front of each by which they are told apart again.
         whole = "".join(f"# {mark}:{index}\n{code.text}\n" for index, (_, code) in enumerate(parsed))
-        new, found = migrate_text(whole, to)
+        new, found = migrate_text(whole, to, aliases)
         findings += [_placed(finding, parsed) for finding in found]
         texts = re.split(rf"^# {mark}:\d+\n", new, flags=re.MULTILINE)[1:]
         edits += [

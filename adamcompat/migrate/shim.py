@@ -6,13 +6,14 @@ import ast
 from collections.abc import Sequence
 
 from adamcompat.mapping.model import Adapter, Dialect
+from adamcompat.mapping.runtimes import ORIGINALS
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.module import Module, Use
 from adamcompat.migrate.sites import optimizers
-from adamcompat.migrate.strings import KERAS, StringForm, mentions, string_forms
+from adamcompat.migrate.strings import StringForm, mentions, string_forms
 from adamcompat.translation.messages import error, info, warning
-from adamcompat.translation.names import CATALOGUE, canonical, drop_in
+from adamcompat.translation.names import canonical, drop_in
 
 
 def migrate(module: Module, editor: Editor) -> None:
@@ -33,10 +34,12 @@ def migrate(module: Module, editor: Editor) -> None:
 
 
 def _strings(module: Module, editor: Editor) -> None:
-    """Write a class for each string that is Keras's Adam, and report those that may reach it."""
+    """Write a class for each string that is one of Keras's members, and report those that may reach one."""
     forms = string_forms(module)
-    adapter = _adapter(KERAS)
     for form in forms:
+        adapter = drop_in(form.dialect)
+        assert adapter is not None, f"no drop-in for {form.dialect.name}"
+        name = form.dialect.target.rpartition(".")[2]
         if form.certain and form.after is not None:
             editor.replace(form.node, f"{adapter.module}.{adapter.name}()")
             editor.need(f"import {adapter.module}", [form.after])
@@ -44,10 +47,10 @@ def _strings(module: Module, editor: Editor) -> None:
             editor.say(form.node, info("string-replaced", text))
         elif form.after is None:
             what = module.source(form.node)
-            text = f"{what} is Keras's Adam if this is Keras's {_called(form)}; no import here tells"
+            text = f"{what} is Keras's {name} if this is Keras's {_called(form)}; no import here tells"
             editor.say(form.node, warning("unclear-string", text))
         else:
-            text = f"{module.source(form.node)} may be Keras's Adam or something else; write optimizer=..."
+            text = f"{module.source(form.node)} may be Keras's {name} or something else; write optimizer=..."
             editor.say(form.node, error("unclear-string", text))
     for mention in mentions(module, forms):
         editor.say(mention.node, mention.message)
@@ -84,12 +87,17 @@ def _called_as(
         text = f"calls of {', '.join(names)} have keywords of {' and of '.join(sorted(found))}; import each by its name"
         editor.say(place, error("unclear-dialect", text))
         return None
-    return MAPPING.dialects[found.pop()]
+    return module.catalogue.mapping.dialects[found.pop()]
 
 
-def _adapter(dialect: Dialect) -> Adapter:
+def _adapter(editor: Editor, node: ast.expr | ast.stmt, dialect: Dialect) -> Adapter | None:
+    """The drop-in for a class; None, with a reason, where there is none."""
     found = drop_in(dialect)
-    assert found is not None, f"no drop-in for {dialect.name}"
+    if found is None:
+        text = (
+            f"adamcompat has no drop-in for {dialect.target}; left alone: --to {' or '.join(ORIGINALS)} translates it"
+        )
+        editor.say(node, warning("no-drop-in", text))
     return found
 
 
@@ -110,7 +118,7 @@ def _statements(module: Module, editor: Editor, uses: Sequence[Use]) -> None:
             if alias.name == "*":
                 _star(module, editor, statement, uses)
                 continue
-            candidates = CATALOGUE.get(canonical(f"{statement.module}.{alias.name}"))
+            candidates = module.catalogue.classes.get(canonical(f"{statement.module}.{alias.name}"))
             if candidates is None or candidates[0].adapter is not None:
                 continue
             if local in module.bindings.rebound or module.bindings.resolve(ast.Name(local, ast.Load())) is None:
@@ -118,7 +126,9 @@ def _statements(module: Module, editor: Editor, uses: Sequence[Use]) -> None:
             dialect = _called_as(module, editor, statement, [local], uses, candidates[0].dialect)
             if dialect is None:
                 continue
-            adapter = _adapter(dialect)
+            adapter = _adapter(editor, statement, dialect)
+            if adapter is None:
+                continue
             as_ = f" as {alias.asname}" if alias.asname else ""
             editor.move(statement, local, f"from {adapter.module} import {adapter.name}{as_}")
             text = f"{statement.module}.{alias.name} becomes {adapter.module}.{adapter.name}"
@@ -133,7 +143,9 @@ def _star(module: Module, editor: Editor, statement: ast.ImportFrom, uses: Seque
         bound = local in module.bindings.imported or local in module.bindings.followed
         if bound or use.name != canonical(f"{statement.module}.{local}") or use.misfits:
             continue
-        adapter = _adapter(use.signature.dialect)
+        adapter = _adapter(editor, use.node, use.signature.dialect)
+        if adapter is None:
+            continue
         editor.need(f"from {adapter.module} import {adapter.name}", [statement])
         text = f"{use.name} of the star import becomes {adapter.module}.{adapter.name}"
         editor.say(use.node, info("import-replaced", text))
@@ -142,7 +154,9 @@ def _star(module: Module, editor: Editor, statement: ast.ImportFrom, uses: Seque
 
 def _attribute(module: Module, editor: Editor, use: Use, dialect: Dialect) -> None:
     """Change a name such as tf.keras.optimizers.Adam where it is used."""
-    adapter = _adapter(dialect)
+    adapter = _adapter(editor, use.node, dialect)
+    if adapter is None:
+        return
     editor.replace(use.node, f"{adapter.module}.{adapter.name}")
     editor.need(f"import {adapter.module}", module.bringers(use.node))
     text = f"{module.source(use.node)} becomes {adapter.module}.{adapter.name}"

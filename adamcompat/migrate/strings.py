@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.migrate.module import MENTION, Import, Module
 from adamcompat.translation.bindings import root_of
 from adamcompat.translation.messages import Message, info, warning
-from adamcompat.translation.names import CATALOGUE, ROOTS, elsewhere, full
+from adamcompat.translation.names import full
 
-KERAS = MAPPING.dialects["keras3"]
-# The modules that hold an Adam.
-HOMES = {full(name).rpartition(".")[0] for dialect in MAPPING.dialects.values() for name in dialect.names}
-_KERAS_HOMES = {full(name).rpartition(".")[0] for name in KERAS.names}
+# Keras's members, by the names that its functions know them by.
+BY_NAME = {
+    dialect.target.rpartition(".")[2].lower(): dialect
+    for dialect in map(MAPPING.dialects.__getitem__, RUNTIMES["tensorflow"].originals)
+}
+KERAS = next(iter(BY_NAME.values()))
+_KERAS_HOMES = {full(name).rpartition(".")[0] for dialect in BY_NAME.values() for name in dialect.names}
 _KERAS_ROOTS = {home.partition(".")[0] for home in _KERAS_HOMES}
 # Where a string may name an optimizer: every package that Keras is a part of.
 _STRING_ROOTS = {
@@ -28,27 +32,27 @@ _STRING_ROOTS = {
 # Keras's functions that make an optimizer of its name or of its configuration, and what they call that.
 _GETTERS = {f"{home}.get": "identifier" for home in _KERAS_HOMES}
 _MAKERS = _GETTERS | {f"{home}.deserialize": "config" for home in _KERAS_HOMES}
-_BY_NAME = re.compile(r"adamw?", re.IGNORECASE)
 # Arguments and methods that show a text to people, or label something with it.
 _LABELS = {"label", "labels", "legend", "title", "desc", "description", "help", "suptitle", "xlabel", "ylabel"}
 _SHOWING = _LABELS | {"print", "plot", "text", "annotate", "set_title", "set_label", "set_xlabel", "set_ylabel"}
 _SHOWING |= {"debug", "info", "warning", "error", "critical", "name_scope", "startswith", "endswith", "replace"}
 _NAMESPACES = ("vars", "globals", "locals")
-_CLASSES = {name.rpartition(".")[2] for name in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True)
 class StringForm:
-    """A string that is Keras's Adam where it stands, or may be.
+    """A string that is one of Keras's members where it stands, or may be.
 
     Attributes:
         node: the string.
+        dialect: the member.
         call: the call that is given the string.
         certain: whether it surely is Keras's name of an optimizer.
         after: the import statement that brings Keras; None where none does in that place.
     """
 
     node: ast.Constant
+    dialect: Dialect
     call: ast.Call
     certain: bool
     after: Import | None
@@ -80,7 +84,8 @@ def string_forms(module: Module) -> list[StringForm]:
         keyword = getter or "optimizer"
         named = [item.value for item in call.keywords if item.arg == keyword]
         for value in _leaves(next(iter(named + call.args[:1]), None)):
-            if module.ignored(value) or _text(value).lower() != "adam":
+            dialect = BY_NAME.get(_text(value).lower())
+            if module.ignored(value) or dialect is None:
                 continue
             if not module.located(value):
                 module.unlocated.append(value)
@@ -89,7 +94,7 @@ def string_forms(module: Module) -> list[StringForm]:
             if not getter and not several and _is_module(module, call):
                 continue
             home = _home(module, call)
-            found.append(StringForm(value, call, home is not None and (bool(getter) or several), home))
+            found.append(StringForm(value, dialect, call, home is not None and (bool(getter) or several), home))
     return found
 
 
@@ -138,7 +143,7 @@ def mentions(module: Module, forms: list[StringForm]) -> list[Mention]:
     """
     done: set[ast.AST] = {form.node for form in forms}
     uses_keras = any(_root(node) in _STRING_ROOTS for node in module.imports)
-    uses_others = any(elsewhere(f"{_root(node)}.Adam") for node in module.imports) and not uses_keras
+    uses_others = any(module.catalogue.elsewhere(f"{_root(node)}.Adam") for node in module.imports) and not uses_keras
     found: list[Mention] = []
     for node in module.nodes:
         mention = None
@@ -148,7 +153,7 @@ def mentions(module: Module, forms: list[StringForm]) -> list[Mention]:
             mention = _look_up(module, node, done) or (_built(module, node) if uses_keras else None)
         elif isinstance(node, ast.Subscript):
             mention = _entry(module, node)
-        elif isinstance(node, ast.MatchClass) and _CLASSES.intersection(node.kwd_attrs):
+        elif isinstance(node, ast.MatchClass) and _classes(module).intersection(node.kwd_attrs):
             said = f"a pattern of {module.source(node.cls)} takes an attribute that may be an Adam; left alone"
             mention = Mention(node.cls, warning("look-up", said), None)
         if mention is not None and not module.ignored(mention.node) and mention.node not in module.unlocated:
@@ -160,32 +165,40 @@ def _string(module: Module, node: ast.Constant, uses_keras: bool, uses_others: b
     """Return what to say of a string."""
     text = _text(node)
     dotted = "." in text and len(text) < 100
-    if dotted and (signatures := CATALOGUE.get(full(text))):
+    if dotted and (signatures := module.catalogue.classes.get(full(text))):
         if _is_no_use(module, node) or module.asks_for_type(node):
             return None
-        said = f"{text!r} names {signatures[0].title}'s Adam; where it is looked up, write the class itself"
+        said = f"{text!r} names {signatures[0].name}; where it is looked up, write the class itself"
         return Mention(node, warning("adam-by-name", said), signatures[0].dialect.name)
-    if dotted and elsewhere(text, customary=True) and not _is_no_use(module, node):
+    if dotted and module.catalogue.elsewhere(text, customary=True) and not _is_no_use(module, node):
         said = f"{text!r} names an Adam that is not handled yet; left alone"
         return Mention(node, warning("adam-by-name", said), None)
-    if _is_path(text) and (uses_keras or uses_others) and not _is_no_use(module, node):
+    if _is_path(module, text) and (uses_keras or uses_others) and not _is_no_use(module, node):
         said = f"{text!r} may be looked up in a framework, as the name of an Adam; write the class itself"
         return Mention(node, warning("adam-by-name", said), None)
-    if not _BY_NAME.fullmatch(text) or uses_others or _is_no_use(module, node):
+    member = BY_NAME.get(text.lower())
+    if member is None or uses_others or _is_no_use(module, node):
         return None
-    if text.lower() != "adam":
-        said = f"{text!r} may be Keras's name of an Adam that is not handled yet; left alone"
-        return Mention(node, warning("adam-by-name", said), KERAS.name) if uses_keras else None
-    said = f"{text!r} may reach Keras as the name of its Adam; left alone: pass the optimizer itself"
+    name = member.target.rpartition(".")[2]
+    said = f"{text!r} may reach Keras as the name of its {name}; left alone: pass the optimizer itself"
     if uses_keras:
-        return Mention(node, warning("adam-by-name", said), KERAS.name)
-    return Mention(node, info("adam-by-name", said), KERAS.name) if _chooses(module, node) else None
+        return Mention(node, warning("adam-by-name", said), member.name)
+    return Mention(node, info("adam-by-name", said), member.name) if _chooses(module, node) else None
 
 
-def _is_path(text: str) -> bool:
+def _classes(module: Module) -> set[str]:
+    """The names that classes have in their modules."""
+    return {name.rpartition(".")[2] for name in module.catalogue.classes}
+
+
+def _is_path(module: Module, text: str) -> bool:
     """Return whether a text is the end of a class's dotted name, as in ``attrgetter("optimizers.Adam")``."""
     home, _, last = text.rpartition(".")
-    return last in _CLASSES and any(f".{known}".endswith(f".{home}") for known in HOMES) and home != ""
+    return (
+        last in _classes(module)
+        and any(f".{known}".endswith(f".{home}") for known in module.catalogue.homes)
+        and home != ""
+    )
 
 
 def _is_no_use(module: Module, node: ast.expr) -> bool:
@@ -214,7 +227,7 @@ def _is_no_use(module: Module, node: ast.expr) -> bool:
 def _is_framework(module: Module, function: ast.expr) -> bool:
     """Tell whether a function is a framework's, or ours: what it makes is no name, and its name= is a label."""
     roots = {name.partition(".")[0] for name in module.bindings.meanings(function)}
-    return any(root in ROOTS or elsewhere(f"{root}.Adam") for root in roots)
+    return any(root in module.catalogue.roots or module.catalogue.elsewhere(f"{root}.Adam") for root in roots)
 
 
 def _label_of(entries: ast.Dict, value: ast.AST) -> str:
@@ -275,7 +288,7 @@ def _look_up(module: Module, call: ast.Call, done: set[ast.AST]) -> Mention | No
     if not given:
         return None
     inside = list(ast.walk(given[0]))
-    named = any(item in done or _BY_NAME.fullmatch(_text(item)) for item in inside)
+    named = any(item in done or _text(item).lower() in BY_NAME for item in inside)
     made = isinstance(given[0], ast.Call) and _is_framework(module, given[0].func)
     if named or made or isinstance(given[0], (ast.Constant, ast.Dict)):
         # The string is reported where it stands; other names are other optimizers.
@@ -323,7 +336,7 @@ def _entry(module: Module, node: ast.Subscript) -> Mention | None:
         return None
     if base.args:
         return _attribute(module, node, base.args[0], node.slice)
-    if CATALOGUE.get(module.bindings.resolve(ast.Name(_text(node.slice), ast.Load())) or ""):
+    if module.catalogue.classes.get(module.bindings.resolve(ast.Name(_text(node.slice), ast.Load())) or ""):
         said = f"{module.source(node)} looks Adam up by its name; write the name itself"
         return Mention(node, warning("look-up", said), None)
     return None
@@ -332,16 +345,17 @@ def _entry(module: Module, node: ast.Subscript) -> Mention | None:
 def _attribute(module: Module, node: ast.expr, home: ast.expr, name: ast.expr) -> Mention | None:
     """Return what to say where an attribute of a module is looked up by a name."""
     for meaning in sorted(module.bindings.meanings(home)):
-        if meaning not in HOMES:
+        if meaning not in module.catalogue.homes:
             continue
         whole = f"{meaning}.{_text(name)}"
         if not isinstance(name, ast.Constant):
             said = f"{module.source(node)} may be {meaning}'s Adam; left alone"
-        elif whole in CATALOGUE or elsewhere(whole):
+        elif whole in module.catalogue.classes or module.catalogue.elsewhere(whole):
             said = f"{module.source(node)} is {whole}, looked up by its name; write that"
         else:
             return None
-        dialects = [found[0].dialect.name for key, found in CATALOGUE.items() if key.rpartition(".")[0] == meaning]
+        classes = module.catalogue.classes.items()
+        dialects = [found[0].dialect.name for key, found in classes if key.rpartition(".")[0] == meaning]
         return Mention(node, warning("look-up", said), next(iter(dialects), None))
     return None
 

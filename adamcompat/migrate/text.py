@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from adamcompat.mapping.tables import MAPPING
+from pathlib import Path
+
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.runtimes import ORIGINALS, RUNTIMES
 from adamcompat.migrate import native, shim
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.findings import Finding
 from adamcompat.migrate.module import Module
+from adamcompat.translation.aliases import known
 from adamcompat.translation.messages import error, info, warning
-from adamcompat.translation.names import elsewhere, full
+from adamcompat.translation.names import Catalogue, full
 from adamcompat.translation.source import parse
 
-#: Name on the command line to the dialect that is written; None keeps each call's own.
-TARGETS: dict[str, str | None] = {"shim": None, "mindspore": "mindspore", "tensorflow": "keras3"}
+#: Name on the command line to the dialects that are written, each call in the one that fits it best; the shim keeps
+#: each call's own.
+TARGETS: dict[str, tuple[str, ...]] = {"shim": ()} | {name: RUNTIMES[name].originals for name in ORIGINALS}
 
 
-def migrate_text(text: str, to: str) -> tuple[str, list[Finding]]:
+def migrate_text(text: str, to: str, aliases: str | Path | None = None) -> tuple[str, list[Finding]]:
     """Migrate the source of one module.
 
     Args:
         text: Python source.
         to: shim, mindspore or tensorflow.
+        aliases: a file that describes classes of other libraries; see docs/translate.md.
 
     Returns:
         The new source and the findings, in the order of the lines. Source that does not parse is
         returned as it is, with a finding.
+
+    Raises:
+        ValueError: a mistake in the file of aliases.
 
     >>> text, findings = migrate_text("import tensorflow as tf\\nopt = tf.keras.optimizers.Adam(1e-3)\\n", "shim")
     >>> print(text, end="")
@@ -32,8 +41,9 @@ def migrate_text(text: str, to: str) -> tuple[str, list[Finding]]:
     import adamcompat.tensorflow
     opt = adamcompat.tensorflow.Adam(1e-3)
     """
+    catalogue = known(aliases)
     try:
-        return _migrate(text, to)
+        return _migrate(text, to, catalogue)
     except (RecursionError, MemoryError):
         return text, [Finding(error("does-not-parse", "nested too deeply to be read; left alone"))]
     except SyntaxError as problem:
@@ -43,14 +53,14 @@ def migrate_text(text: str, to: str) -> tuple[str, list[Finding]]:
         return text, [Finding(error("does-not-parse", f"not valid Python: {problem}"))]
 
 
-def _migrate(text: str, to: str) -> tuple[str, list[Finding]]:
-    module = Module.parse(text)
+def _migrate(text: str, to: str, catalogue: Catalogue) -> tuple[str, list[Finding]]:
+    module = Module.parse(text, catalogue)
     editor = Editor(module)
-    dialect = TARGETS[to]
-    if dialect is None:
-        shim.migrate(module, editor)
+    targets = [catalogue.mapping.dialects[name] for name in TARGETS[to]]
+    if targets:
+        native.migrate(module, editor, targets)
     else:
-        native.migrate(module, editor, MAPPING.dialects[dialect])
+        shim.migrate(module, editor)
     for node in module.unclear:
         what = module.source(node)
         text_of = f"{what} may be Adam or something else: the name is given a value in several ways; use one name each"
@@ -61,9 +71,9 @@ def _migrate(text: str, to: str) -> tuple[str, list[Finding]]:
     for node in module.unlocated:
         editor.say(node, error("not-rewritten", "inside an f-string there is no telling where it stands; move it out"))
     for node, name in module.others:
-        if elsewhere(name) is None:
+        if catalogue.elsewhere(name) is None:
             editor.say(node, info("another-adam", f"{name} is not an Adam known here; left alone"))
-        elif dialect is None or not _belongs(name, dialect):
+        elif not any(_belongs(name, target) for target in targets):
             editor.say(node, warning("another-adam", f"{name} is not handled yet; left alone"))
     new = editor.result()
     findings = sorted(editor.findings, key=lambda finding: (finding.line, finding.column))
@@ -73,7 +83,7 @@ def _migrate(text: str, to: str) -> tuple[str, list[Finding]]:
         except SyntaxError as problem:
             reason = error("not-rewritten", f"the edited code would not parse ({problem.msg}); left alone")
             return text, [Finding(reason, findings[0].line, findings[0].column)]
-    if new != text and module.loose and _migrate(new, to)[0] != new:
+    if new != text and module.loose and _migrate(new, to, catalogue)[0] != new:
         # The import that a change needs would tell whose Adam another place means, which nothing tells now.
         place = module.loose[-1]
         said = f"a change here imports what {module.source(place)} may be of; write that import yourself, and run again"
@@ -81,8 +91,8 @@ def _migrate(text: str, to: str) -> tuple[str, list[Finding]]:
     return new, findings
 
 
-def _belongs(name: str, dialect: str) -> bool:
+def _belongs(name: str, target: Dialect) -> bool:
     """Return whether a class is the target framework's own, and one that it has today."""
-    roots = {full(known).partition(".")[0] for known in MAPPING.dialects[dialect].names}
+    roots = {full(known).partition(".")[0] for known in target.names}
     old = name.rpartition(".")[2].lower() == "adam"
     return name.partition(".")[0] in roots and not old

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from adamcompat.translation.names import CATALOGUE, CUSTOMARY, ROOTS, canonical, full
+from adamcompat.translation.names import CUSTOMARY, KNOWN, Catalogue, canonical, full
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Bindings:
         bound: how often each name gets a value.
         stars: modules of ``from module import *``.
         customary: whether a name that is not bound at all may mean what it customarily means.
+        catalogue: the classes that are known.
     """
 
     imported: dict[str, set[str]] = field(default_factory=dict)
@@ -33,11 +34,12 @@ class Bindings:
     bound: Counter[str] = field(default_factory=Counter)
     stars: list[str] = field(default_factory=list)
     customary: bool = False
+    catalogue: Catalogue = KNOWN
 
     @classmethod
-    def of(cls, nodes: Sequence[ast.AST], *, customary: bool = False) -> Bindings:
+    def of(cls, nodes: Sequence[ast.AST], *, customary: bool = False, catalogue: Catalogue = KNOWN) -> Bindings:
         """Collect the bindings of a module from its nodes."""
-        found = cls(customary=customary)
+        found = cls(customary=customary, catalogue=catalogue)
         plain: dict[str, list[ast.expr]] = {}
         targets: set[ast.expr] = set()
         for target, value in _assignments(nodes):
@@ -99,7 +101,7 @@ class Bindings:
         A name with several meanings resolves where all of them are the same class.
         """
         found = sorted(self.meanings(node))
-        classes = [CATALOGUE.get(name) for name in found]
+        classes = [self.catalogue.classes.get(name) for name in found]
         same = None not in classes and all(item == classes[0] for item in classes)
         return found[0] if len(found) == 1 or (found and same) else None
 
@@ -118,16 +120,16 @@ class Bindings:
         if node.id in self.rebound:
             return set()
         starred = {canonical(f"{module}.{node.id}{rest}") for module in self.stars}
-        if known := {name for name in starred if name in CATALOGUE}:
+        if known := {name for name in starred if name in self.catalogue.classes}:
             return known
-        if self.customary and (node.id in CUSTOMARY or node.id in ROOTS):
+        if self.customary and (node.id in CUSTOMARY or node.id in self.catalogue.roots):
             return {full(node.id + rest)}
         return set()
 
     def ambiguous(self, node: ast.expr) -> bool:
         """Return whether an expression may be an Adam that is known here, or something else."""
         root = root_of(node)
-        if not root or not self.meanings(node) & set(CATALOGUE):
+        if not root or not self.meanings(node) & self.catalogue.classes.keys():
             return False
         return root in self.rebound or self.resolve(node) is None
 

@@ -10,12 +10,15 @@ from adamcompat.hyperparameters import check_value, unknown_keyword
 from adamcompat.mapping.facts import ParameterFact, TupleFact
 from adamcompat.mapping.model import Adapter, Conflict
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.translation.alternatives import advise, candidates
 from adamcompat.translation.arguments import UNKNOWN, Argument, form
 from adamcompat.translation.conversion import Context, Conversion, NewArgument, Value
+from adamcompat.translation.decays import Decays
 from adamcompat.translation.effects import difference
+from adamcompat.translation.forms import other_forms
 from adamcompat.translation.messages import Message, error, info, warning
 from adamcompat.translation.names import Signature
-from adamcompat.translation.rates import RATE, Writer, article, as_float, unfold
+from adamcompat.translation.rates import RATE, article, as_float, unfold
 from adamcompat.translation.trained import Trained, trained
 from adamcompat.translation.tuples import defaults, put_together, take_apart
 
@@ -32,6 +35,14 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
         source, target: the class that is called, and the class to call.
         context: what surrounds the call.
     """
+    out = _converted(given, source, target, context)
+    mapping = context.bindings.catalogue.mapping
+    others = candidates(source, target, mapping)
+    advise(out, ((other, _converted(given, source, other, context)) for other in others))
+    return out
+
+
+def _converted(given: Sequence[Argument] | None, source: Signature, target: Signature, context: Context) -> Conversion:
     out = Conversion()
     if given is None:
         out.messages.append(
@@ -43,6 +54,7 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
         return out
     if source.dialect is not target.dialect:
         unfold(values, source, context)
+        out.messages += other_forms(source, target, values, context)
     _Converter(source, target, context, values, out).run()
     return out
 
@@ -123,7 +135,7 @@ def _not_taken(argument: Argument, source: Signature) -> Message:
         count = len(source.dialect.parameters)
         return error("invalid-call", f"{source.title} takes {count} positional arguments, not {argument.position + 1}")
     adapter = source.adapter or Adapter(source.title, "", "", source.dialect.name, ())
-    text = unknown_keyword(argument.keyword, adapter)
+    text = unknown_keyword(argument.keyword, adapter, source.dialect)
     return error("unknown-parameter", text)
 
 
@@ -145,7 +157,7 @@ def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -
     return None
 
 
-class _Converter(Writer):
+class _Converter(Decays):
     """One conversion: each hyperparameter of the source finds its place in the target, or a message."""
 
     def run(self) -> None:
@@ -157,6 +169,8 @@ class _Converter(Writer):
                 self.rate(value, fact)
             elif fact is not None:
                 self.carry(value, fact)
+            elif (value.given or value.matters) and (other := self.counterpart(value)) is not None:
+                self.rescale(value, other)
             elif value.matters and (schedule := self.schedule_for(canonical)) is not None:
                 self.fold(value, schedule)
             elif value.matters:
@@ -172,6 +186,7 @@ class _Converter(Writer):
                     f"{needed.name} = model.trainable_params(), in the order of the gradients"
                 )
                 self.say(info("params-placeholder", text))
+        self.switch_off()
         self.conflicts()
         put_together(self.target, self.new, self.carried, self.say)
         order = [fact.name for fact in self.target.accepted]
@@ -207,17 +222,30 @@ class _Converter(Writer):
         else:
             self.say(info("params-at-each-step", text))
 
+    def switch_off(self) -> None:
+        """Write out what the target does by itself, or insists on, and the source does not know."""
+        for fact in (part for entry in self.target.accepted for part in entry.parts):
+            entry = MAPPING.canonical[fact.canonical]
+            unknown = fact.canonical not in self.values and fact.name not in self.new and fact.alias_of is None
+            works = fact.required or fact.default not in (None, entry.neutral)
+            if unknown and works and entry.scope == "hyperparameter" and entry.neutral is not None:
+                self.write(fact, repr(entry.neutral), Value(fact, repr(entry.neutral), entry.neutral))
+
     def carry(self, value: Value, fact: ParameterFact) -> None:
         """Write a hyperparameter that means the same on the other side."""
         neutral = MAPPING.canonical[fact.canonical].neutral
         default = neutral if fact.default is None else fact.default
         label = MAPPING.canonical[fact.canonical].scope == "label"
         if not value.given:
-            if value.effective == default or label:
+            if (value.effective == default and not fact.required) or label:
                 return
-        elif value.value is None:
-            if fact.default is not None and fact.default != neutral and not label:
+        elif value.value is None and (label or (fact.default in (None, neutral) and not fact.required)):
+            return
+        if value.value is None:
+            if neutral is None:
                 self.say(error("invalid-call", f"{value}: {self.target.title} needs a value for {fact.name!r}"))
+            else:
+                self.write(fact, repr(neutral), replace(value, value=neutral))
             return
         if message := _judge(value, fact, self.target, "out-of-range"):
             self.say(message)
@@ -254,7 +282,7 @@ class _Converter(Writer):
             return
         known = {name: item.effective for name, item in self.hyperparameters().items()}
         without = {name: item for name, item in known.items() if name != value.fact.canonical}
-        reason += difference("with it", known, "without", without)
+        reason += difference(self.source, known, self.source, without, ("with it", "without"))
         if value.fact.absent == "warn":
             self.say(warning("no-counterpart", f"{reason}; it is left out"))
         else:
@@ -271,7 +299,11 @@ class _Converter(Writer):
         ]
         text = f"{value} means something else: {'; '.join(clauses)}"
         text += f" ({fact.note.rstrip('.')})" if fact.note else ""
-        text += difference(f"in {self.source.title}", known, f"in {self.target.title}", others)
+        names = (f"in {self.source.title}", f"in {self.target.title}")
+        text += difference(self.source, known, self.target, others, names)
+        if "refuse" in (value.fact.mistaken, fact.mistaken):
+            self.say(error("other-meaning", text))
+            return
         text += "; the expression is kept as it is written" if value.value is UNKNOWN else ""
         self.say(warning("other-meaning", text))
         if message := _judge(value, fact, self.target, "out-of-range"):

@@ -2,71 +2,79 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from adamcompat.mapping import lens
+from adamcompat.hyperparameters import Hyperparameters, check_value, neutral_values
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.schedules import Schedule
 from adamcompat.translation.arguments import UNKNOWN
-from adamcompat.translation.names import of_adapter
+from adamcompat.translation.names import Signature
 
 STEPS, WEIGHT, GRADIENT = 100, 1.0, 0.1
 SETTING = f"a weight of {WEIGHT:g} after {STEPS} steps with a gradient of {GRADIENT:g}"
 
 
-def weight_after(values: Mapping[str, Any]) -> float | None:
-    """Return what becomes of a weight of 1 in 100 steps under a gradient of 0.1.
+def weight_after(signature: Signature, values: Mapping[str, Any]) -> float | None:
+    """Return what becomes of a weight of 1 in 100 steps under a gradient of 0.1, in float64.
 
     Args:
-        values: canonical hyperparameters.
+        signature: the class that makes the steps.
+        values: its canonical hyperparameters.
 
     Returns:
-        The weight, or None where a value is not known or no style takes them all.
+        The weight, or None where a value is not known or the class does not take them all.
 
+    >>> from adamcompat.translation.names import original
     >>> adam = {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-    >>> print(f"{weight_after(adam | {'l2_weight_decay': 0.01}):.6f}")
+    >>> there, here = (original(MAPPING.dialects[name]) for name in ("mindspore", "keras3"))
+    >>> print(f"{weight_after(there, adam | {'l2_weight_decay': 0.01}):.6f}")
     0.900154
-    >>> print(f"{weight_after(adam | {'decoupled_weight_decay': 0.01}):.6f}")
+    >>> print(f"{weight_after(here, adam | {'decoupled_weight_decay': 0.01}):.6f}")
     0.899050
     """
     import numpy as np
 
-    import adamcompat
+    from adamcompat.groups import Group
+    from adamcompat.numpy.engine import Engine
 
     wanted = {name: value for name, value in values.items() if value != MAPPING.canonical[name].neutral}
     if any(value is UNKNOWN or value is None for value in wanted.values()):
         return None
-    for adapter in MAPPING.adapters:
-        signature = of_adapter(adapter)
-        if adapter.runtime != "numpy" or any(signature.named(name) is None for name in wanted):
-            continue
-        borrowed = (fact for _, fact in MAPPING.borrowed(adapter))
-        keywords = lens.to_native(signature.dialect, wanted, borrowed)
-        weight, gradient = np.array([WEIGHT]), np.array([GRADIENT])
-        kind = getattr(adamcompat, adapter.name)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                _train(kind, signature.dialect.protocol, keywords, weight, gradient)
-        except (TypeError, ValueError, RuntimeError):
-            return None
-        return float(weight[0])
-    return None
+    settings: dict[str, Any] = neutral_values()
+    weight, gradient = np.array([WEIGHT]), np.array([GRADIENT])
+    try:
+        for name, value in wanted.items():
+            fact = signature.named(name)
+            if fact is None:
+                return None
+            settings[name] = check_value(fact, value, signature.dialect)
+        schedules = {name: value for name, value in settings.items() if isinstance(value, Schedule)}
+        hyper = Hyperparameters(settings, schedules, {})
+        numerics = MAPPING.numerics["canonical"]
+        engine = Engine(signature.dialect, numerics, hyper, np.zeros((), np.int64), wrong_gradients=ValueError)
+        engine.add(weight, "weight", Group(), decays=True)
+        for _ in range(STEPS):
+            engine.follow()
+            engine.step((0,), [gradient])
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return float(engine.slots[0].array[0])
 
 
-def _train(kind: Any, protocol: str, keywords: Mapping[str, Any], weight: Any, gradient: Any) -> None:
-    optimizer = kind([weight], **keywords) if protocol == "call" else kind(**keywords)
-    for _ in range(STEPS):
-        if protocol == "call":
-            optimizer((gradient,))
-        else:
-            optimizer.apply_gradients([(gradient, weight)])
+def difference(
+    before: Signature, values: Mapping[str, Any], after: Signature, others: Mapping[str, Any], names: tuple[str, str]
+) -> str:
+    """A clause with the weights that two calls give, "" where they cannot be computed.
 
-
-def difference(before: str, values: Mapping[str, Any], after: str, others: Mapping[str, Any]) -> str:
-    """A clause with the weights that two sets of hyperparameters give, "" where they cannot be computed."""
-    first, second = weight_after(values), weight_after(others)
+    Args:
+        before: a class.
+        values: its canonical hyperparameters.
+        after: the same, or another one.
+        others: the hyperparameters of that.
+        names: of the two, in the clause.
+    """
+    first, second = weight_after(before, values), weight_after(after, others)
     if first is None or second is None or f"{first:.6f}" == f"{second:.6f}":
         return ""
-    return f"; {SETTING} is {first:.6f} {before} and {second:.6f} {after}"
+    return f"; {SETTING} is {first:.6f} {names[0]} and {second:.6f} {names[1]}"

@@ -5,21 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from adamcompat.mapping.facts import Fact, ParameterFact
-from adamcompat.mapping.model import Adapter, Dialect
+from adamcompat.mapping.model import Adapter, Dialect, Mapping
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.vocabulary import RateForm
 
 # Names that everybody gives these modules; they are how mapping.yaml abbreviates, too.
-CUSTOMARY = {"tf": "tensorflow", "ms": "mindspore", "nn": "mindspore.nn"}
-_NAMES = [name for dialect in MAPPING.dialects.values() for name in dialect.names]
-ROOTS = {name.partition(".")[0] for name in _NAMES} | {"adamcompat"}
-_FRAMEWORKS = {CUSTOMARY.get(root, root).partition(".")[0] for root in ROOTS} - {"adamcompat"}
+CUSTOMARY = {"tf": "tensorflow", "tfa": "tensorflow_addons", "ms": "mindspore", "nn": "mindspore.nn"}
 # Where other Adams come from, which no dialect here describes; and what people call such modules.
-_ELSEWHERE = ("torch", "tensorflow_addons", "optax", "paddle", "jax", "transformers", "apex", "deepspeed")
-_CUSTOMARY_ELSEWHERE = {"optim": "torch.optim", "tfa": "tensorflow_addons", "paddle": "paddle"}
-# The names of such classes: AdamW, AdamWeightDecay, LazyAdam, NAdam, and adam, as old versions of Keras wrote it.
+_ELSEWHERE = ("torch", "optax", "paddle", "jax", "transformers", "apex", "deepspeed")
+_CUSTOMARY_ELSEWHERE = {"optim": "torch.optim", "paddle": "paddle"}
+# The names of such classes: LazyAdam, NAdam, and adam, as old versions of Keras wrote it.
 _KIND_OF_ADAM = re.compile(r"\w*Adam(?!ax)\w*|adamw?")
 
 
@@ -49,26 +47,6 @@ def full(name: str) -> str:
     return canonical(f"{CUSTOMARY[first]}{dot}{rest}" if first in CUSTOMARY else name)
 
 
-def elsewhere(name: str, *, customary: bool = False) -> str | None:
-    """The full dotted name of an Adam of some framework that no dialect describes, or None.
-
-    Args:
-        name: a dotted name.
-        customary: whether it may be abbreviated as people do.
-
-    >>> elsewhere("torch.optim.Adam"), elsewhere("keras.optimizers.AdamW"), elsewhere("keras.optimizers.Adam")
-    ('torch.optim.Adam', 'keras.optimizers.AdamW', None)
-    >>> elsewhere("optim.Adam", customary=True), elsewhere("mine.Adam")
-    ('torch.optim.Adam', None)
-    """
-    first, dot, rest = name.partition(".")
-    if customary and dot:
-        first = _CUSTOMARY_ELSEWHERE.get(first, CUSTOMARY.get(first, first))
-    whole = canonical(f"{first}{dot}{rest}")
-    known = whole.partition(".")[0] in _FRAMEWORKS.union(_ELSEWHERE) and whole not in CATALOGUE
-    return whole if known and _KIND_OF_ADAM.fullmatch(whole.rpartition(".")[2]) else None
-
-
 @dataclass(frozen=True, slots=True)
 class Signature:
     """A class that can be called: an original, or the adapter that stands in for one.
@@ -78,6 +56,7 @@ class Signature:
         name: its dotted name.
         accepted: its parameters, those that it borrows from other dialects included.
         schedules: the dialect whose schedule classes its learning rate may be.
+        rates: what it takes as a learning rate beside a number.
         adapter: set where the class is adamcompat's.
     """
 
@@ -85,17 +64,13 @@ class Signature:
     name: str
     accepted: tuple[Fact, ...]
     schedules: str
+    rates: tuple[RateForm, ...]
     adapter: Adapter | None = None
 
     @property
     def title(self) -> str:
         """Return what to call it in a message."""
         return self.name if self.adapter is not None else self.dialect.title
-
-    @property
-    def rates(self) -> tuple[str, ...]:
-        """Return what it takes as a learning rate beside a number: its dialect's forms, and those of its framework."""
-        return tuple(dict.fromkeys(self.dialect.rates + MAPPING.dialects[self.schedules].rates))
 
     def named(self, canonical: str) -> ParameterFact | None:
         """The parameter, or the element of a tuple, that means `canonical`; aliases do not count."""
@@ -111,9 +86,14 @@ class Signature:
         return fact.reads_as_default(value) and (self.adapter is None or self.adapter.replaces(self.dialect))
 
 
-def original(dialect: Dialect) -> Signature:
-    """The framework's own class."""
-    return Signature(dialect, dialect.target, dialect.accepted, dialect.name)
+def original(dialect: Dialect, mapping: Mapping = MAPPING) -> Signature:
+    """The framework's own class.
+
+    Args:
+        dialect: of the class.
+        mapping: what holds the dialects that it extends.
+    """
+    return Signature(dialect, dialect.target, dialect.accepted, mapping.schedules_of(dialect), dialect.rates)
 
 
 def drop_in(dialect: Dialect) -> Adapter | None:
@@ -129,7 +109,9 @@ def of_adapter(adapter: Adapter) -> Signature:
     # On another framework's tensors a learning rate is that framework's schedule.
     drop_ins = {other.name: drop_in(other) for other in MAPPING.dialects.values()}
     homes = (name for name, found in drop_ins.items() if found is not None and found.runtime == adapter.runtime)
-    return Signature(dialect, f"{adapter.module}.{adapter.name}", accepted, next(homes, dialect.name), adapter)
+    home = MAPPING.dialects[next(homes, dialect.name)]
+    rates = tuple(dict.fromkeys(dialect.rates + home.rates))
+    return Signature(dialect, f"{adapter.module}.{adapter.name}", accepted, MAPPING.schedules_of(home), rates, adapter)
 
 
 def shims(dialect: Dialect) -> tuple[Signature, ...]:
@@ -138,21 +120,83 @@ def shims(dialect: Dialect) -> tuple[Signature, ...]:
     return tuple(of_adapter(item) for item in MAPPING.adapters if own is not None and item.runtime == own.runtime)
 
 
-def _catalogue() -> dict[str, tuple[Signature, ...]]:
-    found: dict[str, list[Signature]] = {}
-    for dialect in MAPPING.dialects.values():
-        for name in dict.fromkeys(map(full, dialect.names)):
-            found.setdefault(name, []).append(original(dialect))
-    for dialect in MAPPING.dialects.values():
-        for name in dialect.former:
-            found.setdefault(full(name), []).append(original(dialect))
-    for adapter in MAPPING.adapters:
-        signature = of_adapter(adapter)
-        found[signature.name] = [signature]
-    return {name: tuple(signatures) for name, signatures in found.items()}
+@dataclass(frozen=True)
+class Catalogue:
+    """Tell which classes are known, by their dotted names.
+
+    Attributes:
+        mapping: the dialects that there are.
+    """
+
+    mapping: Mapping
+
+    @cached_property
+    def classes(self) -> dict[str, tuple[Signature, ...]]:
+        """The classes that a dotted name may mean; of several the one that it means first comes first."""
+        found: dict[str, list[Signature]] = {}
+        for names in ("names", "former"):
+            for dialect in self.mapping.dialects.values():
+                for name in dict.fromkeys(map(full, getattr(dialect, names))):
+                    found.setdefault(name, []).append(original(dialect, self.mapping))
+        for adapter in self.mapping.adapters:
+            signature = of_adapter(adapter)
+            found[signature.name] = [signature]
+        return {name: tuple(signatures) for name, signatures in found.items()}
+
+    @cached_property
+    def roots(self) -> frozenset[str]:
+        """The names at the beginning of the dotted names, as the mapping abbreviates them."""
+        names = (name for dialect in self.mapping.dialects.values() for name in dialect.names)
+        return frozenset({name.partition(".")[0] for name in names} | {"adamcompat"})
+
+    @cached_property
+    def packages(self) -> frozenset[str]:
+        """The packages that hold an Adam."""
+        return frozenset(full(root).partition(".")[0] for root in self.roots) - {"adamcompat"}
+
+    @cached_property
+    def homes(self) -> frozenset[str]:
+        """The modules that hold an Adam."""
+        names = (name for dialect in self.mapping.dialects.values() for name in dialect.names)
+        return frozenset(full(name).rpartition(".")[0] for name in names)
+
+    @cached_property
+    def class_names(self) -> frozenset[str]:
+        """The classes' own names."""
+        return frozenset(dialect.target.rpartition(".")[2] for dialect in self.mapping.dialects.values())
+
+    def elsewhere(self, name: str, *, customary: bool = False) -> str | None:
+        """The full dotted name of an Adam of some framework that no dialect describes, or None.
+
+        Args:
+            name: a dotted name.
+            customary: whether it may be abbreviated as people do.
+
+        >>> KNOWN.elsewhere("torch.optim.Adam"), KNOWN.elsewhere("keras.optimizers.Nadam")
+        ('torch.optim.Adam', None)
+        >>> KNOWN.elsewhere("tfa.optimizers.LazyAdam", customary=True), KNOWN.elsewhere("mine.Adam")
+        ('tensorflow_addons.optimizers.LazyAdam', None)
+        """
+        first, dot, rest = name.partition(".")
+        if customary and dot:
+            first = _CUSTOMARY_ELSEWHERE.get(first, CUSTOMARY.get(first, first))
+        whole = canonical(f"{first}{dot}{rest}")
+        known = whole.partition(".")[0] in self.packages.union(_ELSEWHERE) and whole not in self.classes
+        return whole if known and _KIND_OF_ADAM.fullmatch(whole.rpartition(".")[2]) else None
+
+    def dialect(self, name: str) -> Dialect:
+        """A dialect by its short name or by a dotted name of its class.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for dialect in self.mapping.dialects.values():
+            if name in (dialect.name, *dialect.names):
+                return dialect
+        raise ValueError(f"unknown dialect {name!r}; known: {', '.join(self.mapping.dialects)}")
 
 
-CATALOGUE = _catalogue()
+KNOWN = Catalogue(MAPPING)
 
 
 def choose(candidates: tuple[Signature, ...], positional: int, keywords: Sequence[str]) -> Signature:

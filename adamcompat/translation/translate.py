@@ -6,15 +6,16 @@ import ast
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from adamcompat.mapping.model import Dialect
-from adamcompat.mapping.tables import MAPPING
+from adamcompat.translation.aliases import known
 from adamcompat.translation.arguments import Argument, arguments, assigned_once
 from adamcompat.translation.bindings import Bindings, root_of
 from adamcompat.translation.conversion import Context, Conversion
 from adamcompat.translation.convert import convert
 from adamcompat.translation.messages import Message, Severity, info, warning
-from adamcompat.translation.names import CATALOGUE, CUSTOMARY, Signature, choose, elsewhere, original, shims
+from adamcompat.translation.names import CUSTOMARY, Catalogue, Signature, choose, original, shims
 from adamcompat.translation.source import Source, parse
 
 
@@ -71,19 +72,9 @@ class Translation:
         )
 
 
-def dialect_named(name: str) -> Dialect:
-    """A dialect by its short name or by a dotted name of its class.
-
-    Raises:
-        ValueError: there is none.
-    """
-    for dialect in MAPPING.dialects.values():
-        if name in (dialect.name, *dialect.names):
-            return dialect
-    raise ValueError(f"unknown dialect {name!r}; known: {', '.join(MAPPING.dialects)}")
-
-
-def translate(source: str, to: str, *, from_: str | None = None, shim: bool = False) -> Translation:
+def translate(
+    source: str, to: str, *, from_: str | None = None, shim: bool = False, aliases: str | Path | None = None
+) -> Translation:
     """Translate a call of Adam from one dialect to another.
 
     Expressions stay as they are written. Defaults that differ are written out, so that the call means
@@ -92,13 +83,14 @@ def translate(source: str, to: str, *, from_: str | None = None, shim: bool = Fa
 
     Args:
         source: Python code with one call of a known Adam, alone or with imports and an assignment.
-        to: the dialect to write: keras3, tf26, tf1 or mindspore, or the dotted name of its class.
+        to: the dialect to write, such as keras3 or mindspore, or the dotted name of its class.
         from_: the dialect that the call is written in, where its name does not tell.
         shim: write adamcompat's class for that framework instead of the framework's own.
+        aliases: a file that describes classes of other libraries; see docs/translate.md.
 
     Raises:
         TranslationError: the code does not parse, or does not hold one call of an Adam known here.
-        ValueError: an unknown dialect.
+        ValueError: an unknown dialect, or a mistake in the file of aliases.
 
     >>> print(translate("tf.keras.optimizers.Adam(0.001, amsgrad=True)", "mindspore"))
     mindspore.nn.Adam(params, learning_rate=0.001, eps=1e-07, use_amsgrad=True)
@@ -108,23 +100,24 @@ def translate(source: str, to: str, *, from_: str | None = None, shim: bool = Fa
     >>> print(translate("from tensorflow.keras.optimizers import Adam as A; A(lr=1e-5)", "keras3"))
     keras.optimizers.Adam(learning_rate=1e-5)
     """
-    target = dialect_named(to)
-    told = dialect_named(from_) if from_ is not None else None
+    catalogue = known(aliases)
+    target = catalogue.dialect(to)
+    told = catalogue.dialect(from_) if from_ is not None else None
     try:
-        return _translate(source.strip(), target, told, shim)
+        return _translate(source.strip(), target, told, shim, catalogue)
     except (RecursionError, MemoryError):
         raise TranslationError("the code is nested too deeply to be read; pass the call alone") from None
 
 
-def _translate(text: str, target: Dialect, told: Dialect | None, shim: bool) -> Translation:
+def _translate(text: str, target: Dialect, told: Dialect | None, shim: bool, catalogue: Catalogue) -> Translation:
     nodes = list(ast.walk(_parsed(text)))
-    bindings = Bindings.of(nodes, customary=True)
+    bindings = Bindings.of(nodes, customary=True, catalogue=catalogue)
     call, candidates = _find(nodes, bindings, told)
     signature = choose(candidates, len(call.args), [keyword.arg for keyword in call.keywords if keyword.arg])
     code = Source(text)
     given = arguments(call, code)
     context = Context(code, bindings, assigned_once(nodes, bindings.bound), nodes)
-    targets = _shims(signature, target) if shim else [original(target)]
+    targets = _shims(signature, target) if shim else [original(target, catalogue.mapping)]
     if not targets:
         raise TranslationError(f"adamcompat has no class for {target.target}")
     chosen, conversion = _best(given, signature, targets, context)
@@ -164,18 +157,18 @@ def _find(nodes: Sequence[ast.AST], bindings: Bindings, told: Dialect | None) ->
     for call in calls:
         if bindings.ambiguous(call.func):
             raise TranslationError(f"{ast.unparse(call.func)} has several meanings in this code; pass a single call")
-        if candidates := CATALOGUE.get(bindings.resolve(call.func) or ""):
+        if candidates := bindings.catalogue.classes.get(bindings.resolve(call.func) or ""):
             found.append((call, candidates))
     if not found:
         strange = [name for call in calls if (name := _strange(call, bindings, told))]
         if strange:
-            known = ", ".join(dialect.target for dialect in MAPPING.dialects.values())
-            raise TranslationError(f"{strange[0]} is not translated yet; known: {known}")
+            targets = ", ".join(dialect.target for dialect in bindings.catalogue.mapping.dialects.values())
+            raise TranslationError(f"{strange[0]} is not translated yet; known: {targets}")
         found = [(call, candidates) for call in calls if (candidates := _by_last_name(call, bindings, told))]
     if not found:
         names = ", ".join(sorted({ast.unparse(call.func) for call in calls}))
-        known = ", ".join(dialect.target for dialect in MAPPING.dialects.values())
-        raise TranslationError(f"none of the calls ({names}) is of an Adam known here; known: {known}")
+        targets = ", ".join(dialect.target for dialect in bindings.catalogue.mapping.dialects.values())
+        raise TranslationError(f"none of the calls ({names}) is of an Adam known here; known: {targets}")
     if len(found) > 1:
         raise TranslationError(f"there are {len(found)} calls of Adam; pass one (adamcompat migrate takes whole files)")
     call, candidates = found[0]
@@ -191,10 +184,10 @@ def _strange(call: ast.Call, bindings: Bindings, told: Dialect | None) -> str | 
     """The dotted name of an Adam that is none of those known here, if that is what is called."""
     name = bindings.resolve(call.func)
     if name is not None:
-        return elsewhere(name)
+        return bindings.catalogue.elsewhere(name)
     root = root_of(call.func)
     loose = bool(root) and not bindings.bound[root]
-    return elsewhere(ast.unparse(call.func), customary=told is None) if loose else None
+    return bindings.catalogue.elsewhere(ast.unparse(call.func), customary=told is None) if loose else None
 
 
 def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
@@ -204,15 +197,16 @@ def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> t
         return ()
     name = ast.unparse(call.func)
     last = name.rpartition(".")[2]
-    meant = [dialect for dialect in MAPPING.dialects.values() if dialect.target.rpartition(".")[2] == last]
+    mapping = bindings.catalogue.mapping
+    meant = [dialect for dialect in mapping.dialects.values() if dialect.target.rpartition(".")[2] == last]
     if told is not None:
-        return (original(told),) if meant else ()
+        return (original(told, mapping),) if meant else ()
     if len(meant) > 1:
         names = ", ".join(dialect.name for dialect in meant)
         raise TranslationError(
             f"{name}(...) may be any of {names}; say which with --from (from_= in Python), or include its import line"
         )
-    return tuple(original(dialect) for dialect in meant)
+    return tuple(original(dialect, mapping) for dialect in meant)
 
 
 def _shims(source: Signature, target: Dialect) -> list[Signature]:

@@ -1,0 +1,43 @@
+"""Read a user's own file of aliases: classes of other libraries, as dialects that are known here or extend one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from adamcompat.extras import how_to_install
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.translation.names import KNOWN, Catalogue
+
+
+def known(aliases: str | Path | None) -> Catalogue:
+    """Return the classes that are known with a file of aliases.
+
+    Args:
+        aliases: the file, of which docs/translate.md shows one; None means no more classes than adamcompat's mapping.
+
+    Raises:
+        ValueError: with file and line, for a mistake in the file; or it cannot be read.
+        ModuleNotFoundError: PyYAML is missing.
+
+    >>> "keras.optimizers.Adam" in known(None).classes
+    True
+    """
+    if aliases is None:
+        return KNOWN
+    try:
+        status = Path(aliases).stat()
+        return _read(Path(aliases), status.st_mtime_ns, status.st_size)
+    except OSError as problem:
+        raise ValueError(f"{aliases}: {problem.strerror or problem}") from None
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, *state: int) -> Catalogue:
+    """Read a file, once for each state that it is in."""
+    if find_spec("yaml") is None:
+        raise ModuleNotFoundError(f"aliases need PyYAML: {how_to_install('aliases')}", name="yaml")
+    from adamcompat.mapping.loader import extend
+
+    return Catalogue(extend(path, MAPPING))

@@ -1,0 +1,62 @@
+"""Find the class that computes the same, where the one that was asked for does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from adamcompat.mapping.model import Mapping
+from adamcompat.mapping.runtimes import RUNTIMES
+from adamcompat.translation.conversion import Conversion
+from adamcompat.translation.messages import Message, Severity
+from adamcompat.translation.names import Signature, drop_in, original, shims
+
+# Remarks on what the asked-for class computes; another one may compute what is meant.
+_OF_MEANING = {
+    *("bias-correction", "no-counterpart", "other-epsilon", "other-maximum", "other-meaning", "other-skips"),
+    *("other-start", "scaled-decay"),
+}
+
+
+def candidates(source: Signature, target: Signature, mapping: Mapping) -> Iterator[Signature]:
+    """The other classes beside a framework's own: its other members, then ours, those in the source's style first."""
+    own = drop_in(target.dialect)
+    if own is None or target.adapter is not None:
+        return
+    for name in RUNTIMES[own.runtime].originals:
+        dialect = mapping.dialects[name]
+        if dialect not in (source.dialect, target.dialect):
+            yield original(dialect, mapping)
+    yield from sorted(
+        shims(target.dialect), key=lambda item: (item.dialect is not source.dialect, not akin(item, source))
+    )
+
+
+def akin(one: Signature, other: Signature) -> bool:
+    """Return whether two originals have the same name, each in its own module."""
+    names = [signature.dialect.target.rpartition(".")[2] for signature in (one, other)]
+    return names[0] == names[1]
+
+
+def advise(conversion: Conversion, others: Iterable[tuple[Signature, Conversion]]) -> None:
+    """Name, in the gravest remark on what a class computes, the first class that computes what is meant.
+
+    Args:
+        conversion: for the class that was asked for; its messages may change.
+        others: other classes, and the conversions for them; they are made only as far as they are needed.
+    """
+    concerned = [i for i, item in enumerate(conversion.messages) if _concerns(item) and item.code in _OF_MEANING]
+    if not concerned:
+        return
+    rest = {item.code for item in conversion.messages if _concerns(item)} - _OF_MEANING
+    for signature, other in others:
+        if {item.code for item in other.messages if _concerns(item)} <= rest:
+            call = f"{signature.name}({', '.join(map(str, other.arguments))})"
+            place = max(concerned, key=lambda i: (conversion.messages[i].severity is Severity.ERROR, i))
+            remark = conversion.messages[place]
+            conversion.messages[place] = replace(remark, text=f"{remark.text}; {call} computes the same")
+            return
+
+
+def _concerns(message: Message) -> bool:
+    return message.severity is not Severity.INFO

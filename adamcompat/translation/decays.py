@@ -1,0 +1,71 @@
+"""Write a weight decay that the learning rate scales for one that it does not scale, and the other way round."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from adamcompat.mapping.facts import ParameterFact
+from adamcompat.translation.arguments import UNKNOWN, form
+from adamcompat.translation.conversion import Value
+from adamcompat.translation.messages import error, info, warning
+from adamcompat.translation.rates import RATE, Writer
+
+_ABSOLUTE, _SCALED = "absolute_weight_decay", "decoupled_weight_decay"
+_COUNTERPARTS = {_ABSOLUTE: _SCALED, _SCALED: _ABSOLUTE}
+# What may be evaluated twice: it calls nothing and changes nothing.
+_REPEATABLE = (ast.expr_context, ast.operator, ast.unaryop, ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
+_ARITHMETIC = (ast.BinOp, ast.UnaryOp)
+
+
+class Decays(Writer):
+    """One conversion while its arguments are written; here those of decoupled weight decay."""
+
+    def counterpart(self, value: Value) -> ParameterFact | None:
+        """The target's decay of the other kind, where it has not this one."""
+        other = _COUNTERPARTS.get(value.fact.canonical)
+        return self.target.named(other) if other is not None and other not in self.values else None
+
+    def rescale(self, value: Value, fact: ParameterFact) -> None:
+        """Write a decay divided by the learning rate, or multiplied by it."""
+        rate = self.values[RATE]
+        divides = value.fact.canonical == _ABSOLUTE
+        sign = "/" if divides else "*"
+        one, other = (self.source, self.target) if divides else (self.target, self.source)
+        text = f"{value}: {other.title} multiplies its decay by the learning rate, {one.title} does not"
+        changing = [item for name in _CHANGING if (item := self.values.get(name)) is not None and item.matters]
+        if not value.matters:
+            self.write(fact, "0.0", value)
+        elif changing or not self.constant(rate) or rate.value == 0:
+            why = f"with {' and '.join(map(str, [rate, *changing]))} there is no number that means the same"
+            self.say(error("scaled-decay", f"{text}; {why}"))
+        elif not self.constant(value):
+            self.say(error("other-form", f"{value}: {self.target.title}'s {fact.name!r} must be a number"))
+        elif UNKNOWN in (value.value, rate.value):
+            written = f"{_operand(value)} {sign} {_operand(rate)}"
+            self.write(fact, written, replace(value, value=UNKNOWN))
+            text += f", so it is {fact.name}={written} there: right where both are numbers that stay as they are"
+            self.say(warning("scaled-decay", text))
+        else:
+            number = value.value / rate.value if divides else value.value * rate.value
+            self.write(fact, repr(number), replace(value, value=number))
+            text += f", so it is {fact.name}={number!r} there"
+            later = f"where the learning rate is changed later, the decay of {other.title} changes with it"
+            self.say(info("scaled-decay", f"{text}; {later}"))
+
+    def constant(self, value: Value) -> bool:
+        """Return whether an expression may be a number, and may be evaluated twice."""
+        if value.node is None or value.value is not UNKNOWN:
+            return True
+        shape = form(value.node, self.context.values)
+        return shape in ("number", "unknown") and all(
+            isinstance(node, (*_REPEATABLE, *_ARITHMETIC)) for node in ast.walk(value.node)
+        )
+
+
+# Hyperparameters with which the learning rate is another one at each step.
+_CHANGING = ("inverse_time_decay",)
+
+
+def _operand(value: Value) -> str:
+    return f"({value.text})" if isinstance(value.node, _ARITHMETIC) else value.text

@@ -1,0 +1,94 @@
+"""Tell where two dialects compute something else of the same hyperparameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from adamcompat.mapping.compare import longer_steps
+from adamcompat.mapping.model import Semantics
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.translation.arguments import UNKNOWN, form
+from adamcompat.translation.conversion import Context, Value
+from adamcompat.translation.effects import difference
+from adamcompat.translation.messages import Message, error, warning
+from adamcompat.translation.names import Signature
+
+_BETAS = ("beta1", "beta2")
+_DECAYS = ("decoupled_weight_decay", "absolute_weight_decay", "l2_weight_decay")
+
+
+def other_forms(source: Signature, target: Signature, values: Mapping[str, Value], context: Context) -> list[Message]:
+    """Return what the target makes of the same hyperparameters that the source does not.
+
+    Args:
+        source, target: the class that is called, and the class to call.
+        values: the hyperparameters of the call, by canonical names.
+        context: what surrounds the call.
+    """
+    here, there = source.dialect.semantics, target.dialect.semantics
+    found: list[Message] = []
+    if here.bias_correction != there.bias_correction:
+        found.append(_bias_correction(source, target, values))
+    elif here.epsilon != there.epsilon:
+        found.append(_epsilon(source, target, values))
+    return [*found, *_rest(source, target, here, there, values, context)]
+
+
+def _bias_correction(source: Signature, target: Signature, values: Mapping[str, Value]) -> Message:
+    sides = sorted((source, target), key=lambda side: side.dialect.semantics.bias_correction != "none")
+    betas = [_number(values, name) for name in _BETAS]
+    text = (
+        f"{sides[0].name} makes no bias correction, {sides[1].name} does: without it a step is "
+        f"{longer_steps(betas[0], betas[1])}, which is another training"
+    )
+    return error("bias-correction", text)
+
+
+def _number(values: Mapping[str, Value], name: str) -> float:
+    """A beta; everybody's default where only running the code would tell."""
+    value = values.get(name)
+    if value is not None and value.value is not UNKNOWN:
+        return float(value.value)
+    facts = (dialect.named(name) for dialect in MAPPING.dialects.values())
+    return next(fact.default for fact in facts if fact is not None and isinstance(fact.default, float))
+
+
+def _epsilon(source: Signature, target: Signature, values: Mapping[str, Value]) -> Message:
+    hat, paper = sorted((source, target), key=lambda side: side.dialect.semantics.epsilon == "paper")
+    share = math.sqrt(1 - _number(values, "beta2"))
+    text = (
+        f"{values['epsilon']} means something else: {hat.name} adds epsilon to sqrt(v), {paper.name} to the root of "
+        f"the corrected second moment (Algorithm 1), where {share:.3g} of it counts at t = 1 and all of it in the end; "
+        f"it matters from about 1e-5 on, and where gradients are tiny"
+    )
+    known = {name: value.effective for name, value in values.items() if target.named(name) and source.named(name)}
+    text += difference(source, known, target, known, (f"in {source.name}", f"in {target.name}"))
+    return warning("other-epsilon", text)
+
+
+def _rest(
+    source: Signature,
+    target: Signature,
+    here: Semantics,
+    there: Semantics,
+    values: Mapping[str, Value],
+    context: Context,
+) -> Iterator[Message]:
+    amsgrad, rate = values.get("amsgrad"), values.get("learning_rate")
+    forms = {here.amsgrad, there.amsgrad}
+    if amsgrad is not None and amsgrad.matters and len(forms) == 2 and "none" not in forms:
+        text = f"{amsgrad}: the maximum is the {here.amsgrad.replace('_', ' ')} of second moments in {source.name}"
+        yield warning("other-maximum", f"{text}, and the {there.amsgrad.replace('_', ' ')} in {target.name}")
+    plain = rate is None or rate.node is None or form(rate.node, context.values) == "number"
+    if here.schedule_start != there.schedule_start and not plain:
+        text = f"{rate}: the first step of a schedule is number {here.schedule_start} in {source.name}"
+        yield warning("other-start", f"{text}, and number {there.schedule_start} in {target.name}")
+    decays = [value for name in _DECAYS if (value := values.get(name)) is not None and target.named(name) is not None]
+    if here.decay_skips != there.decay_skips and any(value.matters for value in decays):
+        text = "; ".join(
+            f"{side.name} leaves alone "
+            + (f"parameters with {' or '.join(skips)} in their names" if skips else "none of the parameters")
+            for side, skips in ((source, here.decay_skips), (target, there.decay_skips))
+        )
+        yield warning("other-skips", f"{decays[0]}: {text}")
