@@ -55,6 +55,8 @@ _TENSORFLOWS: dict[str, tuple[str, ...]] = {
     "unscale": ("quotient",),
     "surroundings": ("stepwise",),
     "decay": ("parameter",),
+    "moments": ("difference",),
+    "correction": ("step",),
 }
 _MINDSPORES: dict[str, tuple[str, ...]] = {
     "given": ("float32",),
@@ -66,6 +68,8 @@ _MINDSPORES: dict[str, tuple[str, ...]] = {
     "unscale": ("reciprocal",),
     "surroundings": ("stepwise",),
     "decay": ("parameter",),
+    "moments": ("difference",),
+    "correction": ("step",),
 }
 
 
@@ -173,7 +177,7 @@ class Runtime:
 
 
 _EVERY = (
-    *("deduplicate", "unscale", "accumulate", "l2_decay", "centralize", "clip_norm", "global_clip_norm"),
+    *("deduplicate", "maximize", "unscale", "accumulate", "l2_decay", "centralize", "clip_norm", "global_clip_norm"),
     *("clip_value", "decoupled_decay", "update", "average"),
 )
 

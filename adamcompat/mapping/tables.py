@@ -115,6 +115,12 @@ MAPPING = Mapping(
             neutral=None,
             scope="hyperparameter",
         ),
+        "maximize": Canonical(
+            name="maximize",
+            about="Gradients are negated first, so that what they belong to grows.",
+            neutral=False,
+            scope="hyperparameter",
+        ),
         "use_ema": Canonical(
             name="use_ema",
             about="Keep an exponential moving average of the parameters.",
@@ -227,6 +233,8 @@ MAPPING = Mapping(
             unscale="quotient",
             surroundings="once",
             decay="parameter",
+            moments="difference",
+            correction="step",
         ),
         "keras3": Numerics(
             name="keras3",
@@ -241,6 +249,8 @@ MAPPING = Mapping(
             unscale="quotient",
             surroundings="stepwise",
             decay="parameter",
+            moments="difference",
+            correction="step",
         ),
         "tf26": Numerics(
             name="tf26",
@@ -255,6 +265,8 @@ MAPPING = Mapping(
             unscale="quotient",
             surroundings="stepwise",
             decay="parameter",
+            moments="difference",
+            correction="step",
         ),
         "tf1": Numerics(
             name="tf1",
@@ -269,6 +281,8 @@ MAPPING = Mapping(
             unscale="quotient",
             surroundings="stepwise",
             decay="parameter",
+            moments="difference",
+            correction="step",
         ),
         "mindspore": Numerics(
             name="mindspore",
@@ -283,6 +297,8 @@ MAPPING = Mapping(
             unscale="reciprocal",
             surroundings="stepwise",
             decay="parameter",
+            moments="difference",
+            correction="step",
         ),
         "mindspore_adamweightdecay": Numerics(
             name="mindspore_adamweightdecay",
@@ -297,6 +313,24 @@ MAPPING = Mapping(
             unscale="reciprocal",
             surroundings="stepwise",
             decay="update",
+            moments="difference",
+            correction="step",
+        ),
+        "torch": Numerics(
+            name="torch",
+            about="As torch.optim.Adam on a CPU with FMA; its square root is not always rounded right.",
+            extends=None,
+            given="float64",
+            scalars="float64",
+            one_minus_beta="float64",
+            beta_power="power",
+            multiply_add="fused",
+            half="float32",
+            unscale="quotient",
+            surroundings="once",
+            decay="factor",
+            moments="lerp",
+            correction="root",
         ),
     },
     dialects={

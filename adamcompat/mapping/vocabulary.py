@@ -39,7 +39,9 @@ MultiplyAdd: TypeAlias = Literal["separate", "fused", "fused_blocks", "fused_wid
 Half: TypeAlias = Literal["float16", "float32"]
 Unscale: TypeAlias = Literal["quotient", "reciprocal"]
 Surroundings: TypeAlias = Literal["once", "stepwise"]
-Decay: TypeAlias = Literal["parameter", "update"]
+Decay: TypeAlias = Literal["parameter", "update", "factor"]
+Moments: TypeAlias = Literal["difference", "lerp"]
+CorrectionPlace: TypeAlias = Literal["step", "root"]
 
 
 def words(vocabulary: Any) -> tuple[str, ...]:
