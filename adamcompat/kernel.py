@@ -264,9 +264,9 @@ class Scalars:
 
     __slots__ = (
         "_bases",
+        "_correct",
         "_epsilon",
         "_fixed",
-        "_correct",
         "_lerps",
         "_merged",
         "_moves",
@@ -353,8 +353,11 @@ class Scalars:
             epsilon = out(epsilon) if self._moves else fixed
             if decay is None and self._merged and self._lerps[0] is None:
                 return Coefficients(alpha, c1, c2, epsilon, beta1)
-            added = (None, None) if decay is None else (out(rate), out(decay))
-            return Coefficients(alpha, c1, c2, epsilon, beta1, *added, *self._lerps, *map(out, divisor))
+            rate, decay = (None, None) if decay is None else (out(rate), out(decay))
+            lerp, beta2 = self._lerps
+            return Coefficients(
+                *(alpha, c1, c2, epsilon, beta1, rate, decay, lerp, beta2), out(divisor[0]) if divisor else None
+            )
 
 
 # Steps of one optimizer differ in learning rate and number only.

@@ -207,10 +207,18 @@ def _unscale(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Ins
         yield Instruction(MULTIPLY, Scalar(1 / scale)) if reciprocal else Instruction(DIVIDE, Scalar(scale))
 
 
+def _decays(value: Any) -> bool:
+    """Return whether a weight decay is more than 0, or may become it."""
+    return bool(value) and not (isinstance(value, Schedule) and value.constant and not value.at(0))
+
+
 def _l2_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
     # A decay of 0 is left out when a step is made, for it may be a schedule or belong to a group.
-    scale, order = hyper["loss_scale"], dialect.stages
-    hyper["l2_weight_decay"]
+    scale, order, own = hyper["loss_scale"], dialect.stages, hyper["l2_weight_decay"]
+    if "decoupled_decay" in order and _decays(hyper["decoupled_weight_decay"]):
+        if _decays(own):
+            raise NotImplementedError("a step has one weight decay: L2, or decoupled from the gradient")
+        return
     # Decay does not depend on the loss scale, whichever comes first.
     before = "unscale" in order and order.index("l2_decay") < order.index("unscale")
     code = ADD_DECAY_ONCE if numerics.multiply_add == "fused" else ADD_DECAY

@@ -152,6 +152,7 @@ def _calls(a: Dialect, b: Dialect) -> list[Row]:
     how = {
         "apply_gradients": "pairs of gradient and parameter at each step",
         "call": "the gradients alone, in the order of the parameters",
+        "step": "nothing at each step: each parameter holds its gradient",
     }
     note = " ".join(f"{dialect.title} takes {how[dialect.protocol]}." for dialect in (a, b))
     category = SAME if names[0] == names[1] else RENAMED

@@ -161,6 +161,8 @@ class DialectReader(ParameterReader):
 
         nothing: tuple[Fact, ...] = ()
         parameters, keywords = take("parameters", self.parameters), take("keywords", self.parameters, nothing)
+        every = "groups" in fields.left and not fields.left["groups"].is_list
+        overrides = every or ("groups" not in fields.left and base is not None and base.overrides)
         groups: tuple[ParameterFact, ...] = take("groups", self.group_keys, ())
         corrections: tuple[Correction, ...] = take("corrections", _corrections, ())
         if base is not None:
@@ -196,6 +198,7 @@ class DialectReader(ParameterReader):
             parameters=parameters,
             keywords=keywords,
             groups=groups,
+            overrides=overrides,
             conflicts=take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
             errors=take("errors", _errors),
             stages=take("stages", _stages),

@@ -224,6 +224,7 @@ class Dialect:
     parameters: tuple[Fact, ...]
     keywords: tuple[Fact, ...]
     groups: tuple[ParameterFact, ...]
+    overrides: bool
     conflicts: tuple[Conflict, ...]
     errors: Errors
     stages: tuple[str, ...]

@@ -73,6 +73,15 @@ _MINDSPORES: dict[str, tuple[str, ...]] = {
 }
 
 
+# These run on NumPy only.
+_NOT_AS_PYTORCH: dict[str, tuple[str, ...]] = {
+    "multiply_add": ("separate", "fused_blocks", "fused_wide"),
+    "decay": ("parameter", "update"),
+    "moments": ("difference",),
+    "correction": ("step",),
+}
+
+
 def _original(
     protocol: str,
     host: str,
@@ -192,6 +201,10 @@ RUNTIMES = {
                 *(_EVERY, _ANY_FORM),
             ),
             Base("call", None, "adamcompat.numpy.call", "CallAdam", _EVERY, _ANY_FORM),
+            Base(
+                *("step", None, "adamcompat.numpy.step_call", "StepAdam"),
+                *(tuple(stage for stage in _EVERY if stage not in ("accumulate", "average")), _ANY_FORM),
+            ),
         ),
     ),
     "tensorflow": Runtime(
@@ -212,6 +225,7 @@ RUNTIMES = {
                 *("call", None, "adamcompat.tensorflow.base", "KerasCallAdam"),
                 tuple(stage for stage in _EVERY if stage not in ("accumulate", "average")),
                 _ANY_FORM,
+                _NOT_AS_PYTORCH,
             ),
         ),
     ),
@@ -261,6 +275,7 @@ RUNTIMES = {
                 *("apply_gradients", None, "adamcompat.mindspore.apply_gradients", "ApplyGradientsAdam"),
                 tuple(stage for stage in _EVERY if stage not in ("l2_decay", "centralize")),
                 _ANY_FORM | {"nesterov": ("none",)},
+                _NOT_AS_PYTORCH,
             ),
         ),
     ),

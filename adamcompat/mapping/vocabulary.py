@@ -19,8 +19,8 @@ Type: TypeAlias = Literal[
     "parameters",
 ]
 Absent: TypeAlias = Literal["refuse", "warn", "ignore"]
-Protocol: TypeAlias = Literal["apply_gradients", "call"]
-MethodRole: TypeAlias = Literal["step", "differentiate_and_step"]
+Protocol: TypeAlias = Literal["apply_gradients", "call", "step"]
+MethodRole: TypeAlias = Literal["step", "differentiate_and_step", "forget_gradients"]
 RateForm: TypeAlias = Literal["list", "schedule", "callable"]
 ConflictForm: TypeAlias = Literal["raises", "ignores"]
 
