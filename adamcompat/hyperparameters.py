@@ -138,7 +138,9 @@ def named_numerics(name: str, adapter: Adapter) -> Numerics:
     dialect = MAPPING.dialects[adapter.dialect]
     own = MAPPING.numerics[dialect.numerics]
     found = own if own.extends == name else MAPPING.numerics[name]
-    base = RUNTIMES[adapter.runtime].base(dialect)
+    # The adapter of an original has no runtime of ours.
+    runtime = RUNTIMES.get(adapter.runtime)
+    base = runtime.base(dialect) if runtime is not None else None
     for fact, executed in (base.numerics if base is not None and base.host is None else {}).items():
         if (value := getattr(found, fact)) not in executed:
             raise ValueError(

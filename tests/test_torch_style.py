@@ -115,12 +115,17 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 }
 
 
+def constant(value: float) -> Any:
+    return lambda _: value
+
+
 def reference(given: dict[str, Any]) -> Reference:
     """The independent reference, with the paper's epsilon; numbers become functions of the step."""
-    of_step = {
-        name: (lambda value: lambda _: value)(given[name]) for name in ("lr", "l2", "decoupled") if name in given
-    }
-    return Reference(**{**given, **of_step}, paper=True)
+    numbers: dict[str, Any] = dict(given)
+    for name in ("lr", "l2", "decoupled"):
+        if name in given:
+            numbers[name] = constant(given[name])
+    return Reference(**numbers, paper=True)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

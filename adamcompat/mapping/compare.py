@@ -76,7 +76,8 @@ def _counterpart(fact: ParameterFact, others: tuple[ParameterFact, ...]) -> Para
     same_meaning = [
         o for o in others if o.canonical == fact.canonical and (o.alias_of is None) == (fact.alias_of is None)
     ]
-    same_name = [o for o in others if o.name == fact.name]
+    # The old name of a parameter may be the other's own name for it, which has a counterpart already.
+    same_name = [o for o in others if o.name == fact.name and o.canonical != fact.canonical]
     return next(iter(same_meaning + same_name), None)
 
 
