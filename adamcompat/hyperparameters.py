@@ -17,6 +17,7 @@ from adamcompat.mapping import lens
 from adamcompat.mapping.facts import ParameterFact
 from adamcompat.mapping.model import Adapter, Conflict, Dialect, Numerics
 from adamcompat.mapping.model import exception as exception
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 
@@ -125,23 +126,34 @@ def _is_number(value: Any) -> bool:
     return getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") in "iuf"
 
 
-def named_numerics(name: str, dialect: Dialect) -> Numerics:
+def named_numerics(name: str, adapter: Adapter) -> Numerics:
     """Return how to round, by its name in the mapping.
 
     Args:
         name: of the numerics.
-        dialect: that of the optimizer. Where its own numerics extend those of that name, they are meant.
+        adapter: which class was called. Where the numerics of its dialect extend those of that name, they are meant.
 
     Raises:
-        ValueError: there are no such numerics.
+        ValueError: there are no such numerics, or the class does not round like that.
 
-    >>> named_numerics("mindspore", MAPPING.dialects["mindspore_adamweightdecay"]).decay
+    >>> named_numerics("mindspore", MAPPING.adapter("numpy", "MindSporeStyleAdamWeightDecay")).decay
     'update'
     """
     if name not in MAPPING.numerics:
         raise ValueError(f"numerics must be one of {', '.join(MAPPING.numerics)}; got {name!r}")
+    dialect = MAPPING.dialects[adapter.dialect]
     own = MAPPING.numerics[dialect.numerics]
-    return own if own.extends == name else MAPPING.numerics[name]
+    found = own if own.extends == name else MAPPING.numerics[name]
+    # The adapter of an original has no runtime of ours.
+    runtime = RUNTIMES.get(adapter.runtime)
+    base = runtime.base(dialect) if runtime is not None else None
+    for fact, executed in (base.numerics if base is not None and base.host is None else {}).items():
+        if (value := getattr(found, fact)) not in executed:
+            raise ValueError(
+                f"numerics={name!r}: {adapter.module}.{adapter.name} does not round like that ({fact}: {value}); use "
+                f"other numerics, or the class of that style on NumPy"
+            )
+    return found
 
 
 def neutral_values() -> dict[str, Any]:
@@ -180,6 +192,13 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
         if isinstance(checked, Schedule):
             schedules[fact.canonical] = checked
         values[fact.canonical] = checked
+    if values["decouples_decay"]:
+        values["decouples_decay"] = False
+        for holder in (values, schedules):
+            if "l2_weight_decay" in holder:
+                holder["decoupled_weight_decay"] = holder["l2_weight_decay"]
+        values["l2_weight_decay"] = MAPPING.canonical["l2_weight_decay"].neutral
+        schedules.pop("l2_weight_decay", None)
     # An alias that was given wins over the parameter it stands for, as in the original.
     native = lens.settled(dialect, native, borrowed)
     _check_conflicts(dialect, adapter, native)

@@ -22,6 +22,7 @@ from adamcompat.program import (
     OF_DECAYING,
     RATE,
     RECIPROCAL_SCALE,
+    SCALE_PARAMETER,
     Bound,
     Program,
     Scalar,
@@ -211,4 +212,7 @@ def bind(code: int, a: Scalar, b: Scalar, numbers: StepNumbers, *, decays: bool)
     one, other = value_of(a, numbers), value_of(b, numbers)
     if one is None or other is None or (code in OF_DECAYING and not decays):
         return ()
+    if code == SCALE_PARAMETER:
+        # Subtracted in float64, before it is rounded.
+        one = 1.0 - one
     return (Bound(code, one, other),)

@@ -63,10 +63,12 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
         p \leftarrow p - \eta\, (\alpha\, m / (\sqrt{v} + \epsilon) + d\, p)
 
     Returns:
-        ``update(p, g, m, v, vhat, alpha, c1, c2, epsilon, beta1, square, rate, decay)``, which returns the new
-        ``(p, m, v, vhat)``. ``c1`` and ``c2`` are ``1 - beta1`` and ``1 - beta2``. ``vhat=None``
+        ``update(p, g, m, v, vhat, alpha, c1, c2, epsilon, beta1, square, rate, decay, lerp, beta2, root)``, which
+        returns the new ``(p, m, v, vhat)``. ``c1`` and ``c2`` are ``1 - beta1`` and ``1 - beta2``. ``vhat=None``
         means no AMSGrad; ``beta1=None`` means no Nesterov look-ahead; ``decay=None`` none in the update. ``square``
-        stands for ``g**2`` where that is something else than the square of ``g``; left out, it is not.
+        stands for ``g**2`` where that is something else than the square of ``g``; left out, it is not. With ``lerp``
+        and ``beta2`` the moments are rounded as PyTorch's: ``lerp`` is ``c1``, or ``c1 - 1`` from 0.5 on, so that the
+        first moment is reached from its nearer end. ``root`` divides the root of the second moment.
 
     >>> plain = Operations(
     ...     lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, float, np.multiply)
@@ -90,9 +92,17 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
         square: Value = None,
         rate: Value = None,
         decay: Value = None,
+        lerp: Value = None,
+        beta2: Value = None,
+        root: Value = None,
     ) -> tuple[Value, Value, Value, Value]:
-        m = fma(g - m, c1, m)
-        if square is None:
+        if lerp is None:
+            m = fma(g - m, c1, m)
+        else:
+            m = fma(g - m, lerp, m if lerp > 0 else g)
+        if beta2 is not None:
+            v = fma(multiply(c2, g), g, multiply(beta2, v))
+        elif square is None:
             v = fma(fma(g, g, -v), c2, v)
         else:
             v = fma(square - v, c2, v)
@@ -105,7 +115,10 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
             numerator = m
         else:
             numerator = blend(c1, g, beta1, m)
-        step = widen(alpha * numerator) / (sqrt(widen(divisor)) + widen(epsilon))
+        below = sqrt(widen(divisor))
+        if root is not None:
+            below = below / widen(root)
+        step = widen(alpha * numerator) / (below + widen(epsilon))
         if decay is None:
             p = widen(p) - step
         else:
@@ -125,6 +138,8 @@ class Coefficients:
         epsilon: epsilon hat.
         beta1: the look-ahead of Nesterov's form, or None.
         rate, decay: the learning rate and the decay that is added to the update, or None.
+        lerp, beta2: how far the first moment goes, from the nearer end, and beta2; or None.
+        root: of the bias correction of the second moment, where that divides its root; or None.
     """
 
     alpha: Any
@@ -134,6 +149,9 @@ class Coefficients:
     beta1: Any
     rate: Any = None
     decay: Any = None
+    lerp: Any = None
+    beta2: Any = None
+    root: Any = None
 
 
 def arithmetic_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
@@ -172,7 +190,7 @@ def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple
 
 
 @cache
-def make_correction(form: Form) -> Callable[..., tuple[Value, Value]]:
+def make_correction(form: Form, *, merged: bool = True) -> Callable[..., tuple[Value, ...]]:
     r"""Build the bias correction of `form`.
 
     .. math::
@@ -182,9 +200,16 @@ def make_correction(form: Form) -> Callable[..., tuple[Value, Value]]:
 
     Without bias correction :math:`\alpha = \eta` and :math:`\hat\epsilon = \epsilon`.
 
+    Args:
+        form: which epsilon is meant, and whether the moments are corrected.
+        merged: whether the corrections of both moments make one step size. Otherwise
+            :math:`\alpha = \eta / (1 - \beta_1^t)`, and the root of the second moment is divided by
+            :math:`\sqrt{1 - \beta_2^t}` before epsilon is added.
+
     Returns:
-        ``correct(learning_rate, epsilon, power1, power2, one, sqrt)``, which returns the step size and epsilon hat. The
-        powers are those of the betas at this step.
+        ``correct(learning_rate, epsilon, power1, power2, one, sqrt)``, which returns the step size, what is added to
+        the root of the second moment and, where that is not merged, what divides it. The powers are those of the betas
+        at this step.
 
     Source: Kingma and Ba (2015), Algorithm 1 and the end of Section 2.
 
@@ -196,10 +221,12 @@ def make_correction(form: Form) -> Callable[..., tuple[Value, Value]]:
 
     def correct(
         learning_rate: Value, epsilon: Value, power1: Value, power2: Value, one: Value, sqrt: Callable[[Value], Value]
-    ) -> tuple[Value, Value]:
+    ) -> tuple[Value, ...]:
         if not corrects:
-            return learning_rate, epsilon
+            return (learning_rate, epsilon) if merged else (learning_rate, epsilon, one)
         root = sqrt(one - power2)
+        if not merged:
+            return learning_rate / (one - power1), epsilon if scales else epsilon / root, root
         if scales:
             epsilon = epsilon * root
         return learning_rate * root / (one - power1), epsilon
@@ -207,9 +234,9 @@ def make_correction(form: Form) -> Callable[..., tuple[Value, Value]]:
     return correct
 
 
-def epsilon_moves(form: Form) -> bool:
-    """Return whether epsilon hat changes from step to step."""
-    return form.epsilon == "paper" and form.bias_correction == "both"
+def epsilon_moves(form: Form, *, merged: bool = True) -> bool:
+    """Return whether what is added to the root changes from step to step; see `make_correction`."""
+    return form.epsilon == ("paper" if merged else "hat") and form.bias_correction == "both"
 
 
 def given_epsilon(numerics: Numerics, epsilon: float) -> float:
@@ -237,9 +264,11 @@ class Scalars:
 
     __slots__ = (
         "_bases",
+        "_correct",
         "_epsilon",
         "_fixed",
-        "_form",
+        "_lerps",
+        "_merged",
         "_moves",
         "_narrow",
         "_one",
@@ -272,7 +301,9 @@ class Scalars:
         self._narrow = narrow and real is not np.float32
         decay1, decay2 = (float(np.float32(value)) if narrow else value for value in (beta1, beta2))
         epsilon = given_epsilon(numerics, epsilon)
-        self._form, self._moves = form, epsilon_moves(form)
+        self._merged = numerics.correction == "step"
+        self._correct = make_correction(form, merged=self._merged)
+        self._moves = epsilon_moves(form, merged=self._merged)
         self._bases = float(real(decay1)), float(real(decay2))
         with np.errstate(all="ignore"):
             self._epsilon = real(epsilon)
@@ -281,6 +312,10 @@ class Scalars:
             else:
                 c1, c2 = self._one - real(decay1), self._one - real(decay2)
             self._fixed = out(c1), out(c2), out(epsilon), out(decay1) if nesterov else None
+            self._lerps: tuple[Any, Any] = None, None
+            if numerics.moments == "lerp":
+                weight = self._fixed[0]
+                self._lerps = weight if weight < 0.5 else weight - out(1), out(decay2)
 
     def _root(self, x: Any) -> Any:
         return self._real(math.sqrt(x))
@@ -312,13 +347,17 @@ class Scalars:
             one, other = (power if type(power) is real else real(power) for power in (one, other))
             root = self._root if tame else self._sqrt
             scaled = rate if decay is None else self._one
-            alpha, epsilon = make_correction(self._form)(scaled, self._epsilon, one, other, self._one, root)
+            alpha, epsilon, *divisor = self._correct(scaled, self._epsilon, one, other, self._one, root)
             alpha = alpha if type(alpha) is out else out(alpha)
             c1, c2, fixed, beta1 = self._fixed
             epsilon = out(epsilon) if self._moves else fixed
-            if decay is None:
+            if decay is None and self._merged and self._lerps[0] is None:
                 return Coefficients(alpha, c1, c2, epsilon, beta1)
-            return Coefficients(alpha, c1, c2, epsilon, beta1, out(rate), out(decay))
+            rate, decay = (None, None) if decay is None else (out(rate), out(decay))
+            lerp, beta2 = self._lerps
+            return Coefficients(
+                *(alpha, c1, c2, epsilon, beta1, rate, decay, lerp, beta2), out(divisor[0]) if divisor else None
+            )
 
 
 # Steps of one optimizer differ in learning rate and number only.

@@ -18,15 +18,18 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 
 # Stages of one formula each, in the order in which `stages.make_stages` builds them.
-MULTIPLY, DIVIDE, ADD_DECAY, CLIP_VALUE, SUBTRACT, DECOUPLED_DECAY = range(6)
+MULTIPLY, DIVIDE, ADD_DECAY, CLIP_VALUE, SUBTRACT, DECOUPLED_DECAY, ADD_DECAY_ONCE, SCALE_PARAMETER = range(8)
 # Stages that first ask for a mean or a norm.
-CENTRALIZE, CLIP_NORM, GLOBAL_CLIP_NORM = range(6, 9)
+CENTRALIZE, CLIP_NORM, GLOBAL_CLIP_NORM = range(8, 11)
 NAMES = (
     *("multiply", "divide", "l2_decay", "clip_value", "subtract", "decoupled_decay"),
+    *("l2_decay, rounded once", "decoupled_decay by a factor"),
     *("centralize", "clip_norm", "global_clip_norm"),
 )
 # Stages that leave out the tensors that do not decay.
-OF_DECAYING = (ADD_DECAY, DECOUPLED_DECAY)
+OF_DECAYING = (ADD_DECAY, DECOUPLED_DECAY, ADD_DECAY_ONCE, SCALE_PARAMETER)
+# Stages of the parameter; the others are of the gradient.
+OF_PARAMETER = (DECOUPLED_DECAY, SCALE_PARAMETER)
 
 # Numbers that change from step to step, each with its value in float64.
 RATE, NARROW_RATE, RECIPROCAL_SCALE = "rate", "narrow_rate", "reciprocal_scale"
@@ -190,6 +193,11 @@ class _Read:
         ]
 
 
+def _maximize(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
+    if hyper["maximize"]:
+        yield Instruction(MULTIPLY, Scalar(-1.0))
+
+
 def _unscale(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
     scale = hyper["loss_scale"]
     if "loss_scale" in hyper.held:
@@ -199,13 +207,22 @@ def _unscale(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Ins
         yield Instruction(MULTIPLY, Scalar(1 / scale)) if reciprocal else Instruction(DIVIDE, Scalar(scale))
 
 
+def _decays(value: Any) -> bool:
+    """Return whether a weight decay is more than 0, or may become it."""
+    return bool(value) and not (isinstance(value, Schedule) and value.constant and not value.at(0))
+
+
 def _l2_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
     # A decay of 0 is left out when a step is made, for it may be a schedule or belong to a group.
-    scale, order = hyper["loss_scale"], dialect.stages
-    hyper["l2_weight_decay"]
+    scale, order, own = hyper["loss_scale"], dialect.stages, hyper["l2_weight_decay"]
+    if "decoupled_decay" in order and _decays(hyper["decoupled_weight_decay"]):
+        if _decays(own):
+            raise NotImplementedError("a step has one weight decay: L2, or decoupled from the gradient")
+        return
     # Decay does not depend on the loss scale, whichever comes first.
     before = "unscale" in order and order.index("l2_decay") < order.index("unscale")
-    yield Instruction(ADD_DECAY, Scalar(scale if before and "loss_scale" not in hyper.held else 1.0, DECAY))
+    code = ADD_DECAY_ONCE if numerics.multiply_add == "fused" else ADD_DECAY
+    yield Instruction(code, Scalar(scale if before and "loss_scale" not in hyper.held else 1.0, DECAY))
 
 
 def _centralize(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iterator[Instruction]:
@@ -245,6 +262,13 @@ def _decoupled_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Iter
     decay, once = hyper["decoupled_weight_decay"], numerics.surroundings == "once"
     if numerics.decay == "update":
         return
+    if numerics.decay == "factor":
+        # The parameter is multiplied by one minus this.
+        if _changes(hyper, dialect):
+            yield Instruction(SCALE_PARAMETER, Scalar(1.0, DECAYED_RATE))
+        elif decay:
+            yield Instruction(SCALE_PARAMETER, Scalar(decay, RATE))
+        return
     if _changes(hyper, dialect):
         if once:
             yield Instruction(DECOUPLED_DECAY, Scalar(1.0, DECAYED_RATE))
@@ -265,6 +289,7 @@ def _absolute_decay(hyper: _Read, dialect: Dialect, numerics: Numerics) -> Itera
 
 # The stages of a gradient; the others have places of their own in a program.
 _COMPILED: dict[str, Callable[[_Read, Dialect, Numerics], Iterator[Instruction]]] = {
+    "maximize": _maximize,
     "unscale": _unscale,
     "l2_decay": _l2_decay,
     "centralize": _centralize,

@@ -16,9 +16,20 @@ from adamcompat.kernel import Operations, Value, stage_dtype
 from adamcompat.mapping.model import Numerics
 
 
-def make_stages(operations: Operations, minimum: Callable[[Value, Value], Value]) -> tuple[Callable[..., Value], ...]:
-    """Build the stages; their order is that of the codes in `program`."""
+def make_stages(
+    operations: Operations,
+    minimum: Callable[[Value, Value], Value],
+    once: Callable[[Value, Value, Value], Value] | None = None,
+) -> tuple[Callable[..., Value], ...]:
+    """Build the stages; their order is that of the codes in `program`.
+
+    Args:
+        operations: of the runtime.
+        minimum: the smaller of two values; NaN wins.
+        once: ``a*b + c`` rounded once; by default that of `operations`.
+    """
     fma, maximum = operations.fma, operations.maximum
+    fma_once = fma if once is None else once
 
     def multiply(g: Value, p: Value, a: Value) -> Value:
         return g * a
@@ -38,7 +49,13 @@ def make_stages(operations: Operations, minimum: Callable[[Value, Value], Value]
     def decoupled_decay(p: Value, a: Value, b: Value) -> Value:
         return fma(-(p * a), b, p)
 
-    return multiply, divide, add_decay, clip_value, subtract, decoupled_decay
+    def add_decay_once(g: Value, p: Value, a: Value) -> Value:
+        return fma_once(p, a, g)
+
+    def scale_parameter(p: Value, a: Value, b: Value) -> Value:
+        return p * a
+
+    return multiply, divide, add_decay, clip_value, subtract, decoupled_decay, add_decay_once, scale_parameter
 
 
 def norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Value], Value]) -> Value:

@@ -90,8 +90,18 @@ LOOKS = {
         | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
         hints_module="adamcompat.numpy.optimizer",
         imports=("Beta", "Decay", "LearningRate", "Parameters"),
-        options={"apply_gradients": (NUMERICS,), "call": (NUMERICS,)},
+        options={"apply_gradients": (NUMERICS,), "call": (NUMERICS,), "step": (NUMERICS,)},
         examples={
+            "step": """
+>>> import numpy as np
+>>> from adamcompat import Parameter
+>>> weight = Parameter(np.array([1.0, 2.0]), name="weight")
+>>> optimizer = {name}([weight])
+>>> weight.grad = np.array([0.5, -0.5])
+>>> optimizer.step()
+>>> weight.data.round(4)
+array([{first}, {second}])
+""",
             "apply_gradients": """
 >>> import numpy as np
 >>> weight = np.array([1.0, 2.0])
@@ -398,7 +408,8 @@ def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Look) -> str:
         for fact in facts
     ]
     options = runtime.options.get(dialect.protocol, ())
-    signature += ["*"] if options else []
+    first = next((place for place, fact in enumerate(facts, 1) if fact.keyword_only), len(signature))
+    signature[first:first] = ["*"] if options or first < len(signature) else []
     signature += [f"{option.name}: {option.hint} = {option.default}" for option in options]
     signature += ["**kwargs: Any"] if takes_more else []
     given = "".join(f"                {literal(fact.name)}: {fact.name},\n" for fact in facts)

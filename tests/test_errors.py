@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from adamcompat import MindSporeStyleAdam, Parameter, TFStyleAdam
+from adamcompat.mapping.tables import MAPPING
 
 NAN = float("nan")
 
 TF_MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"beta1": 0.9}, ValueError, "'beta1' is TensorFlow 1's and MindSpore's name; here it is 'beta_1'"),
-    ({"eps": 1e-8}, ValueError, "'eps' is MindSpore's name; here it is 'epsilon'"),
+    ({"eps": 1e-8}, ValueError, "'eps' is MindSpore's and PyTorch's name; here it is 'epsilon'"),
     ({"use_amsgrad": True}, ValueError, "'use_amsgrad' is MindSpore's name; here it is 'amsgrad'"),
     ({"use_nesterov": True}, ValueError, "'use_nesterov' is MindSpore's name; TFStyleAdam has no counterpart"),
     ({"loss_scale": 2.0}, ValueError, "here it is 'loss_scale_factor'"),
@@ -47,7 +48,7 @@ TF_MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"loss_scale_factor": 0}, ValueError, "loss_scale_factor must lie in (0, inf)"),
     ({"name": 3}, ValueError, "name must be text"),
     ({"decay": -1.0}, ValueError, "decay must lie in [0, inf)"),
-    ({"numerics": "exact"}, ValueError, "numerics must be one of canonical, keras3, tf26, tf1, mindspore; got 'exact'"),
+    ({"numerics": "exact"}, ValueError, f"numerics must be one of {', '.join(MAPPING.numerics)}; got 'exact'"),
 ]
 
 MS_MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -271,7 +272,9 @@ def test_a_schedule_that_returns_nonsense_changes_nothing(bad: Any) -> None:
 def test_an_attribute_of_another_dialect_is_not_set_in_vain() -> None:
     """On the original, `opt.lr = 0.1` makes a dead attribute."""
     optimizer = TFStyleAdam()
-    with raises(AttributeError, "cannot set 'lr': 'lr' is TensorFlow 2.6's name; here it is 'learning_rate'"):
+    with raises(
+        AttributeError, "cannot set 'lr': 'lr' is TensorFlow 2.6's and PyTorch's name; here it is 'learning_rate'"
+    ):
         optimizer.lr = 0.1
     with raises(AttributeError, "'beta1' is TensorFlow 1's and MindSpore's name; here it is 'beta_1'"):
         _ = optimizer.beta1

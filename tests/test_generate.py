@@ -180,12 +180,13 @@ def test_signatures_and_help_are_the_dialects(adapter: object) -> None:
     dialect = MAPPING.dialects[adapter.dialect]
     cls = getattr(adamcompat, adapter.name)
     parameters = list(inspect.signature(cls).parameters.values())
-    positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert [p.name for p in positional] == [fact.name for fact in dialect.parameters]
-    for parameter, fact in zip(positional, dialect.parameters, strict=True):
+    *named, numerics = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    assert [p.name for p in named] == [fact.name for fact in dialect.parameters]
+    for parameter, fact in zip(named, dialect.parameters, strict=True):
         assert parameter.annotation is not parameter.empty
         assert parameter.default == (parameter.empty if fact.required else fact.default)
-    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == ["numerics"]
+        assert (parameter.kind is parameter.KEYWORD_ONLY) == fact.keyword_only
+    assert (numerics.name, numerics.kind) == ("numerics", numerics.KEYWORD_ONLY)
     documented = inspect.getdoc(cls) or ""
     for fact in dialect.accepted:
         assert f"    {fact.name}: " in documented

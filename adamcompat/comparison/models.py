@@ -40,7 +40,7 @@ def model_of(opened: Opened) -> Model:
     for name, value in own.items():
         values[facts[name].canonical] = value
     groups = opened.groups.groups if opened.groups is not None else ()
-    return Model(opened.dialect, replace(hyper, values=values), named_numerics(numerics, opened.dialect), groups)
+    return Model(opened.dialect, replace(hyper, values=values), named_numerics(numerics, opened.adapter), groups)
 
 
 def own_numerics(opened: Opened) -> str:

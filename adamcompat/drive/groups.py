@@ -58,6 +58,11 @@ def read_groups(value: Any, dialect: Dialect, names: Sequence[str], title: str) 
     (1, 0)
     """
     fact = dialect.named("parameters")
+    if dialect.overrides:
+        raise ValueError(
+            f"{title}: groups of {dialect.title} may hold every setting, and are not driven here; leave "
+            f"{parameter_names()[-1]!r} out, or drive each group by itself"
+        )
     if fact is None or not dialect.groups:
         having = [other.name for other in MAPPING.dialects.values() if other.groups]
         raise ValueError(

@@ -19,14 +19,15 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, RowSparse
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.optimizer import NumPyAdam
+from adamcompat.numpy.step_call import StepAdam
 from adamcompat.state.model import AdamState
 from adamcompat.state.numpy import of_engine
 from adamcompat.state.runtimes import find
 
 
-def _class_of(entry: Entry) -> type[NumPyAdam]:
+def _class_of(entry: Entry) -> type[NumPyAdam | StepAdam]:
     assert entry.adapter is not None
-    found: type[NumPyAdam] = getattr(import_module(entry.adapter.module), entry.adapter.name)
+    found: type[NumPyAdam | StepAdam] = getattr(import_module(entry.adapter.module), entry.adapter.name)
     return found
 
 
@@ -46,15 +47,16 @@ def open_driver(opened: Opened, weights: list[Array]) -> NumPyDriver | EngineDri
 
 
 class NumPyDriver:
-    """Drives `TFStyleAdam` or `MindSporeStyleAdam`."""
+    """Drives one of our classes on NumPy."""
 
     def __init__(self, opened: Opened, weights: list[Array]) -> None:
         self.opened = opened
         self._parameters = [Parameter(w, name) for w, name in zip(weights, opened.names, strict=True)]
-        self._calls = opened.dialect.protocol == "call"
+        self._protocol = opened.dialect.protocol
         arguments: dict[str, Any] = {**opened.native, **opened.own}
         kind: Any = _class_of(opened.entry)
-        self._optimizer: Any = kind(opened.grouped(self._parameters), **arguments) if self._calls else kind(**arguments)
+        pairs = self._protocol == "apply_gradients"
+        self._optimizer: Any = kind(**arguments) if pairs else kind(opened.grouped(self._parameters), **arguments)
 
     def step(self, gradients: Sequence[Any]) -> None:
         """Make one step."""
@@ -63,14 +65,19 @@ class NumPyDriver:
             gradient if isinstance(gradient, RowSparse) else np.asarray(gradient, parameter.dtype)
             for gradient, parameter in zip(gradients, self._parameters, strict=True)
         ]
-        if self._calls:
+        if self._protocol == "call":
             self._optimizer(self.opened.ordered(prepared))
-        else:
+        elif self._protocol == "apply_gradients":
             self._optimizer.apply_gradients(zip(prepared, self._parameters, strict=True))
+        else:
+            for gradient, parameter in zip(prepared, self._parameters, strict=True):
+                parameter.grad = gradient
+            self._optimizer.step()
 
     def load(self, state: AdamState) -> None:
         """Go on from a state."""
-        named = None if self._calls else dict(zip(self.opened.names, self._parameters, strict=True))
+        known = self._protocol == "call"
+        named = None if known else dict(zip(self.opened.names, self._parameters, strict=True))
         load_into(find(self._optimizer, named, None, build=True), state)
 
     def parameters(self) -> list[Array]:
@@ -79,6 +86,13 @@ class NumPyDriver:
 
     def slots(self) -> dict[str, Array]:
         """Copies of the state."""
+        if isinstance(self._optimizer, StepAdam):
+            state = self._optimizer.state
+            return {
+                f"{parameter.name}/{name}": array.copy()
+                for parameter in self._parameters
+                for name, array in state.get(parameter, {}).items()
+            }
         return {name: array.copy() for role, name, array in self._optimizer._state() if role != "parameter"}
 
 

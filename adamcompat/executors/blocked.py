@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, arithmetic_dtype, make_update, stage_dtype
 from adamcompat.mapping.model import Numerics
-from adamcompat.program import DECOUPLED_DECAY, SUBTRACT, Bound, Stages
+from adamcompat.program import OF_PARAMETER, SUBTRACT, Bound, Stages
 from adamcompat.stages import average, make_stages
 from adamcompat.whole import Operation
 
@@ -47,7 +47,9 @@ _update_tail = make_update(
         np.multiply,
     )
 )
-_STAGES = make_stages(_SEPARATE, np.minimum)
+_STAGES = make_stages(
+    _SEPARATE, np.minimum, lambda a, b, c: _fma(a, b, c) if np.result_type(c) == np.float32 else a * b + c
+)
 
 
 class Elements:
@@ -116,7 +118,7 @@ def prepare(
     g = gradient.read(start, stop).astype(real, copy=False)
     p = parameter.read(start, stop).astype(real, copy=False)
     for step in program:
-        if step.code == DECOUPLED_DECAY:
+        if step.code in OF_PARAMETER:
             p = _STAGES[step.code](p, real.type(step.a), real.type(step.b))
             continue
         a = step.a
@@ -261,7 +263,7 @@ def update_one(
         old = [state.read(start, stop).astype(real, copy=False) for state in states]
         found = step(
             *(p, g, old[0], old[1], old[2] if vhat is not None else None),
-            *(c.alpha, c.c1, c.c2, c.epsilon, c.beta1, None, c.rate, c.decay),
+            *(c.alpha, c.c1, c.c2, c.epsilon, c.beta1, None, c.rate, c.decay, c.lerp, c.beta2, c.root),
         )
         return found if vhat is not None else found[:3]
 

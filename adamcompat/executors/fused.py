@@ -97,6 +97,8 @@ def _build(digest: str) -> Any:
         amsgrad: Any,
         nesterov: Any,
         decays: Any,
+        lerps: Any,
+        divides: Any,
         fused: Any,
         begin: Any,
         end: Any,
@@ -128,13 +130,20 @@ def _build(digest: str) -> Any:
                 if not direct:
                     x = scratch[: stop - lo]
                     prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
-                beta1 = choose(nesterov, row[4], None)
+                beta1, root = choose(nesterov, row[4], None), choose(divides, row[9], None)
                 rate, decay = choose(decays, row[5], None), choose(decays, row[6], None)
+                lerp, beta2 = choose(lerps, row[7], None), choose(lerps, row[8], None)
                 maximum = nb.carray(pointer(addresses[k, MAXIMUM], like), size)
                 vhat, rest = choose(amsgrad, maximum[lo:cut], None), choose(amsgrad, maximum[cut:stop], None)
-                sweep(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row, beta1, rate, decay, fused)
+                sweep(
+                    *(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row),
+                    *(beta1, rate, decay, lerp, beta2, root, fused),
+                )
                 if fused is not None:
-                    sweep_tail(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], rest, row, beta1, rate, decay)
+                    sweep_tail(
+                        *(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], rest, row),
+                        *(beta1, rate, decay, lerp, beta2, root),
+                    )
                 lo = stop
         exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
@@ -318,7 +327,7 @@ class Programs:
 def row(coefficients: Coefficients) -> tuple[Any, ...]:
     """The scalars of an update as compiled code reads them."""
     c = coefficients
-    optional = (0.0 if number is None else number for number in (c.beta1, c.rate, c.decay))
+    optional = (0.0 if number is None else number for number in (c.beta1, c.rate, c.decay, c.lerp, c.beta2, c.root))
     return c.alpha, c.c1, c.c2, c.epsilon, *optional
 
 
@@ -354,8 +363,7 @@ def update_all(
     programs: Programs,
     *,
     amsgrad: bool,
-    nesterov: bool,
-    decays: bool,
+    like: Coefficients,
     contraction: Contraction,
     accumulated: bool = False,
 ) -> Launch:
@@ -365,7 +373,8 @@ def update_all(
         table: where they lie.
         rows: the scalars of each kind, from `row`.
         programs: the stages before the update, for each kind.
-        amsgrad, nesterov, decays: which form of the update.
+        amsgrad: whether the maximum of the second moments divides.
+        like: the scalars of one kind; which of them there are says which form the update has.
         contraction: where to round once.
         accumulated: whether the accumulated gradients are the gradients.
     """
@@ -373,8 +382,7 @@ def update_all(
     flags = (
         None if dtype == table.dtype else True,
         True if amsgrad else None,
-        True if nesterov else None,
-        True if decays else None,
+        *(True if number is not None else None for number in (like.beta1, like.decay, like.lerp, like.root)),
         True if contraction.fused else None,
     )
     arguments = (

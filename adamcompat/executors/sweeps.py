@@ -53,6 +53,17 @@ def _separate_fma(a: Any, b: Any, c: Any) -> Any:
     return a * b + c
 
 
+def _once(a: Any, b: Any, c: Any) -> Any:
+    """Return ``a*b + c``, rounded once in float32; wider arithmetic is never contracted."""
+
+
+@overload(_once, inline="always")
+def _once_by_type(a, b, c):  # type: ignore[no-untyped-def]  # Numba compares signatures to the letter
+    if c == types.float32:
+        return lambda a, b, c: _hardware_fma(a, b, c)
+    return lambda a, b, c: a * b + c
+
+
 @_inline  # type: ignore[untyped-decorator]
 def _separate_blend(a: Any, x: Any, b: Any, y: Any) -> Any:
     return a * x + b * y
@@ -93,8 +104,8 @@ _update_separate = _inline(make_update(_SEPARATE))
 _update_fused = _inline(make_update(Operations(_hardware_fma, _fused_blend, np.sqrt, _maximum, _same, operator.mul)))
 _update_tail = _inline(make_update(Operations(_hardware_fma, _tail_blend, np.sqrt, _maximum, _double, operator.mul)))
 average = _inline(stages.average)
-_multiply, _divide, _add_decay, _clip_value, _subtract, _decoupled_decay = (
-    _inline(stage) for stage in make_stages(_SEPARATE, _minimum)
+_multiply, _divide, _add_decay, _clip_value, _subtract, _decoupled_decay, _add_decay_once, _scale_parameter = (
+    _inline(stage) for stage in make_stages(_SEPARATE, _minimum, _once)
 )
 
 
@@ -112,41 +123,68 @@ def _choose_by_type(flag, chosen, other):  # type: ignore[no-untyped-def]  # Num
 # The loops below run from 0 over slices: with other bounds Numba must allow for negative indices,
 # and the loop is not vectorized.
 @nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def sweep(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, rate: Any, decay: Any, fused: Any) -> None:
+def sweep(
+    p: Any,
+    g: Any,
+    m: Any,
+    v: Any,
+    vhat: Any,
+    row: Any,
+    beta1: Any,
+    rate: Any,
+    decay: Any,
+    lerp: Any,
+    beta2: Any,
+    root: Any,
+    fused: Any,
+) -> None:
     """Update pieces of one size in place; what is None is left out of the formula."""
     alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
     for i in range(p.size):
         if vhat is None:
             if fused is None:
                 p[i], m[i], v[i], _ = _update_separate(
-                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay, lerp, beta2, root
                 )
             else:
                 p[i], m[i], v[i], _ = _update_fused(
-                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+                    p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay, lerp, beta2, root
                 )
         elif fused is None:
             p[i], m[i], v[i], vhat[i] = _update_separate(
-                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay, lerp, beta2, root
             )
         else:
             p[i], m[i], v[i], vhat[i] = _update_fused(
-                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay, lerp, beta2, root
             )
 
 
 @nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def sweep_tail(p: Any, g: Any, m: Any, v: Any, vhat: Any, row: Any, beta1: Any, rate: Any, decay: Any) -> None:
+def sweep_tail(
+    p: Any,
+    g: Any,
+    m: Any,
+    v: Any,
+    vhat: Any,
+    row: Any,
+    beta1: Any,
+    rate: Any,
+    decay: Any,
+    lerp: Any,
+    beta2: Any,
+    root: Any,
+) -> None:
     """Update pieces in place, with the step divided and subtracted in float64."""
     alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
     for i in range(p.size):
         if vhat is None:
             p[i], m[i], v[i], _ = _update_tail(
-                p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay
+                p[i], g[i], m[i], v[i], None, alpha, c1, c2, epsilon, beta1, None, rate, decay, lerp, beta2, root
             )
         else:
             p[i], m[i], v[i], vhat[i] = _update_tail(
-                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay
+                p[i], g[i], m[i], v[i], vhat[i], alpha, c1, c2, epsilon, beta1, None, rate, decay, lerp, beta2, root
             )
 
 
@@ -176,6 +214,12 @@ def prepare(
         elif code == instructions.DECOUPLED_DECAY:
             for i in range(p.size):
                 p[i] = _decoupled_decay(p[i], a, b)
+        elif code == instructions.ADD_DECAY_ONCE:
+            for i in range(p.size):
+                out[i] = _add_decay_once(out[i], p[i], a)
+        elif code == instructions.SCALE_PARAMETER:
+            for i in range(p.size):
+                p[i] = _scale_parameter(p[i], a, b)
 
 
 # Reassociation lets the sum use all lanes of a vector; the order is fixed once compiled.

@@ -125,7 +125,8 @@ def _counterpart(fact: ParameterFact, others: tuple[ParameterFact, ...]) -> Para
     same_meaning = [
         o for o in others if o.canonical == fact.canonical and (o.alias_of is None) == (fact.alias_of is None)
     ]
-    same_name = [o for o in others if o.name == fact.name]
+    # The old name of a parameter may be the other's own name for it, which has a counterpart already.
+    same_name = [o for o in others if o.name == fact.name and o.canonical != fact.canonical]
     return next(iter(same_meaning + same_name), None)
 
 
@@ -201,6 +202,7 @@ def _calls(a: Dialect, b: Dialect) -> list[Row]:
     how = {
         "apply_gradients": "pairs of gradient and parameter at each step",
         "call": "the gradients alone, in the order of the parameters",
+        "step": "nothing at each step: each parameter holds its gradient",
     }
     note = " ".join(f"{dialect.title} takes {how[dialect.protocol]}." for dialect in (a, b))
     category = SAME if names[0] == names[1] else RENAMED

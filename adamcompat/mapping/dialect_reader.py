@@ -164,6 +164,8 @@ class DialectReader(ParameterReader):
 
         nothing: tuple[Fact, ...] = ()
         parameters, keywords = take("parameters", self.parameters), take("keywords", self.parameters, nothing)
+        every = "groups" in fields.left and not fields.left["groups"].is_list
+        overrides = every or ("groups" not in fields.left and base is not None and base.overrides)
         groups: tuple[ParameterFact, ...] = take("groups", self.group_keys, ())
         corrections: tuple[Correction, ...] = fields.maybe("corrections", _corrections, ())
         inherited = () if base is None else base.corrections
@@ -201,6 +203,7 @@ class DialectReader(ParameterReader):
             parameters=parameters,
             keywords=keywords,
             groups=groups,
+            overrides=overrides,
             conflicts=take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
             errors=take("errors", _errors),
             stages=take("stages", _stages),

@@ -63,6 +63,7 @@ class ParameterFact:
     alias_of: str | None
     read_as_default: tuple[Default, ...] = ()
     mistaken: Mistaken = "warn"
+    keyword_only: bool = False
 
     @property
     def parts(self) -> tuple[ParameterFact, ...]:
@@ -119,6 +120,11 @@ class TupleFact:
     def note(self) -> str:
         """Return what a reader of the table must know."""
         return self.elements[0].note
+
+    @property
+    def keyword_only(self) -> bool:
+        """Return whether it is given by name only."""
+        return self.elements[0].keyword_only
 
     @property
     def alias_of(self) -> None:

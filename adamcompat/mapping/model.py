@@ -12,11 +12,13 @@ from adamcompat.mapping.vocabulary import (
     BetaPower,
     BiasCorrection,
     ConflictForm,
+    CorrectionPlace,
     Decay,
     Epsilon,
     Given,
     Half,
     MethodRole,
+    Moments,
     MultiplyAdd,
     Nesterov,
     OneMinusBeta,
@@ -32,6 +34,7 @@ from adamcompat.mapping.vocabulary import (
 # Each stage, and the hyperparameter that turns it on; None if it needs none.
 STAGES: dict[str, str | None] = {
     "deduplicate": None,
+    "maximize": "maximize",
     "unscale": "loss_scale",
     "accumulate": "accumulation_steps",
     "l2_decay": "l2_weight_decay",
@@ -72,6 +75,8 @@ class Numerics:
     unscale: Unscale
     surroundings: Surroundings
     decay: Decay
+    moments: Moments
+    correction: CorrectionPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +226,7 @@ class Dialect:
     parameters: tuple[Fact, ...]
     keywords: tuple[Fact, ...]
     groups: tuple[ParameterFact, ...]
+    overrides: bool
     conflicts: tuple[Conflict, ...]
     errors: Errors
     stages: tuple[str, ...]

@@ -99,6 +99,7 @@ class ParameterReader:
             note=fields.maybe("note", Node.text, ""),
             alias_of=fields.maybe("alias_of", Node.text, None),
             read_as_default=fields.maybe("read_as_default", _not_given, ()),
+            keyword_only=fields.maybe("keyword_only", Node.truth, False),
         )
         fields.close()
         fact: Fact
@@ -118,11 +119,16 @@ class ParameterReader:
             fact = self.parameter(item)
             if any(fact.name == other.name for other in found):
                 raise item.error(f"the parameter {fact.name!r} is listed twice")
+            if found and found[-1].keyword_only and not fact.keyword_only:
+                raise item.error(f"{fact.name!r} follows a parameter that is keyword_only; so it is one, too")
             found.append(fact)
         return tuple(found)
 
     def group_keys(self, node: Node) -> tuple[ParameterFact, ...]:
-        """Read the keys of a parameter group."""
+        """Read the keys of a parameter group; none of their own where a group may hold every parameter."""
+        if not node.is_list:
+            node.choice(("every",))
+            return ()
         found = self.parameters(node)
         for fact in found:
             if isinstance(fact, TupleFact):

@@ -55,6 +55,8 @@ _TENSORFLOWS: dict[str, tuple[str, ...]] = {
     "unscale": ("quotient",),
     "surroundings": ("stepwise",),
     "decay": ("parameter",),
+    "moments": ("difference",),
+    "correction": ("step",),
 }
 _MINDSPORES: dict[str, tuple[str, ...]] = {
     "given": ("float32",),
@@ -66,6 +68,17 @@ _MINDSPORES: dict[str, tuple[str, ...]] = {
     "unscale": ("reciprocal",),
     "surroundings": ("stepwise",),
     "decay": ("parameter",),
+    "moments": ("difference",),
+    "correction": ("step",),
+}
+
+
+# These run on NumPy only.
+_NOT_AS_PYTORCH: dict[str, tuple[str, ...]] = {
+    "multiply_add": ("separate", "fused_blocks", "fused_wide"),
+    "decay": ("parameter", "update"),
+    "moments": ("difference",),
+    "correction": ("step",),
 }
 
 
@@ -173,7 +186,7 @@ class Runtime:
 
 
 _EVERY = (
-    *("deduplicate", "unscale", "accumulate", "l2_decay", "centralize", "clip_norm", "global_clip_norm"),
+    *("deduplicate", "maximize", "unscale", "accumulate", "l2_decay", "centralize", "clip_norm", "global_clip_norm"),
     *("clip_value", "decoupled_decay", "update", "average"),
 )
 
@@ -188,6 +201,11 @@ RUNTIMES = {
                 *((*_EVERY, "absolute_decay"), _ANY_FORM),
             ),
             Base("call", None, "adamcompat.numpy.call", "CallAdam", (*_EVERY, "absolute_decay"), _ANY_FORM),
+            Base(
+                *("step", None, "adamcompat.numpy.step_call", "StepAdam"),
+                tuple(stage for stage in (*_EVERY, "absolute_decay") if stage not in ("accumulate", "average")),
+                _ANY_FORM,
+            ),
         ),
     ),
     "tensorflow": Runtime(
@@ -208,6 +226,7 @@ RUNTIMES = {
                 *("call", None, "adamcompat.tensorflow.base", "KerasCallAdam"),
                 tuple(stage for stage in _EVERY if stage not in ("accumulate", "average")),
                 _ANY_FORM,
+                _NOT_AS_PYTORCH,
             ),
         ),
     ),
@@ -257,6 +276,7 @@ RUNTIMES = {
                 *("apply_gradients", None, "adamcompat.mindspore.apply_gradients", "ApplyGradientsAdam"),
                 tuple(stage for stage in _EVERY if stage not in ("l2_decay", "centralize")),
                 _ANY_FORM | {"nesterov": ("none",)},
+                _NOT_AS_PYTORCH,
             ),
         ),
     ),

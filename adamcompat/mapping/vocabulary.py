@@ -20,8 +20,8 @@ Type: TypeAlias = Literal[
 ]
 Absent: TypeAlias = Literal["refuse", "warn", "ignore"]
 Mistaken: TypeAlias = Literal["warn", "refuse"]
-Protocol: TypeAlias = Literal["apply_gradients", "call"]
-MethodRole: TypeAlias = Literal["step", "differentiate_and_step"]
+Protocol: TypeAlias = Literal["apply_gradients", "call", "step"]
+MethodRole: TypeAlias = Literal["step", "differentiate_and_step", "forget_gradients"]
 RateForm: TypeAlias = Literal["list", "schedule", "callable"]
 ConflictForm: TypeAlias = Literal["raises", "ignores"]
 
@@ -40,7 +40,9 @@ MultiplyAdd: TypeAlias = Literal["separate", "fused", "fused_blocks", "fused_wid
 Half: TypeAlias = Literal["float16", "float32"]
 Unscale: TypeAlias = Literal["quotient", "reciprocal"]
 Surroundings: TypeAlias = Literal["once", "stepwise"]
-Decay: TypeAlias = Literal["parameter", "update"]
+Decay: TypeAlias = Literal["parameter", "update", "factor"]
+Moments: TypeAlias = Literal["difference", "lerp"]
+CorrectionPlace: TypeAlias = Literal["step", "root"]
 
 
 def words(vocabulary: Any) -> tuple[str, ...]:

@@ -167,8 +167,7 @@ class Batch:
             np.array([compiled.row(item) for item in coefficients], dtype),
             self._programs[1],
             amsgrad=self._amsgrad,
-            nesterov=coefficients[0].beta1 is not None,
-            decays=coefficients[0].decay is not None,
+            like=coefficients[0],
             contraction=self._contraction,
         )
         return launch

@@ -14,11 +14,11 @@ from adamcompat.interpreter import Interpreter, StepNumbers, value_of
 from adamcompat.mapping.model import Dialect
 from adamcompat.mindspore.notes import say_once
 from adamcompat.mindspore.operations import SEPARATE
-from adamcompat.program import ADD_DECAY, Instruction, Scalar
+from adamcompat.program import ADD_DECAY, SUBTRACT, Instruction, Scalar
 from adamcompat.stages import make_stages
 
 _STAGES = make_stages(SEPARATE, ops.minimum)
-_, _, add_decay, _, _subtract, _ = _STAGES
+add_decay, _subtract = _STAGES[ADD_DECAY], _STAGES[SUBTRACT]
 
 COMPLEX = (mindspore.complex64, mindspore.complex128)
 _RANK = {mindspore.float16: 1, mindspore.bfloat16: 1, mindspore.float32: 2, mindspore.float64: 3}

@@ -55,7 +55,7 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
             {name: plain(value) if name in rates else value for name, value in arguments.items()}
             for arguments in (given, extra)
         )
-        self._numerics = named_numerics(numerics, self._dialect)
+        self._numerics = named_numerics(numerics, adapter)
         self._hyper = resolve(adapter, given, extra)
         self._given = {name: value for name, value in self._hyper.native.items() if name in given or name in extra}
         wrong = self._error("wrong_gradients")

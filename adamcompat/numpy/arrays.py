@@ -24,13 +24,16 @@ class Parameter:
         TypeError: `data` is not an array, or its dtype is not supported.
         ValueError: `data` is read-only or overlaps itself.
 
+    Attributes:
+        grad: the gradient, which PyTorch's calling convention looks for here; None where there is none.
+
     >>> weight = np.zeros((2, 2), np.float32)
     >>> parameter = Parameter(weight, name="dense.weight")
     >>> parameter.name, parameter.shape, parameter.data is weight
     ('dense.weight', (2, 2), True)
     """
 
-    __slots__ = ("_data", "name")
+    __slots__ = ("_data", "grad", "name")
 
     # How often a Parameter was given another array: optimizers look at theirs again when this has changed.
     assignments: ClassVar[int] = 0
@@ -41,6 +44,7 @@ class Parameter:
             raise TypeError(f"a parameter's name must be text, got {type(name).__name__}")
         self._data = data
         self.name = name
+        self.grad: Array | RowSparse | None = None
 
     @property
     def data(self) -> Array:

@@ -179,8 +179,7 @@ class CompiledBatch:
             rows,
             self._flattened(programs),
             amsgrad=self._amsgrad,
-            nesterov=coefficients[0].beta1 is not None,
-            decays=coefficients[0].decay is not None,
+            like=coefficients[0],
             contraction=self._contraction,
             accumulated=self._accumulated,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,31 @@ from adamcompat.numpy.step import Step
 from adamcompat.program import Average, Instruction, Program
 from adamcompat.stages import average_weights
 from adamcompat.whole import Operation, later, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A step of which nothing is left but to write.
+
+    Attributes:
+        operations: what writes.
+        bundles: what holds the gradients, to whose memory the operations go by address.
+        layout: where these are from, if they are from one.
+    """
+
+    operations: list[Operation]
+    bundles: Sequence[Bundle]
+    layout: Layout | None
+
+    @property
+    def compiled(self) -> bool:
+        """Return whether all of it is compiled code, which asks no user's numpy.seterr."""
+        return self.layout is not None and self.layout.compiled
+
+    def release(self) -> None:
+        """Let the gradients go, when everything is written."""
+        for bundle in self.layout.bundles if self.layout is not None else ():
+            bundle.batch.release()
 
 
 class Engine(Kept):
@@ -56,6 +82,13 @@ class Engine(Kept):
             TypeError, ValueError: a gradient does not fit, or a schedule gave no valid number; then
                 parameters and state are as they were.
         """
+        part = self.prepared(indices, gradients)
+        with nullcontext() if part.compiled else np.errstate(all="ignore"), Uninterrupted():
+            whole(part.operations)
+        part.release()
+
+    def prepared(self, indices: Sequence[int], gradients: Sequence[Any]) -> Pending:
+        """Do all of a step that can fail; see `step`."""
         layout = self._layout_of(tuple(indices))
         step = Step(self, layout.kinds if layout is not None else [kind_of(self.slots[i]) for i in indices])
         bundles: Sequence[Bundle]
@@ -68,11 +101,7 @@ class Engine(Kept):
                 bundles = [self._taken(self.slots[i], one) for i, one in zip(indices, gradients, strict=True)]
         # Casts may overflow, and a user's numpy.seterr(all="raise") must not stop a step. Compiled code does not ask.
         with np.errstate(all="ignore") if layout is None or not layout.compiled else nullcontext():
-            operations = self._operations(bundles, layout, step)
-            with Uninterrupted():
-                whole(operations)
-        for bundle in layout.bundles if layout is not None else ():
-            bundle.batch.release()
+            return Pending(self._operations(bundles, layout, step), bundles, layout)
 
     def _taken(self, slot: Slot, gradient: Any) -> SlotBundle:
         array = self.check_gradient(slot, gradient)

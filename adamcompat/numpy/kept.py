@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,9 @@ from adamcompat.program import Program, compile_step
 from adamcompat.schedules import Schedule
 from adamcompat.stages import time_decayed
 from adamcompat.whole import Operation
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def _nothing() -> None:
@@ -94,6 +98,38 @@ class Kept:
     def hyper(self, hyper: Hyperparameters) -> None:
         self.program: Program = compile_step(self.dialect, self.numerics, hyper)
         self._hyper = hyper
+
+    def assign(self, hyper: Hyperparameters) -> None:
+        """Take other hyperparameters from the next step on, the learning rate too."""
+        self.hyper = hyper
+        self._keep_rate()
+        self._layout = None
+
+    def count(self, step: int) -> None:
+        """Set the number of steps, and with it the running products of the betas where they are kept."""
+        self.iterations[...] = step
+        if self.powers is not None:
+            betas = self.program.update.beta1, self.program.update.beta2
+            beta1, beta2 = (beta.at(0) if isinstance(beta, Schedule) else beta for beta in betas)
+            powers: tuple[Any, Any] = (kernel.POWER_DTYPE.type(1), kernel.POWER_DTYPE.type(1))
+            for _ in range(step):
+                powers = kernel.advance_powers(beta1, beta2, powers)
+            self.powers[:] = powers
+
+    def split(self, indices: Collection[int]) -> Self:
+        """Let some parameters go, with their state and their number of steps, to another engine, which is returned.
+
+        Args:
+            indices: which of them.
+        """
+        other = copy.copy(self)
+        other.iterations, other.rate = self.iterations.copy(), self.rate.copy()
+        other.powers = None if self.powers is None else self.powers.copy()
+        other.slots = [slot for i, slot in enumerate(self.slots) if i in indices]
+        self.slots = [slot for i, slot in enumerate(self.slots) if i not in indices]
+        for engine in (self, other):
+            engine.forget_memory()
+        return other
 
     def _keep_rate(self) -> None:
         schedule = self.hyper.schedules["learning_rate"]

@@ -43,7 +43,7 @@ class NumPyAdam:
     _grouped: bool = False
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
-        rounding = named_numerics(numerics, self._dialect())
+        rounding = named_numerics(numerics, self._own_adapter())
         adapter = self._own_adapter()
         self._hyper = resolve(adapter, given, extra)
         self._given = {name: value for name, value in self._hyper.native.items() if name in given or name in extra}

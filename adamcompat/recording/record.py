@@ -83,8 +83,9 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
 def _framework(optimizer: Any) -> Framework:
     """The framework of an optimizer."""
     from adamcompat.numpy.optimizer import NumPyAdam
+    from adamcompat.numpy.step_call import StepAdam
 
-    if isinstance(optimizer, NumPyAdam):
+    if isinstance(optimizer, (NumPyAdam, StepAdam)):
         return FRAMEWORKS["numpy"]
     if not isinstance(optimizer, type):
         for base in type(optimizer).__mro__:

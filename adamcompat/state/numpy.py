@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from adamcompat.numpy.arrays import Array, Parameter
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.optimizer import NumPyAdam
 from adamcompat.numpy.slots import Slot
+from adamcompat.numpy.step_call import StepAdam
 from adamcompat.state.live import Live, plain_numbers
 from adamcompat.state.terms import StateError
 
@@ -38,13 +39,72 @@ class _Place:
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
     """An optimizer of this package on NumPy arrays; None if it is something else."""
-    if not isinstance(optimizer, NumPyAdam):
+    if not isinstance(optimizer, (NumPyAdam, StepAdam)):
         return None
     if session is not None:
         raise StateError("session: only graphs of TensorFlow have one")
+    if isinstance(optimizer, StepAdam):
+        return _of_step_call(optimizer, parameters, build)
     slots = _slots(optimizer, parameters, build)
     title, dialect = type(optimizer).__name__, optimizer._dialect().name
     return of_engine(title, dialect, optimizer._numerics, optimizer._engine, slots)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The number of steps of all engines, which is one number."""
+
+    engines: Sequence[Engine]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.engines[0].iterations.dtype
+
+    def read(self) -> Array:
+        return self.engines[0].iterations.copy()
+
+    def write(self, value: Array) -> None:
+        for engine in self.engines:
+            engine.iterations[...] = value
+
+
+def _of_step_call(optimizer: StepAdam, parameters: Any, build: bool) -> Live:
+    """TorchStyleAdam or TorchStyleAdamW, whose groups have one engine each, or several."""
+    title, known = type(optimizer).__name__, optimizer.parameters()
+    variables = list(parameters.values()) if isinstance(parameters, Mapping) else parameters
+    if variables is not None and [id(one) for one in variables] != [id(one) for one in known]:
+        raise StateError(f"parameters: not the {len(known)} Parameters of this optimizer's groups, in their order")
+    if build:
+        optimizer.build()
+    members = {id(parameter): (cohort.engine, place) for cohort, place, parameter in optimizer._members()}
+    if missing := [parameter for parameter in known if id(parameter) not in members]:
+        raise StateError(
+            f"{len(missing)} of {len(known)} parameters of this {title} have no state, for they never had a gradient; "
+            f"make a step with all of them"
+        )
+    engines = list({id(engine): engine for engine, _ in members.values()}.values())
+    steps = sorted({int(engine.iterations) for engine in engines})
+    if len(steps) > 1:
+        raise StateError(
+            f"the parameters of this {title} were updated {', '.join(map(str, steps))} times; one number of steps is "
+            f"carried: keep state_dict() instead"
+        )
+    settings = [plain_numbers(engine.hyper.values) for engine in engines]
+    names = list(parameters) if isinstance(parameters, Mapping) else [optimizer.name_of(one) for one in known]
+    slots = {name: members[id(one)] for name, one in zip(names, known, strict=True)}
+    own = {name: engine.slots[place] for name, (engine, place) in slots.items()}
+    live = of_engine(title, optimizer._dialect().name, optimizer._numerics, engines[0], own)
+    shared = {name: value for name, value in settings[0].items() if all(one.get(name) == value for one in settings)}
+
+    def loaded() -> None:
+        for engine in engines:
+            engine.count(int(engine.iterations))
+
+    return replace(live, step=_Steps(engines), powers=(), hyperparameters=shared, loaded=loaded)
 
 
 def of_engine(title: str, dialect: str, numerics: str, engine: Engine, slots: Mapping[str, Slot]) -> Live:

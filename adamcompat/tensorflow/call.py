@@ -71,7 +71,7 @@ class CallAdam:
     @classmethod
     def _checked(cls, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> Private:
         """The arguments of a call, validated."""
-        rounding = named_numerics(numerics, cls._dialect())
+        rounding = named_numerics(numerics, cls._own_adapter())
         params = cls._dialect().named("parameters")
         assert params is not None
         value = given[params.name]

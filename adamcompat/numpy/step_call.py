@@ -1,0 +1,323 @@
+"""PyTorch's calling convention on NumPy arrays: ``parameter.grad = ...``, then ``optimizer.step()``."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from adamcompat.hyperparameters import Hyperparameters, exception, named_numerics, resolve, unknown_keyword
+from adamcompat.interrupts import Uninterrupted
+from adamcompat.mapping.model import Adapter, Dialect
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.arrays import Array, Parameter
+from adamcompat.numpy.cohorts import Cohort, Cohorts
+from adamcompat.whole import whole
+
+# Not possible on arrays; accepted as False only.
+_NOT_HERE = ("differentiable", "capturable")
+
+
+class StepAdam:
+    """Base of the adapters that are called as PyTorch's optimizers are.
+
+    Attributes:
+        param_groups: the groups, each a dictionary with its parameters and every setting. A step takes the settings as
+            they are then.
+        defaults: what a group has where it does not say.
+    """
+
+    _adapter: ClassVar[str]
+    _runtime: ClassVar[str] = "numpy"
+
+    def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
+        self._rounding = named_numerics(numerics, self._own_adapter())
+        self._numerics = numerics
+        self._params = self._fact("parameters")
+        settings = {name: value for name, value in {**given, **extra}.items() if name != self._params}
+        self._resolve(settings)
+        self.defaults: dict[str, Any] = settings
+        self.param_groups: list[dict[str, Any]] = []
+        self._cohorts: list[Cohorts] = []
+        for group in self._groups(given[self._params]):
+            self._add(group, 5)
+
+    @classmethod
+    def _own_adapter(cls) -> Adapter:
+        return MAPPING.adapter(cls._runtime, cls._adapter)
+
+    @classmethod
+    def _dialect(cls) -> Dialect:
+        return MAPPING.dialects[cls._own_adapter().dialect]
+
+    @classmethod
+    def _error(cls, kind: str) -> type[Exception]:
+        return exception(getattr(cls._dialect().errors, kind))
+
+    @classmethod
+    def _fact(cls, canonical: str) -> str:
+        fact = cls._dialect().named(canonical)
+        assert fact is not None
+        return fact.name
+
+    def _resolve(self, settings: Mapping[str, Any]) -> Hyperparameters:
+        """The hyperparameters of a group; what the dialect does not know is left to its owner.
+
+        Raises:
+            The dialect's exceptions for wrong values.
+        """
+        known = {fact.name: fact for fact in self._dialect().accepted if fact.name != self._params}
+        given = {name: value for name, value in settings.items() if name in known}
+        hyper = resolve(self._own_adapter(), given, {})
+        for canonical in _NOT_HERE:
+            if hyper.values[canonical]:
+                raise self._error("out_of_range")(
+                    f"{self._fact(canonical)}=True: {MAPPING.canonical[canonical].about} NumPy arrays have no such "
+                    f"thing; leave it out"
+                )
+        return hyper
+
+    def _groups(self, value: Any) -> Iterator[dict[str, Any]]:
+        """The groups of a call."""
+        if isinstance(value, (np.ndarray, Parameter, str, Mapping)) or not isinstance(value, Iterable):
+            raise self._error("wrong_type")(
+                f"{self._params} must be a list of Parameters, or of groups (dictionaries); got "
+                f"{type(value).__name__}: write [{self._params}]"
+            )
+        entries = list(value)
+        if not entries:
+            raise self._error("out_of_range")(f"{self._params} is empty; pass the Parameters to update")
+        if not isinstance(entries[0], Mapping):
+            entries = [{self._params: entries}]
+        for number, entry in enumerate(entries):
+            if not isinstance(entry, Mapping):
+                raise self._error("wrong_type")(
+                    f"entry {number} of {self._params} is no group (dictionary), as the first is, but "
+                    f"{type(entry).__name__}; use one or the other"
+                )
+            yield dict(entry)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose parameters are updated from the next step on.
+
+        Args:
+            param_group: its parameters under ``"params"``, and settings where they are not the optimizer's own. Other
+                keys are kept for whoever put them there.
+
+        Raises:
+            TypeError: it is no dictionary, or holds what is no `Parameter`.
+            ValueError: a parameter is in another group already, or a setting is out of range.
+        """
+        self._add(param_group, 4)
+
+    def _add(self, param_group: dict[str, Any], depth: int) -> None:
+        if not isinstance(param_group, dict):
+            raise self._error("wrong_type")(f"a group must be a dictionary, got {type(param_group).__name__}")
+        number = len(self.param_groups)
+        if self._params not in param_group:
+            raise self._error("out_of_range")(
+                f"group {number} has no {self._params!r}; its keys are {', '.join(map(repr, param_group)) or 'none'}"
+            )
+        parameters = self._parameters(number, param_group[self._params])
+        group = {**self.defaults, **param_group, self._params: parameters}
+        self._say_unknown(number, param_group, depth)
+        cohorts = self._new_cohorts()
+        cohorts.follow(self._settings(group))
+        self.param_groups.append(group)
+        self._cohorts.append(cohorts)
+
+    def _parameters(self, number: int, value: Any) -> list[Parameter]:
+        if isinstance(value, set):
+            raise self._error("wrong_type")(f"group {number} holds a set, which has no order; pass a list")
+        entries = [value] if isinstance(value, Parameter) else value
+        if isinstance(entries, (np.ndarray, str, Mapping)) or not isinstance(entries, Iterable):
+            raise self._error("wrong_type")(
+                f"{self._params!r} of group {number} must be a list of Parameters, got {type(value).__name__}"
+            )
+        found = list(entries)
+        taken = {id(parameter) for group in self.param_groups for parameter in group[self._params]}
+        for place, parameter in enumerate(found):
+            if not isinstance(parameter, Parameter):
+                raise self._error("wrong_type")(
+                    f"entry {place} of group {number} must be an adamcompat.Parameter, which has a gradient, got "
+                    f"{type(parameter).__name__}; write Parameter(array, name=...)"
+                )
+            if id(parameter) in taken:
+                raise self._error("repeated_parameter")(
+                    f"{self.name_of(parameter)} is in more than one place; put each parameter into one group, once"
+                )
+            taken.add(id(parameter))
+        return found
+
+    def _say_unknown(self, number: int, group: Mapping[str, Any], depth: int) -> None:
+        """Warn of keys that a group keeps, and that look like settings; `depth` is how far away the user's call is."""
+        known = {fact.name for fact in self._dialect().accepted}
+        meant = {fact.name for dialect in MAPPING.dialects.values() for fact in (*dialect.accepted, *dialect.groups)}
+        for name in group:
+            if name not in known and (name in meant or difflib.get_close_matches(str(name), known, 1, 0.8)):
+                why = unknown_keyword(name, self._own_adapter())
+                warnings.warn(
+                    f"group {number} has the key {name!r}, which no step reads: {why}",
+                    UserWarning,
+                    stacklevel=depth,
+                )
+
+    def name_of(self, parameter: Parameter) -> str:
+        """Return the name of a parameter, or its place among all of them."""
+        if parameter.name:
+            return parameter.name
+        everyone = [other for group in self.param_groups for other in group[self._params]]
+        places = [place for place, other in enumerate(everyone) if other is parameter]
+        return f"parameter_{places[0] if places else len(everyone)}"
+
+    def _settings(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            fact.name: group[fact.name]
+            for fact in self._dialect().accepted
+            if fact.name in group and fact.name != self._params
+        }
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters.
+
+        Args:
+            set_to_none: False fills them with zeros instead.
+        """
+        for group in self.param_groups:
+            for parameter in group[self._params]:
+                if set_to_none or not isinstance(parameter.grad, np.ndarray):
+                    parameter.grad = None
+                else:
+                    parameter.grad[...] = 0
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; whole or not at all.
+
+        Args:
+            closure: called first; it may compute the gradients.
+
+        Returns:
+            What `closure` returned, or None.
+
+        Raises:
+            RuntimeError: a gradient has another shape than its parameter.
+            TypeError: a gradient holds no real numbers. In either case nothing has changed.
+        """
+        loss = closure() if closure is not None else None
+        try:
+            pending = []
+            for group, cohorts in zip(self.param_groups, self._cohorts, strict=True):
+                cohorts.follow(self._settings(group))
+                with_gradient = [parameter for parameter in group[self._params] if parameter.grad is not None]
+                pending += cohorts.prepared(with_gradient)
+            operations = [operation for part in pending for operation in part.operations]
+            with np.errstate(all="ignore"), Uninterrupted():
+                whole(operations)
+        except BaseException:
+            for cohorts in self._cohorts:
+                cohorts.forget_unused()
+            raise
+        for part in pending:
+            part.release()
+        return loss
+
+    def parameters(self) -> list[Parameter]:
+        """Return the parameters of all groups, in order."""
+        return [parameter for group in self.param_groups for parameter in group[self._params]]
+
+    def steps(self) -> int:
+        """Return how often the parameter that was updated most often was."""
+        return max((int(cohort.engine.iterations) for cohort, _, _ in self._members()), default=0)
+
+    def build(self) -> None:
+        """Create the state of all parameters; otherwise each gets it with its first gradient."""
+        known = {id(parameter) for _, _, parameter in self._members()}
+        for group, cohorts in zip(self.param_groups, self._cohorts, strict=True):
+            if fresh := [parameter for parameter in group[self._params] if id(parameter) not in known]:
+                cohorts.add(fresh)
+
+    def _members(self) -> Iterator[tuple[Cohort, int, Parameter]]:
+        """Every parameter that has state, with its cohort and its place there."""
+        for cohorts in self._cohorts:
+            for cohort in cohorts.cohorts:
+                for place, parameter in enumerate(cohort.parameters):
+                    yield cohort, place, parameter
+
+    def _kept(self, cohort: Cohort, place: int) -> dict[str, Array]:
+        """The state of one parameter under PyTorch's names, as live arrays; its step is a copy."""
+        dialect, kept = self._dialect(), cohort.engine.slots[place].kept
+        found = {dialect.slot("step").template: np.asarray(cohort.engine.iterations, np.float32)}
+        return found | {name: kept[role] for role, name in dialect.slot_names.items() if role in kept}
+
+    @property
+    def state(self) -> dict[Parameter, dict[str, Array]]:
+        """The state of each parameter that was updated; the arrays are live."""
+        return {parameter: self._kept(cohort, place) for cohort, place, parameter in self._members()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state and the settings, with the positions of parameters in their place, as copies.
+
+        Returns:
+            ``{"state": {position: {"step": ..., "exp_avg": ..., "exp_avg_sq": ...}}, "param_groups": [...]}``
+        """
+        places = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group[self._params])}
+        state = {
+            places[id(parameter)]: {name: array.copy() for name, array in self._kept(cohort, place).items()}
+            for cohort, place, parameter in self._members()
+        }
+        groups = [
+            {
+                **{name: value for name, value in group.items() if name != self._params},
+                self._params: [places[id(parameter)] for parameter in group[self._params]],
+            }
+            for group in self.param_groups
+        ]
+        return {"state": dict(sorted(state.items())), "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state and the settings of another optimizer, PyTorch's own too.
+
+        Args:
+            state_dict: as `state_dict` returns it. Parameters are matched by their order.
+
+        Raises:
+            ValueError: it has other groups, or state of other shapes. Nothing has changed then.
+        """
+        saved = list(state_dict["param_groups"])
+        sizes = [[len(group[self._params]) for group in groups] for groups in (saved, self.param_groups)]
+        if sizes[0] != sizes[1]:
+            raise self._error("out_of_range")(
+                f"the state has groups of {sizes[0]} parameters, and this optimizer has groups of {sizes[1]}; load "
+                f"state of the same groups"
+            )
+        roles = {name: role for role, name in self._dialect().slot_names.items()}
+        count, groups, cohorts = self._dialect().slot("step").template, [], []
+        for theirs, ours in zip(saved, self.param_groups, strict=True):
+            parameters = ours[self._params]
+            group = {**ours, **theirs, self._params: parameters}
+            states = []
+            for place, parameter in zip(theirs[self._params], parameters, strict=True):
+                kept = state_dict["state"].get(place)
+                if kept is not None:
+                    arrays = {roles[name]: np.asarray(value) for name, value in kept.items() if name in roles}
+                    states.append((parameter, int(np.asarray(kept[count]).item()), arrays))
+            loaded = self._new_cohorts()
+            loaded.load(self._settings(group), states)
+            groups.append(group)
+            cohorts.append(loaded)
+        for ours, group in zip(self.param_groups, groups, strict=True):
+            ours.update(group)
+        self._cohorts = cohorts
+
+    def _new_cohorts(self) -> Cohorts:
+        return Cohorts(self._dialect(), self._rounding, self._resolve, self.name_of)
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {name}: {value}" for name, value in group.items() if name != self._params]
+        return "\n".join([*lines, ")"])
