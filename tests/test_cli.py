@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 import adamcompat
 import adamcompat.cli as cli
 import adamcompat.demo as demo
+from adamcompat.drive.catalogue import entries
 from adamcompat.extras import EXTRAS, how_to_install
 from adamcompat.mapping.tables import MAPPING
 from tests import processes
@@ -87,6 +89,22 @@ def test_an_unknown_dialect_gets_a_suggestion(name: str, hint: str) -> None:
     assert result.returncode == 2
     assert f"unknown dialect '{name}'" in result.stderr
     assert hint in result.stderr
+
+
+def test_a_table_says_what_a_step_computes_differently() -> None:
+    arguments = ("table", "--from", "keras3_adamw", "--to", "mindspore_adamweightdecay", "--format", "csv")
+    rows = {row["keras3_adamw"]: [*row.values()][1:] for row in csv.DictReader(run(*arguments).stdout.splitlines())}
+    assert rows["bias correction"][:5] == ["bias correction", "both", "bias correction", "none", "other computation"]
+    assert "3.16, 6.53 and 1.26 times as long at t = 1, 10 and 1,000" in rows["bias correction"][5]
+    assert rows["epsilon"][1:5] == ["1e-07", "eps", "1e-06", "renamed, other default"]
+    assert rows["weight_decay"][1:5] == ["0.004", "weight_decay", "0.0", "other default"]
+    assert "bias correction" not in run("table", "--format", "csv").stdout
+
+
+def test_the_help_of_compare_lists_every_original() -> None:
+    text = " ".join(run("compare", "--help").stdout.split())
+    for entry in entries():
+        assert entry.adapter is not None or re.search(rf"\b{entry.name}\b", text), entry.name
 
 
 def test_a_dialect_can_be_named_by_its_class() -> None:

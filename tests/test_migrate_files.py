@@ -165,7 +165,7 @@ def test_what_may_not_be_read_is_reported(tmp_path: Path) -> None:
 def test_a_fault_of_ours_is_reported_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import adamcompat.migrate.files as files
 
-    def fail(text: str, to: str) -> None:
+    def fail(*arguments: object) -> None:
         raise KeyError("odd")
 
     monkeypatch.setattr(files, "migrate_text", fail)
@@ -183,7 +183,7 @@ def test_a_process_that_dies_takes_one_file_with_it(tmp_path: Path) -> None:
     program = (
         "import os, sys\nfrom pathlib import Path\nimport adamcompat.migrate.files as files\n"
         "plain = files.migrate_text\n"
-        "def deadly(text, to):\n    return os._exit(9) if text.startswith('deadly') else plain(text, to)\n"
+        "def deadly(text, *rest):\n    return os._exit(9) if text.startswith('deadly') else plain(text, *rest)\n"
         "files.migrate_text = deadly\nfiles.processors = lambda: 2\n"
         "for item in files.migrate_files(list(files.find([Path(sys.argv[1])])), 'shim'):\n"
         "    print(item.path.name, item.changed, [str(f.message) for f in item.findings if item.failed])\n"

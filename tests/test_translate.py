@@ -353,7 +353,7 @@ def test_what_must_be_looked_at_is_a_warning(source: str, to: str, code: str, re
     assert reason in result.warnings[0].text
 
 
-# What a class computes differently of the same arguments.
+# Classes that compute something else of the same arguments.
 
 FORMS = {name: dialect.semantics.form for name, dialect in MAPPING.dialects.items()}
 

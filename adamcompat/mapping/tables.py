@@ -700,6 +700,7 @@ MAPPING = Mapping(
                 "tf.keras.optimizers.AdamW",
                 "tensorflow.keras.optimizers.AdamW",
                 "tensorflow.optimizers.AdamW",
+                "tensorflow.compat.v1.keras.optimizers.AdamW",
                 "tf.keras.optimizers.experimental.AdamW",
                 "tensorflow.keras.optimizers.experimental.AdamW",
                 "tensorflow.optimizers.experimental.AdamW",

@@ -13,7 +13,7 @@ from adamcompat.translation.rates import RATE, Writer
 
 _ABSOLUTE, _SCALED = "absolute_weight_decay", "decoupled_weight_decay"
 _COUNTERPARTS = {_ABSOLUTE: _SCALED, _SCALED: _ABSOLUTE}
-# What may be evaluated twice: it calls nothing and changes nothing.
+# Expressions that may be evaluated twice: they call nothing and change nothing.
 _REPEATABLE = (ast.expr_context, ast.operator, ast.unaryop, ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
 _ARITHMETIC = (ast.BinOp, ast.UnaryOp)
 
