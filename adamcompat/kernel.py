@@ -207,6 +207,11 @@ def make_correction(form: Form) -> Callable[..., tuple[Value, Value]]:
     return correct
 
 
+def keeps_products(numerics: Numerics, form: Form) -> bool:
+    """Return whether running products of the betas are kept from step to step: nothing else corrects with them."""
+    return numerics.beta_power == "product" and form.bias_correction == "both"
+
+
 def epsilon_moves(form: Form) -> bool:
     """Return whether epsilon hat changes from step to step."""
     return form.epsilon == "paper" and form.bias_correction == "both"
