@@ -163,6 +163,11 @@ def stage_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
 POWER_DTYPE = np.dtype(np.float32)
 
 
+def keeps_products(numerics: Numerics, form: Form) -> bool:
+    """Return whether running products of the betas are kept from step to step: without bias correction nothing reads them."""
+    return numerics.beta_power == "product" and form.bias_correction == "both"
+
+
 def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple[Any, Any]:
     """Multiply running products of the betas once more."""
     real = POWER_DTYPE.type
@@ -205,11 +210,6 @@ def make_correction(form: Form) -> Callable[..., tuple[Value, Value]]:
         return learning_rate * root / (one - power1), epsilon
 
     return correct
-
-
-def keeps_products(numerics: Numerics, form: Form) -> bool:
-    """Return whether running products of the betas are kept from step to step: nothing else corrects with them."""
-    return numerics.beta_power == "product" and form.bias_correction == "both"
 
 
 def epsilon_moves(form: Form) -> bool:
