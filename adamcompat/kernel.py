@@ -164,7 +164,7 @@ POWER_DTYPE = np.dtype(np.float32)
 
 
 def keeps_products(numerics: Numerics, form: Form) -> bool:
-    """Return whether running products of the betas are kept from step to step: without bias correction nothing reads them."""
+    """Return whether running products of the betas are kept: without bias correction nothing reads them."""
     return numerics.beta_power == "product" and form.bias_correction == "both"
 
 
