@@ -181,6 +181,11 @@ def stage_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
 POWER_DTYPE = np.dtype(np.float32)
 
 
+def keeps_products(numerics: Numerics, form: Form) -> bool:
+    """Return whether running products of the betas are kept: without bias correction nothing reads them."""
+    return numerics.beta_power == "product" and form.bias_correction == "both"
+
+
 def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple[Any, Any]:
     """Multiply running products of the betas once more."""
     real = POWER_DTYPE.type

@@ -59,7 +59,7 @@ def mapped(dialect: str) -> list[tuple[str, Any]]:
 
 
 @needs_tensorflow
-@pytest.mark.parametrize("dialect", ["keras3", "tf26", "tf1"])
+@pytest.mark.parametrize("dialect", ["keras3", "keras3_adamw", "tf26", "tf1"])
 def test_tensorflow_signatures_are_those_of_the_mapping(dialect: str) -> None:
     import keras
     import tensorflow as tf
@@ -67,6 +67,7 @@ def test_tensorflow_signatures_are_those_of_the_mapping(dialect: str) -> None:
 
     original = {
         "keras3": keras.optimizers.Adam,
+        "keras3_adamw": keras.optimizers.AdamW,
         "tf26": tf_keras.optimizers.legacy.Adam,
         "tf1": tf.compat.v1.train.AdamOptimizer,
     }[dialect]

@@ -21,8 +21,9 @@ def add(commands: Any) -> None:
     run_parser = commands.add_parser(
         "run",
         help="run a program, unchanged, with our optimizers",
-        description="Run a Python program in which tf.keras.optimizers.Adam, tf.compat.v1.train.AdamOptimizer, "
-        'mindspore.nn.Adam, compile("adam") and the like are ours. Everything after the program is its own.',
+        description="Run a Python program in which tf.keras.optimizers.Adam and AdamW, "
+        "tf.compat.v1.train.AdamOptimizer, mindspore.nn.Adam and AdamWeightDecay, "
+        'compile("adam") and the like are ours. Everything after the program is its own.',
         usage="adamcompat run [-h] [--report] [--corrections] (SCRIPT | -m MODULE) [argument ...]",
         epilog=f"examples:\n{EXAMPLES}\nexit status: that of the program",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -15,7 +15,7 @@ from adamcompat.tensorflow.call_state import label
 
 
 def call(optimizer: CallAdam, parameters: Any, session: Any, *, build: bool) -> Live:
-    """adamcompat.tensorflow.MindSporeStyleAdam, on either Keras."""
+    """Describe one of ours that is called as MindSpore's are, on either Keras."""
     title = type(optimizer).__name__
     if session is not None:
         raise StateError(f"session: {title} runs eagerly and in tf.function only")

@@ -1,4 +1,4 @@
-"""Adam for TensorFlow: drop-ins for tf.keras, tf.keras.optimizers.legacy and tf.compat.v1, and MindSpore's call.
+"""Adam and AdamW for TensorFlow: drop-ins for tf.keras, its legacy optimizers and tf.compat.v1, and MindSpore's call.
 
 TensorFlow is imported when a class is first used; whether ``tf.keras`` is Keras 3 or tf_keras
 (``TF_USE_LEGACY_KERAS=1``) is decided then.

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from adamcompat.groups import Arranged, Group
 from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.kernel import keeps_products
 from adamcompat.mapping.model import Dialect, Numerics, Slot
 from adamcompat.program import compile_step
 from adamcompat.tensorflow.arguments import raw
@@ -103,7 +104,7 @@ def create(private: Private, dialect: Dialect, arranged: Arranged, new_variable:
         # The numerics may need state that the dialect does not name.
         if role not in found:
             found[role] = _created(private, dialect.slot(role), arranged, raws, new_variable)
-    if private.numerics.beta_power == "product":
+    if keeps_products(private.numerics, private.program.update.form):
         private.powers = {POWER_DTYPE: (found["beta1_power"][0], found["beta2_power"][0])}
     nothing = [None] * len(raws)
     maxima = found["maximum_second_moment"] or nothing
@@ -134,7 +135,8 @@ def _created(
             )
             for variable, own in zip(arranged.variables, raws, strict=True)
         ]
-    if slot.role in ("beta1_power", "beta2_power") and private.numerics.beta_power == "product":
+    products = keeps_products(private.numerics, private.program.update.form)
+    if slot.role in ("beta1_power", "beta2_power") and products:
         power = new_variable(None, POWER_DTYPE.name, slot.template)
         power.assign(1.0)
         return [power]

@@ -1,4 +1,4 @@
-"""tf_keras's Adam (TF_USE_LEGACY_KERAS=1) under Keras 3's signature, updating the whole list at once."""
+"""tf_keras's Adam and AdamW (TF_USE_LEGACY_KERAS=1), updating the whole list of variables at once."""
 
 from __future__ import annotations
 

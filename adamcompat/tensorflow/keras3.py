@@ -1,4 +1,4 @@
-"""Keras 3's Adam with its own bits, updating the whole list of variables at once."""
+"""Keras 3's Adam and AdamW with their own bits, updating the whole list of variables at once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import tensorflow as tf
 import tf_keras
 
-from adamcompat.tensorflow import Adam, MindSporeStyleAdam, legacy, v1
+from adamcompat.tensorflow import Adam, AdamW, MindSporeStyleAdam, MindSporeStyleAdamWeightDecay, legacy, v1
 from tests.faults import OURS, STRIDE, Points, Training, Tried, at_every_point, fail, from_a_handler, same
 from tests.test_whole_steps import EVERYTHING
 
@@ -40,6 +40,9 @@ FILES = (
     str(Path(tf.__file__).parent / "python" / "training"),
     *([] if LEGACY else [str(Path(tf.keras.__file__).parent / "src")]),
 )
+
+
+STYLES = (MindSporeStyleAdam, MindSporeStyleAdamWeightDecay)
 
 
 class OnTensorFlow:
@@ -67,7 +70,7 @@ class OnTensorFlow:
             values = tf.constant(rng.standard_normal((len(chosen), 2)), dtype)
             self.gradients[0] = tf.IndexedSlices(values, chosen, tf.constant([8, 2]))
         self.step_counter = tf.Variable(0, dtype=tf.int64)
-        self.optimizer = kind(self.variables, **options) if kind is MindSporeStyleAdam else kind(**options)
+        self.optimizer = kind(self.variables, **options) if kind in STYLES else kind(**options)
         self.more = {"global_step": self.step_counter} if kind is v1.AdamOptimizer else {}
         for _ in range(steps):
             self.step()
@@ -104,6 +107,8 @@ PATHS: dict[str, Callable[[], Training]] = {
     "Adam, constraints": path(Adam, bounds=halved, amsgrad=True),
     "Adam, bfloat16": path(Adam, dtype="bfloat16"),
     "Adam, averages": path(Adam, use_ema=True, ema_overwrite_frequency=2),
+    "AdamW": path(AdamW, weight_decay=0.1),
+    "MindSporeStyleAdamWeightDecay": path(MindSporeStyleAdamWeightDecay, weight_decay=0.1, numerics="mindspore"),
     "MindSporeStyleAdam": path(MindSporeStyleAdam, weight_decay=0.1, loss_scale=2.0),
     "MindSporeStyleAdam, first steps": path(MindSporeStyleAdam, steps=1, numerics="mindspore", use_amsgrad=True),
     "MindSporeStyleAdam, lazy rows": path(MindSporeStyleAdam, rows="repeated", use_lazy=True),
