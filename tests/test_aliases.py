@@ -108,7 +108,7 @@ def test_a_further_name_of_a_known_class_is_replaced_as_that() -> None:
         ("    title: Mine\n", "", "own.yaml:3: dialects.mine: the key 'title' is missing"),
         ("dialects:", "dialect:", "own.yaml:2: dialect: unknown key 'dialect'; known here: aliases, dialects"),
         ("dialects:", "aliases: {keras4: [a.B]}\ndialects:", "own.yaml:1: aliases.keras4: the dialect 'keras4' is not"),
-        ("    versions: all\n", "    versions: all\n    corrections: []\n    stages: [update]\n",
+        ("    versions: all\n", "    versions: all\n    without: [repeated_rows]\n    stages: [update]\n",
          "own.yaml:9: dialects.mine.stages: nothing executes the parameter"),
         ("dialects:", "dialects: [", "own.yaml:"),
     ],
