@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time of adamcompat.tensorflow.Adam relative to keras.optimizers.Adam.
+"""Time of adamcompat.tensorflow.Adam and AdamW relative to their originals in Keras.
 
 python scripts/bench_tensorflow.py            medians of paired ratios, with their targets
 python scripts/bench_tensorflow.py --fit      also one real model, first and later epochs of fit
@@ -93,10 +93,10 @@ def _paired(kinds: Sequence[Callable[[], Any]], shapes: list[Shape], mode: str, 
 
 
 def rows(pairs: int = 11) -> list[Ratio]:
-    """Paired ratios to keras.optimizers.Adam."""
+    """Paired ratios to keras.optimizers.Adam, and of AdamW to its own original."""
     import keras
 
-    from adamcompat.tensorflow import Adam
+    from adamcompat.tensorflow import Adam, AdamW
 
     # The first compilation and tracing of a process pay for loading the compilers.
     for mode in MODES:
@@ -111,6 +111,9 @@ def rows(pairs: int = 11) -> list[Ratio]:
                 found.append(Ratio(workload, f"{how}, first step", first, FIRST_STEP_TARGET))
                 found.append(Ratio(workload, f"{how}, first three steps", three, FIRST_STEP_TARGET))
             found.append(Ratio(workload, how, _paired(kinds, shapes, mode, pairs), target))
+            if fused is None:
+                members = (AdamW, keras.optimizers.AdamW)
+                found.append(Ratio(f"{workload}, AdamW", mode, _paired(members, shapes, mode, pairs)))
     return found
 
 
@@ -144,7 +147,7 @@ def main() -> int:
     add_json(parser, "tensorflow")
     options = parser.parse_args()
     found = rows(3 if options.quick else 11) + (fit_rows() if options.fit else [])
-    print("time relative to keras.optimizers.Adam")
+    print("time relative to the original in Keras")
     for row in found:
         print(row.line())
     save_ratios(options.json, found)
