@@ -138,8 +138,9 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
             self.eps.reshape(()).astype(wide),
             None,
             None,
-            rate.astype(wide),
-            ops.ones_like(one) * decay,
+            rate.reshape(()).astype(wide),
+            # A Cell gives an array of one.
+            (ops.ones_like(one) * decay).reshape(()),
         )
         return (p.copy_(new[0].astype(p.dtype)), m.copy_(new[1].astype(p.dtype)), v.copy_(new[2].astype(p.dtype)))
 

@@ -78,6 +78,27 @@ def test_dtypes_that_the_operator_does_not_have(dtype: str, more: dict[str, Any]
             mixed(STOCK, kind)
 
 
+class Falling(nn.Cell):  # type: ignore[misc]
+    """A decay that is an array of one, as the step is."""
+
+    def construct(self, step: Any) -> Any:
+        return 0.3 / (step + 1.0)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_a_changing_decay_of_bfloat16(shape: tuple[int, ...], mode: str) -> None:
+    found = []
+    for dtype, kind in ((ms.bfloat16, AdamWeightDecay), (ms.float32, STOCK)):
+        parameter = weight(np.ones(shape), dtype)
+        optimizer = kind([parameter], 0.1, weight_decay=Falling(), eps=1e-3)
+        for _ in range(2):
+            optimizer((Tensor(np.ones(shape), dtype),))
+        found.append(parameter.astype(ms.float32).asnumpy())
+    ours, theirs = found
+    assert ours.shape == shape
+    np.testing.assert_allclose(ours, theirs, atol=1e-2)
+
+
 def test_parameters_of_integers_are_refused(mode: str) -> None:
     for kind, text in ((STOCK, "."), (AdamWeightDecay, "'weight' is Int32, but only .* can be updated; leave it out")):
         optimizer = kind([weight([1, 2], ms.int32)])
