@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.originals import originals
 from adamcompat.mapping.runtimes import RUNTIMES
-from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.layout import Attributes
 
 
@@ -33,15 +33,13 @@ def members() -> tuple[Member, ...]:
     >>> [member.kind.__name__ for member in members()]
     ['Adam', 'AdamWeightDecay']
     """
-    runtime = RUNTIMES["mindspore"]
     found = []
-    for dialect in map(MAPPING.dialects.__getitem__, runtime.originals):
-        base = runtime.base(dialect)
-        assert base is not None
-        drop_in = getattr(import_module(base.module), base.name)
-        # The name in MindSpore's module may mean ours by now.
-        kind = next(kind for kind in drop_in.__mro__ if kind.__module__.startswith("mindspore."))
-        found.append(Member(dialect, kind, drop_in._attributes))
+    for original in originals().values():
+        runtime, kind = RUNTIMES[original.runtime], original.loaded()
+        base = runtime.base(original.dialect)
+        if runtime.framework.name == "mindspore" and base is not None and kind is not None:
+            drop_in = getattr(import_module(base.module), base.name)
+            found.append(Member(original.dialect, kind, drop_in._attributes))
     return tuple(found)
 
 
