@@ -200,10 +200,10 @@ class _Converter(Groups, Decays):
         if needed is not None and _PARAMETERS not in self.values:
             self.new[needed.name] = NewArgument(None, self.context.parameters or needed.name, None)
             if not self.context.parameters:
-                order = ", in the order of the gradients" if self.target.dialect.protocol == "call" else ""
+                sorts = ", in the order of the gradients" if self.target.dialect.protocol == "call" else ""
                 text = (
                     f"{self.target.title} takes the parameters to update first: "
-                    f"{needed.name} = model{LISTS[self.target.dialect.protocol]}{order}"
+                    f"{needed.name} = model{LISTS[self.target.dialect.protocol]}{sorts}"
                 )
                 self.say(info("params-placeholder", text))
         self.switch_off()
