@@ -112,6 +112,10 @@ def test_an_epsilon_that_only_running_tells_is_a_warning_with_its_share() -> Non
     assert "of that of torch.optim.Adam there count 0.0316 at t = 1" in result.warnings[0].text
 
 
+def test_parameters_that_are_no_parameters_end_no_translation() -> None:
+    assert "other-epsilon" in codes(translate(f"{OURS}(1e-3)", "mindspore"), Severity.WARNING)
+
+
 @pytest.mark.parametrize(("call", "offered"), [("p, lr=0.1", True), ("p, capturable=True", False)])
 def test_the_class_that_is_right_is_offered_where_it_takes_the_call(call: str, offered: bool) -> None:
     for to, title in (("keras3", "Keras 3"), ("mindspore", "MindSpore")):

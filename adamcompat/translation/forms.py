@@ -71,7 +71,8 @@ def _epsilon(source: Signature, target: Signature, values: Mapping[str, Value]) 
         f"second moment (Algorithm 1); beside sqrt(v) {what} {shares} (with a beta2 of {beta2:g}), and all of it in "
         f"the end; it matters from about {_MATTERS:g} on, and where gradients are tiny"
     )
-    taken = {name: value.effective for name, value in values.items() if target.named(name) and source.named(name)}
+    shared = (name for name in values if target.named(name) and source.named(name))
+    taken = {name: values[name].effective for name in shared if MAPPING.canonical[name].scope == "hyperparameter"}
     text += difference(source, taken, target, taken, (f"in {source.name}", f"in {target.name}"))
     if known and unit >= _MATTERS:
         return error("other-epsilon", text)
