@@ -59,13 +59,17 @@ def test_the_example_describes_classes_that_translate(source: str, to: str, call
     assert call is None or [message.code for message in found.warnings] == codes
 
 
-@pytest.mark.parametrize("epsilon", ["1e-8", "1e-3"])
-def test_another_place_of_epsilon_is_said_with_its_size(epsilon: str) -> None:
-    (warning,) = translate(f"mindformers.core.AdamW(p, eps={epsilon})", "keras3", aliases=EXAMPLE).warnings
-    assert "keras.optimizers.Adam adds epsilon to sqrt(v)" in warning.text
-    assert "0.0316 of it counts at t = 1" in warning.text
+@pytest.mark.parametrize(
+    ("epsilon", "counts", "severity"), [("1e-8", "3.16e-10", "WARNING"), ("1e-3", "3.16e-05", "ERROR")]
+)
+def test_another_place_of_epsilon_is_said_with_its_size(epsilon: str, counts: str, severity: str) -> None:
+    messages = translate(f"mindformers.core.AdamW(p, eps={epsilon})", "keras3", aliases=EXAMPLE).messages
+    (found,) = (message for message in messages if message.severity.value != "INFO")
+    assert found.severity.value == severity
+    assert "keras.optimizers.Adam adds epsilon to sqrt(v)" in found.text
+    assert f"{counts} at t = 1 and" in found.text
     # In 100 steps with gradients of 0.1 no digit of six shows the one, and every reader the other.
-    assert ("a weight of 1 after 100 steps" in warning.text) == (epsilon == "1e-3")
+    assert ("a weight of 1 after 100 steps" in found.text) == (epsilon == "1e-3")
 
 
 def test_a_file_of_ones_own_is_read_anew_where_it_changed(own: Path) -> None:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from adamcompat import MindSporeStyleAdam, Parameter, RowSparse, TFStyleAdam
 from adamcompat.drive import entries, find, open_driver, prepare
+from adamcompat.drive.groups import read_groups
+from adamcompat.mapping.tables import MAPPING
 
 ROOT = Path(__file__).parent.parent
 Arrays = list[NDArray[Any]]
@@ -383,3 +385,9 @@ def test_only_a_framework_that_is_missing_itself_is_to_be_installed(
     else:
         assert said.startswith("ModuleNotFoundError: ")
         assert "pip install '" in said
+
+
+@pytest.mark.parametrize("name", ["torch", "torch_adamw"])
+def test_groups_that_may_hold_every_setting_are_refused_with_a_way_out(name: str) -> None:
+    with pytest.raises(ValueError, match=r"mine: groups of PyTorch.* may hold every setting.*; leave 'params' out"):
+        read_groups([{"params": [0]}], MAPPING.dialects[name], ["w"], "mine")

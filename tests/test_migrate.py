@@ -260,7 +260,7 @@ UNTOUCHED = {
     "a comment asks": "import keras\nopt = keras.optimizers.Adam()  # adamcompat: ignore\n",
     "a type is asked for": "import keras\nif isinstance(opt, keras.optimizers.Adam): pass\n",
     "an annotation": "import keras\ndef f(opt: keras.optimizers.Adam) -> keras.optimizers.Adam: ...\n",
-    "another Adam": "import torch\nopt = torch.optim.Adam(p)\nfrom mine import Adam\nAdam()\n",
+    "another Adam": "import torch\nopt = torch.optim.NAdam(p)\nfrom mine import Adam\nAdam()\n",
     "no import": "opt = Adam(1e-3)\n",
     "words": "import keras\nname = 'adam'\n# keras.optimizers.Adam()\nprint('keras.optimizers.Adam')\n",
     "a regular expression": "import keras, re\nre.compile('adam')\n",

@@ -2681,7 +2681,7 @@ MAPPING = Mapping(
                     note="",
                     alias_of=None,
                     read_as_default=(),
-                    mistaken="warn",
+                    mistaken="refuse",
                     keyword_only=False,
                 ),
                 ParameterFact(

@@ -42,6 +42,10 @@ class Editor:
         """Take a name out of a statement and import it by another."""
         self._moved.setdefault(statement, {})[name] = new
 
+    def moves(self, statement: Import) -> bool:
+        """Return whether a name is taken out of a statement."""
+        return statement in self._moved
+
     def result(self) -> str:
         """The edited text."""
         edits = list(self.edits)

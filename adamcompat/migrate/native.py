@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from adamcompat.mapping.model import Dialect
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.findings import Finding
+from adamcompat.migrate.loops import PROTOCOL, of_loops, report
 from adamcompat.migrate.module import Import, Module, Use
 from adamcompat.migrate.sites import Optimizer, optimizers, step_of
 from adamcompat.migrate.steps import (
@@ -69,6 +70,7 @@ def migrate(module: Module, editor: Editor, targets: Sequence[Dialect]) -> None:
                 editor.say(use.call, message)
     plans = _plans(module, [use for use in uses if use.call is not None], targets, kept)
     done: set[int] = set()
+    looping = of_loops(uses, [protocol])
     for use in uses:
         crosses = use.signature.dialect.protocol != protocol
         if use.call is None:
@@ -81,12 +83,13 @@ def migrate(module: Module, editor: Editor, targets: Sequence[Dialect]) -> None:
         if plan.ok:
             _write(module, editor, use, plan)
             done.add(id(use))
-        for node in kept[id(use)].others if id(use) in kept else []:
+        for node in kept[id(use)].others if id(use) in kept and use not in looping else []:
             if crosses or isinstance(module.parents[node], ast.Attribute):
                 text = f"{module.source(_whole(module, node))} uses the optimizer in a way that is not rewritten"
                 editor.say(node, warning("other-use", text))
     _write_values(module, editor, uses, plans)
     _drop_imports(module, editor, done, targets)
+    report(module, editor, looping, targets[0].title, protocol)
     forms = string_forms(module)
     written = [form for form in forms if form.dialect not in targets and _string(module, editor, form, targets)]
     for mention in mentions(module, forms):
@@ -184,7 +187,10 @@ def _plan(module: Module, use: Use, target: Dialect, kept: Optimizer | None, in_
     parameters, why = "", ""
     if source.protocol == target.protocol and (step := step_of(module, use.call)) is not None:
         kept = Optimizer("", use, 1, [step])
-    if kept is not None and kept.stored > 1 and kept.steps:
+    if source.protocol == PROTOCOL != target.protocol:
+        # What is trained stands in the call, and no step can be written: the loop is reported by itself.
+        pass
+    elif kept is not None and kept.stored > 1 and kept.steps:
         text = (
             f"{kept.key} is given a value in {kept.stored} places, so its steps cannot be told apart; use one name each"
         )

@@ -11,9 +11,8 @@ from adamcompat.migrate.sites import Optimizer
 from adamcompat.translation.arguments import arguments
 from adamcompat.translation.bindings import root_of
 from adamcompat.translation.messages import Message, error
+from adamcompat.translation.trained import LISTS
 
-# How models of each calling convention list what is trained.
-_TRAINED = {"apply_gradients": ".trainable_variables", "call": ".trainable_params()"}
 _WEIGHTS = re.compile(r"\.trainable_(variables|weights)$")
 
 Problem = tuple[ast.expr, Message]
@@ -72,11 +71,11 @@ def to_call(
     for node in [use.call, *(kept.others if kept is not None else [])]:
         model = compiled_model(module, node)
         if model is not None:
-            trained[f"{module.source(model)}{_TRAINED['apply_gradients']}"] = model
+            trained[f"{module.source(model)}{LISTS['apply_gradients']}"] = model
     if len(trained) == 1:
         (text, node), *_ = trained.items()
         if known_at(module, node, use.call):
-            return _WEIGHTS.sub(_TRAINED["call"], text), ""
+            return _WEIGHTS.sub(LISTS["call"], text), ""
         return "", f"{text} is not certain to mean the same where the optimizer is made"
     if trained:
         return "", f"its steps update different variables: {', '.join(trained)}"
@@ -85,7 +84,7 @@ def to_call(
 
 def all_of(module: Module, model: ast.expr) -> str:
     """Return what a model trains, as a model of the calling convention `call` lists it."""
-    return f"{module.source(model)}{_TRAINED['call']}"
+    return f"{module.source(model)}{LISTS['call']}"
 
 
 def compiled_model(module: Module, optimizer: ast.expr) -> ast.expr | None:
@@ -138,7 +137,7 @@ def to_apply_gradients(module: Module, use: Use, kept: Optimizer, steps: list[St
             )
             problems.append((step, error("parameters-unknown", text)))
             continue
-        variables = params.text.replace(_TRAINED["call"], _TRAINED["apply_gradients"])
+        variables = params.text.replace(LISTS["call"], LISTS["apply_gradients"])
         steps.append((step, f"{kept.key}.apply_gradients(zip({module.source(step.args[0])}, {variables}))"))
 
 
@@ -147,7 +146,7 @@ def _trained(node: ast.expr) -> bool:
     if isinstance(node, (ast.List, ast.Tuple)):
         return all(_trained(item) for item in node.elts)
     if isinstance(node, ast.Call):
-        ends = isinstance(node.func, ast.Attribute) and ast.unparse(node).endswith(_TRAINED["call"])
+        ends = isinstance(node.func, ast.Attribute) and ast.unparse(node).endswith(LISTS["call"])
         return ends and _trained(node.func.value) if isinstance(node.func, ast.Attribute) else False
     return isinstance(node, (ast.Name, ast.Attribute))
 

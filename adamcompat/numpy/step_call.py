@@ -18,7 +18,7 @@ from adamcompat.numpy.cohorts import Cohort, Cohorts
 from adamcompat.whole import whole
 
 # Not possible on arrays; accepted as False only.
-_NOT_HERE = ("differentiable", "capturable")
+NOT_HERE = ("differentiable", "capturable")
 
 
 class StepAdam:
@@ -72,7 +72,7 @@ class StepAdam:
         known = {fact.name: fact for fact in self._dialect().accepted if fact.name != self._params}
         given = {name: value for name, value in settings.items() if name in known}
         hyper = resolve(self._own_adapter(), given, {})
-        for canonical in _NOT_HERE:
+        for canonical in NOT_HERE:
             if hyper.values[canonical]:
                 raise self._error("out_of_range")(
                     f"{self._fact(canonical)}=True: {MAPPING.canonical[canonical].about} NumPy arrays have no such "

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from adamcompat.mapping.model import Mapping
+from adamcompat.mapping.model import Dialect, Mapping
 from adamcompat.mapping.runtimes import RUNTIMES
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.conversion import Conversion
 from adamcompat.translation.messages import Message, Severity
-from adamcompat.translation.names import Signature, drop_in, original, shims
+from adamcompat.translation.names import Signature, drop_in, of_adapter, original, shims
 
+# The remark that matters least in most trainings.
+_NEAR = "other-epsilon"
 # Remarks on what the asked-for class computes; another one may compute what is meant.
 _OF_MEANING = {
     *("bias-correction", "no-counterpart", "other-epsilon", "other-maximum", "other-meaning", "other-skips"),
@@ -38,24 +41,51 @@ def akin(one: Signature, other: Signature) -> bool:
     return names[0] == names[1]
 
 
-def advise(conversion: Conversion, others: Iterable[tuple[Signature, Conversion]]) -> None:
+def elsewhere(dialect: Dialect) -> Signature | None:
+    """Return our class in the style of a dialect on NumPy arrays, where its own framework has none of ours.
+
+    >>> from adamcompat.mapping.tables import MAPPING
+    >>> elsewhere(MAPPING.dialects["torch"]).name, elsewhere(MAPPING.dialects["mindspore"])
+    ('adamcompat.TorchStyleAdam', None)
+    """
+    ours = (item for item in MAPPING.adapters if item.dialect == dialect.name and item.runtime == "numpy")
+    found = next(ours, None)
+    return of_adapter(found) if found is not None and drop_in(dialect) is None else None
+
+
+def advise(
+    conversion: Conversion, others: Iterable[tuple[Signature, Conversion]], abroad: Callable[[], str] = str
+) -> None:
     """Name, in the gravest remark on what a class computes, the first class that computes what is meant.
 
     Args:
         conversion: for the class that was asked for; its messages may change.
         others: other classes, and the conversions for them; they are made only as far as they are needed.
+        abroad: a call that computes the same in another framework, with a clause that says where; or "".
+
+    Where none computes it and the asked-for class is refused, the first that differs in epsilon alone is named.
     """
     concerned = [i for i, item in enumerate(conversion.messages) if _concerns(item) and item.code in _OF_MEANING]
     if not concerned:
         return
     rest = {item.code for item in conversion.messages if _concerns(item)} - _OF_MEANING
+    place = max(concerned, key=lambda i: (conversion.messages[i].severity is Severity.ERROR, i))
+    near = ""
+    clauses: list[str] = []
     for signature, other in others:
-        if {item.code for item in other.messages if _concerns(item)} <= rest:
-            call = f"{signature.name}({', '.join(map(str, other.arguments))})"
-            place = max(concerned, key=lambda i: (conversion.messages[i].severity is Severity.ERROR, i))
-            remark = conversion.messages[place]
-            conversion.messages[place] = replace(remark, text=f"{remark.text}; {call} computes the same")
-            return
+        call = f"{signature.name}({', '.join(map(str, other.arguments))})"
+        left = {item.code for item in other.messages if _concerns(item)} - rest
+        if not left:
+            clauses = [f"{call} computes the same"]
+            break
+        if other.ok and left == {_NEAR} and not near:
+            near = f"{call} differs in epsilon alone"
+    else:
+        refused = conversion.messages[place].severity is Severity.ERROR and conversion.messages[place].code != _NEAR
+        clauses = [clause for clause in (near if refused else "", abroad()) if clause]
+    if clauses:
+        remark = conversion.messages[place]
+        conversion.messages[place] = replace(remark, text="; ".join([remark.text, *clauses]))
 
 
 def _concerns(message: Message) -> bool:

@@ -10,16 +10,17 @@ from adamcompat.hyperparameters import check_value, unknown_keyword
 from adamcompat.mapping.facts import ParameterFact, TupleFact
 from adamcompat.mapping.model import Adapter, Conflict
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.translation.alternatives import advise, candidates
+from adamcompat.translation.alternatives import advise, candidates, elsewhere
 from adamcompat.translation.arguments import UNKNOWN, Argument, form
 from adamcompat.translation.conversion import Context, Conversion, NewArgument, Value
-from adamcompat.translation.decays import Decays
+from adamcompat.translation.decays import Decays, decouple
 from adamcompat.translation.effects import difference
 from adamcompat.translation.forms import other_forms
+from adamcompat.translation.groups import Groups, group_keys
 from adamcompat.translation.messages import Message, error, info, warning
 from adamcompat.translation.names import Signature
 from adamcompat.translation.rates import RATE, article, as_float, unfold
-from adamcompat.translation.trained import Trained, trained
+from adamcompat.translation.trained import LISTS, Trained, trained
 from adamcompat.translation.tuples import defaults, put_together, take_apart
 
 _PARAMETERS = "parameters"
@@ -38,7 +39,22 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
     out = _converted(given, source, target, context)
     mapping = context.bindings.catalogue.mapping
     others = candidates(source, target, mapping)
-    advise(out, ((other, _converted(given, source, other, context)) for other in others))
+
+    def abroad() -> str:
+        """Name our class in the source's style, where it is one of another framework than both."""
+        other = elsewhere(source.dialect)
+        if other is None or elsewhere(target.dialect) is not None or source.adapter is not None:
+            return ""
+        from adamcompat.numpy.step_call import NOT_HERE
+
+        found = _converted(given, source, other, context)
+        refused = [fact.name for name in NOT_HERE if (fact := other.named(name)) is not None]
+        if any(argument.keyword in refused and argument.text != "False" for argument in found.arguments):
+            return ""
+        call = f"{other.name}({', '.join(map(str, found.arguments))})"
+        return f"{call} computes the same, on NumPy arrays alone: adamcompat has no such class for {target.title} yet"
+
+    advise(out, ((other, _converted(given, source, other, context)) for other in others), abroad)
     return out
 
 
@@ -54,6 +70,7 @@ def _converted(given: Sequence[Argument] | None, source: Signature, target: Sign
         return out
     if source.dialect is not target.dialect:
         unfold(values, source, context)
+        decouple(values, target, out.messages.append)
         out.messages += other_forms(source, target, values, context)
     _Converter(source, target, context, values, out).run()
     return out
@@ -62,7 +79,7 @@ def _converted(given: Sequence[Argument] | None, source: Signature, target: Sign
 def _bind(given: Sequence[Argument], source: Signature, context: Context, messages: list[Message]) -> dict[str, Value]:
     """Canonical name to value, in the order of the source's signature; defaults included."""
     slots: dict[str, Argument] = {}
-    signature = source.dialect.parameters
+    signature = source.positional
     for argument in given:
         if argument.keyword is not None:
             taken = source.find(argument.keyword)
@@ -116,7 +133,7 @@ def _bind(given: Sequence[Argument], source: Signature, context: Context, messag
 
 def not_taken(given: Sequence[Argument], source: Signature) -> list[Message]:
     """Return what is wrong with the arguments of a call that the class has no place for."""
-    count = len(source.dialect.parameters)
+    count = len(source.positional)
     return [
         _not_taken(argument, source)
         for argument in given
@@ -132,7 +149,7 @@ def _both(conflict: Conflict, by_name: Mapping[str, Value]) -> bool:
 
 def _not_taken(argument: Argument, source: Signature) -> Message:
     if argument.keyword is None:
-        count = len(source.dialect.parameters)
+        count = len(source.positional)
         return error("invalid-call", f"{source.title} takes {count} positional arguments, not {argument.position + 1}")
     adapter = source.adapter or Adapter(source.title, "", "", source.dialect.name, ())
     text = unknown_keyword(argument.keyword, adapter, source.dialect)
@@ -157,7 +174,7 @@ def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -
     return None
 
 
-class _Converter(Decays):
+class _Converter(Groups, Decays):
     """One conversion: each hyperparameter of the source finds its place in the target, or a message."""
 
     def run(self) -> None:
@@ -169,6 +186,8 @@ class _Converter(Decays):
                 self.rate(value, fact)
             elif fact is not None:
                 self.carry(value, fact)
+            elif value.matters and (pair := self.switched(value)) is not None:
+                self.switch(value, *pair)
             elif (value.given or value.matters) and (other := self.counterpart(value)) is not None:
                 self.rescale(value, other)
             elif value.matters and (schedule := self.schedule_for(canonical)) is not None:
@@ -181,9 +200,10 @@ class _Converter(Decays):
         if needed is not None and _PARAMETERS not in self.values:
             self.new[needed.name] = NewArgument(None, self.context.parameters or needed.name, None)
             if not self.context.parameters:
+                sorts = ", in the order of the gradients" if self.target.dialect.protocol == "call" else ""
                 text = (
                     f"{self.target.title} takes the parameters to update first: "
-                    f"{needed.name} = model.trainable_params(), in the order of the gradients"
+                    f"{needed.name} = model{LISTS[self.target.dialect.protocol]}{sorts}"
                 )
                 self.say(info("params-placeholder", text))
         self.switch_off()
@@ -196,11 +216,13 @@ class _Converter(Decays):
         assert value.node is not None
         if fact is not None:
             keyword = None if fact is self.target.dialect.parameters[0] else fact.name
-            self.new[fact.name] = NewArgument(keyword, value.text, value.position)
+            text = self.lists(value)
+            if text is not None:
+                self.new[fact.name] = NewArgument(keyword, text, value.position)
             return
         holds = trained(value.node, self.context.nodes)
         if holds is Trained.GROUPS:
-            keys = ", ".join(fact.name for fact in self.source.dialect.groups if fact.canonical != "group_parameters")
+            keys = ", ".join(group_keys(self.source))
             text = (
                 f"{value.fact.name} holds parameter groups, which {self.target.title} does not have; "
                 f"make one optimizer for each group (keys of a group: {keys})"

@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import replace
 
 from adamcompat.mapping.facts import ParameterFact
 from adamcompat.translation.arguments import UNKNOWN, form
 from adamcompat.translation.conversion import Value
-from adamcompat.translation.messages import error, info, warning
+from adamcompat.translation.messages import Message, error, info, warning
+from adamcompat.translation.names import Signature
 from adamcompat.translation.rates import RATE, Writer
 
-_ABSOLUTE, _SCALED = "absolute_weight_decay", "decoupled_weight_decay"
+_ABSOLUTE, _SCALED, _L2 = "absolute_weight_decay", "decoupled_weight_decay", "l2_weight_decay"
+# The flag with which an L2 weight decay is the scaled one.
+_SWITCH = "decouples_decay"
 _COUNTERPARTS = {_ABSOLUTE: _SCALED, _SCALED: _ABSOLUTE}
 # Expressions that may be evaluated twice: they call nothing and change nothing.
 _REPEATABLE = (ast.expr_context, ast.operator, ast.unaryop, ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
 _ARITHMETIC = (ast.BinOp, ast.UnaryOp)
 
 
+def decouple(values: dict[str, Value], target: Signature, say: Callable[[Message], None]) -> None:
+    """Read an L2 weight decay that a flag makes decoupled as the decoupled one that it is.
+
+    Args:
+        values: the hyperparameters of the call, by canonical names; they change.
+        target: the class to call.
+        say: takes a message.
+    """
+    flag, decay = values.get(_SWITCH), values.get(_L2)
+    if flag is None or decay is None or flag.value is not True or target.named(_SWITCH) is not None:
+        return
+    fact = replace(decay.fact, canonical=_SCALED, mistaken="refuse")
+    read = [
+        (_SCALED, replace(value, fact=fact)) if name == _L2 else (name, value)
+        for name, value in values.items()
+        if name != _SWITCH
+    ]
+    values.clear()
+    values.update(read)
+    say(info("decoupled-decay", f"{decay} with {flag} is decoupled weight decay, as AdamW has it"))
+
+
 class Decays(Writer):
     """One conversion while its arguments are written; here those of decoupled weight decay."""
+
+    def switched(self, value: Value) -> tuple[ParameterFact, ParameterFact] | None:
+        """The target's L2 weight decay and the flag that makes it the decoupled one, where only these say it."""
+        decay, flag = self.target.named(_L2), self.target.named(_SWITCH)
+        free = value.fact.canonical == _SCALED and _L2 not in self.values
+        return (decay, flag) if free and decay is not None and flag is not None else None
+
+    def switch(self, value: Value, decay: ParameterFact, flag: ParameterFact) -> None:
+        """Write a decoupled weight decay as an L2 one with its flag."""
+        self.write(decay, value.text, value)
+        self.write(flag, "True", replace(value, text="True", value=True, position=None))
+        self.say(info("decoupled-decay", f"{value} is decoupled weight decay, so {flag.name}=True stands beside it"))
 
     def counterpart(self, value: Value) -> ParameterFact | None:
         """The target's decay of the other kind, where it has not this one."""

@@ -13,7 +13,12 @@ from adamcompat.translation.conversion import Context, Value
 from adamcompat.translation.effects import difference
 from adamcompat.translation.messages import Message, error, warning
 from adamcompat.translation.names import Signature
+from adamcompat.translation.trained import Trained, trained
 
+# From here on the two places of epsilon give trainings that anybody can tell apart.
+_MATTERS = 1e-5
+# Steps at which a message compares the places.
+_TIMES = (1, 1000)
 _BETAS = ("beta1", "beta2")
 _DECAYS = ("decoupled_weight_decay", "absolute_weight_decay", "l2_weight_decay")
 
@@ -56,14 +61,21 @@ def _number(values: Mapping[str, Value], name: str) -> float:
 
 def _epsilon(source: Signature, target: Signature, values: Mapping[str, Value]) -> Message:
     hat, paper = sorted((source, target), key=lambda side: side.dialect.semantics.epsilon == "paper")
-    share = math.sqrt(1 - _number(values, "beta2"))
+    given, beta2 = values["epsilon"], _number(values, "beta2")
+    known = given.value is not UNKNOWN and given.value is not None
+    unit = float(given.value) if known else 1.0
+    shares = " and ".join(f"{unit * math.sqrt(1 - beta2**t):.3g} at t = {t:,}" for t in _TIMES)
+    what = f"{unit:g} of {paper.name} is" if known else f"of that of {paper.name} there count"
     text = (
-        f"{values['epsilon']} means something else: {hat.name} adds epsilon to sqrt(v), {paper.name} to the root of "
-        f"the corrected second moment (Algorithm 1), where {share:.3g} of it counts at t = 1 and all of it in the end; "
-        f"it matters from about 1e-5 on, and where gradients are tiny"
+        f"{given} means something else: {hat.name} adds epsilon to sqrt(v), {paper.name} to the root of the corrected "
+        f"second moment (Algorithm 1); beside sqrt(v) {what} {shares} (with a beta2 of {beta2:g}), and all of it in "
+        f"the end; it matters from about {_MATTERS:g} on, and where gradients are tiny"
     )
-    known = {name: value.effective for name, value in values.items() if target.named(name) and source.named(name)}
-    text += difference(source, known, target, known, (f"in {source.name}", f"in {target.name}"))
+    shared = (name for name in values if target.named(name) and source.named(name))
+    taken = {name: values[name].effective for name in shared if MAPPING.canonical[name].scope == "hyperparameter"}
+    text += difference(source, taken, target, taken, (f"in {source.name}", f"in {target.name}"))
+    if known and unit >= _MATTERS:
+        return error("other-epsilon", text)
     return warning("other-epsilon", text)
 
 
@@ -85,7 +97,12 @@ def _rest(
         text = f"{rate}: the first step of a schedule is number {here.schedule_start} in {source.name}"
         yield warning("other-start", f"{text}, and number {there.schedule_start} in {target.name}")
     decays = [value for name in _DECAYS if (value := values.get(name)) is not None and target.named(name) is not None]
-    if here.decay_skips != there.decay_skips and any(value.matters for value in decays):
+    parameters = values.get("parameters")
+    grouped = parameters is not None and parameters.node is not None and target.named("parameters") is not None
+    if grouped and parameters is not None and parameters.node is not None:
+        # Decay skips names where parameters are not grouped.
+        grouped = trained(parameters.node, context.nodes) is Trained.GROUPS
+    if not grouped and here.decay_skips != there.decay_skips and any(value.matters for value in decays):
         text = "; ".join(
             f"{side.name} leaves alone "
             + (f"parameters with {' or '.join(skips)} in their names" if skips else "none of the parameters")

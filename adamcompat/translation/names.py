@@ -14,7 +14,7 @@ from adamcompat.mapping.vocabulary import RateForm
 
 # Names that everybody gives these modules; they are how mapping.yaml abbreviates, too.
 CUSTOMARY = {"tf": "tensorflow", "tfa": "tensorflow_addons", "ms": "mindspore", "nn": "mindspore.nn"}
-# Where other Adams come from, which no dialect here describes; and what people call such modules.
+# Where Adams come from that no dialect here describes; and what people call such modules, which may be other ones.
 _ELSEWHERE = ("torch", "optax", "paddle", "jax", "transformers", "apex", "deepspeed")
 _CUSTOMARY_ELSEWHERE = {"optim": "torch.optim", "paddle": "paddle"}
 # The names of such classes: LazyAdam, NAdam, and adam, as old versions of Keras wrote it.
@@ -71,6 +71,11 @@ class Signature:
     def title(self) -> str:
         """Return what to call it in a message."""
         return self.name if self.adapter is not None else self.dialect.title
+
+    @property
+    def positional(self) -> tuple[Fact, ...]:
+        """The parameters that may be given by position."""
+        return tuple(fact for fact in self.dialect.parameters if not fact.keyword_only)
 
     def named(self, canonical: str) -> ParameterFact | None:
         """The parameter, or the element of a tuple, that means `canonical`; aliases do not count."""
@@ -172,8 +177,8 @@ class Catalogue:
             name: a dotted name.
             customary: whether it may be abbreviated as people do.
 
-        >>> KNOWN.elsewhere("torch.optim.Adam"), KNOWN.elsewhere("keras.optimizers.Nadam")
-        ('torch.optim.Adam', None)
+        >>> KNOWN.elsewhere("torch.optim.NAdam"), KNOWN.elsewhere("keras.optimizers.Nadam")
+        ('torch.optim.NAdam', None)
         >>> KNOWN.elsewhere("tfa.optimizers.LazyAdam", customary=True), KNOWN.elsewhere("mine.Adam")
         ('tensorflow_addons.optimizers.LazyAdam', None)
         """
@@ -183,6 +188,15 @@ class Catalogue:
         whole = canonical(f"{first}{dot}{rest}")
         known = whole.partition(".")[0] in self.packages.union(_ELSEWHERE) and whole not in self.classes
         return whole if known and _KIND_OF_ADAM.fullmatch(whole.rpartition(".")[2]) else None
+
+    def customary(self, name: str) -> tuple[Signature, ...]:
+        """The classes that a name means as people abbreviate it, where no import says so.
+
+        >>> [signature.dialect.name for signature in KNOWN.customary("optim.AdamW")]
+        ['torch_adamw']
+        """
+        first, dot, rest = name.partition(".")
+        return self.classes.get(f"{_CUSTOMARY_ELSEWHERE.get(first, first)}{dot}{rest}", ())
 
     def dialect(self, name: str) -> Dialect:
         """A dialect by its short name or by a dotted name of its class.
@@ -207,6 +221,6 @@ def choose(candidates: tuple[Signature, ...], positional: int, keywords: Sequenc
 
     def strange(signature: Signature) -> int:
         unknown = sum(signature.find(keyword) is None for keyword in keywords)
-        return unknown + max(0, positional - len(signature.dialect.parameters))
+        return unknown + max(0, positional - len(signature.positional))
 
     return min(candidates, key=strange)

@@ -177,12 +177,15 @@ class Writer:
             for schedule in MAPPING.schedules.values()
             if (found := schedule.classes.get(self.target.schedules)) is not None
         ]
+        if not known:
+            return f"{self.target.title} takes a number; what changes it later is made of the optimizer there"
         return f"{self.target.title} takes {' or '.join(forms)} (such as {', '.join(known)})"
 
     def same_framework(self) -> bool:
         """Return whether source and target name their schedules alike."""
         sides = (self.source.schedules, self.target.schedules)
-        names = [[s.classes[side].target.rpartition(".")[2] for s in MAPPING.schedules.values()] for side in sides]
+        found = [[schedule.classes.get(side) for schedule in MAPPING.schedules.values()] for side in sides]
+        names = [[known and known.target.rpartition(".")[2] for known in classes] for classes in found]
         return names[0] == names[1]
 
     def schedule_for(self, canonical: str) -> RateClass | None:

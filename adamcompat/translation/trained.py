@@ -6,9 +6,14 @@ import ast
 from collections.abc import Iterator, Sequence
 from enum import Enum
 
-# How MindSpore's models list what is trained, and what may stand around it.
-_ALL = "trainable_params"
+from adamcompat.translation.source import Source
+
+#: How models of each calling convention list what is trained.
+LISTS = {"apply_gradients": ".trainable_variables", "call": ".trainable_params()", "step": ".parameters()"}
+# The methods among them, and what may stand around such lists: one of them, or several.
+_ALL = [text.strip(".()") for text in LISTS.values() if text.endswith("()")]
 _AROUND = ("list", "tuple", "ParameterTuple")
+_JOINING = ("chain",)
 # Methods by which a list grows.
 _GROWING = ("append", "extend", "insert")
 
@@ -65,10 +70,12 @@ class _Reader:
 
     def _call(self, node: ast.Call) -> Trained:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if isinstance(node.func, ast.Attribute) and name == _ALL and not node.args and not node.keywords:
+        if isinstance(node.func, ast.Attribute) and name in _ALL and not node.args and not node.keywords:
             return Trained.ALL
         if name in _AROUND and len(node.args) == 1:
             return self.read(node.args[0])
+        if name in _JOINING and node.args:
+            return self._either(node.args)
         if name == "filter" and len(node.args) == 2:
             return Trained.GROUPS if self.read(node.args[1]) is Trained.GROUPS else Trained.SOME
         if name == "dict":
@@ -109,6 +116,33 @@ class _Reader:
     @staticmethod
     def _first_of(found: Sequence[Trained], wanted: Trained) -> Trained | None:
         return wanted if wanted in found else None
+
+
+def relisted(node: ast.expr, source: Source, before: str, after: str) -> str:
+    """Return the text of an expression in which models list what they train as another framework's do.
+
+    Args:
+        node: the expression.
+        source: where it stands.
+        before, after: the calling conventions of the two.
+
+    >>> text = "list(a.parameters()) + [b.bias]"
+    >>> relisted(ast.parse(text, mode="eval").body, Source(text), "step", "call")
+    'list(a.trainable_params()) + [b.bias]'
+    """
+    start, end = source.span(node)
+    text, old = source.text[start:end], LISTS[before]
+    places = [
+        (source.span(item.func.value)[1] - start, source.span(item)[1] - start)
+        for item in ast.walk(node)
+        if isinstance(item, ast.Call)
+        and isinstance(item.func, ast.Attribute)
+        and f".{item.func.attr}()" == old
+        and not (item.args or item.keywords)
+    ]
+    for first, last in sorted(places, reverse=True):
+        text = f"{text[:first]}{LISTS[after]}{text[last:]}"
+    return text
 
 
 def _given(name: str, nodes: Sequence[ast.AST]) -> Iterator[ast.expr]:

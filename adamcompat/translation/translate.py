@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adamcompat.mapping.model import Dialect
 from adamcompat.translation.aliases import known
+from adamcompat.translation.alternatives import elsewhere
 from adamcompat.translation.arguments import Argument, arguments, assigned_once
 from adamcompat.translation.bindings import Bindings, root_of
 from adamcompat.translation.conversion import Context, Conversion
@@ -119,7 +120,7 @@ def _translate(text: str, target: Dialect, told: Dialect | None, shim: bool, cat
     context = Context(code, bindings, assigned_once(nodes, bindings.bound), nodes)
     targets = _shims(signature, target) if shim else [original(target, catalogue.mapping)]
     if not targets:
-        raise TranslationError(f"adamcompat has no class for {target.target}")
+        raise TranslationError(f"adamcompat has no class for {target.target}{_elsewhere(target)}")
     chosen, conversion = _best(given, signature, targets, context)
     messages = list(conversion.messages)
     if told is None and signature is not candidates[0]:
@@ -164,7 +165,7 @@ def _find(nodes: Sequence[ast.AST], bindings: Bindings, told: Dialect | None) ->
         if strange:
             targets = ", ".join(dialect.target for dialect in bindings.catalogue.mapping.dialects.values())
             raise TranslationError(f"{strange[0]} is not translated yet; known: {targets}")
-        found = [(call, candidates) for call in calls if (candidates := _by_last_name(call, bindings, told))]
+        found = [(call, candidates) for call in calls if (candidates := _loose(call, bindings, told))]
     if not found:
         names = ", ".join(sorted({ast.unparse(call.func) for call in calls}))
         targets = ", ".join(dialect.target for dialect in bindings.catalogue.mapping.dialects.values())
@@ -190,6 +191,16 @@ def _strange(call: ast.Call, bindings: Bindings, told: Dialect | None) -> str | 
     return bindings.catalogue.elsewhere(ast.unparse(call.func), customary=told is None) if loose else None
 
 
+def _loose(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
+    """The classes that a name without an import may mean."""
+    root = root_of(call.func)
+    if told is None and root and not bindings.bound[root]:
+        customary = bindings.catalogue.customary(ast.unparse(call.func))
+        if customary:
+            return customary
+    return _by_last_name(call, bindings, told)
+
+
 def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
     """The classes that a name without an import may mean; an error where there are several and nobody tells."""
     root = root_of(call.func)
@@ -212,6 +223,12 @@ def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> t
 def _shims(source: Signature, target: Dialect) -> list[Signature]:
     """adamcompat's classes for the target's framework; those that keep the source's call come first."""
     return sorted(shims(target), key=lambda item: (item.dialect is not source.dialect, item.dialect is not target))
+
+
+def _elsewhere(target: Dialect) -> str:
+    """A clause with our class in the style of a dialect, where there is one on another framework alone."""
+    found = elsewhere(target)
+    return f" in its own framework; {found.name} is its style on NumPy arrays" if found is not None else ""
 
 
 def _best(

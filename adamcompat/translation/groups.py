@@ -1,0 +1,195 @@
+"""Write groups of parameters, each with settings of its own, for a class whose groups have other keys."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.translation.arguments import UNKNOWN, literal, text_of
+from adamcompat.translation.conversion import Value
+from adamcompat.translation.messages import error, info, warning
+from adamcompat.translation.names import Signature
+from adamcompat.translation.rates import RATE, Writer
+from adamcompat.translation.trained import LISTS, Trained, relisted, trained
+
+_DECAYS = ("l2_weight_decay", "decoupled_weight_decay", "absolute_weight_decay")
+_PARAMETERS, _DECAY, _ORDER = "group_parameters", "group_weight_decay", "group_order"
+_OF_GROUPS = {"parameters": _PARAMETERS, "learning_rate": "group_learning_rate"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Hold one entry of a group: how its key is written, the key and the expression."""
+
+    written: str
+    key: str
+    node: ast.expr
+
+
+def group_keys(signature: Signature) -> list[str]:
+    """Return the settings that a group of a class may have, by its own names.
+
+    >>> from adamcompat.translation.names import original
+    >>> group_keys(original(MAPPING.dialects["mindspore"]))
+    ['lr', 'weight_decay', 'grad_centralization', 'order_params']
+    """
+    return [name for name, canonical in _keys(signature).items() if canonical[0] != _PARAMETERS]
+
+
+def _keys(signature: Signature) -> dict[str, tuple[str, ...]]:
+    """What each key of a group means: the meanings of a tuple's elements, or one."""
+    dialect = signature.dialect
+    if dialect.overrides:
+        meant = {fact.name: tuple(part.canonical for part in fact.parts) for fact in dialect.parameters}
+        return {name: tuple(_OF_GROUPS.get(item, item) for item in items) for name, items in meant.items()}
+    own = next((name for name in _DECAYS if signature.named(name) is not None), _DECAY)
+    return {fact.name: (own if fact.canonical == _DECAY else fact.canonical,) for fact in dialect.groups}
+
+
+class Groups(Writer):
+    """One conversion while its arguments are written; here what is to be trained."""
+
+    def lists(self, value: Value) -> str | None:
+        """Return the parameters as the target takes them, or None where it refuses these."""
+        assert value.node is not None
+        here, there = self.source.dialect, self.target.dialect
+        if trained(value.node, self.context.nodes) is Trained.GROUPS and _keys(self.source) != _keys(self.target):
+            return self.groups(value, value.node)
+        if here.protocol == there.protocol:
+            return value.text
+        if self.context.parameters:
+            return self.context.parameters
+        text = self.listed(value.node)
+        holds = trained(value.node, self.context.nodes)
+        if text == ast.unparse(value.node) or isinstance(value.node, ast.Name):
+            text = value.text
+            said = f"{value.text} is kept as it is written: right where it holds {self.target.title}'s own parameters"
+            said += f", as model{LISTS[there.protocol]} does" if there.protocol in LISTS else ""
+            self.say((info if holds is Trained.OPEN else warning)("parameters-not-read", said))
+        return text
+
+    def listed(self, node: ast.expr) -> str:
+        """Return an expression of parameters with the target's lists of what models train."""
+        text = relisted(node, self.context.source, self.source.dialect.protocol, self.target.dialect.protocol)
+        return text if text != self.context.source.segment(node) else text_of(node, self.context.source)
+
+    def groups(self, value: Value, node: ast.expr) -> str | None:
+        """Return groups that are written out with the target's keys; None, with the reason, where that cannot be."""
+        elsewhere = isinstance(node, ast.Name)
+        if isinstance(node, ast.Name):
+            node = self.context.values.get(node.id, node)
+        found = _read(node, self)
+        if found is None:
+            text = (
+                f"{value} holds parameter groups that cannot be read here; only a list of dictionaries that is written "
+                f"out can (keys of a group in {self.target.title}: {', '.join(group_keys(self.target))})"
+            )
+            self.say(error("parameter-groups", text))
+            return None
+        lost: list[str] = []
+        texts: list[str] = []
+        for number, entries in enumerate(found):
+            kept = [(entry, key) for entry in entries if (key := self.key(number, entry, lost)) is not None]
+            parts = [f"{_quoted(entry, key)}: {self.entry(entry)}" for entry, key in kept]
+            if parts or not entries:
+                texts.append(f"{{{', '.join(parts)}}}")
+        if lost:
+            text = (
+                f"{value.fact.name} holds groups with settings that groups of {self.target.title} do not have: "
+                f"{'; '.join(lost)} (keys of a group there: {', '.join(group_keys(self.target))}); make one optimizer "
+                f"for each group"
+            )
+            self.say(error("parameter-groups", text))
+            return None
+        written = f"[{', '.join(texts)}]"
+        whole = f"[{', '.join(_plain(entries, self) for entries in found)}]"
+        if written == whole:
+            return value.text
+        if elsewhere:
+            self.say(error("parameter-groups", f"{value.text} is made elsewhere; it is to be {written} there"))
+            return None
+        return written
+
+    def entry(self, entry: _Entry) -> str:
+        """Return the expression of an entry."""
+        if _keys(self.source)[entry.key][0] == _PARAMETERS:
+            return self.listed(entry.node)
+        return text_of(entry.node, self.context.source)
+
+    def key(self, number: int, entry: _Entry, lost: list[str]) -> str | None:
+        """Return what a key is called in the target; None where it is left out, which is said, or lost."""
+        what = f"{entry.key}={text_of(entry.node, self.context.source)} of group {number}"
+        meant = _keys(self.source).get(entry.key)
+        if meant is None:
+            text = (
+                f"{what} is no setting of {self.source.title}, and {self.target.title} takes no others; it is left out"
+            )
+            self.say(warning("left-out", text))
+            return None
+        meant = tuple(self.decays(item) for item in meant)
+        there = next((key for key, known in _keys(self.target).items() if known == meant), None)
+        value = literal(entry.node)
+        if there is None and meant[0] in _DECAYS and value == 0:
+            there = next((key for key, known in _keys(self.target).items() if known[0] in _DECAYS), None)
+        if there is not None:
+            return there
+        if meant[0] == _ORDER:
+            self.say(info("left-out", f"{what} orders gradients, which {self.target.title} finds by itself"))
+        elif self.idle(meant, value):
+            self.say(info("left-out", f"{what} changes nothing and is left out"))
+        else:
+            lost.append(what)
+        return None
+
+    def decays(self, canonical: str) -> str:
+        """Return what a decay of a group means: what it means in the call, where a flag says so."""
+        known = [name for name in _DECAYS if name in self.values]
+        return known[0] if canonical in _DECAYS and known else canonical
+
+    def idle(self, meant: Sequence[str], value: object) -> bool:
+        """Return whether a setting is what the call says anyway, or a label, or changes nothing."""
+        if all(MAPPING.canonical[name].scope == "label" for name in meant):
+            return True
+        if value is UNKNOWN:
+            return False
+        items = list(value) if len(meant) > 1 and isinstance(value, (tuple, list)) else [value]
+        of_call = [self.values[name].value for name in meant if name in self.values]
+        neutral = len(meant) == 1 and value in (False, None) and MAPPING.canonical[meant[0]].neutral in (False, None)
+        free = not (len(of_call) == 1 and of_call[0] not in (False, None))
+        return (len(of_call) == len(meant) and items == of_call) or (neutral and free and meant[0] != RATE)
+
+
+def _read(node: ast.expr, writer: Writer) -> list[list[_Entry]] | None:
+    """The groups of a list that is written out, else None."""
+    if not isinstance(node, (ast.List, ast.Tuple)):
+        return None
+    groups = [list(_entries(item, writer)) for item in node.elts]
+    return None if any(None in entries for entries in groups) else [[e for e in g if e is not None] for g in groups]
+
+
+def _entries(node: ast.expr, writer: Writer) -> Iterator[_Entry | None]:
+    """The entries of a dictionary; None for each that cannot be read."""
+    if isinstance(node, ast.Dict):
+        for key, item in zip(node.keys, node.values, strict=True):
+            readable = isinstance(key, ast.Constant) and isinstance(key.value, str)
+            if readable and isinstance(key, ast.Constant):
+                yield _Entry(writer.context.source.segment(key), str(key.value), item)
+            else:
+                yield None
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        for keyword in node.keywords:
+            yield _Entry(repr(keyword.arg), keyword.arg, keyword.value) if keyword.arg is not None else None
+    else:
+        yield None
+
+
+def _quoted(entry: _Entry, key: str) -> str:
+    return entry.written if key == entry.key else repr(key)
+
+
+def _plain(entries: Sequence[_Entry], writer: Writer) -> str:
+    """A group as it is written, on one line."""
+    source = writer.context.source
+    return f"{{{', '.join(f'{entry.written}: {text_of(entry.node, source)}' for entry in entries)}}}"
