@@ -57,10 +57,10 @@ def unknown_keyword(name: str, adapter: Adapter, dialect: Dialect | None = None)
     found = [(other, other.find(name)) for other in MAPPING.dialects.values() if other.name != dialect.name]
     elsewhere = [(other, fact) for other, fact in found if fact is not None]
     if elsewhere:
-        titles = [other.title for other, _ in elsewhere]
-        # A member's title begins with that of its library, which is enough to know.
-        titles = [title for title in titles if not any(title.startswith(f"{other} ") for other in titles)]
-        whose = " and ".join(f"{title}'s" for title in titles)
+        # A dialect that extends another has the name from there.
+        names = {other.name for other, _ in elsewhere}
+        libraries = dict.fromkeys(other.library for other, _ in elsewhere if other.extends not in names)
+        whose = " and ".join(f"{library}'s" for library in libraries)
         meant = [[dialect.named(part.canonical) for part in fact.parts] for _, fact in elsewhere]
         here = next((mine for mine in meant if any(mine)), [])
         own = " and ".join(repr(fact.name) for fact in here if fact is not None)

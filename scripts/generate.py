@@ -346,15 +346,9 @@ def describe(mapping: Mapping, fact: Fact, dialect: Dialect, origin: str = "") -
     return wrapped(text + origin, "    ", "        ")
 
 
-def member_of(dialect: Dialect) -> str:
-    """The name of the original class, without its module."""
-    return dialect.target.rpartition(".")[2]
-
-
 def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Look) -> str:
-    # A dialect of another member says so at the end of its title.
-    member = dialect.title.rpartition(" ")[2] if dialect.title.endswith(f" {member_of(dialect)}") else "Adam"
-    library = dialect.title.removesuffix(f" {member}")
+    library = dialect.library
+    member = "Adam" if library == dialect.title else dialect.member
     lines = [f"{member} as {library} calls it, on {runtime.arrays}, which are updated in place.", ""]
     lines += [f"The call is that of {dialect.target} ({dialect.versions})::", ""]
     lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]

@@ -253,6 +253,16 @@ class Dialect:
         """Signature and keywords, with the elements of a tuple in its place: each has one meaning."""
         return tuple(part for fact in self.accepted for part in fact.parts)
 
+    @property
+    def member(self) -> str:
+        """Return the name of the original class, without its module."""
+        return self.target.rpartition(".")[2]
+
+    @property
+    def library(self) -> str:
+        """Return whose the class is: the title without the member's name, with which some titles end."""
+        return self.title.removesuffix(f" {self.member}")
+
     def find(self, name: str) -> Fact | None:
         """The parameter of that native name, or None."""
         return next((fact for fact in self.accepted if fact.name == name), None)
@@ -390,7 +400,7 @@ class Adapter:
 
     def replaces(self, dialect: Dialect) -> bool:
         """Return whether it is the drop-in for the original of its dialect, in the original's framework."""
-        return self.name == dialect.target.rpartition(".")[2]
+        return self.name == dialect.member
 
 
 @dataclass(frozen=True, slots=True)

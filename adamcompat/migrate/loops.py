@@ -80,7 +80,7 @@ class _Loop:
         self.module = module
         self.target = target
         self.instead = instead
-        self.source = uses[0].signature.dialect.title
+        self.source = uses[0].signature.dialect.library
         self.made = {use.call for use in uses if use.call is not None}
         self.callees = {use.node for use in uses}
         self.optimizers = self._named(self.made)

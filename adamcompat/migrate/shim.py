@@ -40,7 +40,7 @@ def _strings(module: Module, editor: Editor) -> None:
     for form in forms:
         adapter = drop_in(form.dialect)
         assert adapter is not None, f"no drop-in for {form.dialect.name}"
-        name = form.dialect.target.rpartition(".")[2]
+        name = form.dialect.member
         if form.certain and form.after is not None:
             editor.replace(form.node, f"{adapter.module}.{adapter.name}()")
             editor.need(f"import {adapter.module}", [form.after])

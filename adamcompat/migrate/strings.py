@@ -16,8 +16,7 @@ from adamcompat.translation.names import full
 
 # Keras's members, by the names that its functions know them by.
 BY_NAME = {
-    dialect.target.rpartition(".")[2].lower(): dialect
-    for dialect in map(MAPPING.dialects.__getitem__, RUNTIMES["tensorflow"].originals)
+    dialect.member.lower(): dialect for dialect in map(MAPPING.dialects.__getitem__, RUNTIMES["tensorflow"].originals)
 }
 KERAS = next(iter(BY_NAME.values()))
 _KERAS_HOMES = {full(name).rpartition(".")[0] for dialect in BY_NAME.values() for name in dialect.names}
@@ -179,7 +178,7 @@ def _string(module: Module, node: ast.Constant, uses_keras: bool, uses_others: b
     member = BY_NAME.get(text.lower())
     if member is None or uses_others or _is_no_use(module, node):
         return None
-    name = member.target.rpartition(".")[2]
+    name = member.member
     said = f"{text!r} may reach Keras as the name of its {name}; left alone: pass the optimizer itself"
     if uses_keras:
         return Mention(node, warning("adam-by-name", said), member.name)

@@ -37,7 +37,7 @@ def candidates(source: Signature, target: Signature, mapping: Mapping) -> Iterat
 
 def akin(one: Signature, other: Signature) -> bool:
     """Return whether two originals have the same name, each in its own module."""
-    names = [signature.dialect.target.rpartition(".")[2] for signature in (one, other)]
+    names = [signature.dialect.member for signature in (one, other)]
     return names[0] == names[1]
 
 

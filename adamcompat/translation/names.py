@@ -168,7 +168,7 @@ class Catalogue:
     @cached_property
     def class_names(self) -> frozenset[str]:
         """The classes' own names."""
-        return frozenset(dialect.target.rpartition(".")[2] for dialect in self.mapping.dialects.values())
+        return frozenset(dialect.member for dialect in self.mapping.dialects.values())
 
     def elsewhere(self, name: str, *, customary: bool = False) -> str | None:
         """The full dotted name of an Adam of some framework that no dialect describes, or None.

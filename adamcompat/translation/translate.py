@@ -209,7 +209,7 @@ def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> t
     name = ast.unparse(call.func)
     last = name.rpartition(".")[2]
     mapping = bindings.catalogue.mapping
-    meant = [dialect for dialect in mapping.dialects.values() if dialect.target.rpartition(".")[2] == last]
+    meant = [dialect for dialect in mapping.dialects.values() if dialect.member == last]
     if told is not None:
         return (original(told, mapping),) if meant else ()
     if len(meant) > 1:

@@ -144,7 +144,7 @@ def dialect_called(name: str) -> Dialect | None:
     ['keras.optimizers.AdamW', 'keras.optimizers.AdamW', 'keras.optimizers.Adam']
     """
     plain = re.sub(r"_\d+$", "", name).replace("_", "").lower()
-    return next((one for one in MEMBERS if one.target.rpartition(".")[2].lower() == plain), None)
+    return next((one for one in MEMBERS if one.member.lower() == plain), None)
 
 
 def other_optimizer(name: str) -> str | None:
