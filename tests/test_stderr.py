@@ -121,6 +121,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (found / name).write_text(SCRIPT if name.endswith("train.py") else "", encoding="utf-8")
     (found / "src").mkdir()
     (found / "src" / "model.py").write_text("import keras\nopt = keras.optimizers.Adam()\nname = 'adam'\n", "utf-8")
+    (found / "aliases.yaml").write_text((ROOT / "docs/aliases.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     mapping = (ROOT / "mapping.yaml").read_text(encoding="utf-8")
     (found / "changed.yaml").write_text(mapping.replace("epsilon: hat", "epsilon: paper", 1), encoding="utf-8")
     status, said = run(["-c", FILES], found, imported=True)
