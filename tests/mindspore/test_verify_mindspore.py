@@ -172,7 +172,7 @@ CHANGES += [
     Change("kwargs", D, "kwargs: false", "kwargs: true", ("kwargs",)),
     Change("error type", D, "unknown_keyword: TypeError", "unknown_keyword: KeyError", ("errors.unknown_keyword",)),
     Change(
-        "group key", D, "without: [grad_centralization]", "without: [lr]", ("groups.lr", "groups.grad_centralization")
+        "group key", D, "without: [grad_centralization,", "without: [lr,", ("groups.lr", "groups.grad_centralization")
     ),
     Change("stages", D, "decoupled_decay, update]", "l2_decay, update]", ("stages",)),
     Change("stages order", D, "decoupled_decay, update]", "update, decoupled_decay]", ("stages",)),
