@@ -122,14 +122,27 @@ def test_a_key_of_groups_that_does_nothing(value: bool, mode: str) -> None:
         AdamWeightDecay([{"params": [weight([1.0])], "grad_centralization": 1}])
 
 
-def test_names_that_decay_skips(mode: str) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_names_that_decay_skips(dtype: str, mode: str) -> None:
     """Without groups; in groups all decay."""
+    kind = getattr(ms, dtype)
     for grouped in (False, True):
-        parameters = [weight([1.0], name=name) for name in ("dense", "bn.gamma", "bn.beta")]
+        parameters = [weight([1.0], kind, name) for name in ("dense", "bn.gamma", "bn.beta")]
         given = [{"params": parameters}] if grouped else parameters
-        AdamWeightDecay(given, 0.1, weight_decay=0.5)((Tensor([0.0], ms.float32),) * 3)
-        decayed = [bool(parameter.asnumpy()[0] < 1) for parameter in parameters]
+        AdamWeightDecay(given, 0.1, weight_decay=0.5)((Tensor([0.0], kind),) * 3)
+        decayed = [bool(parameter.astype(ms.float32).asnumpy()[0] < 1) for parameter in parameters]
         assert decayed == [True, grouped, grouped]
+
+
+def test_a_gradient_is_rounded_to_the_dtype_of_its_parameter_first(mode: str) -> None:
+    """As by nn.AdamWeightDecay, where it has an operator."""
+    found = []
+    gradient = Tensor(np.linspace(-1, 1, 257), ms.float32)
+    for given in (gradient, gradient.astype(ms.bfloat16)):
+        optimizer = AdamWeightDecay([weight(np.ones(257), ms.bfloat16)], 0.1)
+        optimizer((given,))
+        found.append(optimizer.moments1[0].astype(ms.float32).asnumpy())
+    assert_same(*found)
 
 
 def test_what_another_device_would_run(monkeypatch: pytest.MonkeyPatch) -> None:
