@@ -78,6 +78,14 @@ def test_dtypes_that_the_operator_does_not_have(dtype: str, more: dict[str, Any]
             mixed(STOCK, kind)
 
 
+def test_float64_keeps_the_precision_of_the_original(mode: str) -> None:
+    """That of float32, and it is said."""
+    with pytest.warns(UserWarning, match="parameters of float64 and their moments are updated"):
+        ours = mixed(AdamWeightDecay, ms.float64)
+    for own, theirs in zip(ours, mixed(STOCK, ms.float64), strict=True):
+        assert_same(own, theirs)
+
+
 def test_parameters_of_integers_are_refused(mode: str) -> None:
     for kind, text in ((STOCK, "."), (AdamWeightDecay, "'weight' is Int32, but only .* can be updated; leave it out")):
         optimizer = kind([weight([1, 2], ms.int32)])
@@ -137,9 +145,9 @@ def test_names_that_decay_skips(dtype: str, mode: str) -> None:
 def test_a_gradient_is_rounded_to_the_dtype_of_its_parameter_first(mode: str) -> None:
     """As by nn.AdamWeightDecay, where it has an operator."""
     found = []
-    gradient = Tensor(np.linspace(-1, 1, 257), ms.float32)
+    gradient = Tensor(np.linspace(-1, 1, 259), ms.float32)
     for given in (gradient, gradient.astype(ms.bfloat16)):
-        optimizer = AdamWeightDecay([weight(np.ones(257), ms.bfloat16)], 0.1)
+        optimizer = AdamWeightDecay([weight(np.ones(259), ms.bfloat16)], 0.1)
         optimizer((given,))
         found.append(optimizer.moments1[0].astype(ms.float32).asnumpy())
     assert_same(*found)
