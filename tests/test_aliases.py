@@ -79,6 +79,12 @@ def test_a_file_of_ones_own_is_read_anew_where_it_changed(own: Path) -> None:
     assert "mine.Own" not in known(None).classes
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(ValueError, match=f"{path.name}: (No such file|Is a directory)"):
+            translate("keras.optimizers.Adam()", "mindspore", aliases=path)
+
+
 def test_migrate_rewrites_a_class_of_ones_own(own: Path) -> None:
     text = "from mine import Own\nimport keras\nopt = Own(1e-3)\n"
     assert migrate_text(text, "tensorflow") == (text, [])

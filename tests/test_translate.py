@@ -404,6 +404,10 @@ def test_steps_without_bias_correction_are_as_much_longer_as_is_said(betas: tupl
         ("nn.Adam(p, use_nesterov=True)", "keras3", "no-counterpart", "tensorflow.MindSporeStyleAdam(p, use_nesterov"),
         ("tfa.optimizers.AdamW(1e-4)", "mindspore", "other-meaning", "mindspore.TFStyleAdamW(weight_decay=0.1)"),
         ("tfa.optimizers.AdamW(1e-4)", "tf26", "no-counterpart", None),
+        # Beside a remark that holds for every class.
+        ("keras.optimizers.AdamW(make())", "mindspore", "other-meaning", "mindspore.TFStyleAdamW(learning_rate=make"),
+        # Not the class that is called.
+        ("nn.Adam(p, weight_decay=0.1)", "mindspore_adamweightdecay", "other-meaning", "mindspore.Adam(p, weight_dec"),
     ],
 )
 def test_the_class_that_computes_the_same_is_named(source: str, to: str, code: str, right: str | None) -> None:
@@ -416,6 +420,13 @@ def test_the_class_that_computes_the_same_is_named(source: str, to: str, code: s
         assert "computes the same" not in ends
     else:
         assert ends.startswith(f"adamcompat.{right}"), ends
+
+
+def test_a_maximum_that_a_class_has_not_got_is_no_other_maximum() -> None:
+    found = translate("keras.optimizers.AdamW(amsgrad=True)", "mindspore_adamweightdecay")
+    codes = {message.code for message in found.messages}
+    assert "no-counterpart" in codes
+    assert "other-maximum" not in codes
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,10 @@ class DropIn(nn.Optimizer):  # type: ignore[misc]
                 with self._graphs.current():
                     return super().__call__(*args, **kwargs)
             return super().__call__(*args, **kwargs)
-        if "construct" in replaced:
+        if "construct" in replaced or [*("gradients" for _ in args), *kwargs] != ["gradients"]:
+            # What does not fit the signature is MindSpore's to refuse.
             return super().__call__(*args, **kwargs)
-        if len(args) == 1 and isinstance(args[0], list):
+        if args and isinstance(args[0], list):
             args = (tuple(args[0]),)
         self._check_rates(replaced, *args, **kwargs)
         try:

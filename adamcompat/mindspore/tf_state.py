@@ -48,15 +48,15 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
         self._dialect: Dialect = MAPPING.dialects[adapter.dialect]
         rates = {fact.name for fact in self._dialect.parameters if fact.type == "learning_rate"}
         rates |= {fact.name for _, fact in MAPPING.borrowed(adapter) if fact.type == "learning_rate"}
-        asked = {name: value for name, value in {**given, **extra}.items() if name in rates and value is not None}
-        # An old name that was given wins.
-        self._asked: Any = list(asked.values())[-1]
+        asked = [value for name, value in {**given, **extra}.items() if name in rates and value is not None]
         given, extra = (
             {name: plain(value) if name in rates else value for name, value in arguments.items()}
             for arguments in (given, extra)
         )
         self._numerics = named_numerics(numerics, adapter)
         self._hyper = resolve(adapter, given, extra)
+        # An old name that was given wins; without any, `resolve` has raised.
+        self._asked: Any = asked[-1]
         self._given = {name: value for name, value in self._hyper.native.items() if name in given or name in extra}
         wrong = self._error("wrong_gradients")
         self._engine = Engine(self._dialect, self._numerics, self._hyper, np.zeros((), np.int64), wrong)

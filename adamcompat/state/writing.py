@@ -203,16 +203,27 @@ def _native(live: Live, canonical: str) -> str:
 
 
 def _warn_of_differences(live: Live, state: AdamState) -> None:
-    differing = [*_differences(live.hyperparameters, state.hyperparameters)]
-    if state.dialect in MAPPING.dialects:
-        differing += _other_forms(MAPPING.dialects[live.dialect].semantics, MAPPING.dialects[state.dialect].semantics)
-    if differing:
+    if differing := differences(live.hyperparameters, live.dialect, state):
         warnings.warn(
-            f"the {live.title} goes on with other hyperparameters than the state came from: {'; '.join(differing)}. "
+            f"the {live.title} goes on with other hyperparameters than the state came from: {differing}. "
             f"Loading state does not change them",
             UserWarning,
             stacklevel=4,
         )
+
+
+def differences(hyperparameters: Mapping[str, Any], dialect: str | None, state: AdamState) -> str:
+    """Say with which other hyperparameters and formula a state is gone on with; nothing where they are its own.
+
+    Args:
+        hyperparameters, dialect: of the optimizer that will have the state, as far as they are known.
+        state: where it came from.
+    """
+    differing = [*_differences(hyperparameters, state.hyperparameters)]
+    own, other = (MAPPING.dialects.get(name or "") for name in (dialect, state.dialect))
+    if own is not None and other is not None:
+        differing += _other_forms(own.semantics, other.semantics)
+    return "; ".join(differing)
 
 
 def _differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:

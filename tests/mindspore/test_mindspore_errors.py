@@ -132,6 +132,18 @@ def test_gradients_in_a_graph(mistake: str) -> None:
         ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
+@pytest.mark.parametrize("kind", [Adam, AdamWeightDecay])
+@pytest.mark.parametrize(("count", "more"), [(0, {}), (2, {}), (3, {}), (1, {"foo": 1}), (0, {"foo": 1})])
+def test_arguments_of_another_number_or_name(kind: Any, count: int, more: dict[str, Any], mode: str) -> None:
+    """They are refused in words that name nothing of ours but the step."""
+    optimizer = kind([weight()], 0.1)
+    with pytest.raises(TypeError) as caught:
+        optimizer(*[(tensor(3),)] * count, **more)
+    assert "_check_rates" not in str(caught.value)
+    assert optimizer(gradients=(tensor(3),)) == (True,)
+    assert optimizer.global_step.asnumpy().tolist() == [1]
+
+
 @pytest.mark.parametrize(("kind", "moment"), [(Adam, "moment1"), (AdamWeightDecay, "moments1")])
 def test_state_of_another_shape_is_refused(kind: Any, moment: str) -> None:
     parameter = Parameter(tensor(30), name="a")

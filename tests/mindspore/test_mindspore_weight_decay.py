@@ -99,6 +99,14 @@ def test_a_changing_decay_of_bfloat16(shape: tuple[int, ...], mode: str) -> None
     np.testing.assert_allclose(ours, theirs, atol=1e-2)
 
 
+def test_float64_keeps_the_precision_of_the_original(mode: str) -> None:
+    """That of float32, and it is said."""
+    with pytest.warns(UserWarning, match="parameters of float64 and their moments are updated"):
+        ours = mixed(AdamWeightDecay, ms.float64)
+    for own, theirs in zip(ours, mixed(STOCK, ms.float64), strict=True):
+        assert_same(own, theirs)
+
+
 def test_parameters_of_integers_are_refused(mode: str) -> None:
     for kind, text in ((STOCK, "."), (AdamWeightDecay, "'weight' is Int32, but only .* can be updated; leave it out")):
         optimizer = kind([weight([1, 2], ms.int32)])
@@ -143,14 +151,27 @@ def test_a_key_of_groups_that_does_nothing(value: bool, mode: str) -> None:
         AdamWeightDecay([{"params": [weight([1.0])], "grad_centralization": 1}])
 
 
-def test_names_that_decay_skips(mode: str) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_names_that_decay_skips(dtype: str, mode: str) -> None:
     """Without groups; in groups all decay."""
+    kind = getattr(ms, dtype)
     for grouped in (False, True):
-        parameters = [weight([1.0], name=name) for name in ("dense", "bn.gamma", "bn.beta")]
+        parameters = [weight([1.0], kind, name) for name in ("dense", "bn.gamma", "bn.beta")]
         given = [{"params": parameters}] if grouped else parameters
-        AdamWeightDecay(given, 0.1, weight_decay=0.5)((Tensor([0.0], ms.float32),) * 3)
-        decayed = [bool(parameter.asnumpy()[0] < 1) for parameter in parameters]
+        AdamWeightDecay(given, 0.1, weight_decay=0.5)((Tensor([0.0], kind),) * 3)
+        decayed = [bool(parameter.astype(ms.float32).asnumpy()[0] < 1) for parameter in parameters]
         assert decayed == [True, grouped, grouped]
+
+
+def test_a_gradient_is_rounded_to_the_dtype_of_its_parameter_first(mode: str) -> None:
+    """As by nn.AdamWeightDecay, where it has an operator."""
+    found = []
+    gradient = Tensor(np.linspace(-1, 1, 259), ms.float32)
+    for given in (gradient, gradient.astype(ms.bfloat16)):
+        optimizer = AdamWeightDecay([weight(np.ones(259), ms.bfloat16)], 0.1)
+        optimizer((given,))
+        found.append(optimizer.moments1[0].astype(ms.float32).asnumpy())
+    assert_same(*found)
 
 
 def test_what_another_device_would_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -401,6 +401,7 @@ def _step(gradient: Any, **options: Any) -> Any:
         (lambda: TFStyleAdam(clipnorm=1.0, clipvalue=1.0), ValueError, "exclude each other"),
         (lambda: TFStyleAdam(numerics="jax"), ValueError, "numerics must be one of"),
         (lambda: TFStyleAdam(learning_rate="x"), ValueError, "learning_rate must be a number"),
+        (lambda: TFStyleAdam(learning_rate=None), ValueError, "learning_rate must be a number"),
         (lambda: TFStyleAdam().apply_gradients([]), ValueError, "list of pairs is empty"),
         (lambda: TFStyleAdam().apply([_G]), ValueError, "needs the variables"),
         (lambda: _step(None), ValueError, "all of them are None"),

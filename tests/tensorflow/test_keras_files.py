@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from adamcompat.state import AdamState, StateError
 from adamcompat.state.files import convert, open_document, read, write
 from adamcompat.state.files.keras_variables import places_of
 from adamcompat.tensorflow import AdamW
+from tests.tensorflow.tf_helpers import run_python
 
 pytestmark = [
     pytest.mark.frameworks,
@@ -110,6 +112,33 @@ def test_a_file_tells_that_it_is_adamw(suffix: str, library: Any, tmp_path: Path
     assert found.hyperparameters.get("decoupled_weight_decay") == (0.1 if suffix in ("keras", "h5") else None)
 
 
+def test_a_file_of_ours_is_read_where_nobody_imported_it(tmp_path: Path) -> None:
+    """Keras finds classes that have been imported, and no others."""
+    fitted(network(), AdamW(0.05)).save(tmp_path / "ours.keras")
+    read_it = f"from adamcompat.state.files import read; print(read({str(tmp_path / 'ours.keras')!r}))"
+    assert "step 3" in (printed := run_python(read_it))
+    assert "from keras3_adamw" in printed
+
+
+def test_a_file_of_ours_for_the_other_keras_says_how_to_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "ours.keras"
+    program = f"""
+        import tensorflow as tf, tf_keras
+        from adamcompat.tensorflow import AdamW
+        model = tf_keras.Sequential([tf_keras.layers.InputLayer((4,)), tf_keras.layers.Dense(1)])
+        model.compile(AdamW(0.05), "mse", run_eagerly=True)
+        model.train_on_batch(tf.ones((1, 4)), tf.ones((1, 1)))
+        model.save({str(path)!r})
+        from adamcompat.state.files import read
+        print(read({str(path)!r}))
+        """
+    assert "from keras3_adamw" in run_python(program, TF_USE_LEGACY_KERAS="1")
+    with pytest.raises(
+        StateError, match=r"is adamcompat's for tf_keras, and .* for Keras 3: set TF_USE_LEGACY_KERAS=1"
+    ):
+        read(path)
+
+
 @pytest.mark.parametrize("suffix", ["keras", "weights.h5"])
 def test_into_a_file_of_adamw(suffix: str, tmp_path: Path) -> None:
     """From one of Adam, which keeps the same."""
@@ -118,7 +147,13 @@ def test_into_a_file_of_adamw(suffix: str, tmp_path: Path) -> None:
         (model.save_weights if suffix == "weights.h5" else model.save)(tmp_path / f"{name}.{suffix}")
     options: dict[str, Any] = {"rename": "order", "state_only": True} if suffix == "weights.h5" else {}
     like, out = open_document(tmp_path / f"like.{suffix}"), tmp_path / f"out.{suffix}"
-    convert(open_document(tmp_path / f"run.{suffix}"), out, like=like, **options).carry_out()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        convert(open_document(tmp_path / f"run.{suffix}"), out, like=like, **options).carry_out()
+    said = [str(warning.message) for warning in caught if "other hyperparameters" in str(warning.message)]
+    # Weights tell no hyperparameters.
+    assert len(said) == (suffix == "keras")
+    assert all("decoupled_weight_decay 0.004 instead of 0.0. Carrying state" in text for text in said)
     assert read(out).dialect == "keras3_adamw"
     if suffix == "keras":
         pattern = keras.models.load_model(out)

@@ -31,6 +31,7 @@ from adamcompat.state.matching import Layout, Matching, Pair, Rename
 from adamcompat.state.model import AdamState
 from adamcompat.state.pairing import pieces_for
 from adamcompat.state.terms import ATTRIBUTES, StateError, Tensor
+from adamcompat.state.writing import differences
 
 _OF_MINDSPORE = (MINDSPORE_SAFETENSORS, MINDSPORE_CKPT)
 
@@ -134,6 +135,11 @@ def convert(
         notes = [*matching.notes]
         if source.state.parameters is None and not state_only and like.state.parameters is not None:
             notes.append(f"{source.path} has no parameters: {path} gets those of {like.path}, beside this state")
+        if differing := differences(like.state.hyperparameters, like.state.dialect, source.state):
+            notes.append(
+                f"the optimizer of {like.path} goes on with other hyperparameters than the state came from: "
+                f"{differing}. Carrying state does not change them"
+            )
         for note in notes:
             warnings.warn(note, UserWarning, stacklevel=2)
     return Conversion(source, Path(path), chosen, like, matching, state)

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ Array = NDArray[Any]
 
 _WEIGHTS, _CONFIG, _METADATA = "model.weights.h5", "config.json", "metadata.json"
 _HALF = "mixed_float16"
+# The beginning of the name under which Keras registers our classes, in a configuration.
+_OURS = '"registered_name": "adamcompat'
 # Until then averages and accumulated gradients took turns.
 _APART = (3, 10)
 _SHOWN = 4
@@ -54,6 +57,7 @@ class _Archive:
         version: of the Keras that wrote it.
         rescaled: whether the program wrapped the optimizer because of mixed_float16, which the file does not tell.
         dialect: whose the optimizer is, by its name.
+        ours: whether a class of adamcompat is named in its configuration.
         unnamed: whether the configuration does not name the optimizer; Keras forgets it when a model is saved as .h5
             before, and makes another one when it reads the file.
     """
@@ -64,6 +68,7 @@ class _Archive:
     version: tuple[int, ...]
     rescaled: bool
     dialect: Dialect
+    ours: bool
     unnamed: bool
 
 
@@ -73,13 +78,16 @@ def _archive(path: Path) -> _Archive:
             _refuse_bomb(path, file)
             version = str(json.loads(file.read(_METADATA)).get("keras_version", ""))
             compiled = json.loads(file.read(_CONFIG)).get("compile_config") or {}
+            ours = _OURS in json.dumps(compiled.get("optimizer"))
             place = Path(folder) / _WEIGHTS
             with file.open(_WEIGHTS) as source, place.open("wb") as copy:
                 shutil.copyfileobj(source, copy)
             with h5_file.opened(place) as weights:
                 found = h5_file.saved(place, weights, path)
             if found is None:
-                return _Archive(None, False, (), _numbers(version), False, keras_variables.MEMBERS[0], unnamed=False)
+                return _Archive(
+                    None, False, (), _numbers(version), False, keras_variables.MEMBERS[0], ours=ours, unnamed=False
+                )
             h5_file.refuse_others(path, found)
             told = str((compiled.get("optimizer") or {}).get("class_name", ""))
             wrapped = bool(found.outer)
@@ -90,6 +98,7 @@ def _archive(path: Path) -> _Archive:
                 _numbers(version),
                 wrapped and "LossScale" not in told,
                 found.dialect,
+                ours,
                 unnamed=not told,
             )
     except StateError:
@@ -116,6 +125,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _load(path: Path, archive: _Archive) -> Any:
     library = _library(path, archive)
+    if archive.ours:
+        _register(path, library)
     try:
         # Keras's safe mode: nothing in the file is executed, lambdas are refused. What Keras warns of is looked after.
         with warnings.catch_warnings(), _policy(library, archive.rescaled):
@@ -138,6 +149,17 @@ def _library(path: Path, archive: _Archive) -> Any:
     except ModuleNotFoundError:
         raise StateError(f"{path}: was written by Keras 2 and needs tf_keras: pip install tf_keras") from None
     return tf_keras
+
+
+def _register(path: Path, library: Any) -> None:
+    """Import our classes, which register themselves: Keras finds no others."""
+    kind = import_module("adamcompat.tensorflow").Adam
+    if not issubclass(kind, library.optimizers.Optimizer):
+        legacy, names = library is not keras, ("Keras 3", "tf_keras")
+        raise StateError(
+            f"{path}: its optimizer is adamcompat's for {names[legacy]}, and here adamcompat's are for "
+            f"{names[not legacy]}: {'set TF_USE_LEGACY_KERAS=1' if legacy else 'unset TF_USE_LEGACY_KERAS'}"
+        )
 
 
 @contextmanager
