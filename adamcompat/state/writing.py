@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.interrupts import Uninterrupted
-from adamcompat.mapping.model import Semantics
+from adamcompat.mapping.model import Dialect, Semantics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.live import Live, Place
 from adamcompat.state.matching import Matching, Pair
@@ -219,21 +219,34 @@ def differences(hyperparameters: Mapping[str, Any], dialect: str | None, state: 
         hyperparameters, dialect: of the optimizer that will have the state, as far as they are known.
         state: where it came from.
     """
-    differing = [*_differences(hyperparameters, state.hyperparameters)]
     own, other = (MAPPING.dialects.get(name or "") for name in (dialect, state.dialect))
+    differing = [*_differences((hyperparameters, own), (state.hyperparameters, other))]
     if own is not None and other is not None:
         differing += _other_forms(own.semantics, other.semantics)
     return "; ".join(differing)
 
 
-def _differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+_Side = tuple[Mapping[str, Any], Dialect | None]
+
+
+def _differences(*sides: _Side) -> Iterator[str]:
+    if not all(values for values, _ in sides):
+        return
     for name in _COMPARED:
-        if not (other and own):
-            return
-        neutral = MAPPING.canonical[name].neutral
-        ours, theirs = (values.get(name, neutral) or 0.0 for values in (own, other))
-        if np.float32(ours) != np.float32(theirs):
+        ours, theirs = (_known(name, side) for side in sides)
+        if ours is not None and theirs is not None and np.float32(ours) != np.float32(theirs):
             yield f"{name} {_short(ours)} instead of {_short(theirs)}"
+
+
+def _known(name: str, side: _Side) -> float | None:
+    """A hyperparameter: neutral where the dialect has none or gives none by default, None where it is not known."""
+    values, dialect = side
+    if name in values:
+        return float(values[name] or 0.0)
+    fact = None if dialect is None else dialect.named(name)
+    if dialect is None or (fact is not None and fact.default is not None):
+        return None
+    return float(MAPPING.canonical[name].neutral or 0.0)
 
 
 def _other_forms(own: Semantics, other: Semantics) -> Iterator[str]:
