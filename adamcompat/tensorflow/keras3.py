@@ -243,14 +243,13 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             super()._apply_weight_decay(variables)
 
     def __decay(self, variables: Iterable[Any], learning_rate: Any) -> None:
-        """Decoupled weight decay, eagerly; clipping, which Keras does before it, is independent of it."""
-        factors: dict[Any, tuple[Any, Any]] = {}
+        """Decoupled weight decay, before the rest; clipping, which Keras does before it, is independent of it."""
+        chosen: dict[Any, list[Any]] = {}
         for variable in map(raw, variables):
             if self._use_weight_decay(variable):
-                kind = variable.dtype
-                if kind not in factors:
-                    factors[kind] = tf.cast(self.weight_decay, kind), tf.cast(raw(learning_rate), kind)
-                variable.assign(operations.decoupled_decay(variable, *factors[kind]))
+                chosen.setdefault(variable.dtype, []).append(variable)
+        for kind, own in chosen.items():
+            operations.decay_together(own, tf.cast(self.weight_decay, kind), tf.cast(raw(learning_rate), kind))
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
         """Keras's; inside XLA with the roundings that it has outside."""
