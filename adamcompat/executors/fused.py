@@ -327,8 +327,8 @@ class Programs:
 def row(coefficients: Coefficients) -> tuple[Any, ...]:
     """The scalars of an update as compiled code reads them."""
     c = coefficients
-    optional = (0.0 if number is None else number for number in (c.beta1, c.rate, c.decay, c.lerp, c.beta2, c.root))
-    return c.alpha, c.c1, c.c2, c.epsilon, *optional
+    found = (c.alpha, c.c1, c.c2, c.epsilon, c.beta1, c.rate, c.decay, c.lerp, c.beta2, c.root)
+    return tuple([0.0 if number is None else number for number in found])
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +382,10 @@ def update_all(
     flags = (
         None if dtype == table.dtype else True,
         True if amsgrad else None,
-        *(True if number is not None else None for number in (like.beta1, like.decay, like.lerp, like.root)),
+        None if like.beta1 is None else True,
+        None if like.decay is None else True,
+        None if like.lerp is None else True,
+        None if like.root is None else True,
         True if contraction.fused else None,
     )
     arguments = (
