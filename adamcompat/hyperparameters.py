@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Collection
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -147,13 +147,33 @@ def named_numerics(name: str, adapter: Adapter) -> Numerics:
     # The adapter of an original has no runtime of ours.
     runtime = RUNTIMES.get(adapter.runtime)
     base = runtime.base(dialect) if runtime is not None else None
-    for fact, executed in (base.numerics if base is not None and base.host is None else {}).items():
-        if (value := getattr(found, fact)) not in executed:
-            raise ValueError(
-                f"numerics={name!r}: {adapter.module}.{adapter.name} does not round like that ({fact}: {value}); use "
-                f"other numerics, or the class of that style on NumPy"
-            )
+    lacking = base.lacking(found) if base is not None and base.host is None else {}
+    if lacking:
+        facts = ", ".join(f"{fact}: {value}" for fact, value in lacking.items())
+        raise ValueError(
+            f"numerics={name!r}: {adapter.module}.{adapter.name} does not round like that ({facts}); use other "
+            f"numerics, or the class of that style on NumPy"
+        )
     return found
+
+
+class Adapted:
+    """Mixin for the base class of some adapters: it knows which of them it is, and whose facts hold."""
+
+    _adapter: ClassVar[str]
+    _runtime: ClassVar[str]
+
+    @classmethod
+    def _own_adapter(cls) -> Adapter:
+        return MAPPING.adapter(cls._runtime, cls._adapter)
+
+    @classmethod
+    def _dialect(cls) -> Dialect:
+        return MAPPING.dialects[cls._own_adapter().dialect]
+
+    @classmethod
+    def _error(cls, kind: str) -> type[Exception]:
+        return exception(getattr(cls._dialect().errors, kind))
 
 
 def neutral_values() -> dict[str, Any]:

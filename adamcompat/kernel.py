@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from adamcompat.mapping.model import Form, Numerics
 
@@ -192,6 +192,37 @@ def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple
     # float64 holds the product of two float32 exactly, so that it is rounded once; and its underflow is no
     # error even under a user's numpy.seterr(all="raise").
     return real(float(powers[0]) * float(real(beta1))), real(float(powers[1]) * float(real(beta2)))
+
+
+# Products that are formed at once.
+CHUNK = 1 << 16
+
+
+def running_product(beta: float, factors: int, dtype: DTypeLike) -> Any:
+    """Return `beta` multiplied `factors` times, each product rounded to `dtype`: that is no power.
+
+    >>> product, power = running_product(0.9, 30, np.float32), np.float32(np.float32(0.9).astype(float) ** 30)
+    >>> float(power - product) / float(np.spacing(power))
+    1.0
+    """
+    real = np.dtype(dtype).type
+    product, done = real(1), 0
+    while done < factors:
+        many = min(CHUNK, factors - done)
+        last = products(product, beta, many)[-1]
+        if last == product:
+            # Nothing changes any more: it is zero, or the smallest number there is.
+            break
+        product, done = last, done + many
+    return product
+
+
+def products(start: Any, beta: float, many: int) -> NDArray[Any]:
+    """Return the next `many` products after `start`."""
+    with np.errstate(under="ignore"):
+        factors = np.full(many + 1, start.dtype.type(beta), start.dtype)
+        factors[0] = start
+        return np.multiply.accumulate(factors)[1:]
 
 
 @cache

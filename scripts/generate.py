@@ -363,7 +363,8 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
     lines += [describe(mapping, fact, dialect) for fact in dialect.accepted]
     for other, fact in mapping.borrowed(adapter):
         lines.append(describe(mapping, fact, other, f" {other.title}'s; honoured with a UserWarning."))
-    numerics = "; ".join(f'"{entry.name}", {entry.about.rstrip(".")}' for entry in mapping.numerics.values())
+    executed = [entry for entry in mapping.numerics.values() if not base_of(adapter, dialect).lacking(entry)]
+    numerics = "; ".join(f'"{entry.name}", {entry.about.rstrip(".")}' for entry in executed)
     texts = {name: entry.about for name, entry in mapping.canonical.items()} | {"numerics": numerics}
     texts["corrections"] = "; ".join(f"{item.original} ({item.name}: {item.ours})" for item in dialect.corrections)
     for option in runtime.options.get(dialect.protocol, ()):

@@ -527,6 +527,24 @@ def test_a_rounding_that_an_original_does_not_have_is_refused(adapter: Adapter, 
     assert refused == [] if executed else refused == [("numerics", own.name, name)] * len(others) != []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    groups: every\n", "", "'step', whose groups are the word every"),
+        ("    rates: [callable]\n", "    rates: [callable]\n    groups: every\n",
+         "'apply_gradients', whose groups are a list of keys, or nothing"),
+    ],
+)  # fmt: skip
+def test_groups_are_of_the_kind_that_the_calling_convention_reads(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text((ROOT / "mapping.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    edit(path, old, new)
+    with pytest.raises(MappingError, match=rf"mapping.yaml:\d+: dialects\.(torch|tf1).*{said}"):
+        load(path, executed=True)
+
+
 def test_a_member_gets_no_base_class_of_a_sibling(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text((ROOT / "mapping.yaml").read_text(encoding="utf-8"), encoding="utf-8")

@@ -264,6 +264,24 @@ def test_state_that_does_not_fit_is_refused_and_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda kept: kept[0].update(mu_product=np.ones(())), "parameter 0 has mu_product; known: step, exp_avg"),
+        (lambda kept: kept[1].pop("step"), "parameter 1 lacks 'step'"),
+        (lambda kept: kept.update({9: kept[0]}), r"names parameters that are in no group: \[9\]"),
+    ],
+)
+def test_state_that_nothing_reads_is_not_passed_over(change: Any, text: str) -> None:
+    start, gradients = stream(1)
+    run = Run(TorchStyleAdam, start)
+    run.step(gradients[0])
+    saved = run.optimizer.state_dict()
+    change(saved["state"])
+    with pytest.raises(ValueError, match=text):
+        Run(TorchStyleAdam, start).optimizer.load_state_dict(saved)
+
+
+@pytest.mark.parametrize(
     ("given", "error", "text"),
     [
         ({"lr": -1.0}, ValueError, "lr must lie in"),

@@ -39,6 +39,11 @@ class Base:
     numerics: dict[str, tuple[str, ...]] = field(default_factory=dict)
     in_order: bool = False
 
+    def lacking(self, numerics: Numerics) -> dict[str, str]:
+        """Return the facts of a rounding that it does not execute, with their values."""
+        given = {name: str(getattr(numerics, name)) for name in self.numerics}
+        return {name: value for name, value in given.items() if value not in self.numerics[name]}
+
 
 # Nobody takes the maximum of corrected second moments.
 _ANY_FORM: dict[str, tuple[object, ...]] = {"amsgrad": ("raw_maximum", "none")}
@@ -309,6 +314,7 @@ def faults(mapping: Mapping) -> Iterator[Fault]:
     """
     for dialect in mapping.dialects.values():
         yield from _unread(dialect)
+        yield from _ungrouped(dialect)
         yield from _unsaved(dialect)
         yield from _misplaced(dialect)
     for adapter in mapping.adapters:
@@ -357,6 +363,14 @@ def _unread(dialect: Dialect) -> Iterator[Fault]:
                 f"nothing executes the parameter {given[name]!r} ({name}): set semantics.{name} to the form that it "
                 f"has, not to none",
             )
+
+
+def _ungrouped(dialect: Dialect) -> Iterator[Fault]:
+    """Groups of a kind that the calling convention does not read."""
+    if dialect.overrides != (dialect.protocol == "step"):
+        kind = "the word every" if dialect.protocol == "step" else "a list of keys, or nothing"
+        text = f"nothing executes these with the protocol {dialect.protocol!r}, whose groups are {kind}"
+        yield Fault(("dialects", dialect.name, "groups"), text)
 
 
 def _unsaved(dialect: Dialect) -> Iterator[Fault]:
@@ -419,9 +433,8 @@ def _beyond(adapter: Adapter, dialect: Dialect, numerics: dict[str, Numerics]) -
     elif missing := [stage for stage in dialect.stages if stage not in base.stages]:
         yield Fault((*path, "stages"), f"{who} needs {', '.join(missing)}; {mend}")
     rounding = numerics[dialect.numerics]
-    for name, values in base.numerics.items():
-        if (given := getattr(rounding, name)) not in values:
-            yield Fault(("numerics", rounding.name, name), f"{who} needs {name}: {given}; {mend}")
+    for name, given in base.lacking(rounding).items():
+        yield Fault(("numerics", rounding.name, name), f"{who} needs {name}: {given}; {mend}")
     for name, executed in base.semantics.items():
         value = getattr(dialect.semantics, name)
         if value not in executed:

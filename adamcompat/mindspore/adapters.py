@@ -280,8 +280,7 @@ class TFStyleAdam(ApplyGradientsAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
             "canonical".
 
     Functions under mindspore.jit and Cells in GRAPH mode may call apply_gradients() too; call build()
@@ -400,8 +399,7 @@ class TFStyleAdamW(ApplyGradientsAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
             "canonical".
 
     Functions under mindspore.jit and Cells in GRAPH mode may call apply_gradients() too; call build()

@@ -111,10 +111,7 @@ class Kept:
         if self.powers is not None:
             betas = self.program.update.beta1, self.program.update.beta2
             beta1, beta2 = (beta.at(0) if isinstance(beta, Schedule) else beta for beta in betas)
-            powers: tuple[Any, Any] = (kernel.POWER_DTYPE.type(1), kernel.POWER_DTYPE.type(1))
-            for _ in range(step):
-                powers = kernel.advance_powers(beta1, beta2, powers)
-            self.powers[:] = powers
+            self.powers[:] = [kernel.running_product(beta, step, kernel.POWER_DTYPE) for beta in (beta1, beta2)]
 
     def split(self, indices: Collection[int]) -> Self:
         """Let some parameters go, with their state and their number of steps, to another engine, which is returned.

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from adamcompat.hyperparameters import (
     FIXED_BY_STATE,
+    Adapted,
     Hyperparameters,
-    exception,
     named_numerics,
     resolve,
     say_borrowed,
     unknown_keyword,
 )
-from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Variable
 from adamcompat.numpy.engine import Engine
@@ -30,10 +29,9 @@ Beta: TypeAlias = float | Callable[[], float]
 Parameters: TypeAlias = Iterable[Variable] | Iterable[Mapping[str, Any]]
 
 
-class NumPyAdam:
+class NumPyAdam(Adapted):
     """Base of the adapters on NumPy arrays; use one of its subclasses."""
 
-    _adapter: ClassVar[str]
     _runtime: ClassVar[str] = "numpy"
     _step_shape: ClassVar[tuple[int, ...]] = ()
     _step_dtype: ClassVar[type[np.integer[Any]]] = np.int64
@@ -57,18 +55,6 @@ class NumPyAdam:
         )
         self._lock = threading.RLock() if self._hyper["use_locking"] else None
         say_borrowed(adapter, extra, self._depth + 1)
-
-    @classmethod
-    def _own_adapter(cls) -> Adapter:
-        return MAPPING.adapter(cls._runtime, cls._adapter)
-
-    @classmethod
-    def _dialect(cls) -> Dialect:
-        return MAPPING.dialects[cls._own_adapter().dialect]
-
-    @classmethod
-    def _error(cls, kind: str) -> type[Exception]:
-        return exception(getattr(cls._dialect().errors, kind))
 
     # A hyperparameter is an attribute under its native name; assigning to it validates it.
 

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from adamcompat.hyperparameters import Hyperparameters, exception, named_numerics, resolve, unknown_keyword
+from adamcompat.hyperparameters import Adapted, Hyperparameters, named_numerics, resolve, unknown_keyword
 from adamcompat.interrupts import Uninterrupted
-from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter
 from adamcompat.numpy.cohorts import Cohort, Cohorts
@@ -21,7 +20,7 @@ from adamcompat.whole import whole
 NOT_HERE = ("differentiable", "capturable")
 
 
-class StepAdam:
+class StepAdam(Adapted):
     """Base of the adapters that are called as PyTorch's optimizers are.
 
     Attributes:
@@ -30,7 +29,6 @@ class StepAdam:
         defaults: what a group has where it does not say.
     """
 
-    _adapter: ClassVar[str]
     _runtime: ClassVar[str] = "numpy"
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
@@ -44,18 +42,6 @@ class StepAdam:
         self._cohorts: list[Cohorts] = []
         for group in self._groups(given[self._params]):
             self._add(group, 5)
-
-    @classmethod
-    def _own_adapter(cls) -> Adapter:
-        return MAPPING.adapter(cls._runtime, cls._adapter)
-
-    @classmethod
-    def _dialect(cls) -> Dialect:
-        return MAPPING.dialects[cls._own_adapter().dialect]
-
-    @classmethod
-    def _error(cls, kind: str) -> type[Exception]:
-        return exception(getattr(cls._dialect().errors, kind))
 
     @classmethod
     def _fact(cls, canonical: str) -> str:
@@ -293,8 +279,10 @@ class StepAdam:
                 f"the state has groups of {sizes[0]} parameters, and this optimizer has groups of {sizes[1]}; load "
                 f"state of the same groups"
             )
-        roles = {name: role for role, name in self._dialect().slot_names.items()}
-        count, groups, cohorts = self._dialect().slot("step").template, [], []
+        listed = {place for group in saved for place in group[self._params]}
+        if stray := sorted(set(state_dict["state"]) - listed, key=str):
+            raise self._error("out_of_range")(f"the state names parameters that are in no group: {stray}")
+        groups, cohorts = [], []
         for theirs, ours in zip(saved, self.param_groups, strict=True):
             parameters = ours[self._params]
             group = {**ours, **theirs, self._params: parameters}
@@ -302,8 +290,7 @@ class StepAdam:
             for place, parameter in zip(theirs[self._params], parameters, strict=True):
                 kept = state_dict["state"].get(place)
                 if kept is not None:
-                    arrays = {roles[name]: np.asarray(value) for name, value in kept.items() if name in roles}
-                    states.append((parameter, int(np.asarray(kept[count]).item()), arrays))
+                    states.append((parameter, *self._read_state(place, kept)))
             loaded = self._new_cohorts()
             loaded.load(self._settings(group), states)
             groups.append(group)
@@ -311,6 +298,22 @@ class StepAdam:
         for ours, group in zip(self.param_groups, groups, strict=True):
             ours.update(group)
         self._cohorts = cohorts
+
+    def _read_state(self, place: Any, kept: Mapping[str, Any]) -> tuple[int, dict[str, Array]]:
+        """The number of steps of one parameter, and its state by role.
+
+        Raises:
+            ValueError: something is missing, or is no state of Adam.
+        """
+        roles = {name: role for role, name in self._dialect().slot_names.items()}
+        count = self._dialect().slot("step").template
+        if count not in kept or (unknown := sorted(set(kept) - {count, *roles})):
+            what = f"has {', '.join(unknown)}" if count in kept else f"lacks {count!r}"
+            raise self._error("out_of_range")(
+                f"the state of parameter {place} {what}; known: {count}, {', '.join(roles)}. Load state of an Adam"
+            )
+        arrays = {roles[name]: np.asarray(value) for name, value in kept.items() if name in roles}
+        return int(np.asarray(kept[count]).item()), arrays
 
     def _new_cohorts(self) -> Cohorts:
         return Cohorts(self._dialect(), self._rounding, self._resolve, self.name_of)

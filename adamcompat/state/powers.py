@@ -1,48 +1,16 @@
-"""Running products of the betas, which some dialects keep instead of a step.
-
-A product in float32 is not a power: ``0.9 * 0.9 * ...`` is rounded at every step. To continue with the
-bits that a dialect would have had, the product is repeated from the start, in its own dtype.
-"""
+"""Tell how many steps were made from a running product of the betas, which some dialects keep instead of a step."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
+from adamcompat.kernel import CHUNK, products
 from adamcompat.state.terms import StateError
 
-_CHUNK = 1 << 16
 # Of the distance between a product and the next one; more is no rounding.
 _TOLERANCE = 0.25
-
-
-def running_product(beta: float, factors: int, dtype: DTypeLike) -> Any:
-    """`beta` multiplied `factors` times, each product rounded to `dtype`.
-
-    >>> product, power = running_product(0.9, 30, np.float32), np.float32(np.float32(0.9).astype(float) ** 30)
-    >>> float(power - product) / float(np.spacing(power))
-    1.0
-    """
-    real = np.dtype(dtype).type
-    product, done = real(1), 0
-    while done < factors:
-        many = min(_CHUNK, factors - done)
-        last = _products(product, beta, many)[-1]
-        if last == product:
-            # Nothing changes any more: it is zero, or the smallest number there is.
-            break
-        product, done = last, done + many
-    return product
-
-
-def _products(start: Any, beta: float, many: int) -> NDArray[Any]:
-    """The next `many` products after `start`."""
-    with np.errstate(under="ignore"):
-        factors = np.full(many + 1, start.dtype.type(beta), start.dtype)
-        factors[0] = start
-        return np.multiply.accumulate(factors)[1:]
 
 
 def factors_in(product: Any, beta: float) -> int | None:
@@ -66,13 +34,13 @@ def factors_in(product: Any, beta: float) -> int | None:
         return None
     current, count = product.dtype.type(1), 0
     while True:
-        following = _products(current, beta, _CHUNK)
+        following = products(current, beta, CHUNK)
         below = np.flatnonzero(following <= product)
         if below.size:
             break
         if following[-1] == following[0]:
             raise StateError(f"{float(product)!r} is no running product of {beta!r}, which stays at {current!r}")
-        current, count = following[-1], count + _CHUNK
+        current, count = following[-1], count + CHUNK
     place = int(below[0])
     above = float(following[place - 1]) if place else float(current)
     after = float(following[place])

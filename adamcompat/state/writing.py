@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.interrupts import Uninterrupted
+from adamcompat.kernel import running_product
 from adamcompat.mapping.model import Dialect, Semantics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.live import Live, Place
 from adamcompat.state.matching import Matching, Pair
 from adamcompat.state.pairing import pieces_for, put_together, shape_of
-from adamcompat.state.powers import running_product
 from adamcompat.state.terms import StateError, Tensors
 
 if TYPE_CHECKING:

@@ -275,8 +275,7 @@ class MindSporeStyleAdam(KerasCallAdam):  # type: ignore[misc]
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
             "canonical".
 
     Keys of a parameter group:
@@ -372,8 +371,7 @@ class MindSporeStyleAdamWeightDecay(KerasCallAdam):  # type: ignore[misc]
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
             "canonical".
 
     Keys of a parameter group:

@@ -11,14 +11,13 @@ import tensorflow as tf
 from adamcompat.groups import Arranged, Arrangement
 from adamcompat.hyperparameters import (
     FIXED_BY_STATE,
+    Adapted,
     Hyperparameters,
-    exception,
     named_numerics,
     resolve,
     unknown_keyword,
 )
 from adamcompat.mapping.facts import ParameterFact
-from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 from adamcompat.tensorflow import operations
@@ -34,13 +33,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class CallAdam:
+class CallAdam(Adapted):
     """Share among the adapters that are called as MindSpore's optimizers are, whichever Keras they belong to.
 
     A subclass adds `_new_variable`, by which it has its state created.
     """
 
-    _adapter: ClassVar[str]
+    _runtime: ClassVar[str] = "tensorflow"
     _private: Private
     _iterations: Any
     _learning_rate: Any
@@ -55,18 +54,6 @@ class CallAdam:
 
         def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
             """Make one step, as Keras calls it."""
-
-    @classmethod
-    def _own_adapter(cls) -> Adapter:
-        return MAPPING.adapter("tensorflow", cls._adapter)
-
-    @classmethod
-    def _dialect(cls) -> Dialect:
-        return MAPPING.dialects[cls._own_adapter().dialect]
-
-    @classmethod
-    def _error(cls, kind: str) -> type[Exception]:
-        return exception(getattr(cls._dialect().errors, kind))
 
     @classmethod
     def _checked(cls, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> Private:

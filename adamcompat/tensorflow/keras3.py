@@ -249,7 +249,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             if self._use_weight_decay(variable):
                 chosen.setdefault(variable.dtype, []).append(variable)
         for kind, own in chosen.items():
-            operations.decay_together(own, tf.cast(self.weight_decay, kind), tf.cast(raw(learning_rate), kind))
+            # Both come in as arguments: constants would be multiplied with each other first, which rounds otherwise.
+            scalars = tf.cast(self.weight_decay, kind), tf.cast(raw(learning_rate), kind)
+            self.__traced.assign_all(own, operations.decoupled_decay, scalars)
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
         """Keras's; inside XLA with the roundings that it has outside."""

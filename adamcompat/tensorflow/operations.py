@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -59,19 +59,6 @@ def barred(zero: Any) -> Operations:
 
 PLAIN = separate(lambda product: product)
 decoupled_decay = make_stages(PLAIN, tf.minimum)[DECOUPLED_DECAY]
-
-
-@tf.function(autograph=False)  # type: ignore[untyped-decorator]
-def decay_together(variables: Sequence[Any], decay: Any, rate: Any) -> None:
-    """Take decoupled weight decay off variables of one dtype, in one call.
-
-    Args:
-        variables: distinct.
-        decay, rate: scalar tensors of their dtype. They come in as arguments: constants would be multiplied with each
-            other first, which rounds otherwise.
-    """
-    for variable in variables:
-        variable.assign(decoupled_decay(variable, decay, rate), read_value=False)
 
 
 def moving_average(old: Any, variable: Any, momentum: Any, iterations: Any) -> Any:

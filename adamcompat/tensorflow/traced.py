@@ -31,6 +31,7 @@ class Traced:
         self.hyper: update.Hyper | None = None
         self.step: EagerStep | None = None
         self._functions: dict[Any, tuple[list[Any], dict[Any, Any]]] = {}
+        self._assignments: dict[tuple[Any, ...], Any] = {}
         self._constants: dict[float, Any] = {}
 
     def whole(self, counter: Any, make: Callable[[], Any]) -> Any:
@@ -72,6 +73,27 @@ class Traced:
         """Return the variables that a step of a Keras optimizer changes beside those that are trained."""
         kept = ("_momentums", "_velocities", "_velocity_hats", "_model_variables_moving_average")
         return [optimizer._iterations, *(one for name in kept for one in getattr(optimizer, name, ()))]
+
+    def assign_all(self, variables: Sequence[Any], formula: Callable[..., Any], scalars: Sequence[Any]) -> None:
+        """Assign ``formula(variable, *scalars)`` to each variable, all in one call.
+
+        Args:
+            variables: distinct.
+            formula: gives the new value.
+            scalars: tensors.
+        """
+        key = (formula, tuple([variable._unique_id for variable in variables]), *(one.dtype for one in scalars))
+        if key not in self._assignments:
+            if len(self._assignments) > 8:
+                self._assignments.clear()
+
+            def body(*numbers: Any) -> None:
+                for variable in variables:
+                    variable.assign(formula(variable, *numbers), read_value=False)
+
+            specs = [tf.TensorSpec(one.shape, one.dtype) for one in scalars]
+            self._assignments[key] = tf.function(body, autograph=False).get_concrete_function(*specs)
+        self._assignments[key](*scalars)
 
     def _constant(self, value: Any) -> Any:
         """A float64 scalar tensor; Python's numbers are converted once."""

@@ -14,6 +14,7 @@ ms = pytest.importorskip("mindspore", reason="MindSpore is not installed")
 from mindspore import Parameter, Tensor, nn, ops  # noqa: E402
 
 import adamcompat  # noqa: E402
+from adamcompat.mapping.runtimes import RUNTIMES  # noqa: E402
 from adamcompat.mapping.tables import MAPPING  # noqa: E402
 from adamcompat.mindspore import Adam, TFStyleAdam  # noqa: E402
 from tests.inputs import CASES, NAMES, Case, Run, assert_close, stream  # noqa: E402
@@ -25,6 +26,9 @@ MODES = ("pynative", "jit", "graph")
 # A Cell in GRAPH mode compiles what a function under mindspore.jit does.
 DIFFERENT = MODES[:2]
 STEPS = 100
+_BASE = RUNTIMES["mindspore"].base(MAPPING.dialects["keras3"])
+assert _BASE is not None
+NUMERICS = [name for name, entry in MAPPING.numerics.items() if not _BASE.lacking(entry)]
 _CALLS = [case for case in CASES if case.tf is not None]
 
 
@@ -102,7 +106,7 @@ def test_numerics_that_run_on_numpy_alone_are_refused() -> None:
 
 
 @pytest.mark.parametrize("mode", DIFFERENT)
-@pytest.mark.parametrize("numerics", [name for name in MAPPING.numerics if name != "torch"])
+@pytest.mark.parametrize("numerics", NUMERICS)
 def test_every_numerics_repeats_numpy(numerics: str, mode: str) -> None:
     case = next(case for case in CASES if case.name == "tensorflow together")
     case = Case(case.name, tf={**(case.tf or {}), "learning_rate": 0.01})

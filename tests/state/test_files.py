@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adamcompat.kernel import running_product
 from adamcompat.state import AdamState, StateError
 from adamcompat.state.files import ckpt_file, convert, open_document, read, safetensors_file, stored, write
-from adamcompat.state.powers import running_product
 
 pytest.importorskip("safetensors", reason="needs safetensors: pip install 'adamcompat[files]'")
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamcompat.kernel import running_product
 from adamcompat.state import StateError
-from adamcompat.state.powers import factors_in, running_product
+from adamcompat.state.powers import factors_in
 
 BETAS = [0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999]
 DTYPES = [np.float16, np.float32, np.float64]

@@ -17,6 +17,7 @@ keras = pytest.importorskip("keras", reason="Keras is not installed")
 
 import adamcompat  # noqa: E402
 from adamcompat import RowSparse  # noqa: E402
+from adamcompat.mapping.runtimes import RUNTIMES  # noqa: E402
 from adamcompat.mapping.tables import MAPPING  # noqa: E402
 from adamcompat.tensorflow import Adam, MindSporeStyleAdam, MindSporeStyleAdamWeightDecay  # noqa: E402
 from tests.inputs import CASES, NAMES, Case, Run, assert_close, stream  # noqa: E402
@@ -26,6 +27,9 @@ pytestmark = pytest.mark.frameworks
 
 MODES = ("eager", "function", "xla")
 STEPS = 100
+_BASE = RUNTIMES["tensorflow"].base(MAPPING.dialects["mindspore"])
+assert _BASE is not None
+NUMERICS = [name for name, entry in MAPPING.numerics.items() if not _BASE.lacking(entry)]
 _CALLS = [case for case in CASES if case.ms is not None]
 
 
@@ -71,7 +75,7 @@ def test_numerics_that_run_on_numpy_alone_are_refused() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("numerics", [name for name in MAPPING.numerics if name != "torch"])
+@pytest.mark.parametrize("numerics", NUMERICS)
 def test_every_numerics_repeats_numpy_bit_for_bit(numerics: str, mode: str) -> None:
     case = next(case for case in CASES if case.name == "mindspore together")
     start, gradients = stream(STEPS, dtype=np.float32)

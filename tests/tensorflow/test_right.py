@@ -322,3 +322,18 @@ def test_gradients_that_cannot_be_applied() -> None:
         optimizer.apply_gradients([(tf.constant([1.0]), tf.Variable([1.0]))])
     with pytest.warns(UserWarning, match="Gradients do not exist"):
         Adam().apply_gradients([(None, tf.Variable([1.0])), (tf.constant([1.0]), variable)])
+
+
+def test_many_optimizers_that_decay_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """TensorFlow warns of one function that is traced for each of them."""
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        for size in range(1, 13):
+            variables = [tf.Variable(tf.ones([size])) for _ in range(2)]
+            optimizer = AdamW(0.01)
+            for _ in range(4):
+                optimizer.apply_gradients([(tf.ones_like(variable), variable) for variable in variables])
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records if "retracing" in record.getMessage()] == []

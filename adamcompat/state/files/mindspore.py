@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from adamcompat.kernel import running_product
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.files.safetensors_file import Sums
 from adamcompat.state.files.stored import Stored, bytes_of
 from adamcompat.state.model import AdamState
-from adamcompat.state.powers import running_product
 from adamcompat.state.slots import gathered, name_of, role_of
 from adamcompat.state.terms import StateError, Tensor
 

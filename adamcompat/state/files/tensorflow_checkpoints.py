@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from adamcompat.files import check_file
+from adamcompat.kernel import running_product
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import naming
 from adamcompat.state.files.keras_variables import MEMBERS, dialect_called, other_optimizer, scale_note
 from adamcompat.state.model import AdamState
-from adamcompat.state.powers import running_product
 from adamcompat.state.slots import gathered, name_of
 from adamcompat.state.tensorflow_keras import LISTS
 from adamcompat.state.terms import ATTRIBUTES, StateError, Tensor
