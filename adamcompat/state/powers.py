@@ -23,6 +23,7 @@ def factors_in(product: Any, beta: float) -> int | None:
     Raises:
         StateError: no running product of `beta` comes close.
 
+    >>> from adamcompat.kernel import running_product
     >>> factors_in(running_product(0.999, 500, np.float32), 0.999)
     500
     """
