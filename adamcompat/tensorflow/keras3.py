@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -230,7 +230,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if self.__traced.hyper is not None:
             return self.__traced.hyper._replace(learning_rate=rate)
         beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
-        return update.Hyper(rate, beta1, beta2, self.epsilon)
+        return update.Hyper(rate, beta1, beta2, self.epsilon, self.weight_decay)
 
     def _get_current_learning_rate(self) -> Any:
         if self.__traced.hyper is not None:
@@ -238,20 +238,48 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         return super()._get_current_learning_rate()
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        # Done in `_decay` before tracing: within a graph, TensorFlow would multiply the two scalars first.
-        if self.__traced.hyper is None:
-            super()._apply_weight_decay(variables)
+        if self.weight_decay is None:
+            return
+        now = list(variables)
+        if self.__traced.waits:
+            # What is updated in another dtype is rounded between the decay and the update, and what has one element
+            # may be decayed in another order in a graph of the user's.
+            least = 2 if self.__traced.hyper is None else 0
+            now = [one for one in variables if one.dtype == "bfloat16" or raw(one).shape.num_elements() < least]
+            at_once = set(map(id, now))
+            self.__traced.waiting = {id(raw(one)) for one in variables if id(one) not in at_once}
+        self.__decay(now)
 
-    def __decay(self, variables: Iterable[Any], learning_rate: Any) -> None:
-        """Decoupled weight decay, before the rest; clipping, which Keras does before it, is independent of it."""
-        chosen: dict[Any, list[Any]] = {}
+    def __decay(self, variables: Sequence[Any]) -> None:
+        """Decay variables in a pass of their own."""
+        hyper = self.__traced.hyper
+        if hyper is None:
+            super()._apply_weight_decay(variables)
+            return
         for variable in map(raw, variables):
             if self._use_weight_decay(variable):
-                chosen.setdefault(variable.dtype, []).append(variable)
-        for kind, own in chosen.items():
-            # Both come in as arguments: constants would be multiplied with each other first, which rounds otherwise.
-            scalars = tf.cast(self.weight_decay, kind), tf.cast(raw(learning_rate), kind)
-            self.__traced.assign_all(own, operations.decoupled_decay, scalars)
+                variable.assign(operations.decoupled_decay(variable, *update.decay_of(hyper, variable.dtype)))
+
+    def __waits(self) -> bool:
+        """Return whether the decay of variables may be computed with their update, in one pass over memory."""
+        return (
+            self.weight_decay is not None
+            and not tf.executing_eagerly()
+            and not BEFORE_35
+            and not self.fused
+            and not operations.inside_xla()
+            and not tf.distribute.has_strategy()
+            and self._step_hooks.untouched(self)
+            and (self.__traced.hyper is not None or conditions.multiplies_scalars(self))
+        )
+
+    def __step(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
+        """Make the step that Keras makes."""
+        self.__traced.waits = _ON_TENSORFLOW and self.__waits()
+        try:
+            super()._backend_apply_gradients(grads, trainable_variables)
+        finally:
+            self.__traced.waits, self.__traced.waiting = False, set()
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
         """Keras's; inside XLA with the roundings that it has outside."""
@@ -283,6 +311,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         learning_rate: Any,
         whole: bool,
         assign: Callable[[Any, Any], Any] | None = None,
+        waiting: Set[int] = frozenset(),
     ) -> None:
         """Update variables by the formula of the kernel.
 
@@ -292,6 +321,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             learning_rate: of this step.
             whole: whether they may be updated together.
             assign: how to write; None where nobody has replaced the methods of Keras that write.
+            waiting: the ids of the variables that decay before, unless they are excluded.
         """
         hyper = self.__hyper(learning_rate)
         iterations, step = raw(self._iterations), raw(self.iterations) + 1
@@ -302,7 +332,16 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
             return
         update.update_list(
-            rows, numerics, hyper, iterations, step, inside_xla=compiled, whole=whole, assign=assign or self.assign
+            rows,
+            numerics,
+            hyper,
+            iterations,
+            step,
+            inside_xla=compiled,
+            whole=whole,
+            assign=assign or self.assign,
+            decays=lambda variable: id(variable) in waiting and self._use_weight_decay(variable),
+            product=self.__traced.hyper is None,
         )
 
     def __whole(self, gradients: Sequence[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
@@ -316,7 +355,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
-        plain, run, rate = super()._backend_apply_gradients, None, None
+        plain, run, rate = self.__step, None, None
         # Accumulation decides in Python whether this is a step; the step itself is traced below.
         if _ON_TENSORFLOW and tf.executing_eagerly() and not self.gradient_accumulation_steps:
             constants, raws = conditions.constants(self), [raw(variable) for variable in trainable_variables]
@@ -328,9 +367,6 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             self.__traced.keep_everything(lambda: self.__everything(trainable_variables))
             plain(grads, trainable_variables)
             return
-        if self.weight_decay is not None and not BEFORE_35:
-            self.__traced.keep("decay", map(raw, trainable_variables))
-            self.__decay(trainable_variables, rate)
         hyper, note = self.__hyper(rate), self.__traced.note()
         note(run(hyper))
 
@@ -339,7 +375,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
     ) -> None:
         raws = [raw(variable) for variable in trainable_variables]
+        waiting, self.__traced.waiting = self.__traced.waiting, set()
         if not _ON_TENSORFLOW or not self.__whole(grads, raws, learning_rate):
+            self.__decay([one for one in trainable_variables if id(raw(one)) in waiting])
             if _ON_TENSORFLOW:
                 warn_of_drift()
             super()._backend_update_step(grads, trainable_variables, learning_rate)
@@ -353,7 +391,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             key = ("update", self.fused, bool(self.amsgrad))
             run = self.__traced.function(key, step, grads, raws, raws, self.__traced.state(self))
         if run is None:
-            self.__update(grads, raws, learning_rate, whole=True)
+            self.__update(grads, raws, learning_rate, whole=True, waiting=waiting)
         else:
             hyper, note = self.__hyper(learning_rate), self.__traced.note()
             note(run(hyper))

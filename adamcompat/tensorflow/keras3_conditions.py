@@ -17,7 +17,7 @@ from adamcompat.tensorflow.arguments import FIXED, is_number, is_scalar, raw, st
 _DIALECT = MAPPING.dialects["keras3"]
 _SCHEDULE = keras.optimizers.schedules.LearningRateSchedule
 # Hyperparameters that tracing turns into constants: those that neither come in as tensors nor act before.
-_ACT_BEFORE = ("loss_scale", "decoupled_weight_decay", "accumulation_steps")
+_ACT_BEFORE = ("loss_scale", "accumulation_steps")
 _CONSTANTS = attrgetter(
     *(
         fact.name
@@ -85,6 +85,21 @@ def as_they_are(optimizer: Any, gradients: Sequence[Any], raws: Sequence[Any]) -
         return False
     clips = optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue
     return not clips or {one.dtype for one in (*values, *raws)} == {raws[0].dtype}
+
+
+def multiplies_scalars(optimizer: Any) -> bool:
+    """Return whether TensorFlow multiplies weight decay and learning rate first in a graph that holds Keras's formula.
+
+    It does where both are plain, unless it was told not to rewrite arithmetic. What a schedule computes is multiplied
+    in an order that depends on the schedule.
+    """
+    options = tf.config.optimizer.get_experimental_options()
+    return (
+        isinstance(optimizer._learning_rate, keras.Variable)
+        and is_number(optimizer.weight_decay)
+        and not options.get("disable_meta_optimizer")
+        and options.get("arithmetic_optimization", True) is not False
+    )
 
 
 def constants(optimizer: Any) -> tuple[Any, ...] | None:

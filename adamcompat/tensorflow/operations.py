@@ -57,8 +57,13 @@ def barred(zero: Any) -> Operations:
     return separate(lambda product: product + zero)
 
 
+def make_decoupled_decay(operations: Operations) -> Callable[[Any, Any, Any], Any]:
+    """Return the stage that decays a variable by its arguments, weight decay and learning rate."""
+    return make_stages(operations, tf.minimum)[DECOUPLED_DECAY]
+
+
 PLAIN = separate(lambda product: product)
-decoupled_decay = make_stages(PLAIN, tf.minimum)[DECOUPLED_DECAY]
+decoupled_decay = make_decoupled_decay(PLAIN)
 
 
 def moving_average(old: Any, variable: Any, momentum: Any, iterations: Any) -> Any:

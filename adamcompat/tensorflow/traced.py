@@ -23,6 +23,8 @@ class Traced:
 
     Attributes:
         hyper: the hyperparameters of the step while it is being traced, otherwise None.
+        waits: whether decoupled weight decay waits for the update that it is followed by.
+        waiting: the ids of the variables whose decay waits.
         step: the eager step that is being made, otherwise None.
     """
 
@@ -30,9 +32,10 @@ class Traced:
         self._first_row = first_row
         self.hyper: update.Hyper | None = None
         self.step: EagerStep | None = None
+        self.waits = False
+        self.waiting: set[int] = set()
         self._functions: dict[Any, tuple[list[Any], dict[Any, Any]]] = {}
-        self._assignments: dict[tuple[Any, ...], Any] = {}
-        self._constants: dict[float, Any] = {}
+        self._constants: dict[tuple[type[Any], float], Any] = {}
 
     def whole(self, counter: Any, make: Callable[[], Any]) -> Any:
         """Make a step, in eager execution whole or not at all.
@@ -72,39 +75,31 @@ class Traced:
     def state(optimizer: Any) -> list[Any]:
         """Return the variables that a step of a Keras optimizer changes beside those that are trained."""
         kept = ("_momentums", "_velocities", "_velocity_hats", "_model_variables_moving_average")
-        return [optimizer._iterations, *(one for name in kept for one in getattr(optimizer, name, ()))]
+        # A new object after each change of which variables decay.
+        excluded = getattr(optimizer, "_exclude_from_weight_decay_cache", None)
+        return [optimizer._iterations, *(one for name in kept for one in getattr(optimizer, name, ())), excluded]
 
-    def assign_all(self, variables: Sequence[Any], formula: Callable[..., Any], scalars: Sequence[Any]) -> None:
-        """Assign ``formula(variable, *scalars)`` to each variable, all in one call.
-
-        Args:
-            variables: distinct.
-            formula: gives the new value.
-            scalars: tensors.
-        """
-        key = (formula, tuple([variable._unique_id for variable in variables]), *(one.dtype for one in scalars))
-        if key not in self._assignments:
-            if len(self._assignments) > 8:
-                self._assignments.clear()
-
-            def body(*numbers: Any) -> None:
-                for variable in variables:
-                    variable.assign(formula(variable, *numbers), read_value=False)
-
-            specs = [tf.TensorSpec(one.shape, one.dtype) for one in scalars]
-            self._assignments[key] = tf.function(body, autograph=False).get_concrete_function(*specs)
-        self._assignments[key](*scalars)
-
-    def _constant(self, value: Any) -> Any:
-        """A float64 scalar tensor; Python's numbers are converted once."""
+    def _constant(self, value: Any, dtype: Any = None) -> Any:
+        """Return a scalar tensor, of the value's own dtype where none is given; numbers are converted once."""
         if is_tensor(value):
-            return tf.cast(tf.convert_to_tensor(value), tf.float64)
-        value = float(value)
-        if value not in self._constants:
+            return tf.cast(tf.convert_to_tensor(value), dtype or value.dtype)
+        key = type(value), value
+        if key not in self._constants:
             if len(self._constants) > 16:
                 self._constants.clear()
-            self._constants[value] = tf.constant(value, tf.float64)
-        return self._constants[value]
+            self._constants[key] = tf.constant(value, dtype)
+        return self._constants[key]
+
+    def _tensors(self, hyper: update.Hyper) -> update.Hyper:
+        """Return the hyperparameters of a step as tensors; None stays None."""
+        decay = hyper.decoupled_weight_decay
+        return update.Hyper(
+            tf.convert_to_tensor(hyper.learning_rate),
+            self._constant(hyper.beta1, tf.float64),
+            self._constant(hyper.beta2, tf.float64),
+            self._constant(hyper.epsilon, tf.float64),
+            None if decay is None else self._constant(decay),
+        )
 
     def function(
         self,
@@ -171,14 +166,14 @@ class Traced:
                 self.hyper = None
 
         def run(hyper: update.Hyper) -> Any:
-            betas_and_epsilon = (self._constant(value) for value in hyper[1:])
-            values = update.Hyper(tf.convert_to_tensor(hyper.learning_rate), *betas_and_epsilon)
-            dtype = values.learning_rate.dtype
-            if dtype not in known:
-                of_hyper = update.Hyper(*(tf.TensorSpec(value.shape, value.dtype) for value in values))
+            given = self._tensors(hyper)
+            values = [value for value in given if value is not None]
+            kinds = tuple([value.dtype for value in values])
+            if kinds not in known:
+                of_hyper = update.Hyper(*(one if one is None else tf.TensorSpec(one.shape, one.dtype) for one in given))
                 of_tensors = [tf.TensorSpec(shape, kind) for kind, shape in specs]
-                known[dtype] = tf.function(body, autograph=False).get_concrete_function(of_tensors, of_hyper)
-            traced = known[dtype]
+                known[kinds] = tf.function(body, autograph=False).get_concrete_function(of_tensors, of_hyper)
+            traced = known[kinds]
             # What a call does, without checking the types of hundreds of tensors once more.
             return traced._call_flat([*tensors, *values], traced.captured_inputs)
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from adamcompat.executors.launch import processors
-from adamcompat.kernel import make_correction, make_update
+from adamcompat.kernel import Operations, make_correction, make_update
 from adamcompat.mapping.model import Form, Numerics
 from adamcompat.tensorflow import sparse
-from adamcompat.tensorflow.operations import PLAIN, arithmetic, barred, negative_zero
+from adamcompat.tensorflow.operations import PLAIN, arithmetic, barred, make_decoupled_decay, negative_zero
 
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
@@ -49,12 +49,13 @@ class Row(NamedTuple):
 
 
 class Hyper(NamedTuple):
-    """The hyperparameters of one step: numbers or scalar tensors."""
+    """The hyperparameters of one step: numbers or scalar tensors. The last is None where nothing decays."""
 
     learning_rate: Any
     beta1: Any
     beta2: Any
     epsilon: Any
+    decoupled_weight_decay: Any = None
 
 
 class Scalars(NamedTuple):
@@ -64,6 +65,27 @@ class Scalars(NamedTuple):
     c1: Any
     c2: Any
     epsilon: Any
+
+
+class Decay(NamedTuple):
+    """Hold what decoupled weight decay multiplies a variable with, one after the other, in one dtype."""
+
+    weight_decay: Any
+    learning_rate: Any
+
+
+def decay_of(hyper: Hyper, dtype: Any, *, product: bool = False) -> Decay:
+    """Return the decay of one step, rounded as Keras rounds it: numbers of Python pass through float32.
+
+    Args:
+        hyper: of this step.
+        dtype: of the variables.
+        product: whether the two scalars are multiplied first. In a graph that holds Keras's formula TensorFlow does so
+            for variables of more than one element.
+    """
+    values = hyper.decoupled_weight_decay, hyper.learning_rate
+    decay = Decay(*[tf.cast(tf.convert_to_tensor(value), dtype) for value in values])
+    return Decay(decay.weight_decay * decay.learning_rate, 1.0) if product else decay
 
 
 def number(value: Any, dtype: Any) -> Any:
@@ -103,7 +125,18 @@ def powers(hyper: Hyper, step: Any, dtype: Any) -> tuple[Any, Any]:
 
 # Of the originals here, and of TensorFlow's own kernels.
 _correct = make_correction(Form(epsilon="hat", bias_correction="both"))
-_plain = make_update(PLAIN)
+
+
+def _update(operations: Operations, decay: Decay | None) -> Callable[..., Any]:
+    """Return the update, behind the decay of the variable where there is one."""
+    update = make_update(operations)
+    if decay is None:
+        return update
+    decayed = make_decoupled_decay(operations)
+    return lambda p, *rest: update(decayed(p, *decay), *rest)
+
+
+_plain = _update(PLAIN, None)
 
 
 def _assign(variable: Any, value: Any) -> Any:
@@ -173,8 +206,8 @@ def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool, in_blocks: bool
     """An XLA function, shared by all variables of this shape in the process."""
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-    def adam(row: Row, values: Scalars, zero: Any, never: Any) -> None:
-        update = make_update(barred(zero))
+    def adam(row: Row, values: Scalars, decay: Decay | None, zero: Any, never: Any) -> None:
+        update = _update(barred(zero), decay)
         if in_blocks:
             _update_in_blocks(row, values, update, never)
         else:
@@ -188,7 +221,7 @@ def _threads() -> int:
     return min(tf.config.threading.get_inter_op_parallelism_threads() or processors(), FED_THREADS)
 
 
-def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
+def _update_concatenated(rows: Sequence[Row], values: Scalars, update: Callable[..., Any]) -> None:
     """Update small rows as one; raw operations, because with many rows each costs tracing time and a launch."""
     if not rows:
         return
@@ -205,7 +238,7 @@ def _update_concatenated(rows: Sequence[Row], values: Scalars) -> None:
 
     columns = list(zip(*rows, strict=True))
     p, gradient, m, v, vhat, square = (None if column[0] is None else flat(column) for column in columns)
-    results = _plain(p, gradient, m, v, vhat, *values, None, square)
+    results = update(p, gradient, m, v, vhat, *values, None, square)
     sizes = [shape.num_elements() for shape in shapes]
     for targets, result in zip((columns[0], *columns[2:5]), results, strict=True):
         if result is None:
@@ -228,7 +261,7 @@ def _dense(row: Row, kind: Any, zero: Any = None) -> Row:
     return row._replace(gradient=gradient, square=square)
 
 
-def _update_touched(row: Row, values: Scalars, update_all: Callable[[Row], Any]) -> None:
+def _update_touched(row: Row, values: Scalars, update: Callable[..., Any], update_all: Callable[[Row], Any]) -> None:
     """Update a table as if its gradient were zero, and then anew the few rows that have one.
 
     Two dense arrays as large as the table, of gradients and of their squares, would cost more than the update.
@@ -239,7 +272,7 @@ def _update_touched(row: Row, values: Scalars, update_all: Callable[[Row], Any])
     # An index that is none fails here, before anything is written.
     p, m, v, vhat = (None if x is None else tf.gather(x, indices) for x in targets)
     update_all(row._replace(gradient=tf.zeros((), kind)))
-    for target, result in zip(targets, _plain(p, gradient, m, v, vhat, *values, None, square), strict=True):
+    for target, result in zip(targets, update(p, gradient, m, v, vhat, *values, None, square), strict=True):
         if target is not None:
             tf.raw_ops.ResourceScatterUpdate(resource=target.handle, indices=indices, updates=result)
 
@@ -258,6 +291,8 @@ def update_list(
     inside_xla: bool,
     whole: bool = True,
     assign: Callable[[Any, Any], Any] = _assign,
+    decays: Callable[[Any], bool] | None = None,
+    product: bool = False,
 ) -> None:
     """Update every row, in whichever form is fastest.
 
@@ -270,23 +305,28 @@ def update_list(
         inside_xla: whether the caller is being compiled by XLA.
         whole: whether variables may be updated together; a strategy's replicas may not.
         assign: how to assign where variables are updated one by one.
+        decays: tells of a variable whether it decays before its update; of no variable where it is None.
+        product: see `decay_of`.
     """
-    groups: dict[tuple[Any, Any], list[Row]] = {}
+    groups: dict[tuple[Any, Any, bool], list[Row]] = {}
     for row in rows:
-        groups.setdefault((arithmetic(row.variable.dtype), row.variable.device), []).append(row)
-    for (kind, _), group in groups.items():
+        decaying = decays is not None and decays(row.variable)
+        groups.setdefault((arithmetic(row.variable.dtype), row.variable.device, decaying), []).append(row)
+    for (kind, _, decaying), group in groups.items():
         values = scalars(numerics, hyper, step, kind)
+        decay = decay_of(hyper, kind, product=product) if decaying else None
+        plain = _update(PLAIN, decay)
         if inside_xla:
             zero = negative_zero(iterations, kind)
-            update = make_update(barred(zero))
+            update = _update(barred(zero), decay)
             for row in group:
                 update_one(_dense(row, kind, zero), values, update=update, assign=assign)
             continue
         small = [row for row in group if whole and row.variable.shape.num_elements() <= SMALL]
         large = group if len(small) < 2 else [row for row in group if row.variable.shape.num_elements() > SMALL]
         if len(small) > 1:
-            _update_concatenated([row for row in small if not _sparse(row)], values)
-            _update_concatenated([_dense(row, kind) for row in small if _sparse(row)], values)
+            _update_concatenated([row for row in small if not _sparse(row)], values, plain)
+            _update_concatenated([_dense(row, kind) for row in small if _sparse(row)], values, plain)
         elements = sum(row.variable.shape.num_elements() for row in large)
         compiled: list[Row] = []
         if whole and not tf.executing_eagerly() and elements >= WORTH_COMPILING:
@@ -300,11 +340,11 @@ def update_list(
             in_blocks = shape.num_elements() * _threads() <= elements
             adam = _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)
             if _sparse(row):
-                _update_touched(row, values, lambda untouched: adam(untouched, values, zero, never))  # noqa: B023
+                _update_touched(row, values, plain, lambda rest: adam(rest, values, decay, zero, never))  # noqa: B023
             else:
-                adam(row, values, zero, never)
+                adam(row, values, decay, zero, never)
         for row in large:
-            update_one(_dense(row, kind), values, assign=assign)
+            update_one(_dense(row, kind), values, update=plain, assign=assign)
 
 
 def update_fused(

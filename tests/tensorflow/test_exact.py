@@ -135,8 +135,9 @@ def test_blocks_of_every_length(size: int, compiled: list[Any], monkeypatch: pyt
     assert differing(ours, trajectory(keras.optimizers.Adam, {}, shapes=shapes, steps=10)) == 0
 
 
+@pytest.mark.parametrize("decays", [False, True])
 @pytest.mark.parametrize("amsgrad", [False, True])
-def test_blocks_are_written_in_place(amsgrad: bool, compiled: list[Any]) -> None:
+def test_blocks_are_written_in_place(amsgrad: bool, decays: bool, compiled: list[Any]) -> None:
     """XLA would copy whole arrays for each block if it saw no order among a block's results."""
     size = 3_500
     variable, m, v, vhat = (tf.Variable(tf.zeros(size)) for _ in range(4))
@@ -144,7 +145,9 @@ def test_blocks_are_written_in_place(amsgrad: bool, compiled: list[Any]) -> None
     values = update.Scalars(*[tf.constant(0.1)] * 4)
 
     function = update._compiled((size,), tf.float32, amsgrad, True)
-    code = function.experimental_get_compiler_ir(row, values, tf.constant(-0.0), tf.constant(False))("optimized_hlo")
+    decay = update.Decay(tf.constant(0.1), tf.constant(0.2)) if decays else None
+    lowered = function.experimental_get_compiler_ir(row, values, decay, tf.constant(-0.0), tf.constant(False))
+    code = lowered("optimized_hlo")
     assert re.search(rf"= f32\[{size}\]\S* fusion\(", code)
     assert not re.search(rf"= f32\[{size}\]\S* copy\(", code)
 
