@@ -255,7 +255,7 @@ ABSURD: dict[tuple[str, ...], str] = {
     ("table", "--from", ""): "unknown dialect ''; known: keras3",
     ("translate", "", "--to", "keras3"): "there is no call; expected something like",
     ("translate", "x = 1\nf(", "--to", "keras3"): "not valid Python in line 2: '(' was never closed",
-    ("translate", "Adam(0.1)", "--to", "optax"): "unknown dialect 'optax'",
+    ("translate", "Adam(0.1)", "--to", "chainer"): "unknown dialect 'chainer'",
     ("migrate", "none.py", "--to", "shim"): "adamcompat migrate: none.py does not exist",
     ("migrate", "", "--to", "shim", "--write"): "a path is empty; name a file or folder",
     ("verify", "--mapping", "."): "cannot read .: Is a directory",

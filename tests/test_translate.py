@@ -199,7 +199,7 @@ def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str)
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("Adam(0.001)", "may be any of keras3, tf26, mindspore, torch; say which with --from"),
+        ("Adam(0.001)", "may be any of keras3, tf26, mindspore, torch, paddle; say which with --from"),
         ("optimizers.Adam(0.001)", "optimizers.Adam(...) may be any of keras3, tf26, mindspore, torch"),
         ("float(1)", "none of the calls (float) is of an Adam known here"),
         ("import mine as nn; nn.Adam(p)", "none of the calls (nn.Adam) is of an Adam known here"),
@@ -210,7 +210,7 @@ def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str)
         ("torch.optim.NAdam(p, lr=1e-3)", "torch.optim.NAdam is not translated yet"),
         ("optim.RAdam(p, lr=1e-3)", "torch.optim.RAdam is not translated yet"),
         ("import torch.optim as o; o.NAdam(p)", "torch.optim.NAdam is not translated yet"),
-        ("from optax import adamw; adamw(p)", "optax.adamw is not translated yet"),
+        ("from transformers import AdamW; AdamW(p)", "transformers.AdamW is not translated yet"),
         ("mindspore.nn.AdamOffload(p)", "mindspore.nn.AdamOffload is not translated yet"),
         ("tfa.optimizers.LazyAdam()", "tensorflow_addons.optimizers.LazyAdam is not translated yet"),
         ("import tensorflow.python.keras.optimizer_v2.adam as a; a.Adam()", "Adam is not translated yet"),
@@ -282,8 +282,8 @@ def test_from_settles_what_a_name_leaves_open() -> None:
         translate("SGD(0.1)", "tf1", from_="keras3")
     with pytest.raises(TranslationError, match=r"nn.Adam is MindSpore's, not Keras 3's"):
         translate("nn.Adam(p)", "tf1", from_="keras3")
-    with pytest.raises(ValueError, match="unknown dialect 'optax'"):
-        translate("nn.Adam(p)", "optax")
+    with pytest.raises(ValueError, match="unknown dialect 'chainer'"):
+        translate("nn.Adam(p)", "chainer")
 
 
 REFUSED = [
@@ -361,7 +361,8 @@ FORMS = {name: dialect.semantics.bias_correction for name, dialect in MAPPING.di
 @pytest.mark.parametrize(("source", "target"), [pair for pair in PAIRS if FORMS[pair[0]] != FORMS[pair[1]]])
 def test_a_bias_correction_that_one_side_lacks_is_an_error(source: str, target: str) -> None:
     dialect = MAPPING.dialects[source]
-    arguments = ", ".join("0.1" if fact.name != "params" else "p" for fact in dialect.parameters if fact.required)
+    required = (fact for fact in dialect.parameters if fact.required)
+    arguments = ", ".join("p" if fact.type == "parameters" else "0.1" for fact in required)
     result = translate(f"{dialect.target}({arguments})", target)
     assert result.call is None
     text = one(result, "bias-correction")
@@ -625,7 +626,7 @@ def calls(draw: st.DrawFn, name: str) -> str:
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_there_and_back_gives_the_same_hyperparameters(source: str, target: str, data: st.DataObject) -> None:
     call = data.draw(calls(source))
@@ -642,7 +643,7 @@ def test_there_and_back_gives_the_same_hyperparameters(source: str, target: str,
         return
     back = translate(there.call, source, from_=target)
     assert back.call is not None, (there.call, back.messages)
-    after = hyperparameters(back.call, MAPPING.dialects[source])
+    after = hyperparameters(back.call.replace("=learning_rate", "=0.1"), MAPPING.dialects[source])
     if "scaled-decay" in codes(there):
         # Divided by the learning rate, and multiplied by it.
         decays = {name: pytest.approx(value) for name, value in before.items() if name.endswith("weight_decay")}
@@ -650,6 +651,9 @@ def test_there_and_back_gives_the_same_hyperparameters(source: str, target: str,
     if "other-meaning" in codes(there):
         # Carried over as it is written, which is the other kind of decay; one framework says both kinds with a flag.
         before, after = ({n: v for n, v in item.items() if n != "decouples_decay"} for item in (before, after))
+    if "rate-at-each-step" in codes(there):
+        # An argument of each step, which no call of the class holds.
+        before, after = ({n: v for n, v in item.items() if n != "learning_rate"} for item in (before, after))
     assert after == before, there.call
 
 
@@ -752,6 +756,10 @@ def test_every_pair_of_signatures_converts_its_defaults() -> None:
         decays = [fact for fact in dialect.facts if fact.canonical.endswith("weight_decay")]
         works = any(fact.required or fact.default not in (None, 0.0) for fact in decays)
         allowed = {"no-counterpart", "other-meaning", "other-skips", "scaled-decay"} if works else set()
+        if MAPPING.dialects[target].protocol == "node":
+            allowed.add("operator")
+        if dialect.protocol == "node":
+            allowed.add("rate-at-each-step")
         here, there = dialect.semantics, MAPPING.dialects[target].semantics
         if here.bias_correction != there.bias_correction:
             allowed.add("bias-correction")

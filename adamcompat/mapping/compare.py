@@ -203,6 +203,8 @@ def _calls(a: Dialect, b: Dialect) -> list[Row]:
         "apply_gradients": "pairs of gradient and parameter at each step",
         "call": "the gradients alone, in the order of the parameters",
         "step": "nothing at each step: each parameter holds its gradient",
+        "update": "gradients, state and parameters, and gives back changes and new state",
+        "node": "everything as inputs, state too, and gives back what is new",
     }
     note = " ".join(f"{dialect.title} takes {how[dialect.protocol]}." for dialect in (a, b))
     category = SAME if names[0] == names[1] else RENAMED

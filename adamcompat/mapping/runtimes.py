@@ -314,9 +314,10 @@ def faults(mapping: Mapping) -> Iterator[Fault]:
     """
     for dialect in mapping.dialects.values():
         yield from _unread(dialect)
-        yield from _ungrouped(dialect)
         yield from _unsaved(dialect)
         yield from _misplaced(dialect)
+    for name in dict.fromkeys(adapter.dialect for adapter in mapping.adapters):
+        yield from _ungrouped(mapping.dialects[name])
     for adapter in mapping.adapters:
         yield from _beyond(adapter, mapping.dialects[adapter.dialect], mapping.numerics)
     for dialect in mapping.dialects.values():

@@ -20,7 +20,7 @@ Type: TypeAlias = Literal[
 ]
 Absent: TypeAlias = Literal["refuse", "warn", "ignore"]
 Mistaken: TypeAlias = Literal["warn", "refuse"]
-Protocol: TypeAlias = Literal["apply_gradients", "call", "step"]
+Protocol: TypeAlias = Literal["apply_gradients", "call", "step", "update", "node"]
 MethodRole: TypeAlias = Literal["step", "differentiate_and_step", "forget_gradients"]
 RateForm: TypeAlias = Literal["list", "schedule", "callable"]
 ConflictForm: TypeAlias = Literal["raises", "ignores"]

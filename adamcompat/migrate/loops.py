@@ -13,16 +13,19 @@ from adamcompat.translation.messages import Message, error, info, warning
 #: The calling convention of such optimizers.
 PROTOCOL = "step"
 # Their modules, and what stands beside the classes there.
-_HOMES = {dialect.target.rpartition(".")[0] for dialect in MAPPING.dialects.values() if dialect.protocol == PROTOCOL}
+_OURS = [dialect for dialect in MAPPING.dialects.values() if dialect.protocol == PROTOCOL]
+_HOMES = {dialect.target.rpartition(".")[0] for dialect in _OURS}
+# The methods that forget gradients.
+_FORGETTING = {method.name for dialect in _OURS for method in dialect.methods if method.role == "forget_gradients"}
 _SCHEDULES, _SCALER, _CLIPS = "lr_scheduler", "GradScaler", ("clip_grad_norm_", "clip_grad_value_")
 # Attributes that only an optimizer, or a loss in its loop, is asked for, whatever it is called.
-_ATTRIBUTES = ("add_param_group", "backward", "param_groups", "step", "zero_grad")
+_ATTRIBUTES = {"add_param_group", "backward", "param_groups", "step", *_FORGETTING}
 _STATES = ("load_state_dict", "state_dict")
 
 # What stands for each part of a loop in the other frameworks.
 _INSTEAD = {
     "apply_gradients": {
-        "zero_grad": "gradients are values there, which nothing keeps, so there is nothing to forget",
+        "forget": "gradients are values there, which nothing keeps, so there is nothing to forget",
         "backward": "write tf.GradientTape around the forward pass, and tape.gradient(loss, variables)",
         "step": "write optimizer.apply_gradients(zip(gradients, variables)) with the gradients of a tape",
         "closure": "write the forward pass, its gradients and optimizer.apply_gradients(zip(gradients, variables))",
@@ -33,7 +36,7 @@ _INSTEAD = {
         "schedule": "a schedule is the learning_rate of the constructor, and counts steps",
     },
     "call": {
-        "zero_grad": "gradients are values there, which nothing keeps, so there is nothing to forget",
+        "forget": "gradients are values there, which nothing keeps, so there is nothing to forget",
         "backward": "write mindspore.value_and_grad(forward, None, optimizer.parameters), which gives the gradients",
         "step": "write optimizer(gradients) with the gradients of value_and_grad",
         "closure": "write forward as a function, mindspore.value_and_grad of it, and optimizer(gradients)",
@@ -184,8 +187,10 @@ class _Loop:
         if node.attr == "step":
             closes = isinstance(call, ast.Call) and call.func is node and bool(call.args or call.keywords)
             return self.lost(node, "closure" if closes else "step")
-        if node.attr in ("zero_grad", "backward"):
-            return self.lost(node, node.attr)
+        if node.attr == "backward":
+            return self.lost(node, "backward")
+        if node.attr in _FORGETTING:
+            return self.lost(node, "forget")
         if node.attr in ("param_groups", "add_param_group"):
             return self.lost(node, "groups")
         if node.attr in _STATES:

@@ -174,10 +174,26 @@ def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -
     return None
 
 
+def at_each_step(signature: Signature, canonical: str) -> str | None:
+    """Return the argument with a meaning that a class takes at each step, or None.
+
+    >>> from adamcompat.translation.names import original
+    >>> at_each_step(original(MAPPING.dialects["onnx"]), "learning_rate")
+    'R'
+    """
+    step = signature.dialect.method("step")
+    arguments = () if step is None else step.arguments
+    return next((argument.name for argument in arguments if argument.canonical == canonical), None)
+
+
 class _Converter(Groups, Decays):
     """One conversion: each hyperparameter of the source finds its place in the target, or a message."""
 
     def run(self) -> None:
+        given = self.values.get(_PARAMETERS)
+        if given is not None and (given.node is None or given.value is None):
+            # Left out where they may be.
+            del self.values[_PARAMETERS]
         for canonical, value in self.values.items():
             fact = self.target.named(canonical)
             if canonical == _PARAMETERS:
@@ -192,20 +208,32 @@ class _Converter(Groups, Decays):
                 self.rescale(value, other)
             elif value.matters and (schedule := self.schedule_for(canonical)) is not None:
                 self.fold(value, schedule)
+            elif canonical == RATE and (place := at_each_step(self.target, RATE)) is not None:
+                self.say(info("rate-at-each-step", f"{self.target.title} takes {value} at each step, as {place}"))
             elif value.matters:
                 self.absent(value)
             elif value.given:
                 self.say(info("left-out", f"{value} changes nothing and is left out"))
+        takes = self.target.named(RATE)
+        if takes is not None and RATE not in self.values and (place := at_each_step(self.source, RATE)) is not None:
+            text = f"{self.source.title} takes the learning rate at each step, as {place}: give it as {takes.name}"
+            self.say(warning("rate-at-each-step", text))
+            if takes.required:
+                self.new[takes.name] = NewArgument(takes.name, takes.name, None)
         needed = self.target.named(_PARAMETERS)
         if needed is not None and _PARAMETERS not in self.values:
-            self.new[needed.name] = NewArgument(None, self.context.parameters or needed.name, None)
+            keyword = None if needed is self.target.dialect.parameters[0] else needed.name
+            self.new[needed.name] = NewArgument(keyword, self.context.parameters or needed.name, None)
             if not self.context.parameters:
                 sorts = ", in the order of the gradients" if self.target.dialect.protocol == "call" else ""
                 text = (
                     f"{self.target.title} takes the parameters to update first: "
-                    f"{needed.name} = model{LISTS[self.target.dialect.protocol]}{sorts}"
+                    f"{needed.name} = model{LISTS.get(self.target.dialect.protocol, '')}{sorts}"
                 )
                 self.say(info("params-placeholder", text))
+        if self.target.dialect.protocol == "node":
+            text = f"{self.target.name} is an operator of a graph: what stands here are its attributes, and no call"
+            self.say(warning("operator", text))
         self.switch_off()
         self.conflicts()
         put_together(self.target, self.new, self.carried, self.say)
@@ -229,7 +257,11 @@ class _Converter(Groups, Decays):
             )
             self.say(error("parameter-groups", text))
             return
-        text = f"{self.target.title} takes the parameters at each step instead of {value}: apply_gradients(zip(...))"
+        step = self.target.dialect.method("step")
+        how = "apply_gradients(zip(...))"
+        if step is not None and self.target.dialect.protocol != "apply_gradients":
+            how = f"{step.name}({', '.join(argument.name for argument in step.arguments)})"
+        text = f"{self.target.title} takes the parameters at each step instead of {value}: {how}"
         lost = "parameter groups, their own settings are lost"
         if holds is Trained.SOME:
             text += "; only these are to be trained, so pass only them, and their gradients"

@@ -39,7 +39,7 @@ def weight_after(signature: Signature, values: Mapping[str, Any]) -> float | Non
     from adamcompat.numpy.engine import Engine
 
     wanted = {name: value for name, value in values.items() if value != MAPPING.canonical[name].neutral}
-    if any(value is UNKNOWN or value is None for value in wanted.values()):
+    if "learning_rate" not in wanted or any(value is UNKNOWN or value is None for value in wanted.values()):
         return None
     settings: dict[str, Any] = neutral_values()
     weight, gradient = np.array([WEIGHT]), np.array([GRADIENT])

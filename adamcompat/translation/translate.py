@@ -209,7 +209,8 @@ def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> t
     name = ast.unparse(call.func)
     last = name.rpartition(".")[2]
     mapping = bindings.catalogue.mapping
-    meant = [dialect for dialect in mapping.dialects.values() if dialect.member == last]
+    classes = (dialect for dialect in mapping.dialects.values() if dialect.protocol != "node")
+    meant = [dialect for dialect in classes if dialect.member == last]
     if told is not None:
         return (original(told, mapping),) if meant else ()
     if len(meant) > 1:
