@@ -60,7 +60,8 @@ def unknown_keyword(name: str, adapter: Adapter, dialect: Dialect | None = None)
         # A dialect that extends another has the name from there.
         names = {other.name for other, _ in elsewhere}
         libraries = dict.fromkeys(other.library for other, _ in elsewhere if other.extends not in names)
-        whose = " and ".join(f"{library}'s" for library in libraries)
+        *others, last = (f"{library}'s" for library in libraries)
+        whose = f"{', '.join(others)} and {last}" if others else last
         meant = [[dialect.named(part.canonical) for part in fact.parts] for _, fact in elsewhere]
         here = next((mine for mine in meant if any(mine)), [])
         own = " and ".join(repr(fact.name) for fact in here if fact is not None)

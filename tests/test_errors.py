@@ -16,8 +16,8 @@ from adamcompat.mapping.tables import MAPPING
 NAN = float("nan")
 
 TF_MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"beta1": 0.9}, ValueError, "'beta1' is TensorFlow 1's and MindSpore's name; here it is 'beta_1'"),
-    ({"eps": 1e-8}, ValueError, "'eps' is MindSpore's and PyTorch's name; here it is 'epsilon'"),
+    ({"beta1": 0.9}, ValueError, "'beta1' is TensorFlow 1's, MindSpore's and Paddle's name; here it is 'beta_1'"),
+    ({"eps": 1e-8}, ValueError, "'eps' is MindSpore's, PyTorch's and Optax's name; here it is 'epsilon'"),
     ({"use_amsgrad": True}, ValueError, "'use_amsgrad' is MindSpore's name; here it is 'amsgrad'"),
     ({"use_nesterov": True}, ValueError, "'use_nesterov' is MindSpore's name; TFStyleAdam has no counterpart"),
     ({"loss_scale": 2.0}, ValueError, "here it is 'loss_scale_factor'"),
@@ -276,7 +276,7 @@ def test_an_attribute_of_another_dialect_is_not_set_in_vain() -> None:
         AttributeError, "cannot set 'lr': 'lr' is TensorFlow 2.6's and PyTorch's name; here it is 'learning_rate'"
     ):
         optimizer.lr = 0.1
-    with raises(AttributeError, "'beta1' is TensorFlow 1's and MindSpore's name; here it is 'beta_1'"):
+    with raises(AttributeError, "'beta1' is TensorFlow 1's, MindSpore's and Paddle's name; here it is 'beta_1'"):
         _ = optimizer.beta1
     with raises(AttributeError, "has no attribute 'nothing'"):
         _ = optimizer.nothing
