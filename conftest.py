@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-_NEEDED = {"mindspore": "mindspore", "tensorflow": "tf_keras"}
+_NEEDED = {"mindspore": "mindspore", "tensorflow": "tf_keras", "torch": "torch"}
 collect_ignore = ["tests/data"]
 collect_ignore += [
     f"{top}/{folder}" for folder, name in _NEEDED.items() for top in ("adamcompat", "tests") if find_spec(name) is None

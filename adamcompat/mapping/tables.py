@@ -3282,37 +3282,41 @@ MAPPING = Mapping(
     layers={
         "dense": Layer(
             name="dense",
-            about="Fully connected layers; MindSpore keeps the transpose.",
+            about="Fully connected layers; MindSpore and PyTorch keep the transpose.",
             weights={
                 "tensorflow": Weights(names=("kernel",), axes=("i o",)),
                 "mindspore": Weights(names=("weight",), axes=("o i",)),
+                "torch": Weights(names=("weight",), axes=("o i",)),
             },
         ),
         "conv": Layer(
             name="conv",
-            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in both frameworks.",
+            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in all frameworks.",
             weights={
                 "tensorflow": Weights(
                     names=("kernel", "pointwise_kernel"),
                     axes=("w i o", "h w i o", "d h w i o"),
                 ),
                 "mindspore": Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+                "torch": Weights(names=("weight",), axes=("o i w", "o i h w", "o i d h w")),
             },
         ),
         "depthwise": Layer(
             name="depthwise",
-            about="Depthwise convolutions; in MindSpore a convolution with as many groups as channels.",
+            about="Depthwise convolutions; in MindSpore and PyTorch a convolution with as many groups as channels.",
             weights={
                 "tensorflow": Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
                 "mindspore": Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+                "torch": Weights(names=("weight",), axes=("(c m) 1 w", "(c m) 1 h w")),
             },
         ),
         "embedding": Layer(
             name="embedding",
-            about="Tables of embeddings, the same in both.",
+            about="Tables of embeddings, the same in all.",
             weights={
                 "tensorflow": Weights(names=("embeddings",), axes=("v d",)),
                 "mindspore": Weights(names=("embedding_table", "weight"), axes=("v d",)),
+                "torch": Weights(names=("weight",), axes=("v d",)),
             },
         ),
         "bias": Layer(
@@ -3321,6 +3325,7 @@ MAPPING = Mapping(
             weights={
                 "tensorflow": Weights(names=("bias",), axes=("n",)),
                 "mindspore": Weights(names=("bias",), axes=("n",)),
+                "torch": Weights(names=("bias",), axes=("n",)),
             },
         ),
         "scale": Layer(
@@ -3329,6 +3334,7 @@ MAPPING = Mapping(
             weights={
                 "tensorflow": Weights(names=("gamma",), axes=("n",)),
                 "mindspore": Weights(names=("gamma", "weight"), axes=("n",)),
+                "torch": Weights(names=("weight",), axes=("n",)),
             },
         ),
         "shift": Layer(
@@ -3337,6 +3343,7 @@ MAPPING = Mapping(
             weights={
                 "tensorflow": Weights(names=("beta",), axes=("n",)),
                 "mindspore": Weights(names=("beta", "bias"), axes=("n",)),
+                "torch": Weights(names=("bias",), axes=("n",)),
             },
         ),
         "recurrent": Layer(
@@ -3345,18 +3352,20 @@ MAPPING = Mapping(
             weights={
                 "tensorflow": Weights(names=("recurrent_kernel",), axes=()),
                 "mindspore": Weights(names=("weight_[ih]h*", "bias_[ih]h*"), axes=()),
+                "torch": Weights(names=("weight_[ih]h*", "bias_[ih]h*"), axes=()),
             },
         ),
     },
     compounds={
         "lstm": Compound(
             name="lstm",
-            about="Long short-term memory. The gates lie in the same order; MindSpore keeps two biases, of which the layer sees the sum.",
+            about="Long short-term memory. The gates lie in the same order; MindSpore and PyTorch keep two biases, of which the layer sees the sum.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="kernel", axes="i (g u)", part=None, addend=False),
                         "mindspore": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                        "torch": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3364,6 +3373,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
                         "mindspore": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                        "torch": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3371,6 +3381,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="(g u)", part=None, addend=False),
                         "mindspore": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                        "torch": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -3378,6 +3389,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="(g u)", part=None, addend=False),
                         "mindspore": Share(name="bias_hh*", axes="(g u)", part=None, addend=True),
+                        "torch": Share(name="bias_hh*", axes="(g u)", part=None, addend=True),
                     },
                     optional=True,
                 ),
@@ -3385,21 +3397,24 @@ MAPPING = Mapping(
             gates={
                 "tensorflow": ("i", "f", "c", "o"),
                 "mindspore": ("i", "f", "c", "o"),
+                "torch": ("i", "f", "c", "o"),
             },
             cell="lstm_cell",
             ways={
                 "tensorflow": ("forward_*", "backward_*"),
                 "mindspore": ("*", "*_reverse"),
+                "torch": ("*", "*_reverse"),
             },
         ),
         "gru": Compound(
             name="gru",
-            about="Gated recurrent units, as Keras has them with reset_after=True; MindSpore knows no others.",
+            about="Gated recurrent units, as Keras has them with reset_after=True; MindSpore and PyTorch know no others.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="kernel", axes="i (g u)", part=None, addend=False),
                         "mindspore": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                        "torch": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3407,6 +3422,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
                         "mindspore": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                        "torch": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3414,6 +3430,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="1 (g u)", part=(0, 2), addend=False),
                         "mindspore": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                        "torch": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -3421,6 +3438,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="1 (g u)", part=(1, 2), addend=False),
                         "mindspore": Share(name="bias_hh*", axes="(g u)", part=None, addend=False),
+                        "torch": Share(name="bias_hh*", axes="(g u)", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -3428,21 +3446,24 @@ MAPPING = Mapping(
             gates={
                 "tensorflow": ("z", "r", "h"),
                 "mindspore": ("r", "z", "h"),
+                "torch": ("r", "z", "h"),
             },
             cell="gru_cell",
             ways={
                 "tensorflow": ("forward_*", "backward_*"),
                 "mindspore": ("*", "*_reverse"),
+                "torch": ("*", "*_reverse"),
             },
         ),
         "rnn": Compound(
             name="rnn",
-            about="Recurrent layers without gates; MindSpore keeps two biases, of which the layer sees the sum.",
+            about="Recurrent layers without gates; MindSpore and PyTorch keep two biases, of which the layer sees the sum.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="kernel", axes="i u", part=None, addend=False),
                         "mindspore": Share(name="weight_ih*", axes="u i", part=None, addend=False),
+                        "torch": Share(name="weight_ih*", axes="u i", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3450,6 +3471,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="recurrent_kernel", axes="U u", part=None, addend=False),
                         "mindspore": Share(name="weight_hh*", axes="u U", part=None, addend=False),
+                        "torch": Share(name="weight_hh*", axes="u U", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3457,6 +3479,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="u", part=None, addend=False),
                         "mindspore": Share(name="bias_ih*", axes="u", part=None, addend=False),
+                        "torch": Share(name="bias_ih*", axes="u", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -3464,6 +3487,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="u", part=None, addend=False),
                         "mindspore": Share(name="bias_hh*", axes="u", part=None, addend=True),
+                        "torch": Share(name="bias_hh*", axes="u", part=None, addend=True),
                     },
                     optional=True,
                 ),
@@ -3473,16 +3497,18 @@ MAPPING = Mapping(
             ways={
                 "tensorflow": ("forward_*", "backward_*"),
                 "mindspore": ("*", "*_reverse"),
+                "torch": ("*", "*_reverse"),
             },
         ),
         "attention": Compound(
             name="attention",
-            about="Attention with several heads, which Keras keeps apart; MindSpore joins queries, keys and values.",
+            about="Attention with several heads, which Keras keeps apart; MindSpore and PyTorch join queries, keys and values.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="query/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(0, 3), addend=False),
+                        "torch": Share(name="in_proj_weight", axes="(h k) d", part=(0, 3), addend=False),
                     },
                     optional=False,
                 ),
@@ -3490,6 +3516,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="query/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -3497,6 +3524,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="key/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(1, 3), addend=False),
+                        "torch": Share(name="in_proj_weight", axes="(h k) d", part=(1, 3), addend=False),
                     },
                     optional=False,
                 ),
@@ -3504,6 +3532,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="key/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -3511,6 +3540,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="value/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(2, 3), addend=False),
+                        "torch": Share(name="in_proj_weight", axes="(h k) d", part=(2, 3), addend=False),
                     },
                     optional=False,
                 ),
@@ -3518,6 +3548,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="value/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -3525,6 +3556,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
                         "mindspore": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                        "torch": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3532,6 +3564,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="attention_output/bias", axes="d", part=None, addend=False),
                         "mindspore": Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                        "torch": Share(name="out_proj.bias", axes="d", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -3542,12 +3575,13 @@ MAPPING = Mapping(
         ),
         "attention_apart": Compound(
             name="attention_apart",
-            about="The same where keys and values have sizes of their own, so that MindSpore does not join the kernels.",
+            about="The same where keys and values have sizes of their own, so that MindSpore and PyTorch do not join the kernels.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="query/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="q_proj_weight", axes="(h k) d", part=None, addend=False),
+                        "torch": Share(name="q_proj_weight", axes="(h k) d", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3555,6 +3589,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="query/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -3562,6 +3597,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="key/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="k_proj_weight", axes="(h k) d", part=None, addend=False),
+                        "torch": Share(name="k_proj_weight", axes="(h k) d", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3569,6 +3605,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="key/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -3576,6 +3613,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="value/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="v_proj_weight", axes="(h k) d", part=None, addend=False),
+                        "torch": Share(name="v_proj_weight", axes="(h k) d", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3583,6 +3621,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="value/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -3590,6 +3629,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
                         "mindspore": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                        "torch": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -3597,6 +3637,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="attention_output/bias", axes="d", part=None, addend=False),
                         "mindspore": Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                        "torch": Share(name="out_proj.bias", axes="d", part=None, addend=False),
                     },
                     optional=True,
                 ),
