@@ -106,7 +106,8 @@ def copy(tmp_path: Path) -> Path:
     (package / "drive/buffers.py").write_text(DRIVER, encoding="utf-8")
     runtimes = package / "mapping/runtimes.py"
     edit(runtimes, '        Framework("numpy", ("numpy",), "NumPy"),\n',
-         '        Framework("numpy", ("numpy",), "NumPy"),\n        Framework("buffers", ("array",)),\n')  # fmt: skip
+         '        Framework("numpy", ("numpy",), "NumPy"),\n'
+         '        Framework("buffers", ("array",), "Buffers"),\n')  # fmt: skip
     edit(runtimes, "\nRUNTIMES = {\n", f"\nRUNTIMES = {{\n{RUNTIME}")
     edit(root / "scripts/generate.py", "STEP_SIZES = {", f"{LOOK}STEP_SIZES = {{")
     edit(root / "mapping.yaml", "\nadapters:\n", ADAPTER)

@@ -121,15 +121,12 @@ class Framework:
         name: of the framework, and of this package's folder for it.
         packages: its import names. The framework counts as imported once the first is. A class from any of them
             belongs to it.
-        title: what to call it; its name where nothing else is given.
+        title: what to call it.
     """
 
     name: str
     packages: tuple[str, ...]
-    title: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "title", self.title or self.name)
+    title: str
 
     def part(self, tool: str) -> str:
         """Return the name of the module with the framework's part of a tool.
@@ -299,7 +296,7 @@ RUNTIMES = {
 ORIGINALS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.originals}
 # The frameworks on whose tensors classes of ours work.
 WITH_OURS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.bases}
-# Those whose own calls and steps `migrate` writes.
+# Those whose calls `migrate` writes.
 MIGRATED = tuple(name for name in ORIGINALS if name in WITH_OURS)
 
 

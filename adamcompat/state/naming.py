@@ -29,6 +29,15 @@ def unique(names: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def numbers(count: int) -> tuple[str, ...]:
+    """Return what to call parameters that have no names.
+
+    >>> numbers(2)
+    ('parameter#0', 'parameter#1')
+    """
+    return tuple(f"parameter{_ANONYMOUS}{position}" for position in range(count))
+
+
 def is_name(name: str) -> bool:
     """Return whether a name says which parameter it is."""
     return _ANONYMOUS not in name
