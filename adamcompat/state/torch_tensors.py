@@ -100,7 +100,7 @@ def settings(groups: Sequence[Mapping[str, Any]], dialect: Dialect) -> tuple[dic
 
 def _of_group(group: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
     native = {
-        fact.name: lens.each(fact, group[fact.name], _number)
+        fact.name: lens.each(fact, group[fact.name], number_of)
         for fact in dialect.accepted
         if fact.name in group and fact.name != _parameters(dialect)
     }
@@ -128,5 +128,6 @@ def given_names(groups: Sequence[Mapping[str, Any]]) -> list[str] | None:
     return [str(name) for names in named for name in names or ()]
 
 
-def _number(value: Any) -> Any:
+def number_of(value: Any) -> Any:
+    """Return the number in a tensor of one element; anything else as it is."""
     return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
