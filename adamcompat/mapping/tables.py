@@ -2421,7 +2421,7 @@ MAPPING = Mapping(
                     name="weight_decay",
                     canonical="l2_weight_decay",
                     type="decay",
-                    default=0.0,
+                    default=0,
                     required=False,
                     range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
