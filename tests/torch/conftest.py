@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+if find_spec("torch") is None:
+    collect_ignore_glob = ["test_*.py"]
 
 # Before other frameworks are imported beside it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
