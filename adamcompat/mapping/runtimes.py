@@ -418,7 +418,8 @@ def _beyond(adapter: Adapter, dialect: Dialect, numerics: dict[str, Numerics]) -
         hosts = [base.host for base in bases if base.protocol == dialect.protocol and base.host is not None]
         key, known = ("target", hosts) if hosts else ("protocol", [base.protocol for base in bases])
         yield Fault(
-            (*path, key), f"{who}: the runtime {adapter.runtime!r} has a base class for {', '.join(known)} only"
+            (*path, key),
+            f"{who}: the runtime {adapter.runtime!r} has a base class for {', '.join(known) or 'none'} only",
         )
         return
     mend = (

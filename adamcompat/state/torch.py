@@ -46,24 +46,31 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """The numbers of steps of all parameters, which are one number."""
+    """The numbers of steps of all parameters.
+
+    Args:
+        places: of each parameter.
+        apart: whether they are several numbers, as those of an optimizer may be that gets another state; else one.
+    """
 
     places: Sequence[_Place]
+    apart: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return ()
+        return (len(self.places),) if self.apart else ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.places[0].dtype
 
     def read(self) -> NDArray[Any]:
-        return self.places[0].read().reshape(())
+        found = np.array([place.read().reshape(()) for place in self.places])
+        return found if self.apart else found[:1].reshape(())
 
     def write(self, value: NDArray[Any]) -> None:
-        for place in self.places:
-            place.write(value.reshape(place.shape))
+        for place, number in zip(self.places, np.broadcast_to(value, len(self.places)), strict=True):
+            place.write(number.reshape(place.shape))
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
@@ -97,7 +104,7 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
             UserWarning,
             stacklevel=4,
         )
-    return live_of(optimizer, original, with_state, shared)
+    return live_of(optimizer, original, with_state, shared, apart=build)
 
 
 def title_of(optimizer: Any, original: Original) -> str:
@@ -154,7 +161,14 @@ def _pairs(parameters: Any) -> list[tuple[str, Any]] | None:
     return [entry if isinstance(entry, tuple) else ("", entry) for entry in parameters]
 
 
-def live_of(optimizer: Any, original: Original, named: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> Live:
+def live_of(
+    optimizer: Any,
+    original: Original,
+    named: Mapping[str, Any],
+    hyperparameters: Mapping[str, Any],
+    *,
+    apart: bool = False,
+) -> Live:
     """Describe an optimizer of which every named parameter has state.
 
     Args:
@@ -162,6 +176,7 @@ def live_of(optimizer: Any, original: Original, named: Mapping[str, Any], hyperp
         original: what it is.
         named: the tensors by name.
         hyperparameters: canonical names to values.
+        apart: whether parameters may differ in their number of steps: it will be written, and not read.
 
     Raises:
         StateError: it keeps something unknown, or parameters differ in their number of steps.
@@ -170,7 +185,8 @@ def live_of(optimizer: Any, original: Original, named: Mapping[str, Any], hyperp
     count, roles = dialect.slot("step").template, dialect.slot_names
     states = {name: optimizer.state[one] for name, one in named.items()}
     check_keys(title, states, dialect)
-    check_steps(title, {name: int(state[count]) for name, state in states.items()})
+    if not apart:
+        check_steps(title, {name: int(state[count]) for name, state in states.items()})
     places = {
         role: {name: _Place(state[key]) for name, state in states.items() if key in state}
         for role, key in roles.items()
@@ -183,7 +199,7 @@ def live_of(optimizer: Any, original: Original, named: Mapping[str, Any], hyperp
         shapes={name: tuple(one.shape) for name, one in named.items()},
         places={"parameter": {name: _Place(one) for name, one in named.items()}}
         | {role: found for role, found in places.items() if found},
-        step=_Steps([_Place(torch.as_tensor(state[count])) for state in states.values()]),
+        step=_Steps([_Place(torch.as_tensor(state[count])) for state in states.values()], apart),
         hyperparameters=hyperparameters,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,24 @@ def test_other_numbers_of_steps_are_refused_with_the_parameters() -> None:
     said = r"not updated equally often \(1 times: conv\.weight, conv\.bias; 3 times: norm\.weight, .*state_dict\(\)"
     with pytest.raises(StateError, match=said):
         AdamState.of(optimizer, net)
+
+
+def test_a_target_whose_parameters_differ_in_steps_gets_one_number_or_keeps_its_own() -> None:
+    net, other = Net(), Net(3)
+    old, new = torch.optim.Adam(net.parameters()), torch.optim.Adam(other.parameters())
+    train(net, old, 4)
+    train(other, new, 2, only=NAMES[2:])
+    train(other, new, 1)
+    steps = [int(kept["step"]) for kept in new.state.values()]
+    assert set(steps) == {1, 3}
+    wrong = replace(
+        AdamState.of(old, net), parameters={name: np.full(s, 1e39) for name, s in AdamState.of(old, net).shapes.items()}
+    )
+    with pytest.raises(StateError, match="values are too large for float32"):
+        wrong.load_into(new, parameters=other, with_parameters=True, cast=True)
+    assert [int(kept["step"]) for kept in new.state.values()] == steps
+    AdamState.of(old, net).load_into(new, parameters=other)
+    assert {int(kept["step"]) for kept in new.state.values()} == {4}
 
 
 def test_groups_that_differ_are_said() -> None:
