@@ -219,6 +219,60 @@ def test_writing_needs_a_pattern_that_keeps_the_same(tmp_path: Path) -> None:
     assert plain.read_bytes() == before
 
 
+def test_bfloat16_in_every_bit(tmp_path: Path) -> None:
+    pytest.importorskip("ml_dtypes")
+    for name, steps in (("fresh.pt", 0), ("run.pt", 3)):
+        net = Net(steps, torch.bfloat16)
+        optimizer = torch.optim.Adam(net.parameters())
+        train(net, optimizer, steps)
+        torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / name)
+    write(tmp_path / "n.safetensors", read(tmp_path / "run.pt"))
+    convert(
+        open_document(tmp_path / "n.safetensors"), tmp_path / "back.pt", like=open_document(tmp_path / "fresh.pt")
+    ).carry_out()
+    one, other = (torch.load(tmp_path / name, weights_only=True) for name in ("run.pt", "back.pt"))
+    for place, kept in one["optimizer"]["state"].items():
+        assert same([*kept.values()], [*other["optimizer"]["state"][place].values()])
+    assert same([one["model"][name] for name in NAMES], [other["model"][name] for name in NAMES])
+
+
+def test_the_state_alone_leaves_the_parameters(tmp_path: Path) -> None:
+    saved(tmp_path / "run.pt", 3)
+    saved(tmp_path / "like.pt", 1)
+    before = torch.load(tmp_path / "like.pt", weights_only=True)
+    convert(
+        open_document(tmp_path / "run.pt"),
+        tmp_path / "new.pt",
+        like=open_document(tmp_path / "like.pt"),
+        state_only=True,
+    ).carry_out()
+    after = torch.load(tmp_path / "new.pt", weights_only=True)
+    assert same([*before["model"].values()], [*after["model"].values()])
+    assert {int(kept["step"]) for kept in after["optimizer"]["state"].values()} == {3}
+    # What normalization has seen stays that of the pattern, also where parameters are carried.
+    convert(
+        open_document(tmp_path / "run.pt"), tmp_path / "all.pt", like=open_document(tmp_path / "like.pt")
+    ).carry_out()
+    whole, run = (torch.load(tmp_path / name, weights_only=True)["model"] for name in ("all.pt", "run.pt"))
+    assert same([whole[name] for name in NAMES], [run[name] for name in NAMES])
+    assert torch.equal(whole["norm.running_mean"], before["model"]["norm.running_mean"])
+
+
+def test_several_models_and_other_keys(tmp_path: Path) -> None:
+    net, optimizer = saved(tmp_path / "run.pt", 2)
+    whole = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(whole, tmp_path / "one.pt")
+    assert read(tmp_path / "one.pt").names == NAMES, "the only model there is"
+    torch.save({**whole, "average": Net(5).state_dict()}, tmp_path / "two.pt")
+    with pytest.warns(UserWarning, match=r"it holds several models \(net, average\), of which none is taken"):
+        assert read(tmp_path / "two.pt").parameters is None
+    torch.save({"average": Net(5).state_dict(), **whole, "model": net.state_dict()}, tmp_path / "three.pt")
+    with pytest.warns(UserWarning, match="it also holds average, net"):
+        found = read(tmp_path / "three.pt")
+    assert found.parameters is not None
+    assert (found.parameters["out.bias"] == net.out.bias.detach().numpy()).all()
+
+
 def test_the_other_formulas_are_said(tmp_path: Path) -> None:
     saved(tmp_path / "run.pt", 2, torch.optim.AdamW)
     saved(tmp_path / "like.pt", 0, torch.optim.Adam, eps=1e-6)

@@ -137,9 +137,10 @@ def _content(path: Path) -> _Content:
     whole = _loaded(path)
     key, optimizer = _optimizer(whole)
     dialect, notes = _dialect(optimizer["param_groups"])
-    model_key, more = _model(whole, key)
-    notes += more
-    rest = [str(name) for name in whole if name not in (key, model_key)] if key else []
+    model_key, open_keys = _model(whole, key)
+    if open_keys:
+        notes.append(f"it holds several models ({some(open_keys)}), of which none is taken for the optimizer's")
+    rest = [str(name) for name in whole if name not in (key, model_key, *open_keys)] if key else []
     if rest:
         notes.append(f"it also holds {some(rest)}, which are no part of the state")
     kept, places = optimizer["state"], members(optimizer["param_groups"], dialect)
@@ -194,11 +195,11 @@ def _optimizer(whole: Any) -> tuple[str, Mapping[str, Any]]:
 
 
 def _model(whole: Any, optimizer: str) -> tuple[str | None, list[str]]:
-    """The key of the model's `state_dict()`, if there is one, and what is to be said of others."""
+    """The key of the model's `state_dict()`, if there is one; those of several of which none is it."""
     found = [key for key, value in whole.items() if key != optimizer and _is_model(value)] if optimizer else []
     chosen = [key for key in found if key in _MODELS] or found
     if len(chosen) > 1:
-        return None, [f"it holds several models ({some(chosen)}), of which none is taken for the optimizer's"]
+        return None, chosen
     return (chosen[0] if chosen else None), []
 
 
