@@ -296,7 +296,7 @@ RUNTIMES = {
 ORIGINALS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.originals}
 # The frameworks on whose tensors classes of ours work.
 WITH_OURS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.bases}
-# Those whose calls `migrate` writes.
+# The frameworks whose calls `migrate` writes.
 MIGRATED = tuple(name for name in ORIGINALS if name in WITH_OURS)
 
 

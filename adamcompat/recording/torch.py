@@ -97,7 +97,7 @@ class _Steps:
         self._state = self._kept(kept)
 
     def _kept(self, named: Mapping[str, Any]) -> AdamState | StateError | None:
-        """What the optimizer keeps; why it cannot be told; or None where it keeps nothing, or is no Adam."""
+        """Return the state of an Adam, or why it cannot be told; None where there is none yet, or it is no Adam."""
         original: Original | None = original_of(type(self._optimizer))
         if original is None or not named:
             return None

@@ -122,7 +122,7 @@ class Layouts:
         """Refuse a dense layer right after a convolution if its inputs are a multiple of the channels.
 
         It follows a flattened map of features, which frameworks with channels last and with channels first flatten in
-        different orders. Whether a recurrent layer does cannot be told from shapes.
+        different orders. Shapes do not tell whether a recurrent layer does.
 
         Yields:
             A note on a recurrent layer right after a convolution.

@@ -154,7 +154,7 @@ def test_a_training_goes_away_and_comes_back(side: str, decay: float | None) -> 
         step(net, optimizer, gradients(net, seed))
     state = AdamState.of(optimizer, net)
     matching = state.load_into(there.optimizer, parameters=there.parameters, with_parameters=True)
-    # What went away is what comes back, in every bit.
+    # The same comes back as went away, in every bit.
     back = Net(1)
     again = kind(back.parameters(), **options)
     away = AdamState.of(there.optimizer, there.parameters)

@@ -50,7 +50,7 @@ def test_a_program_goes_on_from_what_went_through_files(tmp_path: Path, kind: An
         assert one.keys() == two.keys()
         assert same([*one.values()], [*two.values()])
     for model in (net, other):
-        # What normalization has seen is no parameter, and stays as it is in the pattern.
+        # The averages of normalization are no parameters, and stay as they are in the pattern.
         model.norm.reset_running_stats()
     train(net, optimizer, 3, seed=2)
     train(other, new, 3, seed=2)
@@ -249,7 +249,7 @@ def test_the_state_alone_leaves_the_parameters(tmp_path: Path) -> None:
     after = torch.load(tmp_path / "new.pt", weights_only=True)
     assert same([*before["model"].values()], [*after["model"].values()])
     assert {int(kept["step"]) for kept in after["optimizer"]["state"].values()} == {3}
-    # What normalization has seen stays that of the pattern, also where parameters are carried.
+    # The averages of normalization stay those of the pattern, also where parameters are carried.
     convert(
         open_document(tmp_path / "run.pt"), tmp_path / "all.pt", like=open_document(tmp_path / "like.pt")
     ).carry_out()

@@ -37,7 +37,7 @@ _SUFFIXES = {
     ".pt": TORCH,
     ".pth": TORCH,
 }
-# What holds more than a state, so that a file of the program is needed as a pattern: and what more that is.
+# Forms that hold more than a state, so that a file of the program is needed as a pattern, and what more they hold.
 _NEED_LIKE = {KERAS: "a model", WEIGHTS: "a model", TORCH: "the optimizer's settings"}
 
 

@@ -30,7 +30,7 @@ from adamcompat.state.torch_tensors import Array, array_of, given_names, members
 
 # Adam, and AdamW, whose groups say that they decouple the decay.
 _ADAM, _ADAMW = (MAPPING.dialects[name] for name in RUNTIMES["torch"].originals)
-# What people call the model's part of a file.
+# Names that people give to the model's part of a file.
 _MODELS = ("model", "model_state_dict", "state_dict")
 _KEYS = {"state", "param_groups"}
 _MAXIMUM = "maximum_second_moment"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from adamcompat.state import naming
 from adamcompat.state.terms import Shape
 
-# What norms of PyTorch keep beside their weights, in real numbers; no optimizer has them.
+# PyTorch's norms keep these beside their weights, in real numbers; no optimizer has them.
 _BUFFERS = ("running_mean", "running_var")
 _HINT = "make the optimizer with model.named_parameters(), and its state_dict() tells names"
 
