@@ -7,6 +7,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "fast": ("numba>=0.61",),
     "tensorflow": ("tensorflow>=2.16", "tf-keras>=2.16", "keras>=3.3"),
     "mindspore": ("mindspore>=2.7.1", "numba>=0.61", "numpy<2"),
+    "torch": ("torch>=2.6",),
     "files": ("safetensors>=0.4", "h5py>=3.10", "PyYAML>=6"),
     "plot": ("matplotlib>=3.8",),
     "migrate": ("libcst>=1.1",),

@@ -213,17 +213,32 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
         if isinstance(checked, Schedule):
             schedules[fact.canonical] = checked
         values[fact.canonical] = checked
-    if values["decouples_decay"]:
+    settle_decay(values, schedules)
+    # An alias that was given wins over the parameter it stands for, as in the original.
+    native = lens.settled(dialect, native, borrowed)
+    _check_conflicts(dialect, adapter, native)
+    return Hyperparameters(values, schedules, native)
+
+
+def settle_decay(values: dict[str, Any], schedules: dict[str, Schedule]) -> None:
+    """Name the weight decay by what it is where a switch makes it a decoupled one; the switch is off then.
+
+    Args:
+        values: canonical names to values; changed in place.
+        schedules: those that may change from step to step; changed in place.
+
+    >>> values = {"decouples_decay": True, "l2_weight_decay": 0.1}
+    >>> settle_decay(values, {})
+    >>> values
+    {'decouples_decay': False, 'l2_weight_decay': 0.0, 'decoupled_weight_decay': 0.1}
+    """
+    if values.get("decouples_decay"):
         values["decouples_decay"] = False
         for holder in (values, schedules):
             if "l2_weight_decay" in holder:
                 holder["decoupled_weight_decay"] = holder["l2_weight_decay"]
         values["l2_weight_decay"] = MAPPING.canonical["l2_weight_decay"].neutral
         schedules.pop("l2_weight_decay", None)
-    # An alias that was given wins over the parameter it stands for, as in the original.
-    native = lens.settled(dialect, native, borrowed)
-    _check_conflicts(dialect, adapter, native)
-    return Hyperparameters(values, schedules, native)
 
 
 def say_borrowed(adapter: Adapter, given: Collection[str], depth: int) -> None:

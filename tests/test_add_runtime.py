@@ -105,8 +105,9 @@ def copy(tmp_path: Path) -> Path:
     (package / "buffers/base.py").write_text(BASE, encoding="utf-8")
     (package / "drive/buffers.py").write_text(DRIVER, encoding="utf-8")
     runtimes = package / "mapping/runtimes.py"
-    edit(runtimes, '        Framework("numpy", ("numpy",)),\n', '        Framework("numpy", ("numpy",)),\n'
-         '        Framework("buffers", ("array",)),\n')  # fmt: skip
+    edit(runtimes, '        Framework("numpy", ("numpy",), "NumPy"),\n',
+         '        Framework("numpy", ("numpy",), "NumPy"),\n'
+         '        Framework("buffers", ("array",), "Buffers"),\n')  # fmt: skip
     edit(runtimes, "\nRUNTIMES = {\n", f"\nRUNTIMES = {{\n{RUNTIME}")
     edit(root / "scripts/generate.py", "STEP_SIZES = {", f"{LOOK}STEP_SIZES = {{")
     edit(root / "mapping.yaml", "\nadapters:\n", ADAPTER)

@@ -365,7 +365,9 @@ def test_sparse_gradients_and_other_dtypes(name: str) -> None:
     assert (driver.parameters()[0] != table).any(axis=1).tolist() == [False, True, False, True, False]
 
 
-@pytest.mark.parametrize(("runtime", "framework"), [("tensorflow", "keras"), ("mindspore", "mindspore")])
+@pytest.mark.parametrize(
+    ("runtime", "framework"), [("tensorflow", "keras"), ("mindspore", "mindspore"), ("torch", "torch")]
+)
 @pytest.mark.parametrize("missing", ["", "nothing_like_this"], ids=["the framework", "what it needs"])
 def test_only_a_framework_that_is_missing_itself_is_to_be_installed(
     runtime: str, framework: str, missing: str, tmp_path: Path

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# Folder of the package to what must be installed for it.
-NEEDED = {"tensorflow": "tf_keras", "mindspore": "mindspore"}
+# Folder of the package, and its part of a tool, to what must be installed for it.
+NEEDED = {"tensorflow": "tf_keras", "mindspore": "mindspore", "torch": "torch"}
 
 
 def written(path: Path) -> list[int]:
@@ -29,8 +29,9 @@ FILES = [path for path in sorted((ROOT / "adamcompat").rglob("*.py")) if written
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_example_is_run(path: Path) -> None:
     parts = path.relative_to(ROOT).with_suffix("").parts
-    if parts[1] in NEEDED and find_spec(NEEDED[parts[1]]) is None:
-        pytest.skip(f"{parts[1]} is not installed")
+    for framework in NEEDED.keys() & {parts[1], parts[-1].partition("_")[0]}:
+        if find_spec(NEEDED[framework]) is None:
+            pytest.skip(f"{framework} is not installed")
     if path.name == "rewrite.py":
         pytest.importorskip("libcst")
     assert path.name != "__main__.py", "pytest does not look for examples there"

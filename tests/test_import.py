@@ -82,7 +82,7 @@ ORDER = (
     {"core"},
     {"executors"},
     {"numpy"},
-    {"tensorflow", "mindspore"},
+    {"tensorflow", "mindspore", "torch"},
     {"drive", "recording", "state", "translation", "demo", "installation"},
     {"comparison", "migrate", "verify"},
     {"commands"},

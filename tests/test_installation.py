@@ -28,6 +28,29 @@ def module_of_a_user(monkeypatch: pytest.MonkeyPatch, **namespace: Any) -> dict[
     return vars(module)
 
 
+def test_values_of_other_modules_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old:
+        pass
+
+    class Deprecated:
+        @property
+        def __class__(self) -> Any:
+            raise AssertionError("asked")
+
+        @__class__.setter
+        def __class__(self, value: Any) -> None: ...
+
+    module_of_a_user(monkeypatch, old=Deprecated())
+    assert names.replace({Old: Old}) == {Old: 0}
+
+
+def test_a_framework_without_a_class_of_ours_is_said_to_keep_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert "torch" not in str(adamcompat.installed().report)
+    with adamcompat.installed() as ours:
+        assert "torch keeps its own Adam: there is no class of ours for PyTorch's tensors yet" in str(ours.report)
+
+
 def test_names_and_entries_are_handed_over_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     class Old:
         pass

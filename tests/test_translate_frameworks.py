@@ -74,7 +74,7 @@ OWN = {
 OWN["keras3_adamw"] = [f"{text}, weight_decay=0.01" if text else "0.01, 0.1" for text in ("", "0.02", "epsilon=1e-3")]
 OWN["mindspore_adamweightdecay"] = ["weight_decay=0.01", "0.01, weight_decay=0.1, eps=1e-3"]
 # The originals that can be run here.
-ORIGINALS = [name for runtime in RUNTIMES.values() for name in runtime.originals]
+ORIGINALS = [name for runtime in RUNTIMES.values() for name in runtime.originals if name in OWN]
 FORMS = {name: dialect.semantics.form for name, dialect in MAPPING.dialects.items()}
 
 

@@ -15,7 +15,7 @@ import adamcompat.demo as demo
 from adamcompat.commands import DONE, FOUND_A_PROBLEM
 from adamcompat.commands.table import print_table
 from adamcompat.extras import how_to_install
-from adamcompat.mapping.runtimes import FRAMEWORKS
+from adamcompat.mapping.runtimes import WITH_OURS
 
 EXAMPLES = """\
   adamcompat demo                                    both calls train one network on NumPy
@@ -30,12 +30,12 @@ def add(commands: Any) -> None:
         description="Train the network of MindSpore's mapping page: on NumPy once with either call, on a framework "
         "once with our optimizer and once with the original.",
     )
-    shown.add_argument("--runtime", choices=FRAMEWORKS, default="numpy", help="default: numpy")
+    shown.add_argument("--runtime", choices=WITH_OURS, default="numpy", help="default: numpy")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Train, compare, and say whether the promise holds."""
-    framework = FRAMEWORKS[options.runtime]
+    framework = WITH_OURS[options.runtime]
     if missing := framework.missing():
         absent = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
         sys.stderr.write(f"adamcompat demo: {absent} not installed: {how_to_install(options.runtime)}\n")

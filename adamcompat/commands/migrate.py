@@ -17,7 +17,7 @@ from rich.console import Console
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
 from adamcompat.commands.arguments import add_aliases, path
 from adamcompat.extras import how_to_install
-from adamcompat.mapping.runtimes import ORIGINALS
+from adamcompat.mapping.runtimes import MIGRATED
 
 if TYPE_CHECKING:
     from adamcompat.migrate import Outcome
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     migrate.add_argument("paths", nargs="+", type=path, metavar="PATH", help="a .py or .ipynb file, or a folder")
-    migrate.add_argument("--to", dest="target", required=True, choices=["shim", *ORIGINALS])
+    migrate.add_argument("--to", dest="target", required=True, choices=["shim", *MIGRATED])
     add_aliases(migrate)
     action = migrate.add_mutually_exclusive_group()
     action.add_argument("--diff", dest="action", action="store_const", const="diff", help="show the changes (default)")

@@ -42,15 +42,17 @@ def add(commands: Any) -> None:
     state = commands.add_parser(
         "state",
         help="show and convert optimizer state in files",
-        description="Show Adam's state in a file of Keras, TensorFlow, MindSpore or adamcompat, or carry it to another "
-        "file.",
+        description="Show Adam's state in a file of Keras, TensorFlow, MindSpore, PyTorch or adamcompat, or carry it "
+        "to another file.",
         epilog=f"examples:\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tasks = state.add_subparsers(dest="task", required=True, metavar="TASK")
     show = tasks.add_parser("show", help="print step, slots, shapes and norms")
     show.add_argument(
-        "file", metavar="FILE", help=".safetensors, .ckpt, .keras, .weights.h5, .h5, or a checkpoint of TensorFlow"
+        "file",
+        metavar="FILE",
+        help=".safetensors, .ckpt, .keras, .weights.h5, .h5, .pt, .pth, or a checkpoint of TensorFlow",
     )
     convert = tasks.add_parser(
         "convert",
@@ -60,7 +62,9 @@ def add(commands: Any) -> None:
     )
     convert.add_argument("source", metavar="SRC")
     convert.add_argument(
-        "target", metavar="DST", help="ends in .safetensors (adamcompat's form), .ckpt, .keras or .weights.h5"
+        "target",
+        metavar="DST",
+        help="ends in .safetensors (adamcompat's form), .ckpt, .keras, .weights.h5, .pt or .pth",
     )
     convert.add_argument(
         "--like", metavar="FILE", help="a file by the program that will read DST, at any step: names, shapes, the rest"

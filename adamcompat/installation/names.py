@@ -78,7 +78,8 @@ def _modules() -> Iterator[ModuleType]:
         seen.add(id(module))
         if str(vars(module).get("__name__")).partition(".")[0] != _OURS:
             yield module
-            pending += [value for value in list(vars(module).values()) if isinstance(value, ModuleType)]
+            # Not isinstance, which asks the value too: PyTorch has one that warns of its deprecation when asked.
+            pending += [value for value in list(vars(module).values()) if issubclass(type(value), ModuleType)]
 
 
 def _needed(module: ModuleType, name: str, cls: type) -> bool:

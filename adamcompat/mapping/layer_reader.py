@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from adamcompat.mapping.model import Compound, Layer, Share, Twins, Weights
-from adamcompat.mapping.nodes import Node
+from adamcompat.mapping.nodes import Fields, Node
 from adamcompat.mapping.runtimes import ORIGINALS
+
+T = TypeVar("T")
+
+
+def _by_framework(fields: Fields, read: Callable[[Node], T]) -> dict[str, T]:
+    """Read what stands for each framework; those that have it alike share a key."""
+    found: dict[str, T] = {}
+    for framework in ORIGINALS:
+        if framework not in found:
+            keys = (key for key in fields.left if framework in key.split() and ORIGINALS.keys() >= set(key.split()))
+            key = next(keys, framework)
+            found |= dict.fromkeys(key.split(), fields.take(key, read))
+    return {framework: found[framework] for framework in ORIGINALS}
 
 
 def _weights(node: Node) -> Weights:
@@ -23,13 +38,13 @@ def _layer(name: str, node: Node) -> Layer:
     layer = Layer(
         name=name,
         about=fields.take("about", Node.text),
-        weights={framework: fields.take(framework, _weights) for framework in ORIGINALS},
+        weights=_by_framework(fields, _weights),
     )
     fields.close()
     first, *others = (weights.axes for weights in layer.weights.values())
     for other in others:
         if len(first) != len(other):
-            raise node.error("the axes of the frameworks belong together in pairs, and their numbers differ")
+            raise node.error("the axes of the frameworks belong together, and their numbers differ")
         for pair in zip(first, other, strict=True):
             _check_axes(node, *pair)
     return layer
@@ -63,7 +78,7 @@ def _part(node: Node) -> tuple[int, int]:
 def _twins(node: Node) -> Twins:
     fields = node.fields()
     twins = Twins(
-        shares={framework: fields.take(framework, _share) for framework in ORIGINALS},
+        shares=_by_framework(fields, _share),
         optional=fields.maybe("optional", Node.truth, False),
     )
     fields.close()
@@ -75,7 +90,7 @@ def _twins(node: Node) -> Twins:
 
 def _for_each(node: Node) -> dict[str, tuple[str, ...]]:
     fields = node.fields()
-    found = {framework: fields.take(framework, Node.texts) for framework in ORIGINALS}
+    found = _by_framework(fields, Node.texts)
     fields.close()
     return found
 

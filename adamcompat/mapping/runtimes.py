@@ -121,10 +121,12 @@ class Framework:
         name: of the framework, and of this package's folder for it.
         packages: its import names. The framework counts as imported once the first is. A class from any of them
             belongs to it.
+        title: what to call it.
     """
 
     name: str
     packages: tuple[str, ...]
+    title: str
 
     def part(self, tool: str) -> str:
         """Return the name of the module with the framework's part of a tool.
@@ -152,9 +154,10 @@ class Framework:
 FRAMEWORKS = {
     framework.name: framework
     for framework in (
-        Framework("numpy", ("numpy",)),
-        Framework("tensorflow", ("tensorflow", "keras", "tf_keras")),
-        Framework("mindspore", ("mindspore",)),
+        Framework("numpy", ("numpy",), "NumPy"),
+        Framework("tensorflow", ("tensorflow", "keras", "tf_keras"), "TensorFlow"),
+        Framework("mindspore", ("mindspore",), "MindSpore"),
+        Framework("torch", ("torch",), "PyTorch"),
     )
 }
 
@@ -285,11 +288,16 @@ RUNTIMES = {
             ),
         ),
     ),
+    "torch": Runtime(FRAMEWORKS["torch"], ("torch", "torch_adamw"), (), ()),
 }
 
 
 # The frameworks that have optimizers of their own, and layers.
 ORIGINALS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.originals}
+# The frameworks on whose tensors classes of ours work.
+WITH_OURS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.bases}
+# The frameworks whose calls `migrate` writes.
+MIGRATED = tuple(name for name in ORIGINALS if name in WITH_OURS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +419,8 @@ def _beyond(adapter: Adapter, dialect: Dialect, numerics: dict[str, Numerics]) -
         hosts = [base.host for base in bases if base.protocol == dialect.protocol and base.host is not None]
         key, known = ("target", hosts) if hosts else ("protocol", [base.protocol for base in bases])
         yield Fault(
-            (*path, key), f"{who}: the runtime {adapter.runtime!r} has a base class for {', '.join(known)} only"
+            (*path, key),
+            f"{who}: the runtime {adapter.runtime!r} has a base class for {', '.join(known) or 'none'} only",
         )
         return
     mend = (

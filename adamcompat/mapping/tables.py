@@ -2481,7 +2481,7 @@ MAPPING = Mapping(
                     name="weight_decay",
                     canonical="l2_weight_decay",
                     type="decay",
-                    default=0.0,
+                    default=0,
                     required=False,
                     range=Interval(low=0.0, high=math.inf, includes_low=True, includes_high=False),
                     absent="refuse",
@@ -4497,37 +4497,41 @@ MAPPING = Mapping(
     layers={
         "dense": Layer(
             name="dense",
-            about="Fully connected layers; MindSpore keeps the transpose.",
+            about="Fully connected layers; MindSpore and PyTorch keep the transpose.",
             weights={
                 "tensorflow": Weights(names=("kernel",), axes=("i o",)),
                 "mindspore": Weights(names=("weight",), axes=("o i",)),
+                "torch": Weights(names=("weight",), axes=("o i",)),
             },
         ),
         "conv": Layer(
             name="conv",
-            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in both frameworks.",
+            about="Convolutions with one to three spatial axes, grouped ones too; transposed convolutions lie the same way, with input and output exchanged in all frameworks.",
             weights={
                 "tensorflow": Weights(
                     names=("kernel", "pointwise_kernel"),
                     axes=("w i o", "h w i o", "d h w i o"),
                 ),
                 "mindspore": Weights(names=("weight",), axes=("o i 1 w", "o i h w", "o i d h w")),
+                "torch": Weights(names=("weight",), axes=("o i w", "o i h w", "o i d h w")),
             },
         ),
         "depthwise": Layer(
             name="depthwise",
-            about="Depthwise convolutions; in MindSpore a convolution with as many groups as channels.",
+            about="Depthwise convolutions; in MindSpore and PyTorch a convolution with as many groups as channels.",
             weights={
                 "tensorflow": Weights(names=("kernel", "depthwise_kernel"), axes=("w c m", "h w c m")),
                 "mindspore": Weights(names=("weight",), axes=("(c m) 1 1 w", "(c m) 1 h w")),
+                "torch": Weights(names=("weight",), axes=("(c m) 1 w", "(c m) 1 h w")),
             },
         ),
         "embedding": Layer(
             name="embedding",
-            about="Tables of embeddings, the same in both.",
+            about="Tables of embeddings, the same in all.",
             weights={
                 "tensorflow": Weights(names=("embeddings",), axes=("v d",)),
                 "mindspore": Weights(names=("embedding_table", "weight"), axes=("v d",)),
+                "torch": Weights(names=("weight",), axes=("v d",)),
             },
         ),
         "bias": Layer(
@@ -4536,6 +4540,7 @@ MAPPING = Mapping(
             weights={
                 "tensorflow": Weights(names=("bias",), axes=("n",)),
                 "mindspore": Weights(names=("bias",), axes=("n",)),
+                "torch": Weights(names=("bias",), axes=("n",)),
             },
         ),
         "scale": Layer(
@@ -4544,6 +4549,7 @@ MAPPING = Mapping(
             weights={
                 "tensorflow": Weights(names=("gamma",), axes=("n",)),
                 "mindspore": Weights(names=("gamma", "weight"), axes=("n",)),
+                "torch": Weights(names=("weight",), axes=("n",)),
             },
         ),
         "shift": Layer(
@@ -4552,6 +4558,7 @@ MAPPING = Mapping(
             weights={
                 "tensorflow": Weights(names=("beta",), axes=("n",)),
                 "mindspore": Weights(names=("beta", "bias"), axes=("n",)),
+                "torch": Weights(names=("bias",), axes=("n",)),
             },
         ),
         "recurrent": Layer(
@@ -4560,18 +4567,20 @@ MAPPING = Mapping(
             weights={
                 "tensorflow": Weights(names=("recurrent_kernel",), axes=()),
                 "mindspore": Weights(names=("weight_[ih]h*", "bias_[ih]h*"), axes=()),
+                "torch": Weights(names=("weight_[ih]h*", "bias_[ih]h*"), axes=()),
             },
         ),
     },
     compounds={
         "lstm": Compound(
             name="lstm",
-            about="Long short-term memory. The gates lie in the same order; MindSpore keeps two biases, of which the layer sees the sum.",
+            about="Long short-term memory. The gates lie in the same order; MindSpore and PyTorch keep two biases, of which the layer sees the sum.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="kernel", axes="i (g u)", part=None, addend=False),
                         "mindspore": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                        "torch": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4579,6 +4588,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
                         "mindspore": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                        "torch": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4586,6 +4596,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="(g u)", part=None, addend=False),
                         "mindspore": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                        "torch": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -4593,6 +4604,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="(g u)", part=None, addend=False),
                         "mindspore": Share(name="bias_hh*", axes="(g u)", part=None, addend=True),
+                        "torch": Share(name="bias_hh*", axes="(g u)", part=None, addend=True),
                     },
                     optional=True,
                 ),
@@ -4600,21 +4612,24 @@ MAPPING = Mapping(
             gates={
                 "tensorflow": ("i", "f", "c", "o"),
                 "mindspore": ("i", "f", "c", "o"),
+                "torch": ("i", "f", "c", "o"),
             },
             cell="lstm_cell",
             ways={
                 "tensorflow": ("forward_*", "backward_*"),
                 "mindspore": ("*", "*_reverse"),
+                "torch": ("*", "*_reverse"),
             },
         ),
         "gru": Compound(
             name="gru",
-            about="Gated recurrent units, as Keras has them with reset_after=True; MindSpore knows no others.",
+            about="Gated recurrent units, as Keras has them with reset_after=True; MindSpore and PyTorch know no others.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="kernel", axes="i (g u)", part=None, addend=False),
                         "mindspore": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
+                        "torch": Share(name="weight_ih*", axes="(g u) i", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4622,6 +4637,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="recurrent_kernel", axes="U (g u)", part=None, addend=False),
                         "mindspore": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
+                        "torch": Share(name="weight_hh*", axes="(g u) U", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4629,6 +4645,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="1 (g u)", part=(0, 2), addend=False),
                         "mindspore": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
+                        "torch": Share(name="bias_ih*", axes="(g u)", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -4636,6 +4653,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="1 (g u)", part=(1, 2), addend=False),
                         "mindspore": Share(name="bias_hh*", axes="(g u)", part=None, addend=False),
+                        "torch": Share(name="bias_hh*", axes="(g u)", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -4643,21 +4661,24 @@ MAPPING = Mapping(
             gates={
                 "tensorflow": ("z", "r", "h"),
                 "mindspore": ("r", "z", "h"),
+                "torch": ("r", "z", "h"),
             },
             cell="gru_cell",
             ways={
                 "tensorflow": ("forward_*", "backward_*"),
                 "mindspore": ("*", "*_reverse"),
+                "torch": ("*", "*_reverse"),
             },
         ),
         "rnn": Compound(
             name="rnn",
-            about="Recurrent layers without gates; MindSpore keeps two biases, of which the layer sees the sum.",
+            about="Recurrent layers without gates; MindSpore and PyTorch keep two biases, of which the layer sees the sum.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="kernel", axes="i u", part=None, addend=False),
                         "mindspore": Share(name="weight_ih*", axes="u i", part=None, addend=False),
+                        "torch": Share(name="weight_ih*", axes="u i", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4665,6 +4686,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="recurrent_kernel", axes="U u", part=None, addend=False),
                         "mindspore": Share(name="weight_hh*", axes="u U", part=None, addend=False),
+                        "torch": Share(name="weight_hh*", axes="u U", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4672,6 +4694,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="u", part=None, addend=False),
                         "mindspore": Share(name="bias_ih*", axes="u", part=None, addend=False),
+                        "torch": Share(name="bias_ih*", axes="u", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -4679,6 +4702,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="bias", axes="u", part=None, addend=False),
                         "mindspore": Share(name="bias_hh*", axes="u", part=None, addend=True),
+                        "torch": Share(name="bias_hh*", axes="u", part=None, addend=True),
                     },
                     optional=True,
                 ),
@@ -4688,16 +4712,18 @@ MAPPING = Mapping(
             ways={
                 "tensorflow": ("forward_*", "backward_*"),
                 "mindspore": ("*", "*_reverse"),
+                "torch": ("*", "*_reverse"),
             },
         ),
         "attention": Compound(
             name="attention",
-            about="Attention with several heads, which Keras keeps apart; MindSpore joins queries, keys and values.",
+            about="Attention with several heads, which Keras keeps apart; MindSpore and PyTorch join queries, keys and values.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="query/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(0, 3), addend=False),
+                        "torch": Share(name="in_proj_weight", axes="(h k) d", part=(0, 3), addend=False),
                     },
                     optional=False,
                 ),
@@ -4705,6 +4731,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="query/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -4712,6 +4739,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="key/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(1, 3), addend=False),
+                        "torch": Share(name="in_proj_weight", axes="(h k) d", part=(1, 3), addend=False),
                     },
                     optional=False,
                 ),
@@ -4719,6 +4747,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="key/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -4726,6 +4755,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="value/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_weight", axes="(h k) d", part=(2, 3), addend=False),
+                        "torch": Share(name="in_proj_weight", axes="(h k) d", part=(2, 3), addend=False),
                     },
                     optional=False,
                 ),
@@ -4733,6 +4763,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="value/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -4740,6 +4771,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
                         "mindspore": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                        "torch": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4747,6 +4779,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="attention_output/bias", axes="d", part=None, addend=False),
                         "mindspore": Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                        "torch": Share(name="out_proj.bias", axes="d", part=None, addend=False),
                     },
                     optional=True,
                 ),
@@ -4757,12 +4790,13 @@ MAPPING = Mapping(
         ),
         "attention_apart": Compound(
             name="attention_apart",
-            about="The same where keys and values have sizes of their own, so that MindSpore does not join the kernels.",
+            about="The same where keys and values have sizes of their own, so that MindSpore and PyTorch do not join the kernels.",
             weights=(
                 Twins(
                     shares={
                         "tensorflow": Share(name="query/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="q_proj_weight", axes="(h k) d", part=None, addend=False),
+                        "torch": Share(name="q_proj_weight", axes="(h k) d", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4770,6 +4804,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="query/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(0, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -4777,6 +4812,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="key/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="k_proj_weight", axes="(h k) d", part=None, addend=False),
+                        "torch": Share(name="k_proj_weight", axes="(h k) d", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4784,6 +4820,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="key/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(1, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -4791,6 +4828,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="value/kernel", axes="d h k", part=None, addend=False),
                         "mindspore": Share(name="v_proj_weight", axes="(h k) d", part=None, addend=False),
+                        "torch": Share(name="v_proj_weight", axes="(h k) d", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4798,6 +4836,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="value/bias", axes="h k", part=None, addend=False),
                         "mindspore": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
+                        "torch": Share(name="in_proj_bias", axes="(h k)", part=(2, 3), addend=False),
                     },
                     optional=True,
                 ),
@@ -4805,6 +4844,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="attention_output/kernel", axes="h k d", part=None, addend=False),
                         "mindspore": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
+                        "torch": Share(name="out_proj.weight", axes="d (h k)", part=None, addend=False),
                     },
                     optional=False,
                 ),
@@ -4812,6 +4852,7 @@ MAPPING = Mapping(
                     shares={
                         "tensorflow": Share(name="attention_output/bias", axes="d", part=None, addend=False),
                         "mindspore": Share(name="out_proj.bias", axes="d", part=None, addend=False),
+                        "torch": Share(name="out_proj.bias", axes="d", part=None, addend=False),
                     },
                     optional=True,
                 ),

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 
 from adamcompat.mapping.model import Adapter, Dialect
-from adamcompat.mapping.runtimes import ORIGINALS
+from adamcompat.mapping.runtimes import MIGRATED
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.module import Module, Use
@@ -98,7 +98,7 @@ def _adapter(editor: Editor, node: ast.expr | ast.stmt, dialect: Dialect) -> Ada
         other = elsewhere(dialect)
         style = f" ({other.name} is its style on NumPy arrays)" if other is not None else ""
         text = f"adamcompat has no drop-in for {dialect.target}{style}; left alone: "
-        text += f"--to {' or '.join(ORIGINALS)} translates it"
+        text += f"--to {' or '.join(MIGRATED)} translates it"
         editor.say(node, warning("no-drop-in", text))
     return found
 

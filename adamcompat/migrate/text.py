@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adamcompat.mapping.model import Dialect
-from adamcompat.mapping.runtimes import ORIGINALS, RUNTIMES
+from adamcompat.mapping.runtimes import MIGRATED, RUNTIMES
 from adamcompat.migrate import native, shim
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.findings import Finding
@@ -17,7 +17,7 @@ from adamcompat.translation.source import parse
 
 #: Name on the command line to the dialects that are written, each call in the one that fits it best; the shim keeps
 #: each call's own.
-TARGETS: dict[str, tuple[str, ...]] = {"shim": ()} | {name: RUNTIMES[name].originals for name in ORIGINALS}
+TARGETS: dict[str, tuple[str, ...]] = {"shim": ()} | {name: RUNTIMES[name].originals for name in MIGRATED}
 
 
 def migrate_text(text: str, to: str, aliases: str | Path | None = None) -> tuple[str, list[Finding]]:

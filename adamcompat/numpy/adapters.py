@@ -459,7 +459,7 @@ class TorchStyleAdam(StepAdam):
             the epsilon of the paper's Algorithm 1: the second moment is corrected first. In [0, inf).
             Default: 1e-08.
         weight_decay: L2 weight decay: weight_decay times the parameter is added to the gradient, so it
-            passes through the moments. In [0, inf). Default: 0.0.
+            passes through the moments. In [0, inf). Default: 0.
         amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
             False.
         foreach: Update many tensors in one operation, which changes the speed and no bits. Default:
@@ -504,7 +504,7 @@ class TorchStyleAdam(StepAdam):
         lr: LearningRate = 0.001,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-08,
-        weight_decay: Decay = 0.0,
+        weight_decay: Decay = 0,
         amsgrad: bool = False,
         *,
         foreach: bool | None = None,

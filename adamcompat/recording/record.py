@@ -30,7 +30,7 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     the training; what was recorded until then is written.
 
     Args:
-        optimizer: an optimizer of TensorFlow, Keras or MindSpore, or one of ours on any runtime.
+        optimizer: an optimizer of TensorFlow, Keras, MindSpore or PyTorch, or one of ours on any runtime.
         path: the file to write: safetensors, as `adamcompat.recording.file` describes.
         every: parameters are kept after every so many steps. Gradients are kept at each, for a replay needs all.
         max_bytes: the most that the file's tensors may take.
@@ -94,7 +94,7 @@ def _framework(optimizer: Any) -> Framework:
             if root in _FRAMEWORKS and (ours or "optimizer" in f"{base.__module__}.{base.__name__}".lower()):
                 return _FRAMEWORKS[root]
     raise TypeError(
-        f"{optimizer!r} is not an optimizer of TensorFlow, Keras or MindSpore, nor one of ours; "
+        f"{optimizer!r} is not an optimizer of TensorFlow, Keras, MindSpore or PyTorch, nor one of ours; "
         f"pass the optimizer itself, for a Keras model model.optimizer"
     )
 

@@ -121,6 +121,28 @@ class Recorder:
             if self.recording and self.begun:
                 self._guarded(lambda: self._step(names, gradients, parameters))
 
+    def settle(self, hyperparameters: dict[str, Any] | None) -> None:
+        """Take the hyperparameters of the step that comes; those that change from step to step are not recorded.
+
+        Args:
+            hyperparameters: by their native names, or None where they are not known.
+        """
+        with self._lock:
+            before = self._facts["hyperparameters"]
+            if before == hyperparameters or before is None:
+                return
+            if not self.begun:
+                self._facts["hyperparameters"] = hyperparameters
+                return
+            self._facts["hyperparameters"] = None
+            changed = [name for name in before if (hyperparameters or {}).get(name) != before[name]]
+            _log.warning(
+                "adamcompat.record: %s changed after step %d, so that no hyperparameters are recorded: give them to "
+                "the replay",
+                ", ".join(changed),
+                self.steps,
+            )
+
     def stop(self, why: str) -> None:
         """End recording, write what there is, and say so once; the training goes on."""
         with self._lock:

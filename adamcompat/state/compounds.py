@@ -94,7 +94,7 @@ def _of_kind(kind: Compound, shapes: Mapping[str, Shape], framework: str) -> Ite
 def _named(kind: Compound, module: tuple[str, ...], label: str, framework: str) -> tuple[tuple[str, ...], bool]:
     """The name of a layer without what only one framework has in it, and whether the layer runs backwards."""
     forwards, backwards = kind.ways.get(framework) or ("", "")
-    if framework == "mindspore":
+    if any("*" in twins.of(framework).name for twins in kind.weights):
         return module, bool(backwards) and fnmatchcase(label, backwards)
     if kind.cell and module and re.fullmatch(rf"{re.escape(kind.cell)}(_\d+)?", module[-1]):
         module = module[:-1]
@@ -161,7 +161,8 @@ def _pair(source: Block, target: Block, twins: Twins, frame: Frame, evidence: st
     ours, theirs = twins.of(source.framework), twins.of(target.framework)
     name, partner = source.weights[ours.name], target.weights[theirs.name]
     shape, wanted = shape_of(frame.shapes[name], ours.part), shape_of(frame.others[partner], theirs.part)
-    kind, addend = source.kind, ours.addend or theirs.addend
+    # Where both see the sum of the two, each goes to its like.
+    kind, addend = source.kind, ours.addend != theirs.addend
     gates = kind.gates.get(source.framework, ()), kind.gates.get(target.framework, ())
     transform = None
     pattern = None if addend or ours.part or theirs.part else frame.given(name, partner)
@@ -180,10 +181,11 @@ def _parts(share: Share) -> set[tuple[int, int] | None]:
     return {None} if share.part is None else {(index, share.part[1]) for index in range(share.part[1])}
 
 
-def counterparts(block: Block) -> list[str]:
-    """The names in mapping.yaml of the weights that the other framework has for a layer, in Keras's order."""
-    other = "mindspore" if block.framework == "tensorflow" else "tensorflow"
-    names = [twins.of(other).name for twins in block.kind.weights if twins.of(block.framework).name in block.weights]
+def counterparts(block: Block, framework: str) -> list[str]:
+    """The names in mapping.yaml of the weights that another framework has for a layer, in Keras's order."""
+    names = [
+        twins.of(framework).name for twins in block.kind.weights if twins.of(block.framework).name in block.weights
+    ]
     return list(dict.fromkeys(names))
 
 
@@ -191,6 +193,8 @@ def notes_on(source: Block, target: Block, pairs: Sequence[Pair]) -> Iterator[st
     """Return what goes on otherwise with the weights of two layers, because only one framework adds up two of them."""
     for twins in source.kind.weights:
         ours, theirs = twins.of(source.framework), twins.of(target.framework)
+        if theirs.addend and ours.addend:
+            continue
         if theirs.addend and ours.name in source.weights:
             own = source.weights[ours.name]
             whole = next(pair.target for pair in pairs if pair.source == own and not pair.addend)

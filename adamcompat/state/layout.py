@@ -133,27 +133,26 @@ def rearranged(pattern: str, source: Shape, target: Shape) -> Transform | None:
     return _between(pattern, ours, source, theirs, target, sizes)
 
 
-def of_layer(layer: Layer, source: Shape, target: Shape, *, to: str) -> Transform | None:
-    """A layer's weight on its way to framework `to`, if the shapes fit."""
-    other = next(framework for framework in layer.weights if framework != to)
-    ways = zip(layer.weights[other].axes, layer.weights[to].axes, strict=True)
+def of_layer(layer: Layer, source: Shape, target: Shape, *, of: str, to: str) -> Transform | None:
+    """A layer's weight on its way from framework `of` to framework `to`, if the shapes fit."""
+    ways = zip(layer.weights[of].axes, layer.weights[to].axes, strict=True)
     found = (_between(layer.name, one, source, another, target, {}) for one, another in ways)
     return next((transform for transform in found if transform is not None), None)
 
 
-def same_in_both(layer: Layer) -> bool:
-    """Return whether a layer's weight lies alike in both frameworks."""
-    first, *others = (weights.axes for weights in layer.weights.values())
-    return bool(first) and all(other == first for other in others)
+def same_in_both(layer: Layer, one: str, other: str) -> bool:
+    """Return whether a layer's weight lies alike in two frameworks."""
+    axes = layer.weights[one].axes
+    return bool(axes) and axes == layer.weights[other].axes
 
 
-def all_of(source: Shape, target: Shape, *, to: str) -> Iterator[Transform]:
-    """Every layout that fits two shapes, `same` first."""
+def all_of(source: Shape, target: Shape, *, of: str, to: str) -> Iterator[Transform]:
+    """Every layout that fits two shapes on the way from one framework to another, `same` first."""
     unchanged = same(source, target)
     if unchanged is not None:
         yield unchanged
     for layer in MAPPING.layers.values():
-        transform = of_layer(layer, source, target, to=to)
+        transform = of_layer(layer, source, target, of=of, to=to)
         if transform is not None:
             yield transform
 
@@ -170,7 +169,10 @@ def of_twins(
         source, target: their shapes.
         gates: their order in the source and in the target.
     """
-    ours_gates, _ = gates
+    ours_gates, theirs_gates = gates
+    if ours == theirs and ours_gates == theirs_gates:
+        # As between frameworks that have it alike; the shapes need not tell how axes are joined.
+        return same(source, target)
     found = _between(name, ours, source, theirs, target, {"g": len(ours_gates)} if ours_gates else {})
     if found is None:
         return None

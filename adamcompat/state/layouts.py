@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from adamcompat.mapping.runtimes import ORIGINALS
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import advice, naming
 from adamcompat.state.advice import some
@@ -69,17 +70,15 @@ class Layouts:
         elif "->" in layout:
             found = [rearranged(layout, source, target)]
         else:
-            found = [of_layer(MAPPING.layers[layout], source, target, to=to) for to in self._ways()]
+            found = [of_layer(MAPPING.layers[layout], source, target, of=of, to=to) for of, to in self._ways()]
         yield from (transform for transform in found if transform is not None)
 
-    def _ways(self) -> list[str]:
-        """To which framework's layouts a tensor may go."""
-        source, target = self.sides.conventions
-        if source is not None and source == target:
-            return []
-        if target is not None:
-            return [target]
-        return [framework for framework in naming.FRAMEWORKS if framework != source]
+    def _ways(self) -> list[tuple[str, str]]:
+        """Return from which framework's layouts to which other's a tensor may go."""
+        sources, targets = (
+            naming.FRAMEWORKS if convention is None else (convention,) for convention in self.sides.conventions
+        )
+        return [(source, target) for source in sources for target in targets if source != target]
 
     def _fitting(self, name: str, partner: str) -> Iterator[Transform]:
         source, target = self.sides.source[name], self.sides.target[partner]
@@ -89,13 +88,14 @@ class Layouts:
             return
         shared = self.sides.kinds[name] & self.sides.target_kinds[partner]
         if None in self.sides.conventions or not shared:
-            for to in self._ways():
-                yield from all_of(source, target, to=to)
+            for of, to in self._ways():
+                yield from all_of(source, target, of=of, to=to)
             return
         for kind in MAPPING.layers.values():
             if kind.name in shared:
-                for to in self._ways():
-                    transform = same(source, target) if same_in_both(kind) else of_layer(kind, source, target, to=to)
+                for of, to in self._ways():
+                    alike = same_in_both(kind, of, to)
+                    transform = same(source, target) if alike else of_layer(kind, source, target, of=of, to=to)
                     yield from [] if transform is None else [transform]
 
     def pair(self, name: str, partner: str, evidence: str) -> Pair | None:
@@ -121,22 +121,27 @@ class Layouts:
     def check_flattened(self, pairs: Sequence[Pair]) -> Iterator[str]:
         """Refuse a dense layer right after a convolution if its inputs are a multiple of the channels.
 
-        It follows a flattened map of features, which TensorFlow and MindSpore flatten in different orders. Whether a
-        recurrent layer does cannot be told from shapes.
+        It follows a flattened map of features, which frameworks with channels last and with channels first flatten in
+        different orders. Shapes do not tell whether a recurrent layer does.
 
         Yields:
             A note on a recurrent layer right after a convolution.
         """
-        to_mindspore = self._ways() == ["mindspore"]
+        ways = [(one, other) for one, other in self._ways() if _channels_last(one) != _channels_last(other)]
+        if not ways:
+            return
+        # Where it is open to which framework it goes, to any.
+        last, first = ways[0] if _channels_last(ways[0][0]) else ways[0][::-1]
+        to_first = last == ways[0][0]
         channels, axes = 1, 0
         for pair in pairs:
             ours, theirs = pair.transform.source, pair.transform.shape
             if pair.transform.name in ("conv", "depthwise"):
-                channels, axes = (theirs[0], len(ours) - 2) if to_mindspore else (ours[0], len(theirs) - 2)
+                channels, axes = (theirs[0], len(ours) - 2) if to_first else (ours[0], len(theirs) - 2)
             elif len(ours) == 2 and pair.transform.name not in (SAME, "embedding"):
-                inputs = ours[0] if to_mindspore else ours[1]
+                inputs = ours[0] if to_first else ours[1]
                 if channels > 1 and inputs > channels and inputs % channels == 0 and not self.is_given(pair):
-                    text = _flattened(pair, inputs // channels, axes, to_mindspore=to_mindspore)
+                    text = _flattened(pair, inputs // channels, axes, last, first, to_first=to_first)
                     if pair.transform.name not in MAPPING.compounds:
                         self.sides.problems.append(
                             f"{pair.source!r} of shape {ours} seems to follow {text}, or 'dense' if nothing is "
@@ -191,13 +196,28 @@ def _wrong_layout(layout: object) -> str:
     return ""
 
 
-def _flattened(pair: Pair, places: int, axes: int, *, to_mindspore: bool) -> str:
+def _channels_last(framework: str) -> bool:
+    """Return whether a framework's maps of features have their channels last: its kernels begin with space."""
+    return MAPPING.layers["conv"].weights[framework].axes[0].startswith("w")
+
+
+def _flattened(pair: Pair, places: int, axes: int, last: str, first: str, *, to_first: bool) -> str:
+    """Describe the layout of a dense layer after a flattened map of features.
+
+    Args:
+        pair: the dense layer.
+        places: of the map.
+        axes: of space.
+        last, first: the frameworks that have channels last and first.
+        to_first: whether the state goes from the one to the other.
+    """
     letters = "dhw"[3 - axes :]
     side = round(places ** (1 / axes))
     space = " ".join(letters)
     sized = " ".join(f"{letter}={side if side**axes == places else '?'}" for letter in letters)
-    pattern = f"({sized} c) o -> o (c {space})" if to_mindspore else f"o (c {sized}) -> ({space} c) o"
+    pattern = f"({sized} c) o -> o (c {space})" if to_first else f"o (c {sized}) -> ({space} c) o"
+    one, other = (ORIGINALS[framework].title for framework in (last, first))
     return (
-        f"a flattened map of {places} places, which TensorFlow flattens as ({space} c) and MindSpore as (c {space}); "
+        f"a flattened map of {places} places, which {one} flattens as ({space} c) and {other} as (c {space}); "
         f"pass layout={{{pair.source!r}: {pattern!r}}} with the sizes of the map"
     )

@@ -31,11 +31,12 @@ def match(
     lie in another order; which layers it may belong to is known from its name (``kernel``, ``weight``,
     ``embedding_table``, ...) and else from its shape alone. Recurrent layers and attention are matched as wholes:
     their gates are put in order, their heads and projections joined or taken apart. A dense layer behind a
-    flattened map of features must be told apart by `layout`: TensorFlow flattens (h, w, c), MindSpore (c, h, w).
+    flattened map of features must be told apart by `layout`: TensorFlow flattens (h, w, c), MindSpore and PyTorch
+    (c, h, w).
 
     Args:
         source, target: shapes by name, in order.
-        source_convention, target_convention: "tensorflow" or "mindspore": whose layouts the tensors
+        source_convention, target_convention: "tensorflow", "mindspore" or "torch": whose layouts the tensors
             have. None asks their names; where those do not say it either, it may be any.
         rename: a dictionary from source to target names (what it leaves out is matched as without it),
             a pair of a regular expression and its replacement or a list of such, applied to source
@@ -59,8 +60,8 @@ def match(
     matcher = Matcher(
         source,
         target,
-        source_convention or naming.convention_of(source),
-        target_convention or naming.convention_of(target),
+        source_convention or naming.convention_of(source, target_convention),
+        target_convention or naming.convention_of(target, source_convention),
         layout,
         alone,
     )

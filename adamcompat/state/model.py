@@ -38,7 +38,7 @@ class AdamState:
             far as it is a number or a truth value. For information and comparison: loading state does
             not change the hyperparameters of an optimizer.
         dialect, numerics: names in mapping.yaml of the API and the rounding that the state came from.
-        convention: "tensorflow" or "mindspore", the framework whose layers the tensors' axes follow;
+        convention: "tensorflow", "mindspore" or "torch", the framework whose layers the tensors' axes follow;
             None if that is not known, as for NumPy arrays.
 
     Raises:
@@ -116,7 +116,7 @@ class AdamState:
 
         Args:
             optimizer: an Adam of keras, tf_keras, tf_keras.optimizers.legacy, tf.compat.v1.train,
-                mindspore.nn or adamcompat, which has made a step or was built.
+                mindspore.nn, torch.optim or adamcompat, which has made a step or was built.
             parameters: the parameters that it updates, in order: variables, or a dictionary from names
                 to them. By default those that the optimizer knows; tf_keras and TensorFlow 1 in eager
                 execution know names only, so that the state has no parameters unless they are passed.
@@ -148,7 +148,7 @@ class AdamState:
             target: an optimizer, as for `of`, or a dictionary from names to shapes.
             rename, layout, alone: as `adamcompat.state.matching.match` describes them.
             parameters, session: as for `load_into`.
-            convention: whose layouts a dictionary's shapes follow: "tensorflow", "mindspore" or None.
+            convention: whose layouts a dictionary's shapes follow: "tensorflow", "mindspore", "torch" or None.
 
         Raises:
             StateError: no partner, or several possible, for a parameter or its layout.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import cache
 
 from adamcompat.mapping.runtimes import ORIGINALS
 from adamcompat.mapping.tables import MAPPING
@@ -26,6 +27,15 @@ def unique(names: Iterable[str]) -> tuple[str, ...]:
         name if name and plain.count(name) == 1 else f"{name}{_ANONYMOUS}{position}"
         for position, name in enumerate(plain)
     )
+
+
+def numbers(count: int) -> tuple[str, ...]:
+    """Return what to call parameters that have no names.
+
+    >>> numbers(2)
+    ('parameter#0', 'parameter#1')
+    """
+    return tuple(f"parameter{_ANONYMOUS}{position}" for position in range(count))
 
 
 def is_name(name: str) -> bool:
@@ -71,12 +81,31 @@ def layers_of(name: str, convention: str | None) -> frozenset[str]:
     )
 
 
-def convention_of(names: Iterable[str]) -> str | None:
-    """The framework whose names these are, if only one has such names.
+def convention_of(names: Iterable[str], other: str | None = None) -> str | None:
+    """The framework whose names these are, if only one has such names, or some that keep all layers alike.
+
+    Args:
+        names: of parameters.
+        other: the framework on the other side, which is meant where it is one of several.
 
     >>> convention_of(["dense/kernel", "dense/bias"]), convention_of(["bias"])
     ('tensorflow', None)
+    >>> convention_of(["dense.weight"]), convention_of(["dense.weight"], "torch")
+    ('mindspore', 'torch')
     """
-    known = [{framework for framework in FRAMEWORKS if layers_of(name, framework)} for name in names]
-    decided = {next(iter(frameworks)) for frameworks in known if len(frameworks) == 1}
-    return decided.pop() if len(decided) == 1 else None
+    known = [frozenset(framework for framework in FRAMEWORKS if layers_of(name, framework)) for name in names]
+    told = [frameworks for frameworks in known if frameworks]
+    fitting = [framework for framework in FRAMEWORKS if told and all(framework in one for one in told)]
+    if not fitting or any(_differ(fitting[0], framework) for framework in fitting):
+        return None
+    return other if other in fitting else fitting[0]
+
+
+@cache
+def _differ(one: str, other: str) -> bool:
+    """Return whether two frameworks keep the weight of some layer in another order, axes of size one apart."""
+
+    def orders(framework: str) -> list[list[str]]:
+        return [[axes.replace(" 1", "") for axes in layer.weights[framework].axes] for layer in MAPPING.layers.values()]
+
+    return orders(one) != orders(other)

@@ -59,7 +59,7 @@ def gathered(
         hyperparameters: canonical name to value; the betas are needed where there are running products
             and no step.
         step: the step, where the tensors do not hold it.
-        convention: "tensorflow" or "mindspore", if the parameters are those of its layers.
+        convention: "tensorflow", "mindspore" or "torch", if the parameters are those of its layers.
 
     Raises:
         StateError: a slot is unknown or missing, or no step is to be had.

@@ -146,10 +146,11 @@ class Together:
         """Match what is still to be matched by order; a layer whose weights go together counts as one."""
         mine: list[str | list[Block]] = _units(self.sides.left, self.ours)
         its: list[str | list[Block]] = _units(self.sides.free, self.theirs)
-        if not any(map(naming.is_name, self.sides.left)):
-            mine = self._as_wanted(self.sides.left, its)
-        elif not any(map(naming.is_name, self.sides.free)):
-            its = self._as_wanted(self.sides.free, mine)
+        one, other = self.sides.conventions
+        if one is not None and not any(map(naming.is_name, self.sides.left)):
+            mine = self._as_wanted(self.sides.left, its, one)
+        elif other is not None and not any(map(naming.is_name, self.sides.free)):
+            its = self._as_wanted(self.sides.free, mine, other)
         if len(mine) != len(its):
             self.sides.problems.append(
                 f"by order: the state has {len(mine)} parameters and the target {len(its)}: "
@@ -170,21 +171,21 @@ class Together:
                 continue
             self.sides.chosen[unit] = partner, ORDER
 
-    def _as_wanted(self, names: list[str], wanted: list[str | list[Block]]) -> list[str | list[Block]]:
-        """Numbered names of TensorFlow as the other side has them: so many for one layer as it has weights in Keras."""
+    def _as_wanted(self, names: list[str], wanted: list[str | list[Block]], framework: str) -> list[str | list[Block]]:
+        """Numbered names of a framework as the other side has them: so many for one layer as it has weights there."""
         found: list[str | list[Block]] = []
         rest = list(names)
         for unit in wanted:
-            if isinstance(unit, str) or unit[0].framework == "tensorflow":
+            if isinstance(unit, str):
                 found += rest[:1]
                 rest = rest[1:]
                 continue
             blocks = []
             count = 0
             for block in unit:
-                weights = dict(zip(counterparts(block), rest, strict=False))
+                weights = dict(zip(counterparts(block, framework), rest, strict=False))
                 count = len(weights)
-                blocks.append(Block(block.kind, "tensorflow", (), weights, block.backwards))
+                blocks.append(Block(block.kind, framework, (), weights, block.backwards))
             if count:
                 found.append(blocks)
             rest = rest[count:]

@@ -162,7 +162,7 @@ def _plan_step(plan: _Plan, live: Live, state: AdamState) -> None:
         )
     if live.step is not None:
         calls = state.step * (every or 1) + state.accumulated_calls
-        limit = np.iinfo(live.step.dtype).max
+        limit = _largest(live.step.dtype)
         if calls > limit:
             raise StateError(f"step {calls} does not fit the counter of the {live.title}, which ends at {limit}")
         plan.add("step", live.step, lambda: np.full(live.step.shape, calls))  # type: ignore[union-attr]
@@ -170,6 +170,11 @@ def _plan_step(plan: _Plan, live: Live, state: AdamState) -> None:
         beta = live.hyperparameters[role.removesuffix("_power")]
         product = running_product(beta, state.step + live.ahead, place.dtype)
         plan.add(role, place, lambda place=place, product=product: np.full(place.shape, product))  # type: ignore[misc]
+
+
+def _largest(dtype: np.dtype[Any]) -> int:
+    """The number up to which a counter counts every step; PyTorch counts in float32."""
+    return 2 ** (np.finfo(dtype).nmant + 1) if dtype.kind == "f" else int(np.iinfo(dtype).max)
 
 
 def _fitted(label: str, value: Array, place: Place) -> Array:

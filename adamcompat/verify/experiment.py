@@ -40,12 +40,14 @@ ACTIVE: dict[str, Any] = {
     "inverse_time_decay": 0.3,
     "gradient_aggregator": halve,
     "gradient_transformers": (halve,),
+    "maximize": True,
 }
 # What else must be given for a hyperparameter to have an effect.
 COMPANIONS: dict[str, dict[str, Any]] = {
     name: {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2}
     for name in ("use_ema", "ema_momentum", "ema_overwrite_frequency")
 }
+COMPANIONS["decouples_decay"] = {"l2_weight_decay": 0.3}
 
 
 def stream(dtype: Any = np.float32, steps: int = 6, sizes: Sequence[int] = (3, 2)) -> tuple[list[Any], list[list[Any]]]:
@@ -59,16 +61,23 @@ def stream(dtype: Any = np.float32, steps: int = 6, sizes: Sequence[int] = (3, 2
     return weights, gradients
 
 
-def fitting(seen: Array, predictions: Mapping[Key, Array], near: float = NEAR) -> tuple[Key, ...]:
+def fitting(seen: Array, predictions: Mapping[Key, Array], near: float = NEAR, share: float = 1.0) -> tuple[Key, ...]:
     """The alternatives that explain what was seen: those with the same bits, else those within `near`.
+
+    Args:
+        seen: what was seen.
+        predictions: what each alternative would do.
+        near: how far one may be away.
+        share: of the elements that must have the same bits; where that is less than all, those that have most of them.
 
     >>> one, two = np.array([1.0]), np.array([2.0])
     >>> fitting(one, {"a": one, "b": two}), fitting(np.array([3.0]), {"a": one, "b": two})
     (('a',), ())
     """
-    distances = {}
+    distances, shares = {}, {}
     for key, prediction in predictions.items():
         distance = np.abs(np.asarray(seen, np.float64) - np.asarray(prediction, np.float64))
         distances[key] = float(distance.max()) if np.isfinite(distance).all() else np.inf
-    same = tuple(key for key, distance in distances.items() if distance == 0)
+        shares[key] = float(np.mean(distance == 0))
+    same = tuple(key for key in predictions if shares[key] >= share and shares[key] == max(shares.values()))
     return same or tuple(key for key, distance in distances.items() if distance <= near)

@@ -143,8 +143,8 @@ class _Judge:
                 continue
             if fact.alias_of is not None or one.stands_for is not None:
                 self.equal(f"{path}.alias_of", fact.alias_of or "none", one.stands_for or "none")
-            if name in self.seen.meanings:
-                self.fits(f"{path}.canonical", fact.canonical, self.seen.meanings[name])
+            if name in self.seen.meanings or f"{path}.canonical" in self.seen.unmeasured:
+                self.fits(f"{path}.canonical", fact.canonical, self.seen.meanings.get(name))
             if name in self.seen.accepts:
                 kinds = self.seen.accepts[name]
                 state = AGREES if _passes(fact, kinds) else DIFFERS
@@ -175,8 +175,14 @@ class _Judge:
         lenient = any(not interval.contains(number) for number in passed)
         self.add(path, text, _refusal(outside), DIFFERS if wrong else STRICTER if lenient else AGREES)
 
+    @property
+    def _weights(self) -> str:
+        fact = self.dialect.named("parameters")
+        return "" if fact is None else fact.name
+
     def groups(self) -> None:
-        here = {fact.name for fact in self.dialect.groups}
+        every = [fact for fact in self.dialect.parameters if self.dialect.overrides and fact.name != self._weights]
+        here = dict.fromkeys(fact.name for fact in (*self.dialect.groups, *every))
         for name in [*here, *(name for name in self.seen.groups if name not in here)]:
             there = name in self.seen.groups
             self.equal(f"groups.{name}", "there" if name in here else MISSING, "there" if there else MISSING)

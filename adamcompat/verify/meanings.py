@@ -23,6 +23,7 @@ _FULL: Dialect = dataclasses.replace(
     MAPPING.dialects["keras3"],
     stages=(
         "deduplicate",
+        "maximize",
         "unscale",
         "accumulate",
         "l2_decay",
@@ -43,8 +44,8 @@ def meaning(original: Original, name: str, flag: bool) -> tuple[str, ...]:
     """
     own = next((fact.canonical for fact in original.dialect.facts if fact.name == name), None)
     contexts = []
-    for companions in ({}, COMPANIONS["use_ema"]):
-        given = {key: value for key, value in {**BASE, **companions}.items() if key != own}
+    for companions in dict.fromkeys(map(_frozen, ({}, COMPANIONS["use_ema"], COMPANIONS.get(str(own), {})))):
+        given = {key: value for key, value in {**BASE, **dict(companions)}.items() if key != own}
         with contextlib.suppress(NoSuchParameterError):
             contexts.append((given, original.native(given)))
     weights, gradients = stream()
@@ -61,6 +62,10 @@ def meaning(original: Original, name: str, flag: bool) -> tuple[str, ...]:
         fits = [set(fitting(one, predictions)) for one, predictions in zip(seen, effects, strict=True)]
         return tuple(sorted(set.intersection(*fits)))
     return ()
+
+
+def _frozen(companions: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(companions.items())
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 from adamcompat.drive import prepare
 from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.drive.numpy import EngineDriver, Model
-from adamcompat.hyperparameters import Hyperparameters, neutral_values
+from adamcompat.hyperparameters import Hyperparameters, neutral_values, settle_decay
 from adamcompat.kernel import Coefficients, Operations, coefficients, make_update
 from adamcompat.mapping.model import STAGES, Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
@@ -46,6 +46,7 @@ def hyperparameters(given: Mapping[str, Any]) -> Hyperparameters:
         for name in ("learning_rate", "l2_weight_decay")
         if values[name] is not None and values[name] is not False
     }
+    settle_decay(values, schedules)
     return Hyperparameters(values, schedules, {})
 
 

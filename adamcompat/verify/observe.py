@@ -97,7 +97,7 @@ class _Observer:
     def _signature(self) -> None:
         kind = self.original.kind
         self.seen.parameters, self.seen.kwargs = signatures.parameters(kind)
-        self.seen.protocol = "apply_gradients" if hasattr(kind, "apply_gradients") else "call"
+        self.seen.protocol = _protocol(kind)
         self.seen.keywords = signatures.keywords(kind)
         if not self.seen.failure:
             self.seen.keywords = tuple(taken for taken in self.seen.keywords if self._takes(taken))
@@ -144,7 +144,8 @@ class _Observer:
                 self.seen.unmeasured[f"keywords.{taken.name}.canonical"] = "a tuple, whose elements are not probed"
                 continue
             rate = fact is not None and fact.canonical == "learning_rate"
-            flag = isinstance(taken.default, bool)
+            # One that is neither on nor off by default looks like anything.
+            flag = isinstance(taken.default, bool) or (fact is not None and fact.type == "flag")
             kinds: dict[str, tuple[Any, ...]] = {"float": (0.3,), "int": (1, 2), "text": ("label",)}
             kinds |= {"function": (experiment.halve,), "functions": ((experiment.halve,),)}
             if flag:
@@ -156,6 +157,12 @@ class _Observer:
                 for kind, values in kinds.items()
                 if any(self._refusal(beside | {taken.name: value}) is None for value in values)
             ]
+            if flag and not passed:
+                why = self._refusal(beside | {taken.name: True})
+                for where in ("parameters", "keywords"):
+                    path = f"{where}.{taken.name}.canonical"
+                    self.seen.unmeasured[path] = f"refused here when it is set ({why})"
+                continue
             self.seen.accepts[taken.name] = tuple(passed)
             if "float" in passed or "int" in passed:
                 numbers: Iterable[float] = _NUMBERS if "float" in passed else _INTEGERS
@@ -242,6 +249,8 @@ class _Observer:
 
     def _stages(self) -> None:
         meant = {canonical for found in self.seen.meanings.values() if len(found) == 1 for canonical in found}
+        if "decouples_decay" in meant:
+            meant.add("decoupled_weight_decay")
         present = [stage for stage, canonical in probes.STAGES.items() if canonical in meant]
         if self.original.sparse:
             self._measure(
@@ -316,6 +325,11 @@ class _Observer:
         for i, slot in enumerate(model._engine.slots):
             expected[i] = {role: [array] for role, array in slot.kept.items()}
         return expected
+
+
+def _protocol(kind: type[Any]) -> str:
+    """Return the calling convention of a class: that of the method with which it makes a step."""
+    return next((name for name in ("apply_gradients", "step") if hasattr(kind, name)), "call")
 
 
 def _reason(error: Exception) -> str:

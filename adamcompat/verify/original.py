@@ -57,6 +57,7 @@ class Original:
         sparse: whether gradients may hold some rows only.
         group_keys: the keys that a parameter group may have.
         state_mode: the mode of the driver in which names of state are those of a fresh process.
+        share: of the elements that have the bits of the formula, where its square root is not always rounded right.
     """
 
     entry: str
@@ -73,6 +74,7 @@ class Original:
     sparse: bool = False
     group_keys: tuple[str, ...] = ()
     state_mode: str = ""
+    share: float = 1.0
 
     def native(self, hyper: Mapping[str, Any]) -> dict[str, Any]:
         """Canonical names as this dialect's.

@@ -41,6 +41,11 @@ def forms(original: Original) -> tuple[Form, ...]:
     return fitting(seen, {form: models.formula(given, weights, gradients, form=form) for form in models.FORMS})
 
 
+def _form(original: Original) -> Form:
+    """Return the form of the update, for what is predicted beside it."""
+    return next(iter(forms(original)), models.FORMS[0])
+
+
 def _decay(original: Original) -> str | None:
     """Return which kind of weight decay there is."""
     kinds = ("decoupled_weight_decay", "l2_weight_decay")
@@ -69,7 +74,9 @@ def amsgrad(original: Original) -> tuple[str, ...]:
     weights, _ = stream()
     gradients = [[np.full(w.shape, size, np.float32) for w in weights] for size in (2.0, 1.0, 0.1, 0.1, 0.5)]
     seen = original.trajectory(original.native(given | {"amsgrad": True}), weights, gradients)
-    return fitting(seen, {form: models.formula(given, weights, gradients, amsgrad=form) for form in models.AMSGRAD})
+    own = _form(original)
+    predictions = {form: models.formula(given, weights, gradients, form=own, amsgrad=form) for form in models.AMSGRAD}
+    return fitting(seen, predictions)
 
 
 def nesterov(original: Original) -> tuple[str, ...]:

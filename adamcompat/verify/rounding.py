@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from adamcompat.mapping.model import Dialect, Numerics
+from adamcompat.mapping.model import Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mapping.vocabulary import words
 from adamcompat.verify import models
@@ -40,12 +40,14 @@ def numerics(original: Original) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for dtype, more, near in _WORKOUTS:
         given = {**_ROUNDED, **more}
-        weights, gradients = stream(dtype, steps=18, sizes=(13, 3))
+        # Where not all bits are met, many elements and few steps tell more.
+        steps, sizes = (18, (13, 3)) if original.share == 1 else (3, (4003, 3))
+        weights, gradients = stream(dtype, steps, sizes)
         try:
             seen = original.trajectory(original.native(given), weights, gradients)
         except Exception:  # a dtype or an option that the original does not have
             continue
-        for key, fits in _rounding(original.dialect, mapped, given, weights, gradients, seen, near):
+        for key, fits in _rounding(original, mapped, given, weights, gradients, seen, near):
             # A run that no value of this key explains differs in another key.
             if fits:
                 before = found.get(key, ROUNDING[key])
@@ -54,7 +56,7 @@ def numerics(original: Original) -> dict[str, tuple[str, ...]]:
 
 
 def _rounding(
-    dialect: Dialect,
+    original: Original,
     mapped: Numerics,
     given: Mapping[str, Any],
     weights: Sequence[Array],
@@ -69,6 +71,6 @@ def _rounding(
             changes: dict[str, Any] = {key: value}
             changed = dataclasses.replace(mapped, **changes)
             if changed not in known:
-                known[changed] = models.predicted(dialect, changed, given, weights, gradients)
+                known[changed] = models.predicted(original.dialect, changed, given, weights, gradients)
             predictions[value] = known[changed]
-        yield key, fitting(seen, predictions, near)
+        yield key, fitting(seen, predictions, near, original.share)

@@ -29,8 +29,8 @@ def test_every_layout_comes_back(data: st.DataObject) -> None:
     target_axes = layer.weights["mindspore"].axes[layer.weights["tensorflow"].axes.index(axes)]
     groups = target_axes.replace("(c m)", "cm").split()
     target = tuple(math.prod(dims[letter] for letter in group if letter != "1") for group in groups)
-    there = of_layer(layer, source, target, to="mindspore")
-    back = of_layer(layer, target, source, to="tensorflow")
+    there = of_layer(layer, source, target, of="tensorflow", to="mindspore")
+    back = of_layer(layer, target, source, of="mindspore", to="tensorflow")
     assert there is not None
     array = numbered(source)
     moved = there.apply(array)
@@ -44,15 +44,15 @@ def test_every_layout_comes_back(data: st.DataObject) -> None:
 
 def test_the_elements_go_where_they_belong() -> None:
     kernel = numbered((3, 2, 4, 5))
-    conv = of_layer(MAPPING.layers["conv"], kernel.shape, (5, 4, 3, 2), to="mindspore")
-    depthwise = of_layer(MAPPING.layers["depthwise"], kernel.shape, (20, 1, 3, 2), to="mindspore")
+    conv = of_layer(MAPPING.layers["conv"], kernel.shape, (5, 4, 3, 2), of="tensorflow", to="mindspore")
+    depthwise = of_layer(MAPPING.layers["depthwise"], kernel.shape, (20, 1, 3, 2), of="tensorflow", to="mindspore")
     assert conv is not None
     assert depthwise is not None
     for h, w, c, m in itertools.product(range(3), range(2), range(4), range(5)):
         assert conv.apply(kernel)[m, c, h, w] == kernel[h, w, c, m]
         assert depthwise.apply(kernel)[c * 5 + m, 0, h, w] == kernel[h, w, c, m]
     line = numbered((3, 4, 6))
-    conv1 = of_layer(MAPPING.layers["conv"], line.shape, (6, 4, 1, 3), to="mindspore")
+    conv1 = of_layer(MAPPING.layers["conv"], line.shape, (6, 4, 1, 3), of="tensorflow", to="mindspore")
     assert conv1 is not None
     assert conv1.apply(line)[5, 2, 0, 1] == line[1, 2, 5]
 
@@ -75,19 +75,19 @@ def test_equal_effects_are_equal_results(shape: tuple[int, ...], data: st.DataOb
 
 @pytest.mark.parametrize(("shape", "count"), [((4, 4), 2), ((4, 5), 1), ((1, 4), 1), ((3,), 1), ((), 1)])
 def test_alternatives(shape: tuple[int, ...], count: int) -> None:
-    assert len({transform.effect for transform in all_of(shape, shape, to="mindspore")}) == count
+    assert len({transform.effect for transform in all_of(shape, shape, of="tensorflow", to="mindspore")}) == count
 
 
 def test_what_does_not_fit_is_none() -> None:
     assert same((2, 3), (3, 2)) is None
     assert permuted((1, 0), (2, 3), (2, 3)) is None
     assert permuted((0, 0), (2, 2), (2, 2)) is None
-    assert of_layer(MAPPING.layers["dense"], (2, 3), (2, 3), to="mindspore") is None
-    assert of_layer(MAPPING.layers["recurrent"], (2, 3), (3, 2), to="mindspore") is None
+    assert of_layer(MAPPING.layers["dense"], (2, 3), (2, 3), of="tensorflow", to="mindspore") is None
+    assert of_layer(MAPPING.layers["recurrent"], (2, 3), (3, 2), of="tensorflow", to="mindspore") is None
 
 
 def test_people_see_what_happens() -> None:
-    dense = of_layer(MAPPING.layers["dense"], (2, 3), (3, 2), to="mindspore")
+    dense = of_layer(MAPPING.layers["dense"], (2, 3), (3, 2), of="tensorflow", to="mindspore")
     assert str(dense) == "dense (1,0)"
     assert str(same((2, 3), (2, 3))) == "same"
     assert str(Transform("conv", (1, 1, 5), (1, 1, 5), (2, 1, 0), (5, 1, 1, 1))) == "conv (reshaped)"

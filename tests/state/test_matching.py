@@ -240,7 +240,7 @@ def true_transforms(kind: str, draw: Any) -> list[Transform]:
     i, h = draw(small), draw(small)
     source = {"dense": (i, n), "conv": (h, h, i, n), "depthwise": (h, h, i, n)}[kind]
     target = {"dense": (n, i), "conv": (n, i, h, h), "depthwise": (i * n, 1, h, h)}[kind]
-    first = of_layer(MAPPING.layers[kind], source, target, to="mindspore")
+    first = of_layer(MAPPING.layers[kind], source, target, of="tensorflow", to="mindspore")
     bias = same((n,), (n,))
     assert first is not None
     assert bias is not None

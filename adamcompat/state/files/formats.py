@@ -18,6 +18,7 @@ from adamcompat.state.terms import StateError, Tensor
 
 NEUTRAL, MINDSPORE_SAFETENSORS, MINDSPORE_CKPT = "neutral", "mindspore", "mindspore-ckpt"
 KERAS, WEIGHTS, WHOLE_H5, TENSORFLOW = "keras", "keras-weights", "keras-h5", "tensorflow"
+TORCH = "torch"
 FORMS = {
     NEUTRAL: "adamcompat's neutral form (.safetensors)",
     MINDSPORE_SAFETENSORS: "MindSpore (.safetensors)",
@@ -26,8 +27,18 @@ FORMS = {
     WEIGHTS: "Keras (.weights.h5)",
     WHOLE_H5: "Keras (.h5 of a whole model)",
     TENSORFLOW: "TensorFlow (checkpoint)",
+    TORCH: "PyTorch (.pt, .pth)",
 }
-_SUFFIXES = {".safetensors": NEUTRAL, ".ckpt": MINDSPORE_CKPT, ".keras": KERAS, ".h5": WEIGHTS}
+_SUFFIXES = {
+    ".safetensors": NEUTRAL,
+    ".ckpt": MINDSPORE_CKPT,
+    ".keras": KERAS,
+    ".h5": WEIGHTS,
+    ".pt": TORCH,
+    ".pth": TORCH,
+}
+# Forms that hold more than a state, so that a file of the program is needed as a pattern, and what more they hold.
+_NEED_LIKE = {KERAS: "a model", WEIGHTS: "a model", TORCH: "the optimizer's settings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +66,8 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
     """Find out what a file is, and read what it tells about itself; tensors are read later.
 
     Args:
-        path: a .safetensors, .ckpt, .keras, .weights.h5 or .h5 file, the prefix or folder of a tf.train.Checkpoint, or
-            the folder of a SavedModel.
+        path: a .safetensors, .ckpt, .keras, .weights.h5, .h5, .pt or .pth file, the prefix or folder of a
+            tf.train.Checkpoint, or the folder of a SavedModel.
         beta1, beta2: the betas of the optimizer, for files that do not tell them.
 
     Raises:
@@ -79,7 +90,7 @@ def _opened(place: Path, beta1: float | None, beta2: float | None) -> Document:
     # A checkpoint of TensorFlow may have any name, also one with MindSpore's ending.
     folder = place.is_dir() and place.suffix not in (".safetensors", ".keras")
     if folder or place.with_name(f"{place.name}.index").exists():
-        state, notes = _tensorflow("tensorflow_checkpoints").read(place, betas)
+        state, notes = _part("tensorflow", "tensorflow_checkpoints").read(place, betas)
         return Document(place, TENSORFLOW, state, notes=notes)
     try:
         check_file(place)
@@ -97,8 +108,11 @@ def _opened(place: Path, beta1: float | None, beta2: float | None) -> Document:
             state, notes = whole_h5_file.read(place) if whole else h5_file.read(place)
             return Document(place, WHOLE_H5 if whole else WEIGHTS, state, notes=notes)
         if place.suffix == ".keras":
-            state, notes, missing = _tensorflow("tensorflow").read_keras(place)
+            state, notes, missing = _part("tensorflow").read_keras(place)
             return Document(place, KERAS, state, notes=notes, missing=missing)
+        if _SUFFIXES.get(place.suffix) == TORCH:
+            state, notes, missing = _part("torch").read(place)
+            return Document(place, TORCH, state, notes=notes, missing=missing)
     except FileNotFoundError:
         raise StateError(f"{place}: there is no such file") from None
     except OSError as error:
@@ -116,11 +130,12 @@ def _with_path(path: Path, error: StateError) -> str:
     return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
 
 
-def _tensorflow(module: str) -> Any:
+def _part(framework: str, module: str = "") -> Any:
+    """Return the module for files that only a framework reads."""
     try:
-        return import_module(f"adamcompat.state.files.{module}")
+        return import_module(f"adamcompat.state.files.{module or framework}")
     except ModuleNotFoundError as error:
-        raise StateError(f"this file needs {error.name}: {how_to_install('tensorflow')}") from None
+        raise StateError(f"this file needs {error.name}: {how_to_install(framework)}") from None
 
 
 def read(path: str | Path, *, beta1: float | None = None, beta2: float | None = None) -> AdamState:
@@ -185,11 +200,11 @@ def write(
     """Write a state to a file; whoever looks at it, whenever, finds the old file or the new one.
 
     Args:
-        path: ends in .safetensors (the neutral form), .ckpt (MindSpore's), .keras or .weights.h5.
+        path: ends in .safetensors (the neutral form), .ckpt (MindSpore's), .keras, .weights.h5, .pt or .pth.
         state: what is written.
         form: "mindspore" for MindSpore's own names in a .safetensors file.
         like: a file of the program that will read this one; what is no state of Adam is taken from it.
-            Needed for .keras and .weights.h5.
+            Needed for .keras, .weights.h5, .pt and .pth.
         progress: called with the number of bytes that have been written.
 
     Raises:
@@ -206,11 +221,13 @@ def write(
 def _write(path: Path, state: AdamState, form: str, like: Document | None, progress: Progress) -> None:
     if form == NEUTRAL:
         neutral.write(path, state, progress)
-    elif form in (KERAS, WEIGHTS):
+    elif form in _NEED_LIKE:
         if like is None or like.form != form:
-            raise StateError(f"{path}: a file of {FORMS[form]} holds a model too; pass one as like")
+            raise StateError(f"{path}: a file of {FORMS[form]} holds {_NEED_LIKE[form]} too; pass one as like")
         if form == KERAS:
-            _tensorflow("tensorflow").write_keras(path, state, like.path)
+            _part("tensorflow").write_keras(path, state, like.path)
+        elif form == TORCH:
+            _part("torch").write(path, state, like.path)
         else:
             h5_file.write(path, state, like.path, progress)
     else:

@@ -1,0 +1,83 @@
+"""Drivers of PyTorch's optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from adamcompat.drive.catalogue import Entry
+from adamcompat.drive.driver import Array, Opened, as_dense, check_count, load_into
+from adamcompat.mapping.originals import originals
+from adamcompat.numpy.arrays import RowSparse
+from adamcompat.schedules import Schedule
+from adamcompat.state.model import AdamState
+from adamcompat.state.runtimes import find
+from adamcompat.state.torch_tensors import array_of, tensor_of
+
+
+def own_keywords(entry: Entry) -> dict[str, Any]:
+    """Return the keywords that no dialect has; there is no class of ours here that could take some."""
+    return {}
+
+
+def open_driver(opened: Opened, weights: list[Array]) -> TorchDriver:
+    """Open an optimizer, on the CPU."""
+    return TorchDriver(opened, weights)
+
+
+class TorchDriver:
+    """Drives an optimizer that takes the gradients of its parameters from them."""
+
+    def __init__(self, opened: Opened, weights: list[Array]) -> None:
+        self.opened = opened
+        self._steps = 0
+        self._parameters = [torch.nn.Parameter(tensor_of(weight)) for weight in weights]
+        arguments: dict[str, Any] = {**opened.native, **opened.own}
+        self._rate = self._scheduled(arguments)
+        kind: Any = originals()[opened.entry.name].loaded()
+        self._optimizer: Any = kind(self._parameters, **arguments)
+
+    def _scheduled(self, arguments: dict[str, Any]) -> Schedule | None:
+        """Replace a list or a callable by its first value: PyTorch takes numbers, which every step may find changed."""
+        fact = self.opened.dialect.named("learning_rate")
+        assert fact is not None
+        value = arguments.get(fact.name)
+        if not isinstance(value, (list, tuple)) and not callable(value):
+            return None
+        schedule = Schedule(value, fact.name, fact.range)
+        arguments[fact.name] = schedule.at(self.opened.dialect.semantics.schedule_start)
+        return schedule
+
+    def step(self, gradients: Sequence[Any]) -> None:
+        """Make one step."""
+        check_count(gradients, len(self._parameters))
+        if any(isinstance(gradient, RowSparse) for gradient in gradients):
+            raise ValueError(f"{self.opened.label} takes dense gradients only; pass gradient.dense(shape)")
+        arrays = [as_dense(g, like) for g, like in zip(gradients, self.parameters(), strict=True)]
+        if self._rate is not None:
+            rate = self._rate.at(self._steps + self.opened.dialect.semantics.schedule_start)
+            for group in self._optimizer.param_groups:
+                group[self._rate.name] = rate
+        for parameter, array in zip(self._parameters, arrays, strict=True):
+            parameter.grad = tensor_of(array)
+        self._optimizer.step()
+        self._steps += 1
+
+    def load(self, state: AdamState) -> None:
+        """Go on from a state."""
+        named = dict(zip(self.opened.names, self._parameters, strict=True))
+        self._steps = load_into(find(self._optimizer, named, None, build=True), state)
+
+    def parameters(self) -> list[Array]:
+        """Copies of the parameters."""
+        return [array_of(parameter).copy() for parameter in self._parameters]
+
+    def slots(self) -> dict[str, Array]:
+        """Copies of what the optimizer keeps for each parameter."""
+        return {
+            f"{name}/{key}": array_of(torch.as_tensor(value)).copy()
+            for name, parameter in zip(self.opened.names, self._parameters, strict=True)
+            for key, value in self._optimizer.state.get(parameter, {}).items()
+        }
