@@ -186,6 +186,14 @@ TENSORFLOW_HINTS = {
     "decay": "Decay",
     "parameters": "Parameters",
 }
+AWAIT_EXAMPLE = """
+>>> import tensorflow as tf
+>>> weight = tf.Variable([1.0, 2.0])
+>>> optimizer = {name}(lr=1e-3)
+>>> _ = optimizer.apply_gradients([(tf.constant([0.5, -0.5]), weight)])
+>>> weight.numpy().round(4)
+array([{first}, {second}], dtype=float32)
+"""
 STEP_EXAMPLE = """
 >>> import tensorflow as tf
 >>> weight = tf.Variable([1.0, 2.0])
@@ -224,9 +232,18 @@ LOOKS |= {
                 CORRECTIONS,
             ),
             "call": (NUMERICS,),
+            "step": (NUMERICS,),
         },
-        examples={"apply_gradients": STEP_EXAMPLE, "call": CALL_EXAMPLE},
+        examples={"apply_gradients": STEP_EXAMPLE, "call": CALL_EXAMPLE, "step": AWAIT_EXAMPLE},
         remarks={
+            "step": """\
+It is a Keras optimizer, for compile() and fit(), apply_gradients(), tf.function and XLA, saving and
+loading: variables hold no gradients, so that there is no step() and no zero_grad(). The variables
+may be left out: then they are those of the model, or of the first apply_gradients(). A learning rate
+may also be a schedule of Keras, a list or a callable of the step, which gets it as a float64 scalar
+tensor. It can be set between steps, as optimizer.learning_rate or optimizer.param_groups[0]["lr"];
+the other settings cannot. A variable whose gradient is None is left out of a step and does not count
+it, as in PyTorch; Keras warns of it, and refuses a step without any gradient.""",
             "call": """\
 It is a Keras optimizer too, for compile() and fit(). A callable of the step gets it as a float64
 scalar tensor, so that it can be traced; a LearningRateSchedule of Keras gets what Keras gives it.
@@ -329,7 +346,10 @@ def wrapped(text: str, first: str, rest: str) -> str:
     return textwrap.fill(text, 100, initial_indent=first, subsequent_indent=rest)
 
 
-def describe(mapping: Mapping, fact: Fact, dialect: Dialect, origin: str = "") -> str:
+AWAITED = "None: those of the model, or of the first step. Default: None."
+
+
+def describe(mapping: Mapping, fact: Fact, dialect: Dialect, origin: str = "", *, awaited: bool = False) -> str:
     text = f"{fact.name}:"
     for place, part in enumerate(fact.parts):
         about = mapping.canonical[part.canonical].about
@@ -342,7 +362,8 @@ def describe(mapping: Mapping, fact: Fact, dialect: Dialect, origin: str = "") -
         text += f" In {fact.range}."
     also = " and ".join(repr(value) for value in fact.read_as_default)
     also = f"; {also} mean{'s' if len(fact.read_as_default) == 1 else ''} it too" if also else ""
-    text += " Required." if fact.required else f" Default: {fact.default!r}{also}."
+    awaited = awaited and is_awaited(fact)
+    text += f" {AWAITED}" if awaited else " Required." if fact.required else f" Default: {fact.default!r}{also}."
     return wrapped(text + origin, "    ", "        ")
 
 
@@ -360,7 +381,8 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
     else:
         lines += [f"    p <- p - learning_rate {decay.name} p - {step}"]
     lines += ["", "Args:"]
-    lines += [describe(mapping, fact, dialect) for fact in dialect.accepted]
+    awaits = base_of(adapter, dialect).awaits
+    lines += [describe(mapping, fact, dialect, awaited=awaits) for fact in dialect.accepted]
     for other, fact in mapping.borrowed(adapter):
         lines.append(describe(mapping, fact, other, f" {other.title}'s; honoured with a UserWarning."))
     executed = [entry for entry in mapping.numerics.values() if not base_of(adapter, dialect).lacking(entry)]
@@ -387,6 +409,11 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
     return "\n".join(lines)
 
 
+def is_awaited(fact: Fact) -> bool:
+    """Whether a parameter is the one that a base class which awaits its parameters does without."""
+    return fact.required and fact.parts[0].canonical == "parameters"
+
+
 def base_of(adapter: Adapter, dialect: Dialect) -> Base:
     """The base class of an adapter, which the mapping was held against."""
     base = RUNTIMES[adapter.runtime].base(dialect)
@@ -396,12 +423,13 @@ def base_of(adapter: Adapter, dialect: Dialect) -> Base:
 
 def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Look) -> str:
     dialect = mapping.dialects[adapter.dialect]
+    awaits = base_of(adapter, dialect).awaits
     facts, takes_more = dialect.parameters, dialect.kwargs or bool(adapter.borrows)
     signature = ["self"]
-    signature += [
-        f"{fact.name}: {hint(runtime, fact)}" + ("" if fact.required else f" = {literal(fact.default)}")
-        for fact in facts
-    ]
+    for fact in facts:
+        awaited = awaits and is_awaited(fact)
+        default = "" if fact.required and not awaited else f" = {literal(None if awaited else fact.default)}"
+        signature.append(f"{fact.name}: {hint(runtime, fact)}{' | None' if awaited else ''}{default}")
     options = runtime.options.get(dialect.protocol, ())
     first = next((place for place, fact in enumerate(facts, 1) if fact.keyword_only), len(signature))
     signature[first:first] = ["*"] if options or first < len(signature) else []

@@ -63,8 +63,8 @@ def open_driver(opened: Opened, weights: list[Array]) -> TensorFlowDriver | Sess
 
 
 def _scheduled(opened: Opened) -> Schedule | None:
-    """The learning rate, where it is a list or a callable of the step, which TensorFlow's own call does not take."""
-    if opened.dialect.protocol == "call":
+    """The learning rate, where it is a list or a callable of the step, which TensorFlow's own calls do not take."""
+    if opened.dialect.protocol != "apply_gradients":
         return None
     fact = opened.dialect.named("learning_rate")
     assert fact is not None
@@ -121,9 +121,9 @@ class TensorFlowDriver:
         schedule = _scheduled(opened)
         if schedule is not None:
             arguments[schedule.name] = self._rate(schedule)
-        calls = opened.dialect.protocol == "call"
-        self._optimizer: Any = kind(opened.grouped(self._variables), **arguments) if calls else kind(**arguments)
-        if not calls and hasattr(self._optimizer, "build"):
+        calls, pairs = (opened.dialect.protocol == name for name in ("call", "apply_gradients"))
+        self._optimizer: Any = kind(**arguments) if pairs else kind(opened.grouped(self._variables), **arguments)
+        if pairs and hasattr(self._optimizer, "build"):
             self._optimizer.build(self._variables)
 
         def apply(gradients: Any) -> None:

@@ -28,6 +28,7 @@ class Base:
         semantics: for a fact of `Semantics` the values that it executes; of a fact that is not named, all.
         numerics: for a fact of `Numerics` the values that it executes; of a fact that is not named, all.
         in_order: whether it executes exactly these stages, in this order: the step is that of the original's own class.
+        awaits: whether the parameters may be left out of the call: the first step, or the model, brings them.
     """
 
     protocol: str
@@ -38,6 +39,7 @@ class Base:
     semantics: dict[str, tuple[object, ...]]
     numerics: dict[str, tuple[str, ...]] = field(default_factory=dict)
     in_order: bool = False
+    awaits: bool = False
 
     def lacking(self, numerics: Numerics) -> dict[str, str]:
         """Return the facts of a rounding that it does not execute, with their values."""
@@ -78,7 +80,7 @@ _MINDSPORES: dict[str, tuple[str, ...]] = {
 }
 
 
-# These run on NumPy only.
+# These are not carried out by MindSpore's operations.
 _NOT_AS_PYTORCH: dict[str, tuple[str, ...]] = {
     "multiply_add": ("separate", "fused_blocks", "fused_wide"),
     "decay": ("parameter", "update"),
@@ -234,7 +236,14 @@ RUNTIMES = {
                 *("call", None, "adamcompat.tensorflow.base", "KerasCallAdam"),
                 tuple(stage for stage in _EVERY if stage not in ("accumulate", "average")),
                 _ANY_FORM,
-                _NOT_AS_PYTORCH,
+            ),
+            Base(
+                *("step", None, "adamcompat.tensorflow.base", "KerasStepAdam"),
+                # Groups have no norm in common, nor have variables the number of steps that running products need.
+                tuple(stage for stage in _EVERY if stage not in ("accumulate", "average", "global_clip_norm")),
+                _ANY_FORM,
+                {"beta_power": ("power",)},
+                awaits=True,
             ),
         ),
     ),

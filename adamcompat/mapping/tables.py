@@ -4934,6 +4934,20 @@ MAPPING = Mapping(
             borrows=(),
         ),
         Adapter(
+            name="TorchStyleAdam",
+            module="adamcompat.tensorflow",
+            runtime="tensorflow",
+            dialect="torch",
+            borrows=(),
+        ),
+        Adapter(
+            name="TorchStyleAdamW",
+            module="adamcompat.tensorflow",
+            runtime="tensorflow",
+            dialect="torch_adamw",
+            borrows=(),
+        ),
+        Adapter(
             name="Adam",
             module="adamcompat.tensorflow.legacy",
             runtime="tensorflow_legacy",

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 
-from adamcompat.hyperparameters import Adapted, Hyperparameters, named_numerics, resolve, unknown_keyword
+from adamcompat.hyperparameters import Adapted, Hyperparameters, named_numerics, resolve
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter
 from adamcompat.numpy.cohorts import Cohort, Cohorts
+from adamcompat.step_groups import GroupReader, Sort, refuse_impossible
 from adamcompat.whole import whole
 
-# Not possible on arrays; accepted as False only.
-NOT_HERE = ("differentiable", "capturable")
+_SORT = Sort(
+    plural="Parameters",
+    wanted="an adamcompat.Parameter, which has a gradient",
+    hint="write Parameter(array, name=...)",
+    single=(np.ndarray, Parameter),
+    is_one=lambda value: isinstance(value, Parameter),
+    key=id,
+)
+
+
+@cache
+def _reader_of(name: str) -> GroupReader:
+    return GroupReader(MAPPING.adapter("numpy", name), _SORT)
 
 
 class StepAdam(Adapted):
@@ -34,20 +45,18 @@ class StepAdam(Adapted):
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> None:
         self._rounding = named_numerics(numerics, self._own_adapter())
         self._numerics = numerics
-        self._params = self._fact("parameters")
+        self._params = self._reader.params
         settings = {name: value for name, value in {**given, **extra}.items() if name != self._params}
         self._resolve(settings)
         self.defaults: dict[str, Any] = settings
         self.param_groups: list[dict[str, Any]] = []
         self._cohorts: list[Cohorts] = []
-        for group in self._groups(given[self._params]):
+        for group in self._reader.groups(given[self._params]):
             self._add(group, 5)
 
-    @classmethod
-    def _fact(cls, canonical: str) -> str:
-        fact = cls._dialect().named(canonical)
-        assert fact is not None
-        return fact.name
+    @property
+    def _reader(self) -> GroupReader:
+        return _reader_of(self._adapter)
 
     def _resolve(self, settings: Mapping[str, Any]) -> Hyperparameters:
         """The hyperparameters of a group; what the dialect does not know is left to its owner.
@@ -55,36 +64,9 @@ class StepAdam(Adapted):
         Raises:
             The dialect's exceptions for wrong values.
         """
-        known = {fact.name: fact for fact in self._dialect().accepted if fact.name != self._params}
-        given = {name: value for name, value in settings.items() if name in known}
-        hyper = resolve(self._own_adapter(), given, {})
-        for canonical in NOT_HERE:
-            if hyper.values[canonical]:
-                raise self._error("out_of_range")(
-                    f"{self._fact(canonical)}=True: {MAPPING.canonical[canonical].about} NumPy arrays have no such "
-                    f"thing; leave it out"
-                )
+        hyper = resolve(self._own_adapter(), self._reader.settings(settings), {})
+        refuse_impossible(hyper, self._dialect(), "NumPy arrays")
         return hyper
-
-    def _groups(self, value: Any) -> Iterator[dict[str, Any]]:
-        """The groups of a call."""
-        if isinstance(value, (np.ndarray, Parameter, str, Mapping)) or not isinstance(value, Iterable):
-            raise self._error("wrong_type")(
-                f"{self._params} must be a list of Parameters, or of groups (dictionaries); got "
-                f"{type(value).__name__}: write [{self._params}]"
-            )
-        entries = list(value)
-        if not entries:
-            raise self._error("out_of_range")(f"{self._params} is empty; pass the Parameters to update")
-        if not isinstance(entries[0], Mapping):
-            entries = [{self._params: entries}]
-        for number, entry in enumerate(entries):
-            if not isinstance(entry, Mapping):
-                raise self._error("wrong_type")(
-                    f"entry {number} of {self._params} is no group (dictionary), as the first is, but "
-                    f"{type(entry).__name__}; use one or the other"
-                )
-            yield dict(entry)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose parameters are updated from the next step on.
@@ -102,54 +84,14 @@ class StepAdam(Adapted):
     def _add(self, param_group: dict[str, Any], depth: int) -> None:
         if not isinstance(param_group, dict):
             raise self._error("wrong_type")(f"a group must be a dictionary, got {type(param_group).__name__}")
-        number = len(self.param_groups)
-        if self._params not in param_group:
-            raise self._error("out_of_range")(
-                f"group {number} has no {self._params!r}; its keys are {', '.join(map(repr, param_group)) or 'none'}"
-            )
-        parameters = self._parameters(number, param_group[self._params])
-        group = {**self.defaults, **param_group, self._params: parameters}
-        self._say_unknown(number, param_group, depth)
+        number, reader = len(self.param_groups), self._reader
+        taken = {id(parameter) for parameter in self.parameters()}
+        group = {**self.defaults, **param_group, self._params: reader.members(number, param_group, taken, self.name_of)}
+        reader.say_unknown(number, param_group, depth)
         cohorts = self._new_cohorts()
-        cohorts.follow(self._settings(group))
+        cohorts.follow(reader.settings(group))
         self.param_groups.append(group)
         self._cohorts.append(cohorts)
-
-    def _parameters(self, number: int, value: Any) -> list[Parameter]:
-        if isinstance(value, set):
-            raise self._error("wrong_type")(f"group {number} holds a set, which has no order; pass a list")
-        entries = [value] if isinstance(value, Parameter) else value
-        if isinstance(entries, (np.ndarray, str, Mapping)) or not isinstance(entries, Iterable):
-            raise self._error("wrong_type")(
-                f"{self._params!r} of group {number} must be a list of Parameters, got {type(value).__name__}"
-            )
-        found = list(entries)
-        taken = {id(parameter) for group in self.param_groups for parameter in group[self._params]}
-        for place, parameter in enumerate(found):
-            if not isinstance(parameter, Parameter):
-                raise self._error("wrong_type")(
-                    f"entry {place} of group {number} must be an adamcompat.Parameter, which has a gradient, got "
-                    f"{type(parameter).__name__}; write Parameter(array, name=...)"
-                )
-            if id(parameter) in taken:
-                raise self._error("repeated_parameter")(
-                    f"{self.name_of(parameter)} is in more than one place; put each parameter into one group, once"
-                )
-            taken.add(id(parameter))
-        return found
-
-    def _say_unknown(self, number: int, group: Mapping[str, Any], depth: int) -> None:
-        """Warn of keys that a group keeps, and that look like settings; `depth` is how far away the user's call is."""
-        known = {fact.name for fact in self._dialect().accepted}
-        meant = {fact.name for dialect in MAPPING.dialects.values() for fact in (*dialect.accepted, *dialect.groups)}
-        for name in group:
-            if name not in known and (name in meant or difflib.get_close_matches(str(name), known, 1, 0.8)):
-                why = unknown_keyword(name, self._own_adapter())
-                warnings.warn(
-                    f"group {number} has the key {name!r}, which no step reads: {why}",
-                    UserWarning,
-                    stacklevel=depth,
-                )
 
     def name_of(self, parameter: Parameter) -> str:
         """Return the name of a parameter, or its place among all of them."""
@@ -158,13 +100,6 @@ class StepAdam(Adapted):
         everyone = [other for group in self.param_groups for other in group[self._params]]
         places = [place for place, other in enumerate(everyone) if other is parameter]
         return f"parameter_{places[0] if places else len(everyone)}"
-
-    def _settings(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            fact.name: group[fact.name]
-            for fact in self._dialect().accepted
-            if fact.name in group and fact.name != self._params
-        }
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters.
@@ -196,7 +131,7 @@ class StepAdam(Adapted):
         try:
             pending = []
             for group, cohorts in zip(self.param_groups, self._cohorts, strict=True):
-                cohorts.follow(self._settings(group))
+                cohorts.follow(self._reader.settings(group))
                 with_gradient = [parameter for parameter in group[self._params] if parameter.grad is not None]
                 pending += cohorts.prepared(with_gradient)
             operations = [operation for part in pending for operation in part.operations]
@@ -292,7 +227,7 @@ class StepAdam(Adapted):
                 if kept is not None:
                     states.append((parameter, *self._read_state(place, kept)))
             loaded = self._new_cohorts()
-            loaded.load(self._settings(group), states)
+            loaded.load(self._reader.settings(group), states)
             groups.append(group)
             cohorts.append(loaded)
         for ours, group in zip(self.param_groups, groups, strict=True):

@@ -23,6 +23,7 @@ from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.operations import in_session_graph, inside_xla
 from adamcompat.tensorflow.sparse import dense
+from adamcompat.tensorflow.step_call import StepAdam
 
 
 def _name_of(optimizer: Any) -> tuple[str | None, Dialect | None]:
@@ -42,6 +43,11 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     if dialect is None:
         return None, None
     config = optimizer.get_config() if hasattr(optimizer, "get_config") else {}
+    if isinstance(optimizer, StepAdam):
+        settings = optimizer.settings()
+        if settings is None:
+            return name, None
+        config |= settings
     groups: list[tuple[str, Group]] = []
     if isinstance(optimizer, CallAdam):
         arranged = optimizer._private.arranged

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
-from adamcompat.state.terms import Shape
+from adamcompat.state.terms import Shape, StateError
 
 Array = NDArray[Any]
 
@@ -68,6 +68,20 @@ class Live:
     ahead: int = 0
     accumulation_steps: int | None = None
     loaded: Callable[[], None] = lambda: None
+
+
+def refuse_partial(live: Live) -> None:
+    """Refuse an optimizer that keeps a kind of state for some of its parameters only: groups may differ in that.
+
+    Raises:
+        StateError: it does.
+    """
+    for role, places in live.places.items():
+        if len(places) != len(live.shapes):
+            raise StateError(
+                f"the {live.title} keeps {role} for {len(places)} of its {len(live.shapes)} parameters; it is carried "
+                f"for all or for none: give all groups the same setting, or save the whole optimizer instead"
+            )
 
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:

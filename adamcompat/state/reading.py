@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adamcompat.state.live import Live
+from adamcompat.state.live import Live, refuse_partial
 from adamcompat.state.powers import factors_in
 from adamcompat.state.terms import StateError
 
@@ -19,8 +19,9 @@ def contents(live: Live, step: int | None, names: Mapping[str, str] | None = Non
         names: the parameters that are wanted, in order, and what they shall be called; None means all as they are.
 
     Raises:
-        StateError: its step cannot be told.
+        StateError: its step cannot be told, or it keeps a kind of state for some parameters only.
     """
+    refuse_partial(live)
     chosen = names if names is not None else {name: name for name in live.shapes}
     kept = {
         role: {called: places[name].read() for name, called in chosen.items()} for role, places in live.places.items()

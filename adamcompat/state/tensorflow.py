@@ -21,14 +21,14 @@ _FUNCTIONS = {
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """One of TensorFlow's and Keras's Adams, or ours in MindSpore's style; None if it is something else."""
+    """One of TensorFlow's and Keras's Adams, or ours in another framework's style; None if it is something else."""
     if hasattr(optimizer, "inner_optimizer"):
         raise StateError(f"{type(optimizer).__name__} wraps an optimizer; pass its inner_optimizer")
     if hasattr(optimizer, "_inner_optimizers"):
         raise StateError(f"{type(optimizer).__name__} holds several optimizers; pass each of its optimizers")
     if type(optimizer).__module__.startswith("adamcompat."):
         ours = import_module("adamcompat.state.tensorflow_call")
-        if isinstance(optimizer, ours.CallAdam):
+        if isinstance(optimizer, ours.StyledAdam):
             found: Live = ours.call(optimizer, parameters, session, build=build)
             return found
     original = original_of(type(optimizer))

@@ -1,21 +1,60 @@
-"""Describe MindSpore's calling convention on TensorFlow's variables for `adamcompat.state`."""
+"""Describe other frameworks' calling conventions on TensorFlow's variables for `adamcompat.state`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from adamcompat.state import naming
 from adamcompat.state.live import Live, plain_numbers
 from adamcompat.state.tensorflow_places import Place
 from adamcompat.state.terms import StateError
 from adamcompat.tensorflow.arguments import raw
-from adamcompat.tensorflow.call import CallAdam
-from adamcompat.tensorflow.call_state import label
+from adamcompat.tensorflow.call_state import OwnGroup, label
+from adamcompat.tensorflow.style import StyledAdam
 
 
-def call(optimizer: CallAdam, parameters: Any, session: Any, *, build: bool) -> Live:
-    """Describe one of ours that is called as MindSpore's are, on either Keras."""
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The number of steps of parameters that may have missed some: one number where none did."""
+
+    title: str
+    iterations: Any
+    missed: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its dtype."""
+        return Place(self.iterations).dtype
+
+    def read(self) -> NDArray[Any]:
+        """The number of steps of every parameter."""
+        steps = np.unique(self.iterations.numpy() - self.missed.numpy())
+        if len(steps) > 1:
+            raise StateError(
+                f"the parameters of this {self.title} were updated {', '.join(map(str, steps))} times; one number of "
+                f"steps is carried: save the whole optimizer instead"
+            )
+        return np.asarray(steps[0])
+
+    def write(self, value: NDArray[Any]) -> None:
+        """Give every parameter that number of steps."""
+        self.iterations.assign(value)
+        self.missed.assign(tf.zeros_like(self.missed))
+
+
+def call(optimizer: StyledAdam, parameters: Any, session: Any, *, build: bool) -> Live:
+    """Describe one of ours that is called as another framework's are, on either Keras."""
     title = type(optimizer).__name__
     if session is not None:
         raise StateError(f"session: {title} runs eagerly and in tf.function only")
@@ -24,37 +63,44 @@ def call(optimizer: CallAdam, parameters: Any, session: Any, *, build: bool) -> 
         if not build or parameters is None:
             raise StateError(f"this {title} has no state yet; call its build(variables) first")
         given = parameters.values() if isinstance(parameters, Mapping) else parameters
-        optimizer.build(list(given))  # type: ignore[attr-defined]
+        optimizer.build(list(given))
     names = _names(title, private.variables, parameters)
     slots = {
         "parameter": list(private.variables),
         "first_moment": [member.m for member in private.members],
         "second_moment": [member.v for member in private.members],
+        "maximum_second_moment": [member.vhat for member in private.members],
     }
-    if private.hyper["amsgrad"]:
-        slots["maximum_second_moment"] = [member.vhat for member in private.members]
-    products = next(iter(private.powers.values()), ())
-    dialect = optimizer._dialect()
-    rate = dialect.named("learning_rate")
-    values: dict[str, Any] = dict(private.hyper.values)
-    if rate is not None and private.hyper.schedules["learning_rate"].constant:
-        values["learning_rate"] = float(raw(optimizer._learning_rate).numpy())
+    products, iterations = next(iter(private.powers.values()), ()), raw(optimizer._iterations)
+    kept = {
+        role: {name: Place(raw(variable)) for name, variable in zip(names, found, strict=True) if variable is not None}
+        for role, found in slots.items()
+    }
     return Live(
         title=title,
-        dialect=dialect.name,
+        dialect=optimizer._dialect().name,
         numerics=private.numerics.name,
         convention="tensorflow",
         shapes={name: tuple(variable.shape) for name, variable in zip(names, private.variables, strict=True)},
-        places={
-            role: {name: Place(raw(variable)) for name, variable in zip(names, found, strict=True)}
-            for role, found in slots.items()
-        },
-        step=Place(raw(optimizer._iterations)),
+        places={role: places for role, places in kept.items() if places},
+        step=Place(iterations) if private.missed is None else Steps(title, iterations, raw(private.missed)),
         powers=tuple(
             (role, Place(raw(product))) for role, product in zip(("beta1_power", "beta2_power"), products, strict=False)
         ),
-        hyperparameters=plain_numbers(values),
+        hyperparameters=_hyperparameters(optimizer),
     )
+
+
+def _hyperparameters(optimizer: StyledAdam) -> dict[str, Any]:
+    """What holds for all parameters."""
+    private, rate = optimizer._private, optimizer._rate_variable()
+    found = []
+    for group, held in zip(private.groups, private.rates, strict=True):
+        own = held if isinstance(group, OwnGroup) and group.learning_rate is not None else rate
+        values = dict(group.hyper.values if isinstance(group, OwnGroup) else private.hyper.values)
+        found.append(plain_numbers(values | ({} if own is None else {"learning_rate": float(raw(own))})))
+    first, *others = found
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
 
 def _names(title: str, variables: list[Any], parameters: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from adamcompat.interrupts import Uninterrupted
 from adamcompat.kernel import running_product
 from adamcompat.mapping.model import Dialect, Semantics
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.state.live import Live, Place
+from adamcompat.state.live import Live, Place, refuse_partial
 from adamcompat.state.matching import Matching, Pair
 from adamcompat.state.pairing import pieces_for, put_together, shape_of
 from adamcompat.state.terms import StateError, Tensors
@@ -57,6 +57,7 @@ class _Plan:
 
 def restore(live: Live, state: AdamState, matching: Matching, *, with_parameters: bool, cast: bool) -> None:
     """Set an optimizer to a state; on any error it is as it was."""
+    refuse_partial(live)
     _check_matching(live, state, matching)
     plan, pairs = _Plan(), matching.of_targets
     for role, places in live.places.items():

@@ -1,4 +1,5 @@
-"""Adam and AdamW for TensorFlow: drop-ins for tf.keras, its legacy optimizers and tf.compat.v1, and MindSpore's call.
+"""Adam and AdamW for TensorFlow: drop-ins for tf.keras, its legacy optimizers and tf.compat.v1, and the
+calls of MindSpore and PyTorch.
 
 TensorFlow is imported when a class is first used; whether ``tf.keras`` is Keras 3 or tf_keras
 (``TF_USE_LEGACY_KERAS=1``) is decided then.
@@ -12,9 +13,23 @@ from typing import TYPE_CHECKING, Any
 from adamcompat.extras import how_to_install
 
 if TYPE_CHECKING:
-    from adamcompat.tensorflow.adapters import Adam, AdamW, MindSporeStyleAdam, MindSporeStyleAdamWeightDecay
+    from adamcompat.tensorflow.adapters import (
+        Adam,
+        AdamW,
+        MindSporeStyleAdam,
+        MindSporeStyleAdamWeightDecay,
+        TorchStyleAdam,
+        TorchStyleAdamW,
+    )
 
-__all__ = ["Adam", "AdamW", "MindSporeStyleAdam", "MindSporeStyleAdamWeightDecay"]
+__all__ = [
+    "Adam",
+    "AdamW",
+    "MindSporeStyleAdam",
+    "MindSporeStyleAdamWeightDecay",
+    "TorchStyleAdam",
+    "TorchStyleAdamW",
+]
 
 _NEEDED = ("tensorflow", "keras", "tf_keras")
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 from typing import Any
 
 from adamcompat.tensorflow.arguments import Beta, Decay, LearningRate, Parameters
-from adamcompat.tensorflow.base import KerasAdam, KerasAdamW, KerasCallAdam
+from adamcompat.tensorflow.base import KerasAdam, KerasAdamW, KerasCallAdam, KerasStepAdam
 
 __all__ = [
     "Adam",
     "AdamW",
     "MindSporeStyleAdam",
     "MindSporeStyleAdamWeightDecay",
+    "TorchStyleAdam",
+    "TorchStyleAdamW",
 ]
 
 
@@ -275,7 +277,8 @@ class MindSporeStyleAdam(KerasCallAdam):  # type: ignore[misc]
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
+            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
             "canonical".
 
     Keys of a parameter group:
@@ -371,7 +374,8 @@ class MindSporeStyleAdamWeightDecay(KerasCallAdam):  # type: ignore[misc]
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
+            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
             "canonical".
 
     Keys of a parameter group:
@@ -425,6 +429,205 @@ class MindSporeStyleAdamWeightDecay(KerasCallAdam):  # type: ignore[misc]
                 "beta2": beta2,
                 "eps": eps,
                 "weight_decay": weight_decay,
+            },
+            {},
+            numerics=numerics,
+        )
+
+
+class TorchStyleAdam(KerasStepAdam):  # type: ignore[misc]
+    """Adam as PyTorch calls it, on TensorFlow variables, which are updated in place.
+
+    The call is that of torch.optim.Adam (PyTorch 2.13)::
+
+        m <- m + (g - m) (1 - beta1)
+        v <- v + (g^2 - v) (1 - beta2)
+        p <- p - learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    Args:
+        params: The arrays to update, in place. Parameters, or groups (dictionaries), each with settings
+            of its own. None: those of the model, or of the first step. Default: None.
+        lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
+            step) or of nothing. In [0, inf). Default: 0.001.
+        betas: [0]: Exponential decay rate of the first moment. [1]: Exponential decay rate of the
+            second moment. In [0, 1). Default: (0.9, 0.999).
+        eps: Added to the square root of the second moment, so that nothing is divided by zero. It is
+            the epsilon of the paper's Algorithm 1: the second moment is corrected first. In [0, inf).
+            Default: 1e-08.
+        weight_decay: L2 weight decay: weight_decay times the parameter is added to the gradient, so it
+            passes through the moments. In [0, inf). Default: 0.
+        amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
+            False.
+        foreach: Update many tensors in one operation, which changes the speed and no bits. Default:
+            None.
+        maximize: Gradients are negated first, so that what they belong to grows. Default: False.
+        capturable: The step can be captured in a CUDA graph. Default: False.
+        differentiable: Gradients can be taken through the step. Default: False.
+        fused: Run the library's own fused kernel, which rounds a few elements otherwise. Default: None.
+        decoupled_weight_decay: The L2 weight decay is decoupled weight decay instead. Default: False.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "torch", As
+            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
+            "canonical".
+
+    It is a Keras optimizer, for compile() and fit(), apply_gradients(), tf.function and XLA, saving and
+    loading: variables hold no gradients, so that there is no step() and no zero_grad(). The variables
+    may be left out: then they are those of the model, or of the first apply_gradients(). A learning rate
+    may also be a schedule of Keras, a list or a callable of the step, which gets it as a float64 scalar
+    tensor. It can be set between steps, as optimizer.learning_rate or optimizer.param_groups[0]["lr"];
+    the other settings cannot. A variable whose gradient is None is left out of a step and does not count
+    it, as in PyTorch; Keras warns of it, and refuses a step without any gradient.
+
+    Raises:
+        TypeError: unknown keyword, wrong type.
+        ValueError: out of range, unknown parameter, repeated parameter.
+        RuntimeError: conflict, wrong gradients.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> weight = tf.Variable([1.0, 2.0])
+        >>> optimizer = TorchStyleAdam(lr=1e-3)
+        >>> _ = optimizer.apply_gradients([(tf.constant([0.5, -0.5]), weight)])
+        >>> weight.numpy().round(4)
+        array([0.999, 2.001], dtype=float32)
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
+    Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+    """
+
+    _adapter = "TorchStyleAdam"
+
+    def __init__(
+        self,
+        params: Parameters | None = None,
+        lr: LearningRate = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: Decay = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+        numerics: str = "canonical",
+    ) -> None:
+        super().__init__(
+            {
+                "params": params,
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "foreach": foreach,
+                "maximize": maximize,
+                "capturable": capturable,
+                "differentiable": differentiable,
+                "fused": fused,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+            {},
+            numerics=numerics,
+        )
+
+
+class TorchStyleAdamW(KerasStepAdam):  # type: ignore[misc]
+    """AdamW as PyTorch calls it, on TensorFlow variables, which are updated in place.
+
+    The call is that of torch.optim.AdamW (PyTorch 2.13)::
+
+        m <- m + (g - m) (1 - beta1)
+        v <- v + (g^2 - v) (1 - beta2)
+        p <- p - learning_rate weight_decay p - learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    Args:
+        params: The arrays to update, in place. Parameters, or groups (dictionaries), each with settings
+            of its own. None: those of the model, or of the first step. Default: None.
+        lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
+            step) or of nothing. In [0, inf). Default: 0.001.
+        betas: [0]: Exponential decay rate of the first moment. [1]: Exponential decay rate of the
+            second moment. In [0, 1). Default: (0.9, 0.999).
+        eps: Added to the square root of the second moment, so that nothing is divided by zero. It is
+            the epsilon of the paper's Algorithm 1: the second moment is corrected first. In [0, inf).
+            Default: 1e-08.
+        weight_decay: Decoupled weight decay: before the update each parameter loses weight_decay *
+            learning_rate of itself; the moments never see it. In [0, inf). Default: 0.01.
+        amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
+            False.
+        maximize: Gradients are negated first, so that what they belong to grows. Default: False.
+        foreach: Update many tensors in one operation, which changes the speed and no bits. Default:
+            None.
+        capturable: The step can be captured in a CUDA graph. Default: False.
+        differentiable: Gradients can be taken through the step. Default: False.
+        fused: Run the library's own fused kernel, which rounds a few elements otherwise. Default: None.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "torch", As
+            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
+            "canonical".
+
+    It is a Keras optimizer, for compile() and fit(), apply_gradients(), tf.function and XLA, saving and
+    loading: variables hold no gradients, so that there is no step() and no zero_grad(). The variables
+    may be left out: then they are those of the model, or of the first apply_gradients(). A learning rate
+    may also be a schedule of Keras, a list or a callable of the step, which gets it as a float64 scalar
+    tensor. It can be set between steps, as optimizer.learning_rate or optimizer.param_groups[0]["lr"];
+    the other settings cannot. A variable whose gradient is None is left out of a step and does not count
+    it, as in PyTorch; Keras warns of it, and refuses a step without any gradient.
+
+    Raises:
+        TypeError: unknown keyword, wrong type.
+        ValueError: out of range, unknown parameter, repeated parameter.
+        RuntimeError: conflict, wrong gradients.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> weight = tf.Variable([1.0, 2.0])
+        >>> optimizer = TorchStyleAdamW(lr=1e-3)
+        >>> _ = optimizer.apply_gradients([(tf.constant([0.5, -0.5]), weight)])
+        >>> weight.numpy().round(4)
+        array([0.999, 2.001], dtype=float32)
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
+    Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+    Decoupled weight decay: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019),
+    Algorithm 2.
+    """
+
+    _adapter = "TorchStyleAdamW"
+
+    def __init__(
+        self,
+        params: Parameters | None = None,
+        lr: LearningRate = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: Decay = 0.01,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        numerics: str = "canonical",
+    ) -> None:
+        super().__init__(
+            {
+                "params": params,
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+                "foreach": foreach,
+                "capturable": capturable,
+                "differentiable": differentiable,
+                "fused": fused,
             },
             {},
             numerics=numerics,

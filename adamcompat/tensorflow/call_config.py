@@ -1,4 +1,4 @@
-"""Write an optimizer with MindSpore's call as a configuration of Keras, and read it."""
+"""Write an optimizer with another framework's call as a configuration of Keras, and read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adamcompat.tensorflow.call_state import Described, Private, label
 
 
 def configuration(
-    private: Private, dialect: Dialect, rate_variable: Any, serialize: Callable[[Any], Any]
+    private: Private, dialect: Dialect, rate_variable: Any, parameters: Any, serialize: Callable[[Any], Any]
 ) -> dict[str, Any]:
     """The hyperparameters under their own names, parameters by name.
 
@@ -19,29 +19,46 @@ def configuration(
         private: of the optimizer.
         dialect: what it speaks.
         rate_variable: holds the learning rate; None where that is a schedule.
+        parameters: by name, or None.
         serialize: Keras's.
     """
     rate, params = dialect.named("learning_rate"), dialect.named("parameters")
     assert rate is not None and params is not None
-    native = {name: _plain(private.hyper.native[name], serialize) for name in private.given}
+    native = {name: plain(private.hyper.native[name], serialize) for name in private.given}
     if rate_variable is not None:
         native[rate.name] = float(rate_variable)
-    described: list[Any]
+    return {**native, params.name: parameters, "numerics": private.numerics.name}
+
+
+def described(private: Private, dialect: Dialect, serialize: Callable[[Any], Any]) -> list[Any]:
+    """The parameters of an optimizer with MindSpore's call, by name, in groups where they are in any.
+
+    Args:
+        private: of the optimizer.
+        dialect: what it speaks.
+        serialize: Keras's.
+    """
     if private.described is not None and not private.members:
-        described = private.described.entries
-    elif any(_facts_of(group, dialect, serialize) for group in private.groups):
-        described = [
-            {
-                group_key(dialect, "group_parameters"): [label(private.variables[i])],
-                **_facts_of(group, dialect, serialize),
-            }
+        return private.described.entries
+    key = parameters_key(dialect)
+    if any(_facts_of(group, dialect, serialize) for group in private.groups):
+        return [
+            {key: [label(private.variables[i])], **_facts_of(group, dialect, serialize)}
             for i, group in enumerate(private.groups[member.group] for member in private.members)
         ]
-    else:
-        described = [label(variable) for variable in private.variables]
-        if private.arranged is not None and private.arranged.grouped:
-            described = [{group_key(dialect, "group_parameters"): described}]
-    return {**native, params.name: described, "numerics": private.numerics.name}
+    names = [label(variable) for variable in private.variables]
+    return [{key: names}] if private.arranged is not None and private.arranged.grouped else [*names]
+
+
+def parameters_key(dialect: Dialect) -> str:
+    """Return what a dialect calls the entry of a group that holds its parameters.
+
+    >>> from adamcompat.mapping.tables import MAPPING
+    >>> parameters_key(MAPPING.dialects["mindspore"])
+    'params'
+    """
+    wanted = ("group_parameters", "parameters")
+    return next(fact.name for fact in (*dialect.groups, *dialect.parameters) if fact.parts[0].canonical in wanted)
 
 
 def group_key(dialect: Dialect, canonical: str) -> str:
@@ -52,15 +69,23 @@ def group_key(dialect: Dialect, canonical: str) -> str:
 def _facts_of(group: Group, dialect: Dialect, serialize: Callable[[Any], Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if group.learning_rate is not None:
-        found[group_key(dialect, "group_learning_rate")] = _plain(group.learning_rate.given, serialize)
+        found[group_key(dialect, "group_learning_rate")] = plain(group.learning_rate.given, serialize)
     if group.weight_decay is not None:
-        found[group_key(dialect, "group_weight_decay")] = _plain(group.weight_decay.given, serialize)
+        found[group_key(dialect, "group_weight_decay")] = plain(group.weight_decay.given, serialize)
     if group.centralize:
         found[group_key(dialect, "group_centralization")] = True
     return found
 
 
-def _plain(value: Any, serialize: Callable[[Any], Any]) -> Any:
+def plain(value: Any, serialize: Callable[[Any], Any]) -> Any:
+    """Return a value as a configuration holds it: schedules described, tuples as lists.
+
+    Args:
+        value: a hyperparameter.
+        serialize: Keras's.
+    """
+    if isinstance(value, tuple):
+        return list(value)
     return serialize(value) if callable(value) else value
 
 
@@ -68,26 +93,22 @@ def read_configuration(config: dict[str, Any], dialect: Dialect, deserialize: Ca
     """Return what a configuration passes to the constructor; its parameters are `Described`.
 
     Args:
-        config: what `configuration` gave.
+        config: as `configuration` gives it.
         dialect: what the optimizer speaks.
         deserialize: Keras's.
     """
     params = dialect.named("parameters")
     assert params is not None
-    found = {name: deserialize(value) if isinstance(value, dict) else value for name, value in config.items()}
+    found = _deserialized(config, deserialize)
     entries = found.pop(params.name)
-    keep = dialect.groups
-    parsed = [
-        {
-            fact.name: deserialize(entry[fact.name]) if isinstance(entry[fact.name], dict) else entry[fact.name]
-            for fact in keep
-            if fact.name in entry
-        }
-        if isinstance(entry, dict)
-        else entry
-        for entry in entries
-    ]
+    if entries is None:
+        return {params.name: None, **found}
+    parsed = [_deserialized(entry, deserialize) if isinstance(entry, dict) else entry for entry in entries]
     return {params.name: Described(parsed), **found}
+
+
+def _deserialized(values: dict[str, Any], deserialize: Callable[[Any], Any]) -> dict[str, Any]:
+    return {name: deserialize(value) if isinstance(value, dict) else value for name, value in values.items()}
 
 
 def found_among(variables: Sequence[Any], described: Described, dialect: Dialect) -> list[Any]:
@@ -101,9 +122,8 @@ def found_among(variables: Sequence[Any], described: Described, dialect: Dialect
     Raises:
         ValueError: the variables are other ones.
     """
-    fact = next(fact for fact in dialect.groups if fact.canonical == "group_parameters")
-    entries = described.entries
-    names = [name for entry in entries for name in (entry[fact.name] if isinstance(entry, dict) else [entry])]
+    key, entries = parameters_key(dialect), described.entries
+    names = [name for entry in entries for name in (entry[key] if isinstance(entry, dict) else [entry])]
     labels = [label(variable) for variable in variables]
     matches = [[i for i, own in enumerate(labels) if _same_name(name, own)] for name in names]
     if sorted(i for match in matches for i in match) == list(range(len(labels))) and all(map(len, matches)):
@@ -118,7 +138,7 @@ def found_among(variables: Sequence[Any], described: Described, dialect: Dialect
     if not isinstance(entries[0], dict):
         return [positions[i] for i in range(len(names))]
     taken = iter(range(len(names)))
-    return [{**entry, fact.name: [positions[next(taken)] for _ in entry[fact.name]]} for entry in entries]
+    return [{**entry, key: [positions[next(taken)] for _ in entry[key]]} for entry in entries]
 
 
 def _same_name(one: str, other: str) -> bool:

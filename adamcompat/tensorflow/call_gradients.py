@@ -1,4 +1,4 @@
-"""Check the gradients of a step with MindSpore's call."""
+"""Check the gradients of a step with another framework's call."""
 
 from __future__ import annotations
 

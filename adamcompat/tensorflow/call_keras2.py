@@ -1,4 +1,4 @@
-"""MindSpore's calling convention as an optimizer of tf_keras (TF_USE_LEGACY_KERAS=1)."""
+"""The calling conventions of other frameworks as optimizers of tf_keras (TF_USE_LEGACY_KERAS=1)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from adamcompat.pairs import split
 from adamcompat.tensorflow.arguments import refuse_no_gradients
 from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.call_state import create
+from adamcompat.tensorflow.step_call import StepAdam
+from adamcompat.tensorflow.style import StyledAdam
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Keras2CallAdam(CallAdam, tf_keras.optimizers.Optimizer):  # type: ignore[misc]
-    """Base of the adapter on tf_keras; use `adamcompat.tensorflow.MindSporeStyleAdam`."""
+# Replicas count a step together.
+_SHARED = tf.VariableAggregation.ONLY_FIRST_REPLICA
+
+
+class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Share among the adapters on tf_keras that are called as another framework's optimizers are."""
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, numerics: str) -> None:
         # What tf_keras adds to every configuration.
@@ -41,7 +47,7 @@ class Keras2CallAdam(CallAdam, tf_keras.optimizers.Optimizer):  # type: ignore[m
             tf_keras.saving.register_keras_serializable(package="adamcompat")(cls)
 
     def build(self, var_list: Sequence[Any]) -> None:
-        """Create the state; done by the constructor, except after `from_config`.
+        """Create the state; done by the constructor where it is given the parameters.
 
         Raises:
             ValueError: a variable is none of the parameters.
@@ -51,14 +57,20 @@ class Keras2CallAdam(CallAdam, tf_keras.optimizers.Optimizer):  # type: ignore[m
             self._ordered([None] * len(var_list), var_list)
             return
         if private.arranged is None:
-            private.arranged = self._describe(list(var_list))
+            private.arranged = self._found(var_list)
         super().build(private.arranged.variables)
         create(private, self._dialect(), private.arranged, self._new_variable)
         self._built = True
 
-    def _new_variable(self, reference: Any, dtype: Any, name: str) -> Any:
+    def _new_variable(
+        self, reference: Any, dtype: Any, name: str, shape: tuple[int, ...] = (), initial: Any = None
+    ) -> Any:
         if reference is None:
-            return self.add_variable((), dtype=dtype, name=name)
+            with tf.init_scope():
+                value = tf.zeros(shape, dtype) if initial is None else tf.constant(initial, dtype, shape)
+                made = tf.Variable(value, trainable=False, name=name, aggregation=_SHARED)
+            self._variables.append(made)
+            return made
         with tf.distribute.get_strategy().extended.colocate_vars_with(reference), tf.init_scope():
             return self.add_variable(reference.shape, dtype=dtype, name=name)
 
@@ -76,13 +88,14 @@ class Keras2CallAdam(CallAdam, tf_keras.optimizers.Optimizer):  # type: ignore[m
 
     def update_step(self, gradient: Any, variable: Any) -> None:
         """Update one variable, on one replica."""
-        self._advance([gradient], [variable])
+        self._advance([gradient], [variable], alone=True)
 
     def _distributed_apply_gradients_fn(
         self, distribution: Any, grads_and_vars: Sequence[tuple[Any, Any]], **kwargs: Any
     ) -> Any:
         if tf.distribute.has_strategy():
             self._refuse_products()
+            self._note_missed([self._index_dict[self._var_key(variable)] for _, variable in grads_and_vars])
             return super()._distributed_apply_gradients_fn(distribution, grads_and_vars, **kwargs)
         gradients, variables = zip(*grads_and_vars, strict=True)
         self._advance(gradients, variables)
@@ -126,3 +139,11 @@ class Keras2CallAdam(CallAdam, tf_keras.optimizers.Optimizer):  # type: ignore[m
         """An optimizer without variables yet: `build`, or the model that it is loaded with, brings them."""
         deserialize: Callable[[Any], Any] = tf_keras.saving.deserialize_keras_object
         return cls._from_configuration(dict(config), deserialize)
+
+
+class Keras2CallAdam(CallAdam, Keras2StyledAdam):
+    """Base of the adapters with MindSpore's call; use `adamcompat.tensorflow.MindSporeStyleAdam`."""
+
+
+class Keras2StepAdam(StepAdam, Keras2StyledAdam):
+    """Base of the adapters with PyTorch's settings; use `adamcompat.tensorflow.TorchStyleAdam`."""

@@ -1,4 +1,4 @@
-"""MindSpore's calling convention as an optimizer of Keras 3."""
+"""The calling conventions of other frameworks as optimizers of Keras 3."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from adamcompat.tensorflow.arguments import raw, refuse_no_gradients
 from adamcompat.tensorflow.call import CallAdam
 from adamcompat.tensorflow.call_state import create
 from adamcompat.tensorflow.keras3 import BEFORE_35, warn_of_drift
+from adamcompat.tensorflow.step_call import StepAdam
+from adamcompat.tensorflow.style import StyledAdam
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 # From Keras 3.10 on, `apply` counts the step.
 _COUNTED_HERE = release(keras.__version__) < (3, 10)
+# Replicas count a step together.
+_SHARED: dict[str, Any] = {} if BEFORE_35 else {"aggregation": "only_first_replica"}
 
 
-class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc]
-    """Base of the adapter on Keras 3; use `adamcompat.tensorflow.MindSporeStyleAdam`."""
+class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Share among the adapters on Keras 3 that are called as another framework's optimizers are."""
 
     if BEFORE_35:
         _iterations = property(attrgetter("iterations"))
@@ -52,7 +56,7 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
             keras.saving.register_keras_serializable(package="adamcompat")(cls)
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the state; done by the constructor, except after `from_config`.
+        """Create the state; done by the constructor where it is given the parameters.
 
         Raises:
             ValueError: a variable is none of the parameters.
@@ -62,13 +66,19 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
             self._ordered([None] * len(variables), variables)
             return
         if private.arranged is None:
-            private.arranged = self._describe(list(variables))
+            private.arranged = self._found(variables)
         super().build(private.arranged.variables)
         create(private, self._dialect(), private.arranged, self._new_variable)
 
-    def _new_variable(self, reference: Any, dtype: Any, name: str) -> Any:
+    def _new_variable(
+        self, reference: Any, dtype: Any, name: str, shape: tuple[int, ...] = (), initial: Any = None
+    ) -> Any:
         if reference is None:
-            return self.add_variable((), dtype=dtype, name=name)
+            made = self.add_variable(shape, dtype=dtype, name=name, **_SHARED)
+            if initial is not None:
+                # An initializer of Keras would round it to float32.
+                raw(made).assign(initial)
+            return made
         with self._distribution_strategy.extended.colocate_vars_with(raw(reference)):
             return self.add_variable(reference.shape, dtype=dtype, name=name)
 
@@ -89,7 +99,7 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
             TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
         """
         grads = list(grads)
-        variables = list(self.parameters if trainable_variables is None else trainable_variables)
+        variables = list(self._private.variables if trainable_variables is None else trainable_variables)
         if len(grads) != len(variables):
             raise self._error("wrong_gradients")(f"got {len(grads)} gradients for {len(variables)} variables")
         refuse_no_gradients(grads)
@@ -103,6 +113,7 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
             self._refuse_products()
             warn_of_drift()
             self._backend_update_step(grads, trainable_variables, None)
+            self._note_missed([self._get_variable_index(variable) for variable in trainable_variables])
         else:
             self._advance(grads, trainable_variables)
         if _COUNTED_HERE:
@@ -110,7 +121,7 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable, on one replica."""
-        self._advance([gradient], [variable])
+        self._advance([gradient], [variable], alone=True)
 
     @property
     def learning_rate(self) -> Any:
@@ -133,3 +144,11 @@ class Keras3CallAdam(CallAdam, keras.optimizers.Optimizer):  # type: ignore[misc
             return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
 
         return cls._from_configuration(dict(config), deserialize)
+
+
+class Keras3CallAdam(CallAdam, Keras3StyledAdam):
+    """Base of the adapters with MindSpore's call; use `adamcompat.tensorflow.MindSporeStyleAdam`."""
+
+
+class Keras3StepAdam(StepAdam, Keras3StyledAdam):
+    """Base of the adapters with PyTorch's settings; use `adamcompat.tensorflow.TorchStyleAdam`."""

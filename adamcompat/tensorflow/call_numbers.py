@@ -1,4 +1,4 @@
-"""Compute the numbers of a step with MindSpore's call: each group's learning rate and weight decay."""
+"""Compute the numbers of a step with another framework's call: each group's learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from adamcompat.groups import Group
 from adamcompat.program import Program
 from adamcompat.schedules import Schedule
 from adamcompat.stages import time_decayed
+from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.call_state import Private
 from adamcompat.tensorflow.step import Numbers
 
@@ -38,9 +39,10 @@ def numbers_of_step(private: Private, iterations: Any, rate_variable: Any) -> li
         return known[id(schedule)]
 
     found = []
-    for group in private.groups:
-        if group.learning_rate is None and rate_variable is not None:
-            rate = tf.cast(rate_variable, tf.float64)
+    for group, own in zip(private.groups, private.rates, strict=True):
+        held = rate_variable if group.learning_rate is None else own
+        if held is not None:
+            rate = tf.cast(raw(held), tf.float64)
             if eager and not tf.math.is_finite(rate):
                 raise ValueError(f"the learning rate is {float(rate)!r}; assign a finite number")
         else:

@@ -1,9 +1,10 @@
-"""Hold what an optimizer with MindSpore's call has beside Keras's own, and create its state."""
+"""Hold what an optimizer with another framework's call has beside Keras's own, and create its state."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -12,14 +13,40 @@ from adamcompat.groups import Arranged, Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.kernel import keeps_products
 from adamcompat.mapping.model import Dialect, Numerics, Slot
-from adamcompat.program import compile_step
+from adamcompat.program import Program, compile_step
 from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
 from adamcompat.tensorflow.step import Member
 from adamcompat.tensorflow.traced import Traced
 
-# Of a variable beside which it lies, or None for a scalar one, a dtype and a name.
-NewVariable: TypeAlias = Callable[[Any, Any, str], Any]
+# Of a variable beside which it lies, or None, a dtype and a name; then of a shape and an initial value.
+NewVariable: TypeAlias = Callable[..., Any]
+
+
+@dataclass(slots=True)
+class OwnGroup(Group):
+    """A group that has hyperparameters of its own, all of them.
+
+    Attributes:
+        hyper: they.
+        said: what the group itself said, under native names; the rest are the optimizer's.
+    """
+
+    hyper: Hyperparameters = field(kw_only=True)
+    said: dict[str, Any] = field(kw_only=True)
+
+
+class Part:
+    """Hold the step of some parameters.
+
+    Args:
+        program: the step.
+        roundings: by dtype of variables.
+    """
+
+    def __init__(self, program: Program, roundings: dict[Any, Rounding]) -> None:
+        self.program = program
+        self.roundings = roundings
 
 
 class Described:
@@ -34,7 +61,14 @@ class Described:
 
 
 class Private:
-    """Hold what belongs to an optimizer but not to its state: an object of its own, so that nothing tracks it."""
+    """Hold what belongs to an optimizer but not to its state: an object of its own, so that nothing tracks it.
+
+    Attributes:
+        listed: whether the call named its parameters.
+        parts: the step of each group.
+        rates: the variable that holds the learning rate of each group, or None.
+        missed: the variable that counts for each parameter the steps that it was left out of; None where all count.
+    """
 
     def __init__(self, dialect: Dialect, hyper: Hyperparameters, given: dict[str, Any], numerics: Numerics) -> None:
         self.numerics = numerics
@@ -44,10 +78,13 @@ class Private:
         self.section: Any = None
         self.arranged: Arranged | None = None
         self.described: Described | None = None
+        self.listed = False
         self.variables: list[Any] = []
         self.members: list[Member] = []
         self.groups: list[Group] = []
-        self.roundings: dict[Any, Rounding] = {}
+        self.parts: list[Part] = []
+        self.rates: list[Any] = []
+        self.missed: Any = None
         self.powers: dict[Any, tuple[Any, Any]] = {}
         self.functions: dict[Any, Any] = {}
         self.traced = Traced()
@@ -56,6 +93,20 @@ class Private:
         """Compile the step for other hyperparameters."""
         self.program = compile_step(dialect, self.numerics, hyper)
         self.hyper = hyper
+
+    def compile_parts(self, dialect: Dialect) -> None:
+        """Compile the step of each group; those that have no hyperparameters of their own share one."""
+        dtypes = {raw(variable).dtype for variable in self.variables}
+
+        def part(program: Program) -> Part:
+            return Part(program, {dtype: Rounding(self.numerics, dtype, program.update) for dtype in dtypes})
+
+        shared = part(self.program)
+        self.parts = [
+            part(compile_step(dialect, self.numerics, group.hyper)) if isinstance(group, OwnGroup) else shared
+            for group in self.groups
+        ]
+        self.functions.clear()
 
 
 def is_variable(value: Any) -> bool:
@@ -92,7 +143,10 @@ def create(private: Private, dialect: Dialect, arranged: Arranged, new_variable:
     private.groups = list({id(group): group for group in arranged.groups}.values())
     places = {id(group): i for i, group in enumerate(private.groups)}
     raws = [raw(variable) for variable in private.variables]
-    private.roundings = {r.dtype: Rounding(private.numerics, r.dtype, private.program.update) for r in raws}
+    private.compile_parts(dialect)
+    private.rates = [_rate_of(group, place, dialect, new_variable) for place, group in enumerate(private.groups)]
+    if any(isinstance(group, OwnGroup) for group in private.groups):
+        private.missed = new_variable(None, "int64", "missed_steps", (len(raws),))
     skips = () if arranged.grouped else dialect.semantics.decay_skips
     if hyper["use_locking"]:
         private.section = tf.CriticalSection()
@@ -119,25 +173,35 @@ def create(private: Private, dialect: Dialect, arranged: Arranged, new_variable:
     ]
 
 
+def _rate_of(group: Group, place: int, dialect: Dialect, new_variable: NewVariable) -> Any:
+    """The variable that holds the learning rate of a group with hyperparameters of its own, if it is a number."""
+    rate, fact = group.learning_rate, dialect.named("learning_rate")
+    if not isinstance(group, OwnGroup) or rate is None or not rate.constant:
+        return None
+    assert fact is not None
+    return new_variable(None, "float64", f"{fact.name}_{place}", initial=rate.at(0))
+
+
 def _created(
     private: Private, slot: Slot, arranged: Arranged, raws: Sequence[Any], new_variable: NewVariable
 ) -> list[Any]:
     """The state variables of one kind of slot."""
     if slot.role in ("first_moment", "second_moment", "maximum_second_moment"):
-        if slot.role == "maximum_second_moment" and not private.program.update.amsgrad:
-            return []
+        keeps = {
+            id(group): part.program.update.amsgrad for group, part in zip(private.groups, private.parts, strict=True)
+        }
         return [
             # bfloat16 holds too few digits for a moment to change.
             new_variable(
                 variable,
                 "float32" if own.dtype == tf.bfloat16 else own.dtype.name,
-                slot.name_for(label(variable).replace("/", "_")),
+                slot.name_for(label(variable)).replace("/", "_"),
             )
-            for variable, own in zip(arranged.variables, raws, strict=True)
+            if slot.role != "maximum_second_moment" or keeps[id(group)]
+            else None
+            for variable, own, group in zip(arranged.variables, raws, arranged.groups, strict=True)
         ]
     products = keeps_products(private.numerics, private.program.update.form)
     if slot.role in ("beta1_power", "beta2_power") and products:
-        power = new_variable(None, POWER_DTYPE.name, slot.template)
-        power.assign(1.0)
-        return [power]
+        return [new_variable(None, POWER_DTYPE.name, slot.template, initial=1.0)]
     return []

@@ -29,6 +29,11 @@ def _double(x: Any) -> Any:
     return tf.cast(x, tf.float64)
 
 
+def once(a: Any, b: Any, c: Any) -> Any:
+    """Return ``a*b + c``, rounded once in float32; wider arithmetic is never contracted."""
+    return _once(a, b, c) if c.dtype == tf.float32 else a * b + c
+
+
 _FUSED = Operations(_once, lambda a, x, b, y: _once(a, x, b * y), tf.sqrt, tf.maximum, lambda x: x, tf.multiply)
 _TAIL = Operations(_once, lambda a, x, b, y: _once(b, y, a * x), tf.sqrt, tf.maximum, _double, tf.multiply)
 
@@ -62,7 +67,8 @@ class Rounding:
             self._epsilon = real(given_epsilon(numerics, update.epsilon))
         self._form = update.form
         self._decays = update.decays
-        # Everything but these two is the same in every step.
+        self._merged = numerics.correction == "step"
+        # Everything but what `coefficients` computes is the same in every step.
         self._fixed = kernel.coefficients(
             numerics,
             own,
@@ -99,31 +105,30 @@ class Rounding:
             rate = tf.cast(rate, tf.float32)
         power1, power2 = (tf.cast(power, self.scalar) for power in powers)
         epsilon = tf.constant(self._epsilon, self.scalar)
-        correct = make_correction(self._form)
+        correct = make_correction(self._form, merged=self._merged)
         rate = tf.cast(rate, self.scalar)
         scaled = tf.ones_like(rate) if self._decays else rate
-        alpha, epsilon = correct(scaled, epsilon, power1, power2, 1, tf.sqrt)
+        alpha, epsilon, *divisor = correct(scaled, epsilon, power1, power2, 1, tf.sqrt)
         fixed = {
             name: hide(tf.constant(getattr(self._fixed, name), self.arithmetic)) for name in ("c1", "c2", "epsilon")
         }
-        if epsilon_moves(self._form):
+        if epsilon_moves(self._form, merged=self._merged):
             fixed["epsilon"] = tf.cast(epsilon, self.arithmetic)
+        if divisor:
+            fixed["root"] = tf.cast(divisor[0], self.arithmetic)
         if self._decays:
             added = decay if tf.is_tensor(decay) else tf.constant(decay, tf.float64)
             fixed |= {"rate": tf.cast(rate, self.arithmetic), "decay": hide(tf.cast(added, self.arithmetic))}
-        beta1 = self._fixed.beta1
-        return replace(
-            self._fixed,
-            alpha=tf.cast(alpha, self.arithmetic),
-            beta1=None if beta1 is None else hide(tf.constant(beta1, self.arithmetic)),
-            **fixed,
-        )
+        for name in ("beta1", "beta2"):
+            if (beta := getattr(self._fixed, name)) is not None:
+                fixed[name] = hide(tf.constant(beta, self.arithmetic))
+        return replace(self._fixed, alpha=tf.cast(alpha, self.arithmetic), **fixed)
 
     def update(
         self, p: Any, g: Any, m: Any, v: Any, vhat: Any, c: Coefficients, barrier: Callable[[Any], Any]
     ) -> tuple[Any, ...]:
         """The new parameter, moments and maximum; tensors of dtype `arithmetic`."""
-        scalars = (c.alpha, c.c1, c.c2, c.epsilon, c.beta1, None, c.rate, c.decay)
+        scalars = (c.alpha, c.c1, c.c2, c.epsilon, c.beta1, None, c.rate, c.decay, c.lerp, c.beta2, c.root)
         if not self._contraction.fused:
             return make_update(separate(barrier))(p, g, m, v, vhat, *scalars)
         if not self._contraction.tail:

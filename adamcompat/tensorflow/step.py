@@ -1,18 +1,19 @@
-"""One step with MindSpore's calling convention, traced variable by variable."""
+"""One step with another framework's calling convention, traced variable by variable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.kernel import Coefficients
-from adamcompat.program import DECOUPLED_DECAY, DIVIDE, MULTIPLY, SUBTRACT, Program, Scalar
+from adamcompat.program import DIVIDE, MULTIPLY, OF_PARAMETER, SUBTRACT, Program, Scalar
 from adamcompat.stages import make_stages
 from adamcompat.tensorflow import operations, sparse
-from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding
+from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding, once
 
 
 class Member(NamedTuple):
@@ -90,22 +91,24 @@ class Step(Interpreter):
             _same if tf.executing_eagerly() else lambda x: x + operations.negative_zero(iterations, x.dtype)
         )
         self._barrier = self._hide if self._xla else _same
-        self._stages = make_stages(operations.separate(self._barrier), tf.minimum)
+        self._stages = make_stages(operations.separate(self._barrier), tf.minimum, once)
         self._coefficients: dict[Any, Coefficients] = {}
         rounding = next(iter(roundings.values()))
         self.products = {dtype: rounding.advanced(pair, self._hide) for dtype, pair in products.items()}
         self._powers = dict(self.products)
 
-    def apply(self, members: Sequence[Member], gradients: Sequence[Any]) -> None:
+    def apply(self, members: Sequence[Member], gradients: Sequence[Any], missed: Any = None) -> None:
         """Update variables and their state.
 
         Args:
             members: the variables.
             gradients: a tensor or IndexedSlices for each.
+            missed: how many of the steps each was left out of, as one tensor; None where all of them count.
         """
         lanes = [self._lane(member, gradient) for member, gradient in zip(members, gradients, strict=True)]
-        for lane in self.run(self._program.stages, lanes):
-            self._write(lane)
+        lanes = list(self.run(self._program.stages, lanes))
+        for lane, coefficients in zip(lanes, self._of_lanes(lanes, missed), strict=True):
+            self._write(lane, coefficients)
 
     def _lane(self, member: Member, gradient: Any) -> Lane:
         rounding, shape = self._roundings[member.variable.dtype], member.variable.shape
@@ -126,12 +129,12 @@ class Step(Interpreter):
         old = _read(member.variable, rows)
         return Lane(member, rounding, tf.cast(old, rounding.around), tf.cast(gradient, rounding.around), rows, touched)
 
-    def _write(self, lane: Lane) -> None:
+    def _write(self, lane: Lane, coefficients: Coefficients) -> None:
         """Update the variable of a lane and its state."""
         kind, member = lane.rounding.arithmetic, lane.member
         m, v, vhat = (None if x is None else tf.cast(_read(x, lane.rows), kind) for x in member[1:4])
         p, gradient = tf.cast(lane.p, kind), tf.cast(lane.g, kind)
-        new = lane.rounding.update(p, gradient, m, v, vhat, self._coefficients_of(lane), self._barrier)
+        new = lane.rounding.update(p, gradient, m, v, vhat, coefficients, self._barrier)
         for target, result in zip(member[:4], new, strict=True):
             if target is None:
                 continue
@@ -148,7 +151,7 @@ class Step(Interpreter):
         numbers = StepNumbers(rate, decay, narrow=lambda number: tf.cast(tf.cast(number, tf.float32), tf.float64))
         for bound in bind(code, a, b, numbers, decays=lane.member.decays):
             one = self.narrowed(lane, bound.a)
-            if code == DECOUPLED_DECAY:
+            if code in OF_PARAMETER:
                 p = self._stages[code](lane.p, one, self.narrowed(lane, bound.b))
                 return lane._replace(p=self._barrier(p))
             return self._after(lane, code, one)
@@ -202,19 +205,49 @@ class Step(Interpreter):
         """See `Interpreter`."""
         return tf.minimum(one, other)
 
+    def _of_lanes(self, lanes: Sequence[Lane], missed: Any) -> list[Coefficients]:
+        """The scalars of each lane; see `apply`."""
+        shared = [self._coefficients_of(lane) for lane in lanes]
+        if missed is None:
+            return shared
+        # Almost always nothing was missed: the scalars of each variable are computed where something was.
+        moved = tf.cond(
+            tf.reduce_any(missed > 0),
+            lambda: [_moving(self._computed(lane, missed[place])) for place, lane in enumerate(lanes)],
+            lambda: [_moving(one) for one in shared],
+        )
+        return [replace(one, **found) for one, found in zip(shared, moved, strict=True)]
+
     def _coefficients_of(self, lane: Lane) -> Coefficients:
-        member, rounding = lane.member, lane.rounding
-        key = (member.group, member.variable.dtype, member.decays)
+        key = (lane.member.group, lane.member.variable.dtype, lane.member.decays)
         if key not in self._coefficients:
-            kept = POWER_DTYPE if self.products else rounding.scalar
-            if kept not in self._powers:
-                self._powers[kept] = rounding.powers(tf.cast(self._iterations, tf.int64) + 1)
-            rate, changing = self._numbers[member.group]
-            own = self._program.update.decay
-            own = changing if own is None else own
-            decay = own if member.decays and own is not None else 0.0
-            self._coefficients[key] = rounding.coefficients(rate, decay, self._powers[kept], self._hide)
+            self._coefficients[key] = self._computed(lane)
         return self._coefficients[key]
+
+    def _computed(self, lane: Lane, missed: Any = None) -> Coefficients:
+        """The scalars of a lane that was left out of some steps; None means of none."""
+        member, rounding = lane.member, lane.rounding
+        rate, changing = self._numbers[member.group]
+        own = self._program.update.decay
+        own = changing if own is None else own
+        decay = own if member.decays and own is not None else 0.0
+        return rounding.coefficients(rate, decay, self._powers_of(rounding, missed), self._hide)
+
+    def _powers_of(self, rounding: Rounding, missed: Any) -> tuple[Any, Any]:
+        step = tf.cast(self._iterations, tf.int64) + 1
+        if missed is not None:
+            return rounding.powers(step - missed)
+        kept = POWER_DTYPE if self.products else rounding.scalar
+        if kept not in self._powers:
+            self._powers[kept] = rounding.powers(step)
+        found: tuple[Any, Any] = self._powers[kept]
+        return found
+
+
+def _moving(coefficients: Coefficients) -> dict[str, Any]:
+    """The scalars that may depend on the number of steps, as tensors."""
+    found = {name: getattr(coefficients, name) for name in ("alpha", "epsilon", "root")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _read(variable: Any, rows: Any) -> Any:

@@ -45,7 +45,7 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
         other = elsewhere(source.dialect)
         if other is None or elsewhere(target.dialect) is not None or source.adapter is not None:
             return ""
-        from adamcompat.numpy.step_call import NOT_HERE
+        from adamcompat.step_groups import NOT_HERE
 
         found = _converted(given, source, other, context)
         refused = [fact.name for name in NOT_HERE if (fact := other.named(name)) is not None]
