@@ -149,6 +149,17 @@ def test_settings_that_change_before_the_first_step_are_recorded(tmp_path: Path)
     assert found.hyperparameters["lr"] == 0.5
 
 
+def test_settings_of_groups_that_differ_are_not_recorded(tmp_path: Path) -> None:
+    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    optimizer = torch.optim.Adam([{"params": weights[:1]}, {"params": weights[1:], "betas": (0.5, 0.9)}])
+    with record(optimizer, tmp_path / "run.safetensors"):
+        for weight in weights:
+            weight.grad = torch.ones(3)
+        optimizer.step()
+    found = read(tmp_path / "run.safetensors")
+    assert (found.driver, found.hyperparameters, found.steps) == ("torch", None, 1)
+
+
 def test_a_closure_and_parameters_without_gradients(tmp_path: Path) -> None:
     net = Net()
     optimizer = torch.optim.Adam(net.parameters(), 0.01)

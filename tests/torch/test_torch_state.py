@@ -70,7 +70,10 @@ def test_another_optimizer_goes_on_bit_for_bit(kind: str, options: dict[str, Any
     assert same(values(net), values(other))
 
 
-def test_what_is_begun_is_what_pytorch_begins() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_what_is_begun_is_what_pytorch_begins(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # PyTorch counts in the default dtype, where that is a wide one.
+    monkeypatch.setattr(torch, "get_default_dtype", lambda: dtype)
     for options in ({}, {"amsgrad": True}, {"fused": True}):
         net, other = Net(), Net()
         old, new = (torch.optim.Adam(one.parameters(), **options) for one in (net, other))
