@@ -34,7 +34,11 @@ def numpy_dtype(tensor: Any, where: str = "a tensor") -> np.dtype[Any]:
     """
     name = str(tensor.dtype).removeprefix("torch.")
     try:
-        return dtype_of(name, where)
+        dtype = dtype_of(name, where)
+        # Other libraries give NumPy further dtypes, which PyTorch's tensors do not go to.
+        if dtype.isbuiltin != 1 and name != "bfloat16":
+            raise TypeError(name)
+        return dtype
     except TypeError:
         raise StateError(f"{where} has dtype {name}, which NumPy does not have") from None
 
