@@ -10,6 +10,7 @@ from adamcompat.hyperparameters import check_value, unknown_keyword
 from adamcompat.mapping.facts import ParameterFact, TupleFact
 from adamcompat.mapping.model import Adapter, Conflict
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.step_groups import NOT_HERE
 from adamcompat.translation.alternatives import advise, candidates, elsewhere
 from adamcompat.translation.arguments import UNKNOWN, Argument, form
 from adamcompat.translation.conversion import Context, Conversion, NewArgument, Value
@@ -45,17 +46,23 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
         other = elsewhere(source.dialect)
         if other is None or elsewhere(target.dialect) is not None or source.adapter is not None:
             return ""
-        from adamcompat.step_groups import NOT_HERE
-
         found = _converted(given, source, other, context)
-        refused = [fact.name for name in NOT_HERE if (fact := other.named(name)) is not None]
-        if any(argument.keyword in refused and argument.text != "False" for argument in found.arguments):
+        if _is_refused(found, other):
             return ""
         call = f"{other.name}({', '.join(map(str, found.arguments))})"
         return f"{call} computes the same, on NumPy arrays alone: adamcompat has no such class for {target.title} yet"
 
-    advise(out, ((other, _converted(given, source, other, context)) for other in others), abroad)
+    calls = ((other, _converted(given, source, other, context)) for other in others)
+    advise(out, ((other, call) for other, call in calls if not _is_refused(call, other)), abroad)
     return out
+
+
+def _is_refused(call: Conversion, target: Signature) -> bool:
+    """Return whether a class of ours refuses a setting of a call, which needs the original's own tensors."""
+    refused = [
+        fact.name for name in NOT_HERE if target.adapter is not None and (fact := target.named(name)) is not None
+    ]
+    return any(argument.keyword in refused and argument.text != "False" for argument in call.arguments)
 
 
 def _converted(given: Sequence[Argument] | None, source: Signature, target: Signature, context: Context) -> Conversion:

