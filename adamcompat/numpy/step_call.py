@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from adamcompat.hyperparameters import Adapted, Hyperparameters, named_numerics, resolve, unknown_keyword
+from adamcompat.groups import stray_keys
+from adamcompat.hyperparameters import Adapted, Hyperparameters, named_numerics, resolve
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter
@@ -140,16 +140,8 @@ class StepAdam(Adapted):
 
     def _say_unknown(self, number: int, group: Mapping[str, Any], depth: int) -> None:
         """Warn of keys that a group keeps, and that look like settings; `depth` is how far away the user's call is."""
-        known = {fact.name for fact in self._dialect().accepted}
-        meant = {fact.name for dialect in MAPPING.dialects.values() for fact in (*dialect.accepted, *dialect.groups)}
-        for name in group:
-            if name not in known and (name in meant or difflib.get_close_matches(str(name), known, 1, 0.8)):
-                why = unknown_keyword(name, self._own_adapter())
-                warnings.warn(
-                    f"group {number} has the key {name!r}, which no step reads: {why}",
-                    UserWarning,
-                    stacklevel=depth,
-                )
+        for text in stray_keys(number, group, self._own_adapter()):
+            warnings.warn(text, UserWarning, stacklevel=depth)
 
     def name_of(self, parameter: Parameter) -> str:
         """Return the name of a parameter, or its place among all of them."""

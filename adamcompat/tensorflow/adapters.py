@@ -275,8 +275,9 @@ class MindSporeStyleAdam(KerasCallAdam):  # type: ignore[misc]
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right. Default: "canonical".
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -371,8 +372,9 @@ class MindSporeStyleAdamWeightDecay(KerasCallAdam):  # type: ignore[misc]
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right. Default: "canonical".
 
     Keys of a parameter group:
         params: The parameters of one group. Required.

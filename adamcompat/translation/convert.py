@@ -45,17 +45,24 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
         other = elsewhere(source.dialect)
         if other is None or elsewhere(target.dialect) is not None or source.adapter is not None:
             return ""
-        from adamcompat.numpy.step_call import NOT_HERE
-
         found = _converted(given, source, other, context)
-        refused = [fact.name for name in NOT_HERE if (fact := other.named(name)) is not None]
-        if any(argument.keyword in refused and argument.text != "False" for argument in found.arguments):
+        if _refuses(other, found):
             return ""
         call = f"{other.name}({', '.join(map(str, found.arguments))})"
         return f"{call} computes the same, on NumPy arrays alone: adamcompat has no such class for {target.title} yet"
 
-    advise(out, ((other, _converted(given, source, other, context)) for other in others), abroad)
+    made = ((other, _converted(given, source, other, context)) for other in others)
+    advise(out, ((other, found) for other, found in made if not _refuses(other, found)), abroad)
     return out
+
+
+def _refuses(ours: Signature, found: Conversion) -> bool:
+    """Return whether a class of ours refuses what is asked of it: no tensors here are captured, for example."""
+    from adamcompat.numpy.step_call import NOT_HERE
+
+    refused = [fact.name for name in NOT_HERE if (fact := ours.named(name)) is not None]
+    asked = any(argument.keyword in refused and argument.text != "False" for argument in found.arguments)
+    return ours.adapter is not None and asked
 
 
 def _converted(given: Sequence[Argument] | None, source: Signature, target: Signature, context: Context) -> Conversion:
@@ -206,6 +213,10 @@ class _Converter(Groups, Decays):
                     f"{needed.name} = model{LISTS[self.target.dialect.protocol]}{sorts}"
                 )
                 self.say(info("params-placeholder", text))
+        devices = self.target.dialect.devices if self.target.adapter is None else ()
+        if devices:
+            text = f"{self.target.title} runs on {', '.join(devices)} alone; what it computes was read, not measured"
+            self.say(warning("other-device", text))
         self.switch_off()
         self.conflicts()
         put_together(self.target, self.new, self.carried, self.say)
@@ -255,6 +266,12 @@ class _Converter(Groups, Decays):
 
     def carry(self, value: Value, fact: ParameterFact) -> None:
         """Write a hyperparameter that means the same on the other side."""
+        if value.matters and self.target.ignores(fact) and not self.source.ignores(value.fact):
+            self.say(error("no-counterpart", f"{value}: {self.target.title} accepts {fact.name!r} and ignores it"))
+            return
+        if value.matters and self.source.ignores(value.fact) and not self.target.ignores(fact):
+            text = f"{value}: {self.source.title} accepts that and ignores it, and {self.target.title} does it"
+            self.say(warning("ignored-before", text))
         neutral = MAPPING.canonical[fact.canonical].neutral
         default = neutral if fact.default is None else fact.default
         label = MAPPING.canonical[fact.canonical].scope == "label"
