@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adamcompat.hyperparameters import check_value, exception
-from adamcompat.mapping.model import Dialect
+from adamcompat.hyperparameters import check_value, exception, unknown_keyword
+from adamcompat.mapping.model import Adapter, Dialect
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.schedules import Schedule
 
 
@@ -169,3 +171,22 @@ def stated(dialect: Dialect, names: Sequence[str], groups: Sequence[Group]) -> l
         else:
             members.append(name)
     return [{keys["group_parameters"]: members, **said} for said, members in found]
+
+
+def stray_keys(number: int, group: Mapping[str, Any], adapter: Adapter) -> Iterator[str]:
+    """Name the keys that a group of settings keeps, that no step reads, and that look like settings.
+
+    Args:
+        number: of the group.
+        group: its keys and values.
+        adapter: the class that has it.
+
+    >>> adapter = MAPPING.adapter("numpy", "TorchStyleAdam")
+    >>> print(*stray_keys(0, {"params": [], "lr": 0.1, "ep": 0.9, "mine": 1}, adapter))
+    group 0 has the key 'ep', which no step reads: TorchStyleAdam has no parameter 'ep'; did you mean 'eps'?
+    """
+    known = {fact.name for fact in MAPPING.dialects[adapter.dialect].accepted}
+    meant = {fact.name for dialect in MAPPING.dialects.values() for fact in (*dialect.accepted, *dialect.groups)}
+    for name in group:
+        if name not in known and (name in meant or difflib.get_close_matches(str(name), known, 1, 0.8)):
+            yield f"group {number} has the key {name!r}, which no step reads: {unknown_keyword(name, adapter)}"

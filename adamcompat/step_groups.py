@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adamcompat.hyperparameters import Hyperparameters, exception, unknown_keyword
+from adamcompat.groups import stray_keys
+from adamcompat.hyperparameters import Hyperparameters, exception
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 
@@ -138,16 +138,8 @@ class GroupReader:
             group: as it was given.
             depth: how far away the user's call is from the body of this function.
         """
-        known = {fact.name for fact in self.dialect.accepted}
-        meant = {fact.name for dialect in MAPPING.dialects.values() for fact in (*dialect.accepted, *dialect.groups)}
-        for name in group:
-            if name not in known and (name in meant or difflib.get_close_matches(str(name), known, 1, 0.8)):
-                why = unknown_keyword(name, self._adapter)
-                warnings.warn(
-                    f"group {number} has the key {name!r}, which no step reads: {why}",
-                    UserWarning,
-                    stacklevel=depth,
-                )
+        for text in stray_keys(number, group, self._adapter):
+            warnings.warn(text, UserWarning, stacklevel=depth)
 
 
 def refuse_impossible(hyper: Hyperparameters, dialect: Dialect, where: str) -> None:

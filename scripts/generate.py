@@ -130,8 +130,18 @@ array([{first}, {second}])
         | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
         hints_module="adamcompat.mindspore.arguments",
         imports=("Beta", "Decay", "LearningRate", "Parameters"),
-        options={"apply_gradients": (NUMERICS,), "call": (CORRECTIONS,)},
+        options={"apply_gradients": (NUMERICS,), "call": (CORRECTIONS,), "step": (NUMERICS,)},
         examples={
+            "step": """
+>>> import numpy as np
+>>> from mindspore import Parameter, Tensor
+>>> weight = Parameter(Tensor(np.array([1.0, 2.0], np.float32)), name="weight")
+>>> optimizer = {name}([weight], weight_decay=0.0)
+>>> optimizer((Tensor(np.array([0.5, -0.5], np.float32)),))
+True
+>>> weight.asnumpy().round(4)
+array([{first}, {second}], dtype=float32)
+""",
             "apply_gradients": """
 >>> import numpy as np
 >>> from mindspore import Parameter, Tensor
@@ -154,6 +164,11 @@ array([{first}, {second}], dtype=float32)
 """,
         },
         remarks={
+            "step": """\
+A step is called as with mindspore.experimental.optim: ``optimizer(gradients)``, with a gradient for
+each Parameter. It is an optimizer of that module, and its learning-rate schedulers work. A group may
+hold each of these settings. The learning rate is kept in float32, as there, and one counter of steps
+serves all Parameters. A function of your own under mindspore.jit keeps the settings that it saw first.""",
             "apply_gradients": """\
 Functions under mindspore.jit and Cells in GRAPH mode may call apply_gradients() too; call build()
 with the Parameters before, and pass all of them in that order. A callable of the step gets it as a
@@ -176,6 +191,51 @@ A group's key grad_centralization is accepted and does nothing, with a warning. 
 any part of a step; then, and with use_fused_opt set to False, the original makes the step. A function
 of your own under mindspore.jit keeps, in PYNATIVE mode, the memory that it saw first, with any optimizer
 and with none: load into it with `parameter.copy_`, not with `set_data`.""",
+        },
+    ),
+}
+
+# Of classes whose groups hold every setting.
+SETTINGS = Look(
+    path="adamcompat/mindspore/experimental/adapters.py",
+    about="Adapters for mindspore.experimental.optim: the exact signature of each class.",
+    arrays="MindSpore's Parameters",
+    hints=PLAIN_HINTS | {"learning_rate": "Rate", "decay": "float", "parameters": "Parameters"},
+    hints_module="adamcompat.mindspore.arguments",
+    imports=("Parameters", "Rate"),
+    options={},
+    examples={
+        "call": """
+>>> import numpy as np
+>>> from mindspore import Parameter, Tensor
+>>> weight = Parameter(Tensor(np.array([1.0, 2.0], np.float32)), name="weight")
+>>> optimizer = {name}([weight], weight_decay=0.0)
+>>> optimizer((Tensor(np.array([0.5, -0.5], np.float32)),))
+True
+>>> weight.asnumpy().round(4)
+array([{first}, {second}], dtype=float32)
+""",
+    },
+    remarks={
+        "call": """\
+A group may hold each of these, and learning-rate schedulers of MindSpore change the Parameters in
+`optimizer.lrs`. In PYNATIVE mode a float in a group's "lr" counts instead. Where the original updates
+nothing without a word, this class works: with whole numbers of Python as eps or betas. A gradient that
+is None is an error. A subclass may override any part of a step, as of the original, which then
+makes the step.""",
+    },
+)
+LOOKS |= {
+    "mindspore_experimental": SETTINGS,
+    "mindspore_mint": dataclasses.replace(
+        SETTINGS,
+        path="adamcompat/mindspore/mint/adapters.py",
+        about="Adapters for mindspore.mint.optim: the exact signature of each class.",
+        remarks={
+            "call": """\
+A group may hold each of these. On Ascend the original makes the steps. Elsewhere, where it updates
+nothing or fails, the steps are this package's, in canonical rounding; they were compared with PyTorch's,
+and not with Ascend's.""",
         },
     ),
 }
@@ -356,6 +416,8 @@ def describe(mapping: Mapping, fact: Fact, dialect: Dialect, origin: str = "", *
         text += f" [{place}]: {about}" if isinstance(fact, TupleFact) else f" {about}"
         if part.canonical == "epsilon":
             text += f" {EPSILONS[dialect.semantics.epsilon]}"
+    if fact.name in dialect.ignored:
+        text += f" {dialect.target} ignores it; here it is done, and said once."
     if fact.note:
         text += f" {fact.note}"
     if fact.range is not None:

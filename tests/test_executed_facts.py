@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from adamcompat.hyperparameters import Hyperparameters
+from adamcompat.mapping.faults import faults
 from adamcompat.mapping.loader import MappingError, load
 from adamcompat.mapping.model import Adapter, Numerics
-from adamcompat.mapping.runtimes import RUNTIMES, faults
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.program import compile_step
 from adamcompat.verify import models

@@ -99,9 +99,9 @@ except KeyError as error:
 
 
 NEW_DIALECT = """
-  mint:
-    title: Mint
-    target: example.mint.Adam
+  newton:
+    title: Newton
+    target: example.newton.Adam
     aliases: []
     versions: example
     protocol: call
@@ -147,7 +147,7 @@ adapters:
   - name: MintStyleAdam
     module: adamcompat
     runtime: numpy
-    dialect: mint
+    dialect: newton
     borrows: {}
 """
 
@@ -169,7 +169,7 @@ print(weight[0], *optimizer.parameters_dict())
     value, *names = result.stdout.split()
     assert float(value) == pytest.approx(0.95 - 0.5, abs=1e-6)
     assert names == ["t", "w.m", "w.v"]
-    table = python(copy, "-m", "adamcompat", "table", "--from", "mint", "--to", "keras3", "--format", "csv")
+    table = python(copy, "-m", "adamcompat", "table", "--from", "newton", "--to", "keras3", "--format", "csv")
     assert "parameter,shrink,0.0,weight_decay,None,renamed" in table.stdout
     assert "tiny,1e-08,epsilon,1e-07," in table.stdout
 

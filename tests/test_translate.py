@@ -199,7 +199,10 @@ def test_a_name_is_found_through_imports_and_keywords(source: str, dialect: str)
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("Adam(0.001)", "may be any of keras3, tf26, mindspore, torch, paddle; say which with --from"),
+        (
+            "Adam(0.001)",
+            "may be any of keras3, tf26, mindspore, torch, paddle, mindspore_experimental, mint; say which with --from",
+        ),
         ("optimizers.Adam(0.001)", "optimizers.Adam(...) may be any of keras3, tf26, mindspore, torch"),
         ("float(1)", "none of the calls (float) is of an Adam known here"),
         ("import mine as nn; nn.Adam(p)", "none of the calls (nn.Adam) is of an Adam known here"),

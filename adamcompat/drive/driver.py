@@ -15,6 +15,7 @@ from adamcompat.drive.arguments import keywords, original
 from adamcompat.drive.catalogue import Entry, find
 from adamcompat.drive.groups import Grouping, parameter_names, read_groups
 from adamcompat.mapping.model import Adapter, Dialect
+from adamcompat.mapping.originals import originals
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import DTYPES, RowSparse
 from adamcompat.state.layout import unchanged
@@ -132,7 +133,28 @@ def prepare(
     groups = None if given is None else read_groups(given, dialect, names, entry.name)
     found = keywords(adapter, rest, own, beneath)
     mine = {key: found.pop(key) for key in own if key in found}
+    if entry.adapter is None:
+        _refuse_original(entry.name, dialect, found)
     return Opened(name, entry, mode, dialect, adapter, found, mine, tuple(names), groups)
+
+
+def _refuse_original(name: str, dialect: Dialect, native: AbstractMapping[str, Any]) -> None:
+    """Refuse an original that would not do what it is asked to.
+
+    Raises:
+        ValueError: it does not run everywhere, or ignores what was given.
+    """
+    if name not in originals():
+        return
+    ours = next(f"{a.module}.{a.name}" for a in MAPPING.adapters if a.dialect == dialect.name and a.replaces(dialect))
+    if dialect.devices:
+        raise ValueError(
+            f"{name}: {dialect.target} runs on {', '.join(dialect.devices)} alone, and is not driven; drive {ours}"
+        )
+    if ignored := [item for item in dialect.ignored if native.get(item)]:
+        raise ValueError(
+            f"{name}: {dialect.target} accepts {', '.join(ignored)} and ignores it; leave it out, or drive {ours}"
+        )
 
 
 def open_driver(

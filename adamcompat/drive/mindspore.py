@@ -89,7 +89,7 @@ class MindSporeDriver:
         ]
         kind = _class_of(opened.entry)
         arguments: dict[str, Any] = {**opened.native, **opened.own}
-        self._calls = opened.dialect.protocol == "call"
+        self._calls = opened.dialect.protocol != "apply_gradients"
         if self._calls and opened.groups is not None:
             _refuse_centralization(opened, weights)
         with _mode(opened.mode):
@@ -98,7 +98,10 @@ class MindSporeDriver:
                 places = self._schedules(groups, arguments)
                 self._optimizer: Any = kind(groups, **arguments)
                 # Each step sets the Parameters that hold these rates.
-                self._rates = [(self._optimizer.get_lr_parameter(place), schedule) for place, schedule in places]
+                held = None if opened.dialect.overrides else self._optimizer.get_lr_parameter
+                self._rates = [
+                    (self._optimizer.lrs[0] if held is None else held(place), schedule) for place, schedule in places
+                ]
             else:
                 self._optimizer = kind(**arguments)
                 self._rates = []
@@ -148,7 +151,7 @@ class MindSporeDriver:
                 rate = schedule.at(self._steps + self.opened.dialect.semantics.schedule_start)
                 ops.assign(place, Tensor(rate, ms.float32))
             if self._calls:
-                self._optimizer(self.opened.ordered(tensors))
+                self._optimizer(tuple(self.opened.ordered(tensors)))
             else:
                 self._optimizer.apply_gradients(zip(tensors, self._parameters, strict=True))
         self._steps += 1

@@ -12,15 +12,18 @@ from adamcompat.mapping.tables import MAPPING
 
 def recipes(loaded: Callable[[str], bool]) -> list[Recipe]:
     """Return what can be replaced; MindSpore is imported."""
-    runtime = RUNTIMES["mindspore"]
-    return [
-        Recipe(adapter, MAPPING.dialects[adapter.dialect].target, ("__call__",), counter=_counter)
-        for adapter in MAPPING.adapters
-        if adapter.runtime == "mindspore" and adapter.dialect in runtime.originals
-    ]
+    found = []
+    for adapter in MAPPING.adapters:
+        runtime, dialect = RUNTIMES[adapter.runtime], MAPPING.dialects[adapter.dialect]
+        if runtime.framework.name == "mindspore" and dialect.name in runtime.originals and adapter.replaces(dialect):
+            found.append(Recipe(adapter, dialect.target, ("__call__",), counter=_counter))
+    return found
 
 
 def _counter(optimizer: Any) -> Callable[[], int]:
     """Reads the steps of an optimizer without keeping the optimizer."""
-    step = optimizer.global_step
-    return lambda: int(step.asnumpy()[0])
+    from adamcompat.mindspore.members import counter_of
+
+    step = counter_of(optimizer)
+    before = int(step.asnumpy().reshape(-1)[0])
+    return lambda: int(step.asnumpy().reshape(-1)[0]) - before

@@ -204,6 +204,8 @@ class DialectReader(ParameterReader):
             keywords=keywords,
             groups=groups,
             overrides=overrides,
+            ignored=take("ignored", Node.texts, ()),
+            devices=take("devices", Node.texts, ()),
             conflicts=take("conflicts", lambda child: tuple(_conflict(item) for item in child.items())),
             errors=take("errors", _errors),
             stages=take("stages", _stages),
@@ -247,6 +249,9 @@ def _check_names(dialect: Dialect, node: Node) -> None:
                 f"the stage {correction.stage!r} of the correction {correction.name!r} is not among the stages of "
                 f"{dialect.name!r}; add it to stages"
             )
+    for name in dialect.ignored:
+        if name not in names:
+            raise node.error(f"ignored names {name!r}, which {dialect.name!r} does not have")
     for conflict in dialect.conflicts:
         for name in conflict.pair:
             if name not in names:

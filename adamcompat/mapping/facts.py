@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -142,3 +143,9 @@ class TupleFact:
 
 # A parameter as a signature has it.
 Fact: TypeAlias = ParameterFact | TupleFact
+
+
+def exception(name: str) -> type[Exception]:
+    """The built-in exception that a dialect names."""
+    found: type[Exception] = getattr(builtins, name)
+    return found

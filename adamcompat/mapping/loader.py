@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from adamcompat.mapping.dialect_reader import DialectReader, NumericsReader, read_canonical, with_corrections
+from adamcompat.mapping.faults import faults
 from adamcompat.mapping.layer_reader import layer_or_compound
 from adamcompat.mapping.model import (
     Adapter,
@@ -22,7 +23,7 @@ from adamcompat.mapping.model import (
     RateSchedule,
 )
 from adamcompat.mapping.nodes import MappingError, Node, named, one_of
-from adamcompat.mapping.runtimes import RUNTIMES, faults
+from adamcompat.mapping.runtimes import RUNTIMES
 
 __all__ = ["MappingError", "extend", "load"]
 

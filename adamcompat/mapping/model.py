@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import dataclass
 
 from adamcompat.mapping.facts import Default, Fact, ParameterFact
+from adamcompat.mapping.facts import exception as exception
 from adamcompat.mapping.vocabulary import (
     Amsgrad,
     AverageStart,
@@ -117,12 +117,6 @@ class Errors:
     wrong_gradients: str
 
 
-def exception(name: str) -> type[Exception]:
-    """The built-in exception that a dialect names."""
-    found: type[Exception] = getattr(builtins, name)
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Form:
     """Tell the forms of the step size and of epsilon apart.
@@ -227,6 +221,8 @@ class Dialect:
     keywords: tuple[Fact, ...]
     groups: tuple[ParameterFact, ...]
     overrides: bool
+    ignored: tuple[str, ...]
+    devices: tuple[str, ...]
     conflicts: tuple[Conflict, ...]
     errors: Errors
     stages: tuple[str, ...]

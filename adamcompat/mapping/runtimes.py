@@ -1,19 +1,13 @@
-"""Register the runtimes: what tools ask of each, and what each executes, against which the mapping is held.
-
-A fact that nothing executes would change no step, without a word. So the generator asks `faults` before it writes an
-adapter: whatever the adapter's base class cannot do is an error there, with the line of mapping.yaml.
-"""
+"""Register the runtimes: what tools ask of each, and what each executes, against which the mapping is held."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-from adamcompat.mapping.facts import TupleFact
-from adamcompat.mapping.model import STAGES, Adapter, Dialect, Mapping, Numerics
+from adamcompat.mapping.model import Dialect, Numerics
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +23,7 @@ class Base:
         numerics: for a fact of `Numerics` the values that it executes; of a fact that is not named, all.
         in_order: whether it executes exactly these stages, in this order: the step is that of the original's own class.
         awaits: whether the parameters may be left out of the call: the first step, or the model, brings them.
+        every: whether a group may hold each setting, under the setting's own name.
     """
 
     protocol: str
@@ -40,6 +35,7 @@ class Base:
     numerics: dict[str, tuple[str, ...]] = field(default_factory=dict)
     in_order: bool = False
     awaits: bool = False
+    every: bool = False
 
     def lacking(self, numerics: Numerics) -> dict[str, str]:
         """Return the facts of a rounding that it does not execute, with their values."""
@@ -80,6 +76,17 @@ _MINDSPORES: dict[str, tuple[str, ...]] = {
 }
 
 
+_AS_CANONICAL: dict[str, tuple[str, ...]] = {
+    "given": ("float64",),
+    "scalars": ("float64",),
+    "one_minus_beta": ("float64",),
+    "beta_power": ("power",),
+    "multiply_add": ("separate",),
+    "unscale": ("quotient",),
+    "surroundings": ("once",),
+}
+
+
 # These are not carried out by MindSpore's operations.
 _NOT_AS_PYTORCH: dict[str, tuple[str, ...]] = {
     "multiply_add": ("separate", "fused_blocks", "fused_wide"),
@@ -96,6 +103,7 @@ def _original(
     name: str,
     *stages: str,
     rounding: dict[str, tuple[str, ...]] | None = None,
+    every: bool = False,
     **semantics: object,
 ) -> Base:
     """The base of a drop-in, which is a subclass of the original: it executes the original's own facts.
@@ -106,13 +114,15 @@ def _original(
         module, name: of the class.
         stages: of the original, in order.
         rounding: facts of its numerics where they are not those of most.
+        every: whether a group may hold each setting.
         semantics: facts of the original where they are not those of most.
     """
     own: dict[str, object] = {"epsilon": "hat", "bias_correction": "both", "schedule_start": 0, "decay_skips": ()}
     own |= {"average_start": "none", "nesterov": "none"} | semantics
     executed = _ANY_FORM | {fact: (value,) for fact, value in own.items()}
     rounds = _MINDSPORES if host.startswith("mindspore.") else _TENSORFLOWS
-    return Base(protocol, host, module, name, stages, executed, rounds | (rounding or {}), in_order=True)
+    numerics = rounds | (rounding or {})
+    return Base(protocol, host, module, name, stages, executed, numerics, in_order=True, every=every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +200,7 @@ class Runtime:
         >>> base.name, base.host
         ('CallAdam', 'mindspore.nn.Adam')
         """
-        fitting = [base for base in self.bases if base.protocol == dialect.protocol]
+        fitting = [base for base in self.bases if (base.protocol, base.every) == (dialect.protocol, dialect.overrides)]
         own = [base for base in fitting if base.host == dialect.target]
         return next(iter([*own, *(base for base in fitting if base.host is None)]), None)
 
@@ -215,6 +225,7 @@ RUNTIMES = {
                 *("step", None, "adamcompat.numpy.step_call", "StepAdam"),
                 tuple(stage for stage in (*_EVERY, "absolute_decay") if stage not in ("accumulate", "average")),
                 _ANY_FORM,
+                every=True,
             ),
         ),
     ),
@@ -244,6 +255,7 @@ RUNTIMES = {
                 _ANY_FORM,
                 {"beta_power": ("power",)},
                 awaits=True,
+                every=True,
             ),
         ),
     ),
@@ -295,6 +307,51 @@ RUNTIMES = {
                 _ANY_FORM | {"nesterov": ("none",)},
                 _NOT_AS_PYTORCH,
             ),
+            Base(
+                *("step", None, "adamcompat.mindspore.torch_style", "StepAdam"),
+                ("deduplicate", "maximize", "l2_decay", "decoupled_decay", "update"),
+                _ANY_FORM | {"nesterov": ("none",)},
+                # It keeps no running products.
+                _NOT_AS_PYTORCH | {"beta_power": ("power",), "decay": ("parameter",)},
+                every=True,
+            ),
+        ),
+    ),
+    "mindspore_experimental": Runtime(
+        FRAMEWORKS["mindspore"],
+        ("mindspore_experimental", "mindspore_experimental_adamw"),
+        ("pynative", "graph"),
+        (
+            _original(
+                *("call", "mindspore.experimental.optim.Adam"),
+                *("adamcompat.mindspore.experimental.base", "ExperimentalAdam"),
+                *("maximize", "l2_decay", "update"),
+                rounding={"beta_power": ("power",)},
+                every=True,
+            ),
+            _original(
+                *("call", "mindspore.experimental.optim.AdamW"),
+                *("adamcompat.mindspore.experimental.base", "ExperimentalAdamW"),
+                *("maximize", "decoupled_decay", "update"),
+                rounding=_AS_CANONICAL,
+                every=True,
+                epsilon="paper",
+            ),
+        ),
+    ),
+    "mindspore_mint": Runtime(
+        FRAMEWORKS["mindspore"],
+        ("mint", "mint_adamw"),
+        ("pynative", "graph"),
+        tuple(
+            _original(
+                *("call", f"mindspore.mint.optim.{member}", "adamcompat.mindspore.mint.base", f"Mint{member}"),
+                *("maximize", decay, "update"),
+                rounding=_AS_CANONICAL,
+                every=True,
+                epsilon="paper",
+            )
+            for member, decay in (("Adam", "l2_decay"), ("AdamW", "decoupled_decay"))
         ),
     ),
     "torch": Runtime(FRAMEWORKS["torch"], ("torch", "torch_adamw"), (), ()),
@@ -307,154 +364,3 @@ ORIGINALS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.v
 WITH_OURS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.bases}
 # The frameworks whose calls `migrate` writes.
 MIGRATED = tuple(name for name in ORIGINALS if name in WITH_OURS)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Name a fact that nothing executes.
-
-    Attributes:
-        path: of the fact, from the top of mapping.yaml.
-        text: what is wrong, and how to mend it.
-    """
-
-    path: tuple[str, ...]
-    text: str
-
-
-def faults(mapping: Mapping) -> Iterator[Fault]:
-    """Find the facts that nothing would execute, or that an adapter's base class cannot.
-
-    >>> from adamcompat.mapping.tables import MAPPING
-    >>> list(faults(MAPPING))
-    []
-    """
-    for dialect in mapping.dialects.values():
-        yield from _unread(dialect)
-        yield from _unsaved(dialect)
-        yield from _misplaced(dialect)
-    for name in dict.fromkeys(adapter.dialect for adapter in mapping.adapters):
-        yield from _ungrouped(mapping.dialects[name])
-    for adapter in mapping.adapters:
-        yield from _beyond(adapter, mapping.dialects[adapter.dialect], mapping.numerics)
-    for dialect in mapping.dialects.values():
-        yield from _unasked(dialect)
-
-
-def _unasked(dialect: Dialect) -> Iterator[Fault]:
-    """Forms that no parameter asks for."""
-    given = {fact.canonical for fact in dialect.facts}
-    for name in ("amsgrad", "nesterov"):
-        if name not in given and getattr(dialect.semantics, name) != "none":
-            text = f"no parameter asks for {name}, so that nothing executes it: write none"
-            yield Fault(("dialects", dialect.name, "semantics", name), text)
-
-
-# The state that a hyperparameter asks for.
-_STATE = {
-    "amsgrad": "maximum_second_moment",
-    "use_ema": "average",
-    "accumulation_steps": "accumulated_gradient",
-}
-
-
-def _unread(dialect: Dialect) -> Iterator[Fault]:
-    """Parameters that no stage and no form of the update reads."""
-    path = ("dialects", dialect.name)
-    given = {fact.canonical: fact.name for fact in dialect.facts}
-    for stage, canonical in STAGES.items():
-        if canonical is not None and canonical in given and stage not in dialect.stages:
-            yield Fault(
-                (*path, "stages"),
-                f"nothing executes the parameter {given[canonical]!r} ({canonical}): add the stage {stage!r}",
-            )
-    grouped = {fact.canonical: fact.name for fact in dialect.groups}
-    if "group_centralization" in grouped and "centralize" not in dialect.stages:
-        yield Fault(
-            (*path, "stages"),
-            f"nothing executes the key {grouped['group_centralization']!r} of groups: add the stage 'centralize'",
-        )
-    for name in ("amsgrad", "nesterov"):
-        if name in given and getattr(dialect.semantics, name) == "none":
-            yield Fault(
-                (*path, "semantics", name),
-                f"nothing executes the parameter {given[name]!r} ({name}): set semantics.{name} to the form that it "
-                f"has, not to none",
-            )
-
-
-def _ungrouped(dialect: Dialect) -> Iterator[Fault]:
-    """Groups of a kind that the calling convention does not read."""
-    if dialect.overrides != (dialect.protocol == "step"):
-        kind = "the word every" if dialect.protocol == "step" else "a list of keys, or nothing"
-        text = f"nothing executes these with the protocol {dialect.protocol!r}, whose groups are {kind}"
-        yield Fault(("dialects", dialect.name, "groups"), text)
-
-
-def _unsaved(dialect: Dialect) -> Iterator[Fault]:
-    """State that a step may keep, and that the dialect has no name for: it would be left out of what is saved."""
-    given = {fact.canonical for fact in dialect.facts}
-    kept = {slot.role for block in dialect.slots for slot in block}
-    for canonical, role in _STATE.items():
-        if canonical in given and role not in kept:
-            yield Fault(("dialects", dialect.name, "slots"), f"nothing saves the state {role!r}: say what it is called")
-    if ("beta1_power" in kept) != (dialect.semantics.power_start != "none"):
-        yield Fault(
-            ("dialects", dialect.name, "semantics", "power_start"),
-            "power_start belongs to the slot beta1_power: write none without it, and one or beta with it",
-        )
-
-
-def _misplaced(dialect: Dialect) -> Iterator[Fault]:
-    """Stages where they would do nothing, or something else."""
-    stages, path = dialect.stages, ("dialects", dialect.name, "stages")
-    update = stages.index("update")
-    for stage in stages[update + 1 :]:
-        if stage != "average":
-            yield Fault(path, f"nothing executes {stage!r} after 'update': the gradient is spent; move it before")
-    if "average" in stages[:update]:
-        yield Fault(path, "'average' takes the parameters after the update; move it behind 'update'")
-    if "accumulate" in stages and "decoupled_decay" in stages[: stages.index("accumulate")]:
-        yield Fault(path, "'decoupled_decay' before 'accumulate' would decay at each call; move it behind 'accumulate'")
-
-
-def _beyond(adapter: Adapter, dialect: Dialect, numerics: dict[str, Numerics]) -> Iterator[Fault]:
-    """Facts of a dialect that the base class of an adapter does not execute."""
-    path = ("dialects", dialect.name)
-    who = f"the adapter {adapter.module}.{adapter.name}"
-    base = RUNTIMES[adapter.runtime].base(dialect)
-    if base is None:
-        bases = RUNTIMES[adapter.runtime].bases
-        hosts = [base.host for base in bases if base.protocol == dialect.protocol and base.host is not None]
-        key, known = ("target", hosts) if hosts else ("protocol", [base.protocol for base in bases])
-        yield Fault(
-            (*path, key),
-            f"{who}: the runtime {adapter.runtime!r} has a base class for {', '.join(known) or 'none'} only",
-        )
-        return
-    mend = (
-        f"{base.module}.{base.name} does not execute that. Change the dialect, remove the adapter, or write it "
-        f"there and declare it in adamcompat/mapping/runtimes.py"
-    )
-    tuples = [fact.name for fact in dialect.accepted if isinstance(fact, TupleFact)]
-    if base.in_order and tuples:
-        yield Fault(
-            (*path, "parameters"),
-            f"{who} makes the step of the original, and {base.module}.{base.name} reads each setting under a name of "
-            f"its own; it takes no tuple such as {tuples[0]!r}",
-        )
-    if base.in_order and dialect.stages != base.stages:
-        yield Fault(
-            (*path, "stages"),
-            f"{who} makes the step of the original, whose stages are {', '.join(base.stages)}; "
-            f"{base.module}.{base.name} executes no others",
-        )
-    elif missing := [stage for stage in dialect.stages if stage not in base.stages]:
-        yield Fault((*path, "stages"), f"{who} needs {', '.join(missing)}; {mend}")
-    rounding = numerics[dialect.numerics]
-    for name, given in base.lacking(rounding).items():
-        yield Fault(("numerics", rounding.name, name), f"{who} needs {name}: {given}; {mend}")
-    for name, executed in base.semantics.items():
-        value = getattr(dialect.semantics, name)
-        if value not in executed:
-            yield Fault((*path, "semantics", name), f"{who} needs {name}: {value}; {mend}")

@@ -9,6 +9,7 @@ from typing import Any
 from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
 from adamcompat.mindspore.arguments import Beta, Decay, LearningRate, Parameters
 from adamcompat.mindspore.call import CallAdam
+from adamcompat.mindspore.torch_style import StepAdam
 from adamcompat.mindspore.weight_decay import CallAdamWeightDecay
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "AdamWeightDecay",
     "TFStyleAdam",
     "TFStyleAdamW",
+    "TorchStyleAdam",
+    "TorchStyleAdamW",
 ]
 
 
@@ -280,8 +283,9 @@ class TFStyleAdam(ApplyGradientsAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right. Default: "canonical".
 
     Functions under mindspore.jit and Cells in GRAPH mode may call apply_gradients() too; call build()
     with the Parameters before, and pass all of them in that order. A callable of the step gets it as a
@@ -399,8 +403,9 @@ class TFStyleAdamW(ApplyGradientsAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right. Default: "canonical".
 
     Functions under mindspore.jit and Cells in GRAPH mode may call apply_gradients() too; call build()
     with the Parameters before, and pass all of them in that order. A callable of the step gets it as a
@@ -467,5 +472,202 @@ class TFStyleAdamW(ApplyGradientsAdam):
                 "name": name,
             },
             kwargs,
+            numerics=numerics,
+        )
+
+
+class TorchStyleAdam(StepAdam):
+    """Adam as PyTorch calls it, on MindSpore's Parameters, which are updated in place.
+
+    The call is that of torch.optim.Adam (PyTorch 2.13)::
+
+        m <- m + (g - m) (1 - beta1)
+        v <- v + (g^2 - v) (1 - beta2)
+        p <- p - learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    Args:
+        params: The arrays to update, in place. Parameters, or groups (dictionaries), each with settings
+            of its own. Required.
+        lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
+            step) or of nothing. In [0, inf). Default: 0.001.
+        betas: [0]: Exponential decay rate of the first moment. [1]: Exponential decay rate of the
+            second moment. In [0, 1). Default: (0.9, 0.999).
+        eps: Added to the square root of the second moment, so that nothing is divided by zero. It is
+            the epsilon of the paper's Algorithm 1: the second moment is corrected first. In [0, inf).
+            Default: 1e-08.
+        weight_decay: L2 weight decay: weight_decay times the parameter is added to the gradient, so it
+            passes through the moments. In [0, inf). Default: 0.
+        amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
+            False.
+        foreach: Update many tensors in one operation, which changes the speed and no bits. Default:
+            None.
+        maximize: Gradients are negated first, so that what they belong to grows. Default: False.
+        capturable: The step can be captured in a CUDA graph. Default: False.
+        differentiable: Gradients can be taken through the step. Default: False.
+        fused: Run the library's own fused kernel, which rounds a few elements otherwise. Default: None.
+        decoupled_weight_decay: The L2 weight decay is decoupled weight decay instead. Default: False.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",
+            As mindspore.experimental.optim.Adam on a CPU with FMA; MindSpore's power is not always
+            rounded right. Default: "canonical".
+
+    A step is called as with mindspore.experimental.optim: ``optimizer(gradients)``, with a gradient for
+    each Parameter. It is an optimizer of that module, and its learning-rate schedulers work. A group may
+    hold each of these settings. The learning rate is kept in float32, as there, and one counter of steps
+    serves all Parameters. A function of your own under mindspore.jit keeps the settings that it saw first.
+
+    Raises:
+        TypeError: unknown keyword, wrong type.
+        ValueError: out of range, unknown parameter, repeated parameter.
+        RuntimeError: conflict, wrong gradients.
+
+    Example:
+        >>> import numpy as np
+        >>> from mindspore import Parameter, Tensor
+        >>> weight = Parameter(Tensor(np.array([1.0, 2.0], np.float32)), name="weight")
+        >>> optimizer = TorchStyleAdam([weight], weight_decay=0.0)
+        >>> optimizer((Tensor(np.array([0.5, -0.5], np.float32)),))
+        True
+        >>> weight.asnumpy().round(4)
+        array([0.999, 2.001], dtype=float32)
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
+    Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+    """
+
+    _adapter = "TorchStyleAdam"
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: LearningRate = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: Decay = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+        numerics: str = "canonical",
+    ) -> None:
+        super().__init__(
+            {
+                "params": params,
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "foreach": foreach,
+                "maximize": maximize,
+                "capturable": capturable,
+                "differentiable": differentiable,
+                "fused": fused,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+            {},
+            numerics=numerics,
+        )
+
+
+class TorchStyleAdamW(StepAdam):
+    """AdamW as PyTorch calls it, on MindSpore's Parameters, which are updated in place.
+
+    The call is that of torch.optim.AdamW (PyTorch 2.13)::
+
+        m <- m + (g - m) (1 - beta1)
+        v <- v + (g^2 - v) (1 - beta2)
+        p <- p - learning_rate weight_decay p - learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    Args:
+        params: The arrays to update, in place. Parameters, or groups (dictionaries), each with settings
+            of its own. Required.
+        lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
+            step) or of nothing. In [0, inf). Default: 0.001.
+        betas: [0]: Exponential decay rate of the first moment. [1]: Exponential decay rate of the
+            second moment. In [0, 1). Default: (0.9, 0.999).
+        eps: Added to the square root of the second moment, so that nothing is divided by zero. It is
+            the epsilon of the paper's Algorithm 1: the second moment is corrected first. In [0, inf).
+            Default: 1e-08.
+        weight_decay: Decoupled weight decay: before the update each parameter loses weight_decay *
+            learning_rate of itself; the moments never see it. In [0, inf). Default: 0.01.
+        amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
+            False.
+        maximize: Gradients are negated first, so that what they belong to grows. Default: False.
+        foreach: Update many tensors in one operation, which changes the speed and no bits. Default:
+            None.
+        capturable: The step can be captured in a CUDA graph. Default: False.
+        differentiable: Gradients can be taken through the step. Default: False.
+        fused: Run the library's own fused kernel, which rounds a few elements otherwise. Default: None.
+        numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
+            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",
+            As mindspore.experimental.optim.Adam on a CPU with FMA; MindSpore's power is not always
+            rounded right. Default: "canonical".
+
+    A step is called as with mindspore.experimental.optim: ``optimizer(gradients)``, with a gradient for
+    each Parameter. It is an optimizer of that module, and its learning-rate schedulers work. A group may
+    hold each of these settings. The learning rate is kept in float32, as there, and one counter of steps
+    serves all Parameters. A function of your own under mindspore.jit keeps the settings that it saw first.
+
+    Raises:
+        TypeError: unknown keyword, wrong type.
+        ValueError: out of range, unknown parameter, repeated parameter.
+        RuntimeError: conflict, wrong gradients.
+
+    Example:
+        >>> import numpy as np
+        >>> from mindspore import Parameter, Tensor
+        >>> weight = Parameter(Tensor(np.array([1.0, 2.0], np.float32)), name="weight")
+        >>> optimizer = TorchStyleAdamW([weight], weight_decay=0.0)
+        >>> optimizer((Tensor(np.array([0.5, -0.5], np.float32)),))
+        True
+        >>> weight.asnumpy().round(4)
+        array([0.999, 2.001], dtype=float32)
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
+    Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
+    Decoupled weight decay: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019),
+    Algorithm 2.
+    """
+
+    _adapter = "TorchStyleAdamW"
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: LearningRate = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-08,
+        weight_decay: Decay = 0.01,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        numerics: str = "canonical",
+    ) -> None:
+        super().__init__(
+            {
+                "params": params,
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+                "foreach": foreach,
+                "capturable": capturable,
+                "differentiable": differentiable,
+                "fused": fused,
+            },
+            {},
             numerics=numerics,
         )

@@ -15,6 +15,7 @@ from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 
 LearningRate: TypeAlias = float | Sequence[float] | Tensor | LearningRateSchedule | Callable[..., Any]
+Rate: TypeAlias = float | Tensor
 Beta: TypeAlias = float | Callable[[], float]
 Decay: TypeAlias = float | nn.Cell
 Parameters: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
@@ -94,6 +95,12 @@ def explained(
     return None if better is None else type(better)(with_original(str(better.args[0]), error))
 
 
+def refuse(adapter: Adapter, given: Mapping[str, Any]) -> None:
+    """Raise what is wrong with the arguments of a call, if anything is."""
+    for _, wrong in _faults(adapter, given, {}):
+        raise wrong
+
+
 def _faults(
     adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Exception]]:
@@ -131,6 +138,9 @@ def _check_argument(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
         What the dialect raises for a wrong type or a value out of range.
     """
     wrong_type = exception(dialect.errors.wrong_type)
+    if dialect.overrides:
+        _check_setting(fact, value, dialect)
+        return
     if fact.type not in ("learning_rate", "decay"):
         check_value(fact, value, dialect)
         return
@@ -164,6 +174,27 @@ def _check_argument(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
     check_value(fact, float(value), dialect)
 
 
+def _check_setting(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
+    """Say what is wrong with a setting of a dialect whose groups hold every one.
+
+    Raises:
+        What the dialect raises for a wrong type or a value out of range.
+    """
+    if fact.type == "flag":
+        return
+    if fact.type == "learning_rate" and isinstance(value, Tensor):
+        if value.ndim:
+            raise exception(dialect.errors.out_of_range)(
+                f"{fact.name} must be one number, got a Tensor of shape {value.shape}"
+            )
+        return
+    if not isinstance(value, (int, float)):
+        raise exception(dialect.errors.wrong_type)(
+            f"{fact.name} must be a number of Python, got {value!r} ({type(value).__name__}): write float(...)"
+        )
+    check_value(fact, float(value), dialect)
+
+
 def _check_list(fact: ParameterFact, values: list[Any]) -> None:
     for step, value in enumerate(values):
         wrong = _no_number(value)
@@ -191,6 +222,9 @@ def _check_params(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
     grouped = [isinstance(entry, Mapping) for entry in entries]
     if any(grouped) and not all(grouped):
         raise wrong_type(f"{fact.name} mixes groups (dictionaries) and Parameters; use one or the other")
+    if any(grouped) and dialect.overrides:
+        _check_setting_groups(entries, fact.name, dialect)
+        return
     if not any(grouped):
         _check_parameters(entries, fact.name, dialect)
         _check_unique(entries, exception(dialect.errors.repeated_parameter))
@@ -204,6 +238,24 @@ def _check_params(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
     # Across groups MindSpore raises another type than for a plain list.
     _check_unique(everyone, RuntimeError)
     _check_order(entries, everyone, dialect)
+
+
+def _check_setting_groups(groups: Sequence[Mapping[str, Any]], key: str, dialect: Dialect) -> None:
+    """Say what is wrong with groups that may hold every setting, and any other key."""
+    known = {fact.name: fact for fact in dialect.accepted if fact.name != key}
+    everyone: list[Any] = []
+    for number, group in enumerate(groups):
+        if key not in group:
+            raise KeyError(f"group {number} has no {key!r}; its keys are {', '.join(map(repr, group)) or 'none'}")
+        own = [group[key]] if isinstance(group[key], Parameter) else group[key]
+        if isinstance(own, (set, frozenset)):
+            raise exception(dialect.errors.wrong_type)(f"group {number} holds a set, which has no order; pass a list")
+        everyone += _listed(own, f"{key!r} of group {number}", dialect)
+        _check_parameters(everyone, f"{key!r} of group {number}", dialect)
+        for name, value in group.items():
+            for part, item in lens.parts(known[name], value, dialect) if name in known else ():
+                _check_setting(part, item, dialect)
+    _check_unique(everyone, exception(dialect.errors.repeated_parameter))
 
 
 def _key(dialect: Dialect, canonical: str) -> str:

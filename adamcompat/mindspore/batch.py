@@ -80,6 +80,9 @@ class Batch:
         sizes: the number of elements of each.
         kinds: the kind of each; Parameters of one kind share scalars and program.
         amsgrad: whether there is a maximum of the second moment.
+
+    Attributes:
+        amsgrad: the same.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class Batch:
     ) -> None:
         self._numerics = numerics
         self._storage = STORAGE[dtype]
-        self._amsgrad = amsgrad
+        self.amsgrad = amsgrad
         self._contraction = Contraction.of(numerics, self._storage.own, amsgrad=amsgrad)
         self._sizes = np.array(sizes, np.int64)
         # The rows of the kernel's table: one for each share of a Parameter, so that tails fall where they
@@ -166,7 +169,7 @@ class Batch:
             self._rows,
             np.array([compiled.row(item) for item in coefficients], dtype),
             self._programs[1],
-            amsgrad=self._amsgrad,
+            amsgrad=self.amsgrad,
             like=coefficients[0],
             contraction=self._contraction,
         )
@@ -175,8 +178,9 @@ class Batch:
     def _update_widened(
         self, compiled: ModuleType, coefficients: Sequence[Coefficients], programs: Sequence[Stages]
     ) -> Operation:
-        """The update of copies in float32, rounded back; gradients arrive with their stages done."""
-        assert not any(programs), "the stages of these gradients are run in their own dtype"
+        """The update of copies in float32, rounded back; stages of another dtype are done when gradients arrive."""
+        once = self._numerics.surroundings == "once"
+        assert once or not any(programs), "the stages of these gradients are run in their own dtype"
         if self._wide is None:
             self._wide = np.empty((5, int(self._offsets[-1])), np.float32)
         wide, views = self._wide, {column: self._views(column) for column in self._used}

@@ -63,7 +63,7 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
     kind: tuple[int, ...]
     decays: tuple[bool, ...]
     # Nothing here has decays of groups, or means.
-    lacks = (ADD_DECAY, CENTRALIZE)
+    lacks: tuple[int, ...] = (ADD_DECAY, CENTRALIZE)
 
     def __init__(self) -> None:
         super().__init__(auto_prefix=False)

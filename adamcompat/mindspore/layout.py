@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from adamcompat import kernel
 from adamcompat.mapping.model import Dialect
 from adamcompat.mindspore.batch import Batch
-from adamcompat.mindspore.memory import Forms, settle
+from adamcompat.mindspore.memory import Forms, addresses, settle
 from adamcompat.mindspore.schedules import Constants, Sources
 
 
@@ -91,6 +91,20 @@ class Kind:
     decay: int | None
 
 
+class Placed(Protocol):
+    """Name what some Parameters of one dtype are known by."""
+
+    positions: list[int]
+    batch: Batch
+
+
+class Written(Protocol):
+    """Name what is known of everything that a step writes."""
+
+    forms: Forms
+    written: tuple[Any, ...]
+
+
 @dataclass(slots=True)
 class Part:
     """Parameters of one dtype."""
@@ -125,7 +139,31 @@ class Layout:
     counters: list[Any] = field(default_factory=list)
 
 
-def check_state(layout: Layout, kinds: Sequence[Any]) -> None:
+def read(parts: Iterable[Placed], gradients: Sequence[Any]) -> list[Any]:
+    """Look up where gradients lie; those that lie in memory that is written are copied.
+
+    Returns:
+        The copies, which must live until the update is done.
+    """
+    copies = []
+    for part in parts:
+        chosen = gradients if len(part.positions) == len(gradients) else [gradients[i] for i in part.positions]
+        found = addresses(chosen)
+        if part.batch.reads_from(found):
+            continue
+        if not found.all():
+            found = addresses([gradient.init_data() if gradient.has_init else gradient for gradient in chosen])
+        overlapping = part.batch.read_from(found)
+        if overlapping.size:
+            copied = [chosen[i].copy() for i in overlapping]
+            settle()
+            found[overlapping] = addresses(copied)
+            part.batch.read_from(found)
+            copies += copied
+    return copies
+
+
+def check_state(layout: Written, kinds: Sequence[Any]) -> None:
     """Refuse state that does not fit its Parameter: the kernel writes wherever an address says.
 
     Args:

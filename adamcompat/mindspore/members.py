@@ -18,20 +18,21 @@ class Member(NamedTuple):
     Attributes:
         dialect: its facts.
         kind: its class.
-        attributes: what of it a step reads and writes.
+        attributes: what of it a step reads and writes; None where groups hold every setting.
     """
 
     dialect: Dialect
     kind: type[Any]
-    attributes: Attributes
+    attributes: Attributes | None
 
 
 @cache
 def members() -> tuple[Member, ...]:
     """Return all originals, each with what its drop-in knows of it.
 
-    >>> [member.kind.__name__ for member in members()]
-    ['Adam', 'AdamWeightDecay']
+    >>> [member.dialect.name for member in members()]  # doctest: +NORMALIZE_WHITESPACE
+    ['mindspore', 'mindspore_adamweightdecay', 'mindspore_experimental', 'mindspore_experimental_adamw', 'mint',
+     'mint_adamw']
     """
     found = []
     for original in originals().values():
@@ -39,8 +40,13 @@ def members() -> tuple[Member, ...]:
         base = runtime.base(original.dialect)
         if runtime.framework.name == "mindspore" and base is not None and kind is not None:
             drop_in = getattr(import_module(base.module), base.name)
-            found.append(Member(original.dialect, kind, drop_in._attributes))
+            found.append(Member(original.dialect, kind, getattr(drop_in, "_attributes", None)))
     return tuple(found)
+
+
+def counter_of(optimizer: Any) -> Any:
+    """Return the Parameter that counts the steps of an optimizer with MindSpore's call."""
+    return optimizer.global_step if hasattr(optimizer, "global_step") else optimizer.state_step
 
 
 def member_of(optimizer: Any) -> Member | None:

@@ -28,7 +28,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.batch import STORAGE, Batch
 from adamcompat.mindspore.gradients import Refusals, Rows
-from adamcompat.mindspore.layout import Attributes, Kind, Layout, Part, check_state, same, straighten
+from adamcompat.mindspore.layout import Attributes, Kind, Layout, Part, check_state, read, same, straighten
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.schedules import Constants, Sources
@@ -141,7 +141,7 @@ class PyNativeStep:
             settle()
             if by_operator:
                 parts = self._without(layout, by_operator)
-        copies = self._read(parts, gradients)
+        copies = read(parts, gradients)
         # Operators first: one that fails has written nothing.
         operations = [
             self._by_operator(i, parameters[i], gradients[i], numbers[layout.kinds[i].rate], advanced)
@@ -374,30 +374,6 @@ class PyNativeStep:
         if shows and not self._live:
             say_left_out(self._dialect, "integer_gradients")
         return not self._live
-
-    @staticmethod
-    def _read(parts: Sequence[Part], gradients: Sequence[Any]) -> list[Any]:
-        """Look up where gradients lie; those that lie in memory that is written are copied.
-
-        Returns:
-            The copies, which must live until the update is done.
-        """
-        copies = []
-        for part in parts:
-            chosen = gradients if len(part.positions) == len(gradients) else [gradients[i] for i in part.positions]
-            found = addresses(chosen)
-            if part.batch.reads_from(found):
-                continue
-            if not found.all():
-                found = addresses([gradient.init_data() if gradient.has_init else gradient for gradient in chosen])
-            overlapping = part.batch.read_from(found)
-            if overlapping.size:
-                copied = [chosen[i].copy() for i in overlapping]
-                settle()
-                found[overlapping] = addresses(copied)
-                part.batch.read_from(found)
-                copies += copied
-        return copies
 
     def _without(self, layout: Layout, left_out: Sequence[int]) -> list[Part]:
         parts = []

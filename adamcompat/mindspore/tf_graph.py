@@ -177,7 +177,18 @@ class GraphStep(GraphStages):
 
     def construct(self, gradients: Any, parameters: Any) -> Any:
         """Update `parameters`, which are in the order in which the optimizer was built."""
-        calls = cast(self.iterations, _DOUBLE)
+        written = self.stepped(gradients, parameters, cast(self.iterations, _DOUBLE))
+        written += (ops.assign_add(self.iterations, Tensor(1, mindspore.int64)),)
+        return ops.depend(True, written)
+
+    def stepped(self, gradients: Any, parameters: Any, calls: Any) -> Any:
+        """Update `parameters`; returns what was written.
+
+        Args:
+            gradients: one for each.
+            parameters: in the order in which the optimizer was built.
+            calls: how many there were before, in float64.
+        """
         completes = True
         done = calls
         if self.every > 0:
@@ -201,8 +212,7 @@ class GraphStep(GraphStages):
         written += more
         for i in range(len(products)):
             written += (self.powers[i].copy_(self.chosen(completes, products[i], self.powers[i])),)
-        written += (ops.assign_add(self.iterations, Tensor(1, mindspore.int64)),)
-        return ops.depend(True, written)
+        return written
 
     def taken(self, part: Any, gradients: Any, parameters: Any) -> Any:
         """Gradients and parameters in the dtype of the stages."""

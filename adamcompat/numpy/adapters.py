@@ -68,9 +68,10 @@ class TFStyleAdam(ApplyGradientsAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     Raises:
         ValueError: unknown keyword, wrong type, out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
@@ -174,9 +175,10 @@ class MindSporeStyleAdam(CallAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -288,9 +290,10 @@ class TFStyleAdamW(ApplyGradientsAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     Raises:
         ValueError: unknown keyword, wrong type, out of range, conflict, unknown parameter, repeated parameter, wrong gradients.
@@ -382,9 +385,10 @@ class MindSporeStyleAdamWeightDecay(CallAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -473,9 +477,10 @@ class TorchStyleAdam(StepAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     Raises:
         TypeError: unknown keyword, wrong type.
@@ -568,9 +573,10 @@ class TorchStyleAdamW(StepAdam):
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     Raises:
         TypeError: unknown keyword, wrong type.

@@ -14,7 +14,8 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
 from adamcompat.mindspore.arguments import ignored_names
-from adamcompat.mindspore.members import member_of, members
+from adamcompat.mindspore.members import counter_of, member_of, members
+from adamcompat.mindspore.torch_style import StepAdam
 from adamcompat.recording.record import plain_values, refuse_twice
 from adamcompat.recording.recorder import Recorder
 from adamcompat.schedules import Schedule
@@ -34,12 +35,26 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
         name, dialect = original.name, original
     else:
         return None, None
+    if dialect.overrides:
+        return name, _of_settings(optimizer, dialect)
     if dialect.protocol == "call":
         groups = _groups(optimizer)
         return name, None if groups is None else plain_values(_of_call(optimizer, dialect), dialect, groups)
     labels = {fact.name for fact in dialect.accepted if MAPPING.scope(fact) == "label"}
     config = {key: value for key, value in optimizer.get_config().items() if key not in labels and value is not None}
     return name, plain_values(config, dialect)
+
+
+def _of_settings(optimizer: Any, dialect: Dialect) -> dict[str, Any] | None:
+    """The settings of all groups; None where groups differ, which cannot be replayed."""
+    stock = member_of(optimizer)
+    ignored = dialect.ignored if stock is not None and type(optimizer) is stock.kind else ()
+    own = [fact.name for fact in dialect.accepted if MAPPING.scope(fact) == "hyperparameter"]
+    found = [
+        {name: _plain(group[name]) for name in own} | dict.fromkeys(ignored, False) for group in optimizer.param_groups
+    ]
+    numerics = {"numerics": optimizer._grouped.numerics.name} if isinstance(optimizer, StepAdam) else {}
+    return None if any(one != found[0] for one in found) else plain_values({**found[0], **numerics}, dialect)
 
 
 def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
@@ -113,7 +128,7 @@ def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
     def call(self: Any, *arguments: Any, **keywords: Any) -> Any:
         gradients = arguments[0] if arguments and isinstance(arguments[0], (tuple, list)) else ()
         pairs = list(zip(gradients, self.parameters, strict=False))
-        steps = int(self.global_step.asnumpy().reshape(-1)[0])
+        steps = int(counter_of(self).asnumpy().reshape(-1)[0])
         return _recorded(self, recorder, pairs, steps, lambda: super(recorded, self).__call__(*arguments, **keywords))
 
     def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
@@ -135,7 +150,8 @@ def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
 
 def _keeps(optimizer: Any) -> bool:
     """Return whether an optimizer is one of the originals, or was built."""
-    return member_of(optimizer) is not None or (isinstance(optimizer, ApplyGradientsAdam) and optimizer.built)
+    kept = member_of(optimizer) is not None or isinstance(optimizer, StepAdam)
+    return kept or (isinstance(optimizer, ApplyGradientsAdam) and optimizer.built)
 
 
 def _recorded(

@@ -3,79 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import numpy as np
 from mindspore import Parameter, Tensor, nn
-from numpy.typing import NDArray
 
 from adamcompat.mapping import lens
 from adamcompat.mindspore.apply_gradients import ApplyGradientsAdam
 from adamcompat.mindspore.arguments import ignored_names
 from adamcompat.mindspore.graphs import forget
 from adamcompat.mindspore.members import Member, member_of
+from adamcompat.mindspore.torch_style import StepAdam
 from adamcompat.state.live import Live, plain_numbers
+from adamcompat.state.mindspore_groups import of_groups
+from adamcompat.state.mindspore_places import Element, Place
 from adamcompat.state.terms import StateError
 
 # What is kept for each Parameter, in the order in which it is looked up.
 _ROLES = ("parameter", "first_moment", "second_moment", "maximum_second_moment")
-
-
-@cache
-def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
-    """NumPy's dtype for one of MindSpore's, by an array: MindSpore's own function logs a deprecation at each call."""
-    return np.dtype(Tensor([0], dtype).asnumpy().dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A Parameter.
-
-    It is written by an operator, in place. In PYNATIVE mode, `set_data` and what rests on it (`assign_value`,
-    `load_param_into_net`) give a Parameter another buffer, while the optimizer's graph goes on updating the old one.
-    """
-
-    parameter: Any
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.parameter.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return _numpy_dtype(self.parameter.dtype)
-
-    def read(self) -> NDArray[Any]:
-        return np.array(self.parameter.asnumpy())
-
-    def write(self, value: NDArray[Any]) -> None:
-        self.parameter.copy_(Tensor(value, self.parameter.dtype))
-
-
-@dataclass(frozen=True, slots=True)
-class _Element:
-    """One element of a Parameter."""
-
-    whole: _Place
-    index: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return ()
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.whole.dtype
-
-    def read(self) -> NDArray[Any]:
-        return np.array(self.whole.read()[self.index])
-
-    def write(self, value: NDArray[Any]) -> None:
-        array = self.whole.read()
-        array[self.index] = value
-        self.whole.write(array)
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
@@ -85,9 +29,13 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
     if isinstance(optimizer, ApplyGradientsAdam):
         return _of_tf_style(optimizer, parameters, build=build)
     member = member_of(optimizer)
+    if isinstance(optimizer, StepAdam):
+        return of_groups(optimizer, parameters, optimizer._dialect())
     if member is None:
         return None
     dialect, attributes = member.dialect, member.attributes
+    if attributes is None:
+        return of_groups(optimizer, parameters, dialect)
     own = list(optimizer.parameters)
     if parameters is not None:
         given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
@@ -114,11 +62,11 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         convention="mindspore",
         shapes={name: tuple(parameter.shape) for name, parameter in zip(names, own, strict=True)},
         places={
-            role: {name: _Place(parameter) for name, parameter in zip(names, found, strict=True)}
+            role: {name: Place(parameter) for name, parameter in zip(names, found, strict=True)}
             for role, found in slots.items()
         },
-        step=_Place(optimizer.global_step),
-        powers=tuple((role, _Place(parameter)) for role, parameter in powers),
+        step=Place(optimizer.global_step),
+        powers=tuple((role, Place(parameter)) for role, parameter in powers),
         loaded=lambda: forget(optimizer),
         ahead=int(dialect.semantics.power_start == "beta"),
         hyperparameters=plain_numbers(lens.to_canonical(dialect, native)),
@@ -161,12 +109,12 @@ def _of_tf_style(optimizer: ApplyGradientsAdam, parameters: Any, *, build: bool)
         convention="mindspore",
         shapes={name: tuple(parameter.shape) for name, parameter in zip(names, own, strict=True)},
         places={
-            role: {name: _Place(parameter) for name, parameter in zip(names, found, strict=True)}
+            role: {name: Place(parameter) for name, parameter in zip(names, found, strict=True)}
             for role, found in slots.items()
         },
-        step=_Place(optimizer._iterations),
+        step=Place(optimizer._iterations),
         powers=tuple(
-            (role, _Element(_Place(pair), index))
+            (role, Element(Place(pair), index))
             for pair in state.powers
             for index, role in enumerate(("beta1_power", "beta2_power"))
         ),

@@ -277,9 +277,10 @@ class MindSporeStyleAdam(KerasCallAdam):  # type: ignore[misc]
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -374,9 +375,10 @@ class MindSporeStyleAdamWeightDecay(KerasCallAdam):  # type: ignore[misc]
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
-            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     Keys of a parameter group:
         params: The parameters of one group. Required.
@@ -467,9 +469,10 @@ class TorchStyleAdam(KerasStepAdam):  # type: ignore[misc]
         decoupled_weight_decay: The L2 weight decay is decoupled weight decay instead. Default: False.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",
+            As mindspore.experimental.optim.Adam on a CPU with FMA; MindSpore's power is not always
+            rounded right; "torch", As torch.optim.Adam on a CPU with FMA; its square root is not always
+            rounded right. Default: "canonical".
 
     It is a Keras optimizer, for compile() and fit(), apply_gradients(), tf.function and XLA, saving and
     loading: variables hold no gradients, so that there is no step() and no zero_grad(). The variables
@@ -566,9 +569,10 @@ class TorchStyleAdamW(KerasStepAdam):  # type: ignore[misc]
         fused: Run the library's own fused kernel, which rounds a few elements otherwise. Default: None.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "torch", As
-            torch.optim.Adam on a CPU with FMA; its square root is not always rounded right. Default:
-            "canonical".
+            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",
+            As mindspore.experimental.optim.Adam on a CPU with FMA; MindSpore's power is not always
+            rounded right; "torch", As torch.optim.Adam on a CPU with FMA; its square root is not always
+            rounded right. Default: "canonical".
 
     It is a Keras optimizer, for compile() and fit(), apply_gradients(), tf.function and XLA, saving and
     loading: variables hold no gradients, so that there is no step() and no zero_grad(). The variables

@@ -241,6 +241,10 @@ class _Converter(Groups, Decays):
         if self.target.dialect.protocol == "node":
             text = f"{self.target.name} is an operator of a graph: what stands here are its attributes, and no call"
             self.say(warning("operator", text))
+        devices = self.target.dialect.devices if self.target.adapter is None else ()
+        if devices:
+            text = f"{self.target.title} runs on {', '.join(devices)} alone; what it computes was read, not measured"
+            self.say(warning("other-device", text))
         self.switch_off()
         self.conflicts()
         put_together(self.target, self.new, self.carried, self.say)
@@ -294,6 +298,12 @@ class _Converter(Groups, Decays):
 
     def carry(self, value: Value, fact: ParameterFact) -> None:
         """Write a hyperparameter that means the same on the other side."""
+        if value.matters and self.target.ignores(fact) and not self.source.ignores(value.fact):
+            self.say(error("no-counterpart", f"{value}: {self.target.title} accepts {fact.name!r} and ignores it"))
+            return
+        if value.matters and self.source.ignores(value.fact) and not self.target.ignores(fact):
+            text = f"{value}: {self.source.title} accepts that and ignores it, and {self.target.title} does it"
+            self.say(warning("ignored-before", text))
         neutral = MAPPING.canonical[fact.canonical].neutral
         default = neutral if fact.default is None else fact.default
         label = MAPPING.canonical[fact.canonical].scope == "label"

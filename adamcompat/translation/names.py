@@ -86,6 +86,10 @@ class Signature:
         """The parameter of that name."""
         return next((fact for fact in self.accepted if fact.name == name), None)
 
+    def ignores(self, fact: Fact) -> bool:
+        """Return whether it accepts a parameter and does nothing with it, as some originals do."""
+        return self.adapter is None and fact.name in self.dialect.ignored
+
     def reads_as_default(self, fact: Fact, value: object) -> bool:
         """Return whether it takes a value for "not given", as an original does; our styles refuse such values."""
         return fact.reads_as_default(value) and (self.adapter is None or self.adapter.replaces(self.dialect))
@@ -115,7 +119,8 @@ def of_adapter(adapter: Adapter) -> Signature:
     drop_ins = {other.name: drop_in(other) for other in MAPPING.dialects.values()}
     homes = (name for name, found in drop_ins.items() if found is not None and found.runtime == adapter.runtime)
     home = MAPPING.dialects[next(homes, dialect.name)]
-    rates = tuple(dict.fromkeys(dialect.rates + home.rates))
+    # Groups that hold every setting hold numbers.
+    rates = dialect.rates if dialect.overrides else tuple(dict.fromkeys(dialect.rates + home.rates))
     return Signature(dialect, f"{adapter.module}.{adapter.name}", accepted, MAPPING.schedules_of(home), rates, adapter)
 
 

@@ -89,6 +89,9 @@ class _Judge:
         self.errors()
         self.stages()
         for field in dataclasses.fields(Semantics):
+            fact = dialect.named(field.name)
+            if fact is not None and fact.name in dialect.ignored:
+                continue
             value = getattr(dialect.semantics, field.name)
             self.fits(f"semantics.{field.name}", value, seen.semantics.get(field.name))
         self.numerics()
@@ -143,7 +146,10 @@ class _Judge:
                 continue
             if fact.alias_of is not None or one.stands_for is not None:
                 self.equal(f"{path}.alias_of", fact.alias_of or "none", one.stands_for or "none")
-            if name in self.seen.meanings or f"{path}.canonical" in self.seen.unmeasured:
+            if name in self.dialect.ignored:
+                # It means what our classes do; the original shows no more than that it is accepted.
+                self.equal(f"{path}.canonical", "ignored", "ignored" if self.ignores(name) else "not ignored")
+            elif name in self.seen.meanings or f"{path}.canonical" in self.seen.unmeasured:
                 self.fits(f"{path}.canonical", fact.canonical, self.seen.meanings.get(name))
             if name in self.seen.accepts:
                 kinds = self.seen.accepts[name]
@@ -157,6 +163,10 @@ class _Judge:
         for name, one in there.items():
             if name not in here:
                 self.add(f"{where}.{name}", MISSING, f"default {_text(one.default)}", DIFFERS)
+
+    def ignores(self, name: str) -> bool:
+        """Return whether the original did nothing with a parameter: then it may be any label."""
+        return any(self.mapping.canonical[found].scope == "label" for found in self.seen.meanings.get(name, ()))
 
     def range(self, path: str, interval: Interval | None, refused: dict[float, bool]) -> None:
         """Limits that the original sets must be those of the mapping; it may set none."""

@@ -16,8 +16,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from adamcompat import MindSporeStyleAdam, MindSporeStyleAdamWeightDecay, TFStyleAdamW
 from adamcompat import Parameter as NumPyParameter
 from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam
-from adamcompat.state import AdamState, StateError
-from adamcompat.state import mindspore as carry
+from adamcompat.state import AdamState, StateError, mindspore_places
 from tests.mindspore.mindspore_bits import assert_same
 
 SHAPES = ((3, 5), (7,), (2, 3, 3, 4), (1,))
@@ -119,7 +118,7 @@ def test_the_decoupled_members_carry_on_from_each_other(kind: str) -> None:
 
 def test_writing_does_not_freeze() -> None:
     optimizer, own = trained("stock")
-    carry._Place(own[0]).write(np.ones(SHAPES[0], np.float32))
+    mindspore_places.Place(own[0]).write(np.ones(SHAPES[0], np.float32))
     for step in gradients(2):
         optimizer(step)
     assert not (own[0].asnumpy() == 1).any()
@@ -322,16 +321,16 @@ def test_a_failing_assignment_is_taken_back(kind: str, mode: str, monkeypatch: p
     for step in gradients(2, seed=3):
         optimizer(step)
     before = [np.array(parameter.asnumpy()) for parameter in optimizer.get_parameters()]
-    write, written = carry._Place.write, []
+    write, written = mindspore_places.Place.write, []
 
-    def fails_later(place: carry._Place, value: Any) -> None:
+    def fails_later(place: mindspore_places.Place, value: Any) -> None:
         written.append(place)
         if len(written) == 7:
             raise MemoryError("no room")
         write(place, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(carry._Place, "write", fails_later)
+        patch.setattr(mindspore_places.Place, "write", fails_later)
         with pytest.raises(MemoryError):
             state.load_into(optimizer, with_parameters=True)
     for one, parameter in zip(before, optimizer.get_parameters(), strict=True):

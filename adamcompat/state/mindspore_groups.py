@@ -1,0 +1,90 @@
+"""Those of MindSpore's optimizers whose groups hold every setting, described for `adamcompat.state`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mindspore import Tensor
+
+from adamcompat.mapping import lens
+from adamcompat.mapping.model import Dialect
+from adamcompat.mindspore.grouped_drop_in import GroupedDropIn
+from adamcompat.mindspore.torch_style import StepAdam
+from adamcompat.state.live import Live, plain_numbers
+from adamcompat.state.mindspore_places import Counter, Place
+from adamcompat.state.terms import StateError
+
+
+def of_groups(optimizer: Any, parameters: Any, dialect: Dialect) -> Live:
+    """Describe an optimizer of mindspore.experimental.optim or mint.optim, or one in PyTorch's style.
+
+    Args:
+        optimizer: one of ours, or an original.
+        parameters: what it updates, or None for what it knows itself.
+        dialect: its facts.
+
+    Raises:
+        StateError: it is an original of another device, some groups alone keep maxima, or other Parameters are named.
+    """
+    ours = isinstance(optimizer, (GroupedDropIn, StepAdam))
+    if dialect.devices and not ours:
+        raise StateError(
+            f"{dialect.target} runs on {', '.join(dialect.devices)} alone, and its state was not measured; use ours"
+        )
+    own = list(optimizer.parameters)
+    if parameters is not None:
+        given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
+        if [id(parameter) for parameter in given] != [id(parameter) for parameter in own]:
+            raise StateError(
+                f"parameters: not the {len(own)} Parameters that this optimizer updates, in the order of its "
+                f"`parameters`: {', '.join(parameter.name for parameter in own[:8])}"
+            )
+    names = tuple(parameters) if isinstance(parameters, Mapping) else tuple(parameter.name for parameter in own)
+    columns = {"parameter": own, "first_moment": optimizer.exp_avg, "second_moment": optimizer.exp_avg_sq}
+    if (maxima := _maxima(optimizer, dialect, ours)) is not None:
+        columns["maximum_second_moment"] = maxima
+    settings = [plain_numbers(_settings(group, dialect, ours)) for group in optimizer.param_groups]
+    shared = {name: value for name, value in settings[0].items() if all(one.get(name) == value for one in settings)}
+    kind = type(optimizer)
+    return Live(
+        title=f"{kind.__module__}.{kind.__name__}",
+        dialect=dialect.name,
+        numerics=optimizer._grouped.numerics.name if ours else dialect.numerics,
+        convention="mindspore",
+        shapes={name: tuple(parameter.shape) for name, parameter in zip(names, own, strict=True)},
+        places={
+            role: {name: Place(parameter) for name, parameter in zip(names, found, strict=True)}
+            for role, found in columns.items()
+        },
+        step=Counter(optimizer.state_step, optimizer._grouped.before if ours else 0),
+        hyperparameters=shared,
+    )
+
+
+def _settings(group: Mapping[str, Any], dialect: Dialect, ours: bool) -> dict[str, Any]:
+    """The settings of a group under canonical names, without what an original ignores."""
+    native = {
+        fact.name: lens.each(fact, group[fact.name], _number)
+        for fact in dialect.accepted
+        if fact.parts[0].canonical != "parameters"
+    }
+    return lens.to_canonical(dialect, native | ({} if ours else dict.fromkeys(dialect.ignored, False)))
+
+
+def _number(value: Any) -> Any:
+    return float(str(value.asnumpy().reshape(()))) if isinstance(value, Tensor) else value
+
+
+def _maxima(optimizer: Any, dialect: Dialect, ours: bool) -> list[Any] | None:
+    """The maxima of the second moments, or None where no group keeps them."""
+    fact = dialect.named("amsgrad")
+    assert fact is not None
+    if not ours and fact.name in dialect.ignored:
+        return None
+    asked = [bool(group[fact.name]) for group in optimizer.param_groups]
+    if not any(asked):
+        return None
+    if not all(asked):
+        raise StateError(f"{fact.name} is set in some groups alone, and the state of all is carried as one")
+    return list(optimizer._maxima() if ours else optimizer.max_exp_avg_sq)
