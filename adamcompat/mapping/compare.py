@@ -176,6 +176,9 @@ def _note(mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, 
         assert only is not None
         notes.append(mapping.canonical[only.canonical].about)
     notes += [item.note for item in (fact, other) if item is not None and item.note]
+    for dialect, item in ((a, fact), (b, other)):
+        if item is not None and item.name in dialect.ignored:
+            notes.append(f"{dialect.target} ignores it.")
     return " ".join(dict.fromkeys(notes))
 
 
