@@ -418,3 +418,10 @@ def test_adamw_of_both_libraries_agrees_where_epsilon_does_not_matter() -> None:
         other.apply_gradients(zip(step, arrays, strict=True))
     for ours, theirs in zip(run.arrays, arrays, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_two_kernels_at_once_are_refused_as_by_the_original() -> None:
+    parameter = adamcompat.Parameter(np.ones(2))
+    with pytest.raises(RuntimeError, match="'foreach' and 'fused' exclude each other"):
+        adamcompat.TorchStyleAdamW([parameter], foreach=True, fused=True)
+    adamcompat.TorchStyleAdamW([parameter], foreach=False, fused=True)

@@ -2625,7 +2625,7 @@ MAPPING = Mapping(
             overrides=True,
             ignored=(),
             devices=(),
-            conflicts=(),
+            conflicts=(Conflict(pair=("foreach", "fused"), original="raises"),),
             errors=Errors(
                 unknown_keyword="TypeError",
                 wrong_type="TypeError",
@@ -2866,7 +2866,7 @@ MAPPING = Mapping(
             overrides=True,
             ignored=(),
             devices=(),
-            conflicts=(),
+            conflicts=(Conflict(pair=("foreach", "fused"), original="raises"),),
             errors=Errors(
                 unknown_keyword="TypeError",
                 wrong_type="TypeError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import cache
 from typing import Any
 
@@ -136,7 +136,9 @@ def read_as_default(
     return tuple(value for value in candidates if (run := seen(value)) is not None and np.array_equal(run, expected))
 
 
-def conflicts(original: Original, switches: Mapping[str, Any]) -> tuple[dict[tuple[str, str], str], list[str]]:
+def conflicts(
+    original: Original, switches: Mapping[str, Any], labels: Set[str] = frozenset()
+) -> tuple[dict[tuple[str, str], str], list[str]]:
     """Pairs of options that exclude each other.
 
     raises: the original refuses the two together. ignores: both have an effect alone, and together
@@ -145,6 +147,7 @@ def conflicts(original: Original, switches: Mapping[str, Any]) -> tuple[dict[tup
     Args:
         original: what to ask.
         switches: options by their own names, each with a value at which it matters.
+        labels: those that change no more than roundings, so that nothing shows whether they are ignored.
 
     Returns:
         What became of each pair that does not go together, and the exceptions that were raised.
@@ -166,7 +169,8 @@ def conflicts(original: Original, switches: Mapping[str, Any]) -> tuple[dict[tup
             found[one, other] = "raises"
             raised.append(type(error).__name__)
             continue
-        works = [name for name in (one, other) if not np.array_equal(alone[name], plain)]
+        shows = [name for name in (one, other) if name not in labels]
+        works = [name for name in shows if not np.array_equal(alone[name], plain)]
         if len(works) == 2 and any(np.array_equal(seen, alone[name]) for name in works):
             found[one, other] = "ignores"
     return found, raised

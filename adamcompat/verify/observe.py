@@ -233,7 +233,10 @@ class _Observer:
                 error = refuses(way)
                 if error is not None:
                     self.errors[kind][error] += 1
-        self.seen.conflicts, raised = meanings.conflicts(self.original, self._switches())
+        switches = self._switches()
+        facts = {name: self.original.dialect.find(name) for name in switches}
+        labels = {name for name, fact in facts.items() if fact is not None and MAPPING.scope(fact) == "label"}
+        self.seen.conflicts, raised = meanings.conflicts(self.original, switches, labels)
         self.errors["conflict"].update(raised)
 
     def _switches(self) -> dict[str, Any]:
@@ -241,7 +244,7 @@ class _Observer:
         found: dict[str, Any] = {}
         for taken in (*self.seen.parameters, *self.seen.keywords):
             fact = self.original.dialect.find(taken.name)
-            if isinstance(taken.default, bool):
+            if isinstance(taken.default, bool) or getattr(fact, "type", None) == "flag":
                 found[taken.name] = True
             elif isinstance(fact, ParameterFact) and fact.canonical in experiment.ACTIVE:
                 found[taken.name] = experiment.ACTIVE[fact.canonical]
