@@ -356,10 +356,21 @@ Decoupled weight decay: Loshchilov and Hutter, "Decoupled Weight Decay Regulariz
 Algorithm 2."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Later:
+    """Values by name, each of which is to be made when it is asked for."""
+
+    values: Any
+
+
 def literal(value: Any, indent: int = 0) -> str:
     """`value` as Python source."""
     pad = "    " * (indent + 1)
     end = "    " * indent
+    if isinstance(value, Later):
+        made = value.values.items()
+        lines = "".join(f"{pad}    {literal(key)}: lambda: {literal(item, indent + 2)},\n" for key, item in made)
+        return f"Lazy(\n{pad}{{\n{lines}{pad}}}\n{end})"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
         flat = f"{type(value).__name__}({', '.join(f'{name}={literal(item)}' for name, item in fields)})"
@@ -384,13 +395,18 @@ def literal(value: Any, indent: int = 0) -> str:
 
 def tables(mapping: Mapping) -> str:
     """adamcompat/mapping/tables.py"""
-    body = literal(mapping)
+    fields = {field.name: getattr(mapping, field.name) for field in dataclasses.fields(mapping)}
+    for name in ("dialects", "schedules", "layers", "compounds"):
+        fields[name] = Later(fields[name])
+    body = "".join(f"    {name}={literal(item, 1)},\n" for name, item in fields.items())
+    body = f"{Mapping.__name__}(\n{body})"
     used = sorted(set(re.findall(r"\b([A-Z]\w+)\(", body)))
     of_facts = [name for name in used if name in ("Interval", "ParameterFact", "TupleFact")]
-    names = "".join(f"    {name},\n" for name in used if name not in of_facts)
+    names = "".join(f"    {name},\n" for name in used if name not in (*of_facts, "Lazy"))
     return (
         f'{HEAD}# ruff: noqa: E501, RUF100\n"""The facts of mapping.yaml as Python objects."""\n\nimport math\n\n'
         f"from adamcompat.mapping.facts import {', '.join(of_facts)}\n"
+        f"from adamcompat.mapping.lazy import Lazy\n"
         f"from adamcompat.mapping.model import (\n{names})\n\nMAPPING = {body}\n"
     )
 

@@ -415,7 +415,7 @@ def verdict(observation: Observation, path: str, mapping: Mapping = MAPPING) -> 
 
 
 def with_dialect(**changes: Any) -> Mapping:
-    return dataclasses.replace(MAPPING, dialects=MAPPING.dialects | {"keras3": dataclasses.replace(KERAS, **changes)})
+    return dataclasses.replace(MAPPING, dialects={**MAPPING.dialects, "keras3": dataclasses.replace(KERAS, **changes)})
 
 
 @pytest.mark.parametrize(

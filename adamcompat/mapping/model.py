@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
 
 from adamcompat.mapping.facts import Default, Fact, ParameterFact
@@ -405,10 +406,10 @@ class Mapping:
 
     canonical: dict[str, Canonical]
     numerics: dict[str, Numerics]
-    dialects: dict[str, Dialect]
-    schedules: dict[str, RateSchedule]
-    layers: dict[str, Layer]
-    compounds: dict[str, Compound]
+    dialects: AbstractMapping[str, Dialect]
+    schedules: AbstractMapping[str, RateSchedule]
+    layers: AbstractMapping[str, Layer]
+    compounds: AbstractMapping[str, Compound]
     adapters: tuple[Adapter, ...]
     modules: dict[str, str]
 

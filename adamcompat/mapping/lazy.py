@@ -1,0 +1,39 @@
+"""Make values when they are asked for: most programs need the facts of one dialect or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Lazy(Mapping[str, T]):
+    """A mapping whose values are made once each, when they are first asked for.
+
+    Args:
+        makers: for each name a function that makes its value; always the same one.
+
+    >>> squares = Lazy({"two": lambda: 4, "three": lambda: 9})
+    >>> squares["two"], list(squares), len(squares)
+    (4, ['two', 'three'], 2)
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
+        self._makers = makers
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            # Two threads may both make it; the first one's stays.
+            self._made.setdefault(name, self._makers[name]())
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
