@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamcompat.groups import stray_keys
-from adamcompat.hyperparameters import Hyperparameters, exception
+from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 
@@ -142,11 +142,11 @@ class GroupReader:
             warnings.warn(text, UserWarning, stacklevel=depth)
 
 
-def refuse_impossible(hyper: Hyperparameters, dialect: Dialect, where: str) -> None:
+def refuse_impossible(settings: Mapping[str, Any], dialect: Dialect, where: str) -> None:
     """Refuse what needs PyTorch's own tensors.
 
     Args:
-        hyper: the hyperparameters of a group.
+        settings: those of a group, by the dialect's names.
         dialect: whose names and exceptions to use.
         where: what has no such thing.
 
@@ -154,9 +154,8 @@ def refuse_impossible(hyper: Hyperparameters, dialect: Dialect, where: str) -> N
         The dialect's exception: something is set.
     """
     for canonical in NOT_HERE:
-        if hyper.values[canonical]:
-            fact = dialect.named(canonical)
-            assert fact is not None
+        fact = dialect.named(canonical)
+        if fact is not None and settings.get(fact.name):
             raise exception(dialect.errors.out_of_range)(
                 f"{fact.name}=True: {MAPPING.canonical[canonical].about} {where} have no such thing; leave it out"
             )

@@ -15,11 +15,12 @@ from adamcompat import executors
 from adamcompat.executors import blocked
 from adamcompat.executors.columns import FIRST_MOMENT, GRADIENT, MAXIMUM, PARAMETER, SECOND_MOMENT
 from adamcompat.executors.contraction import Contraction
+from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.memory import Regions, view
 from adamcompat.mindspore.splitting import shares
-from adamcompat.program import Stages
+from adamcompat.program import Scalar, Stages
 from adamcompat.whole import Operation, together
 
 
@@ -69,6 +70,25 @@ def store(values: NDArray[np.float32], raw: NDArray[Any]) -> None:
     for start in range(0, values.size, blocked.BLOCK):
         piece = slice(start, start + blocked.BLOCK)
         raw[piece] = narrow(values[piece], raw.dtype)
+
+
+class Listed(Interpreter):
+    """List the stages before the update, with their numbers of one step.
+
+    Args:
+        numbers: those of the step.
+    """
+
+    def __init__(self, numbers: StepNumbers) -> None:
+        self._numbers = numbers
+
+    def elementwise(self, lane: Stages, code: int, a: Scalar, b: Scalar) -> Stages:
+        """See `Interpreter`."""
+        return (*lane, *bind(code, a, b, self._numbers, decays=True))
+
+    def centralized(self, lane: Stages) -> Stages:
+        """See `Interpreter`; gradients that are centralized are prepared one by one."""
+        return lane
 
 
 class Batch:

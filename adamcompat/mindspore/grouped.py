@@ -18,16 +18,16 @@ from mindspore import context
 
 from adamcompat import kernel
 from adamcompat.hyperparameters import Hyperparameters, resolve
-from adamcompat.interpreter import Interpreter, StepNumbers, bind
+from adamcompat.interpreter import StepNumbers
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Adapter, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
-from adamcompat.mindspore.batch import STORAGE, Batch
+from adamcompat.mindspore.batch import STORAGE, Batch, Listed
 from adamcompat.mindspore.gradients import Refusals
 from adamcompat.mindspore.layout import check_state, read, straighten
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
-from adamcompat.program import Program, Scalar, Stages, compile_step
+from adamcompat.program import Program, Stages, compile_step
 from adamcompat.schedules import Schedule
 from adamcompat.whole import whole
 
@@ -133,21 +133,6 @@ class _Layout:
     parts: list[_Part]
     found: bytes = b""
     counter: Any = None
-
-
-class _Listed(Interpreter):
-    """List the stages of the Parameters of one group.
-
-    Args:
-        numbers: those of the step.
-    """
-
-    def __init__(self, numbers: StepNumbers) -> None:
-        self._numbers = numbers
-
-    def elementwise(self, lane: Stages, code: int, a: Scalar, b: Scalar) -> Stages:
-        """See `Interpreter`."""
-        return (*lane, *bind(code, a, b, self._numbers, decays=True))
 
 
 class GroupedStep:
@@ -345,7 +330,7 @@ class GroupedStep:
 
 def _stages(own: Setting, rate: float) -> Stages:
     """The stages before the update, with their numbers of this step."""
-    (found,) = _Listed(StepNumbers(rate=rate, decay=own.decay)).run(own.program.stages, [()])
+    (found,) = Listed(StepNumbers(rate=rate, decay=own.decay)).run(own.program.stages, [()])
     return cast(Stages, found)
 
 

@@ -21,38 +21,19 @@ from mindspore import Tensor, context, ops
 
 from adamcompat import kernel
 from adamcompat.hyperparameters import Hyperparameters, neutral_values
-from adamcompat.interpreter import Interpreter, StepNumbers, bind
+from adamcompat.interpreter import StepNumbers
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
-from adamcompat.mindspore.batch import STORAGE, Batch
+from adamcompat.mindspore.batch import STORAGE, Batch, Listed
 from adamcompat.mindspore.gradients import Refusals, Rows
 from adamcompat.mindspore.layout import Attributes, Kind, Layout, Part, check_state, read, same, straighten
 from adamcompat.mindspore.memory import Forms, addresses, contiguous, settle
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.schedules import Constants, Sources
-from adamcompat.program import Scalar, Stages, compile_step
+from adamcompat.program import Stages, compile_step
 from adamcompat.whole import Operation, whole
-
-
-class _Listed(Interpreter):
-    """List the stages of Parameters whose gradients need nothing else.
-
-    Args:
-        numbers: those of the step.
-    """
-
-    def __init__(self, numbers: StepNumbers) -> None:
-        self._numbers = numbers
-
-    def elementwise(self, lane: Stages, code: int, a: Scalar, b: Scalar) -> Stages:
-        """See `Interpreter`."""
-        return (*lane, *bind(code, a, b, self._numbers, decays=True))
-
-    def centralized(self, lane: Stages) -> Stages:
-        """See `Interpreter`; gradients that are centralized are prepared one by one."""
-        return lane
 
 
 class PyNativeStep:
@@ -398,7 +379,7 @@ class PyNativeStep:
         """The stages before the update that the kernel runs itself."""
         decay = None if kind.decay is None else numbers[kind.decay]
         scale = None if layout.scaled is None else layout.values[-1]
-        (found,) = _Listed(StepNumbers(decay=decay, reciprocal_scale=scale)).run(self._program.stages, [()])
+        (found,) = Listed(StepNumbers(decay=decay, reciprocal_scale=scale)).run(self._program.stages, [()])
         return cast(Stages, found)
 
     def _by_operator(self, i: int, parameter: Any, rows: Rows, rate: float, powers: Any) -> Operation:

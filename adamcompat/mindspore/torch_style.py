@@ -13,7 +13,6 @@ from mindspore import Parameter, ParameterTuple, Tensor, context
 from adamcompat.groups import stray_keys
 from adamcompat.hyperparameters import Adapted, named_numerics
 from adamcompat.mapping import lens
-from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.arguments import refuse
 from adamcompat.mindspore.batch import STORAGE
@@ -22,8 +21,9 @@ from adamcompat.mindspore.gradients import Refusals
 from adamcompat.mindspore.grouped import GroupedStep
 from adamcompat.mindspore.grouped_steps import GroupedSteps
 from adamcompat.mindspore.notes import say_once
-from adamcompat.step_groups import NOT_HERE
+from adamcompat.step_groups import refuse_impossible
 
+_WHERE = "MindSpore's Parameters"
 _REFUSALS = Refusals(no_tuple=TypeError, no_tensor=ValueError, converts=False)
 # What is kept for each Parameter: attributes, which are also the beginnings of names.
 _MOMENTS, _MAXIMUM = ("exp_avg", "exp_avg_sq"), "max_exp_avg_sq"
@@ -116,7 +116,7 @@ class StepAdam(Adapted, GroupedSteps):
         refuse(self._own_adapter(), {**self.defaults, self._key: [group]})
         for text in stray_keys(number, group, self._own_adapter()):
             say_once(text)
-        self._refuse_not_here({**self.defaults, **group})
+        refuse_impossible({**self.defaults, **group}, self._dialect(), _WHERE)
         super().add_param_group(group)
         if self._ready:
             self.parameters = ParameterTuple(self.parameters)
@@ -125,14 +125,6 @@ class StepAdam(Adapted, GroupedSteps):
                 self._extend(name, new.clone(prefix=name, init="zeros"))
             self._keep_maxima()
             self._make_graphs()
-
-    def _refuse_not_here(self, settings: Mapping[str, Any]) -> None:
-        for canonical in NOT_HERE:
-            if settings.get(self._fact(canonical)):
-                raise self._error("out_of_range")(
-                    f"{self._fact(canonical)}=True: {MAPPING.canonical[canonical].about} MindSpore's Parameters have "
-                    f"no such thing; leave it out"
-                )
 
     def _extend(self, name: str, new: Any) -> None:
         """Add Parameters to those that an attribute holds, without giving the known ones anew."""
@@ -169,7 +161,7 @@ class StepAdam(Adapted, GroupedSteps):
         group = self.param_groups[number]
         own = (self._key, self._of_rate)
         found = {fact.name: group[fact.name] for fact in self._dialect().accepted if fact.name not in own}
-        self._refuse_not_here(found)
+        refuse_impossible(found, self._dialect(), _WHERE)
         name, start = self._fact("amsgrad"), self.group_start_id[number]
         if group[self._key] and bool(found[name]) != (self._kept[start] is not None):
             raise self._error("out_of_range")(f"{name!r} decides which state is kept and cannot change any more")

@@ -65,7 +65,7 @@ class StepAdam(Adapted):
             The dialect's exceptions for wrong values.
         """
         hyper = resolve(self._own_adapter(), self._reader.settings(settings), {})
-        refuse_impossible(hyper, self._dialect(), "NumPy arrays")
+        refuse_impossible(settings, self._dialect(), "NumPy arrays")
         return hyper
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

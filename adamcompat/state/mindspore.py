@@ -15,7 +15,7 @@ from adamcompat.mindspore.members import Member, member_of
 from adamcompat.mindspore.torch_style import StepAdam
 from adamcompat.state.live import Live, plain_numbers
 from adamcompat.state.mindspore_groups import of_groups
-from adamcompat.state.mindspore_places import Element, Place
+from adamcompat.state.mindspore_places import Element, Place, named_parameters
 from adamcompat.state.terms import StateError
 
 # What is kept for each Parameter, in the order in which it is looked up.
@@ -36,16 +36,8 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
     dialect, attributes = member.dialect, member.attributes
     if attributes is None:
         return of_groups(optimizer, parameters, dialect)
-    own = list(optimizer.parameters)
-    if parameters is not None:
-        given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
-        if [id(parameter) for parameter in given] != [id(parameter) for parameter in own]:
-            raise StateError(
-                f"parameters: not the {len(own)} Parameters that this optimizer updates, in the order of its "
-                f"`parameters`: {', '.join(parameter.name for parameter in own[:8])}"
-            )
-    names = tuple(parameters) if isinstance(parameters, Mapping) else tuple(parameter.name for parameter in own)
-    slots = dict(zip(_ROLES, [own, *attributes.state(optimizer)], strict=False))
+    own = named_parameters(optimizer, parameters)
+    slots = dict(zip(_ROLES, [own.values(), *attributes.state(optimizer)], strict=False))
     powers = tuple((role, getattr(optimizer, role)) for role in attributes.powers)
     _check_known(optimizer, [*(p for found in slots.values() for p in found), *(p for _, p in powers)])
     native = {
@@ -60,9 +52,9 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
         dialect=dialect.name,
         numerics=dialect.numerics,
         convention="mindspore",
-        shapes={name: tuple(parameter.shape) for name, parameter in zip(names, own, strict=True)},
+        shapes={name: tuple(parameter.shape) for name, parameter in own.items()},
         places={
-            role: {name: Place(parameter) for name, parameter in zip(names, found, strict=True)}
+            role: {name: Place(parameter) for name, parameter in zip(own, found, strict=True)}
             for role, found in slots.items()
         },
         step=Place(optimizer.global_step),

@@ -12,7 +12,7 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.mindspore.grouped_drop_in import GroupedDropIn
 from adamcompat.mindspore.torch_style import StepAdam
 from adamcompat.state.live import Live, plain_numbers
-from adamcompat.state.mindspore_places import Counter, Place
+from adamcompat.state.mindspore_places import Counter, Place, named_parameters
 from adamcompat.state.terms import StateError
 
 
@@ -32,16 +32,8 @@ def of_groups(optimizer: Any, parameters: Any, dialect: Dialect) -> Live:
         raise StateError(
             f"{dialect.target} runs on {', '.join(dialect.devices)} alone, and its state was not measured; use ours"
         )
-    own = list(optimizer.parameters)
-    if parameters is not None:
-        given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
-        if [id(parameter) for parameter in given] != [id(parameter) for parameter in own]:
-            raise StateError(
-                f"parameters: not the {len(own)} Parameters that this optimizer updates, in the order of its "
-                f"`parameters`: {', '.join(parameter.name for parameter in own[:8])}"
-            )
-    names = tuple(parameters) if isinstance(parameters, Mapping) else tuple(parameter.name for parameter in own)
-    columns = {"parameter": own, "first_moment": optimizer.exp_avg, "second_moment": optimizer.exp_avg_sq}
+    own = named_parameters(optimizer, parameters)
+    columns = {"parameter": own.values(), "first_moment": optimizer.exp_avg, "second_moment": optimizer.exp_avg_sq}
     if (maxima := _maxima(optimizer, dialect, ours)) is not None:
         columns["maximum_second_moment"] = maxima
     settings = [plain_numbers(_settings(group, dialect, ours)) for group in optimizer.param_groups]
@@ -52,9 +44,9 @@ def of_groups(optimizer: Any, parameters: Any, dialect: Dialect) -> Live:
         dialect=dialect.name,
         numerics=optimizer._grouped.numerics.name if ours else dialect.numerics,
         convention="mindspore",
-        shapes={name: tuple(parameter.shape) for name, parameter in zip(names, own, strict=True)},
+        shapes={name: tuple(parameter.shape) for name, parameter in own.items()},
         places={
-            role: {name: Place(parameter) for name, parameter in zip(names, found, strict=True)}
+            role: {name: Place(parameter) for name, parameter in zip(own, found, strict=True)}
             for role, found in columns.items()
         },
         step=Counter(optimizer.state_step, optimizer._grouped.before if ours else 0),

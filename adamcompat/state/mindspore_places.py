@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,11 +11,36 @@ import numpy as np
 from mindspore import Tensor
 from numpy.typing import NDArray
 
+from adamcompat.state.terms import StateError
+
 
 @cache
 def numpy_dtype(dtype: Any) -> np.dtype[Any]:
     """NumPy's dtype for one of MindSpore's, by an array: MindSpore's own function logs a deprecation at each call."""
     return np.dtype(Tensor([0], dtype).asnumpy().dtype)
+
+
+def named_parameters(optimizer: Any, parameters: Any) -> dict[str, Any]:
+    """Return the Parameters that an optimizer updates, in its order, by name.
+
+    Args:
+        optimizer: one with the attribute `parameters`.
+        parameters: what the caller says that it updates, a mapping that also names them or a sequence; None for the
+            optimizer's own word and the Parameters' names.
+
+    Raises:
+        StateError: other Parameters are said, or another order.
+    """
+    own = list(optimizer.parameters)
+    if parameters is not None:
+        given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)
+        if [id(parameter) for parameter in given] != [id(parameter) for parameter in own]:
+            raise StateError(
+                f"parameters: not the {len(own)} Parameters that this optimizer updates, in the order of its "
+                f"`parameters`: {', '.join(parameter.name for parameter in own[:8])}"
+            )
+    names = list(parameters) if isinstance(parameters, Mapping) else [parameter.name for parameter in own]
+    return dict(zip(names, own, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

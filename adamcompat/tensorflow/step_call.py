@@ -53,7 +53,7 @@ class StepAdam(StyledAdam):
     @classmethod
     def _resolved(cls, given: dict[str, Any]) -> Hyperparameters:
         hyper = super()._resolved(given)
-        refuse_impossible(hyper, cls._dialect(), "tf.Variables")
+        refuse_impossible(given, cls._dialect(), "tf.Variables")
         return hyper
 
     @classmethod
