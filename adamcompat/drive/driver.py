@@ -146,15 +146,17 @@ def _refuse_original(name: str, dialect: Dialect, native: AbstractMapping[str, A
     """
     if name not in originals():
         return
+    ignored = [item for item in dialect.ignored if native.get(item)]
+    if not dialect.devices and not ignored:
+        return
     ours = next(f"{a.module}.{a.name}" for a in MAPPING.adapters if a.dialect == dialect.name and a.replaces(dialect))
     if dialect.devices:
         raise ValueError(
             f"{name}: {dialect.target} runs on {', '.join(dialect.devices)} alone, and is not driven; drive {ours}"
         )
-    if ignored := [item for item in dialect.ignored if native.get(item)]:
-        raise ValueError(
-            f"{name}: {dialect.target} accepts {', '.join(ignored)} and ignores it; leave it out, or drive {ours}"
-        )
+    raise ValueError(
+        f"{name}: {dialect.target} accepts {', '.join(ignored)} and ignores it; leave it out, or drive {ours}"
+    )
 
 
 def open_driver(

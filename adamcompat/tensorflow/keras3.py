@@ -18,6 +18,7 @@ from adamcompat.tensorflow import keras3_conditions as conditions
 from adamcompat.tensorflow import operations, sparse, update
 from adamcompat.tensorflow.arguments import (
     dialect_of,
+    is_number,
     is_scalar,
     is_tensor,
     raw,
@@ -230,7 +231,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if self.__traced.hyper is not None:
             return self.__traced.hyper._replace(learning_rate=rate)
         beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
-        return update.Hyper(rate, beta1, beta2, self.epsilon, self.weight_decay)
+        decay = self.weight_decay if is_number(self.weight_decay) else None
+        return update.Hyper(rate, beta1, beta2, self.epsilon, decay)
 
     def _get_current_learning_rate(self) -> Any:
         if self.__traced.hyper is not None:
@@ -275,7 +277,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
     def __step(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
         """Make the step that Keras makes."""
-        self.__traced.waits = _ON_TENSORFLOW and self.__waits()
+        self.__traced.waits, self.__traced.waiting = _ON_TENSORFLOW and self.__waits(), set()
         try:
             super()._backend_apply_gradients(grads, trainable_variables)
         finally:

@@ -22,7 +22,6 @@ class Traced:
         first_row: the first row that a sparse gradient may name; None where what is below is left out.
 
     Attributes:
-        hyper: the hyperparameters of the step while it is being traced, otherwise None.
         waits: whether decoupled weight decay waits for the update that it is followed by.
         waiting: the ids of the variables whose decay waits.
         step: the eager step that is being made, otherwise None.
@@ -30,12 +29,28 @@ class Traced:
 
     def __init__(self, first_row: int | None = None) -> None:
         self._first_row = first_row
-        self.hyper: update.Hyper | None = None
+        self._hyper: tuple[Any, update.Hyper] | None = None
         self.step: EagerStep | None = None
         self.waits = False
         self.waiting: set[int] = set()
         self._functions: dict[Any, tuple[list[Any], dict[Any, Any]]] = {}
         self._constants: dict[tuple[type[Any], float], Any] = {}
+
+    @property
+    def hyper(self) -> update.Hyper | None:
+        """The hyperparameters of the step while it is being traced, otherwise None.
+
+        They belong to the graph of that step: what a trace that was broken off left behind is seen nowhere else.
+        """
+        if self._hyper is None or tf.executing_eagerly():
+            return None
+        owner, hyper = self._hyper
+        graph = tf.compat.v1.get_default_graph()
+        while graph is not owner:
+            graph = getattr(graph, "outer_graph", None)
+            if graph is None:
+                return None
+        return hyper
 
     def whole(self, counter: Any, make: Callable[[], Any]) -> Any:
         """Make a step, in eager execution whole or not at all.
@@ -159,11 +174,11 @@ class Traced:
             found = list(flat[: len(held)])
             for position, indices in zip(rows, flat[len(held) :], strict=True):
                 found[position] = tf.IndexedSlices(found[position], indices, tf.constant(shapes[position].as_list()))
-            self.hyper = hyper
+            self._hyper = tf.compat.v1.get_default_graph(), hyper
             try:
                 function(found, held)
             finally:
-                self.hyper = None
+                self._hyper = None
 
         def run(hyper: update.Hyper) -> Any:
             given = self._tensors(hyper)
