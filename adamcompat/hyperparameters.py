@@ -54,7 +54,9 @@ def unknown_keyword(name: str, adapter: Adapter, dialect: Dialect | None = None)
         dialect: of the class, where it is none of the mapping's.
     """
     dialect = dialect or MAPPING.dialects[adapter.dialect]
-    found = [(other, other.find(name)) for other in MAPPING.dialects.values() if other.name != dialect.name]
+    # The attributes of an operator are not what anybody calls a class with.
+    classes = [one for one in MAPPING.dialects.values() if one.name != dialect.name and one.protocol != "node"]
+    found = [(other, other.find(name)) for other in classes]
     elsewhere = [(other, fact) for other, fact in found if fact is not None]
     if elsewhere:
         # A dialect that extends another has the name from there.
