@@ -33,7 +33,7 @@ class Adam(ExperimentalAdam):
             the "epsilon hat" of the paper, not the epsilon of its Algorithm 1. In [0, inf). Default:
             1e-08.
         weight_decay: L2 weight decay: weight_decay times the parameter is added to the gradient, so it
-            passes through the moments. In [0, inf). Default: 0.
+            passes through the moments. In [0, inf). Default: 0.0.
         amsgrad: Divide by the largest second moment seen so far instead of the current one.
             mindspore.experimental.optim.Adam ignores it; here it is done, and said once. Default:
             False.
@@ -71,7 +71,7 @@ class Adam(ExperimentalAdam):
         lr: Rate = 0.001,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-08,
-        weight_decay: float = 0,
+        weight_decay: float = 0.0,
         amsgrad: bool = False,
         *,
         maximize: bool = False,

@@ -33,7 +33,7 @@ class Adam(MintAdam):
             the epsilon of the paper's Algorithm 1: the second moment is corrected first. In [0, inf).
             Default: 1e-08.
         weight_decay: L2 weight decay: weight_decay times the parameter is added to the gradient, so it
-            passes through the moments. In [0, inf). Default: 0.
+            passes through the moments. In [0, inf). Default: 0.0.
         amsgrad: Divide by the largest second moment seen so far instead of the current one.
             mindspore.mint.optim.Adam ignores it; here it is done, and said once. Default: False.
         maximize: Gradients are negated first, so that what they belong to grows. Default: False.
@@ -68,7 +68,7 @@ class Adam(MintAdam):
         lr: Rate = 0.001,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-08,
-        weight_decay: float = 0,
+        weight_decay: float = 0.0,
         amsgrad: bool = False,
         *,
         maximize: bool = False,
