@@ -99,16 +99,31 @@ def test_a_thousand_steps_are_pytorchs(eps: float, mode: str) -> None:
     assert apart([v.numpy() for v in variables], as_torch(start, gradients, eps=eps), start) <= 1e-12
 
 
-@pytest.mark.parametrize("numerics", ["canonical", "torch"])
 @pytest.mark.parametrize("eps", EPSILONS)
-def test_a_thousand_steps_in_float32_differ_by_their_rounding(eps: float, numerics: str) -> None:
-    """Each of a thousand steps rounds the weight to one part in 1e7."""
+def test_a_thousand_steps_in_float32_are_pytorchs(eps: float) -> None:
     start, gradients = drifting(1000, np.float32)
     variables = variables_of(start)
-    step = stepping(TorchStyleAdam(eps=eps, numerics=numerics), variables, "xla")
+    step = stepping(TorchStyleAdam(eps=eps), variables, "xla")
     for arrays in gradients:
         step(arrays)
-    assert apart([v.numpy() for v in variables], as_torch(start, gradients, eps=eps), start) <= 2e-6
+    assert apart([v.numpy() for v in variables], as_torch(start, gradients, eps=eps), start) <= 1e-6
+
+
+@pytest.mark.parametrize("eps", EPSILONS)
+def test_a_thousand_steps_with_its_numerics_are_rounded_as_pytorch_rounds(eps: float) -> None:
+    """PyTorch itself is up to 2.3e-6 away from float64 here."""
+    torch = pytest.importorskip("torch")
+    start, gradients = drifting(1000, np.float32)
+    variables = variables_of(start)
+    step = stepping(TorchStyleAdam(eps=eps, numerics="torch"), variables, "xla")
+    own = [torch.nn.Parameter(torch.tensor(np.array(one))) for one in start]
+    original = torch.optim.Adam(own, eps=eps)
+    for arrays in gradients:
+        step(arrays)
+        for parameter, array in zip(own, arrays, strict=True):
+            parameter.grad = torch.tensor(np.asarray(array))
+        original.step()
+    assert apart([v.numpy() for v in variables], [one.detach().numpy() for one in own], start) <= 1e-6
 
 
 CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
