@@ -1,4 +1,4 @@
-"""One Adam under both calling conventions.
+"""One Adam under the calling conventions of TensorFlow, MindSpore and PyTorch.
 
 The names are loaded when they are first used, so that importing this package costs nothing but
 NumPy, and so that a broken generated file cannot keep the generator from running.

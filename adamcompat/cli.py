@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     examples = "".join(command.EXAMPLES for command in _COMMANDS.values())
     main_parser = _Parser(
         prog="adamcompat",
-        description="One Adam under TensorFlow's and MindSpore's calling conventions.",
+        description="One Adam under the calling conventions of TensorFlow, MindSpore and PyTorch.",
         epilog=f"examples:\n{examples}\nexit status: 0 done, 1 found a problem, 2 wrong usage\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -69,7 +69,7 @@ class GroupReader:
         if isinstance(value, (*self._sort.single, str, Mapping)) or not isinstance(value, Iterable):
             raise self.error("wrong_type")(
                 f"{self.params} must be a list of {self._sort.plural}, or of groups (dictionaries); got "
-                f"{type(value).__name__}: write [{self.params}]"
+                f"{type(value).__name__}{self._advice(value)}"
             )
         entries = list(value)
         if not entries:
@@ -83,6 +83,11 @@ class GroupReader:
                     f"{type(entry).__name__}; use one or the other"
                 )
             yield dict(entry)
+
+    def _advice(self, value: Any) -> str:
+        if isinstance(value, Mapping) or self._sort.is_one(value):
+            return f": write [{self.params}]"
+        return f"; {self._sort.hint}" if self._sort.hint else ""
 
     def members(self, number: int, group: Mapping[str, Any], taken: set[Any], name: Callable[[Any], str]) -> list[Any]:
         """Return the parameters of one group.
@@ -148,7 +153,7 @@ def refuse_impossible(settings: Mapping[str, Any], dialect: Dialect, where: str)
     Args:
         settings: those of a group, by the dialect's names.
         dialect: whose names and exceptions to use.
-        where: what has no such thing.
+        where: the tensors that it is not possible with.
 
     Raises:
         The dialect's exception: something is set.
@@ -156,6 +161,4 @@ def refuse_impossible(settings: Mapping[str, Any], dialect: Dialect, where: str)
     for canonical in NOT_HERE:
         fact = dialect.named(canonical)
         if fact is not None and settings.get(fact.name):
-            raise exception(dialect.errors.out_of_range)(
-                f"{fact.name}=True: {MAPPING.canonical[canonical].about} {where} have no such thing; leave it out"
-            )
+            raise exception(dialect.errors.out_of_range)(f"{fact.name}=True is not possible with {where}; leave it out")

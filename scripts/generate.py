@@ -57,6 +57,7 @@ class Look:
         examples: for each protocol a doctest; {name} is the class, {first} and {second} are the weights after a step.
         remarks: for each protocol, or for one original, what a reader must know about this runtime.
         base_note: a comment behind the base class.
+        abouts: texts about a parameter where the mapping's are not true of the runtime, by protocol and canonical name.
     """
 
     path: str
@@ -69,6 +70,7 @@ class Look:
     examples: dict[str, str]
     remarks: dict[str, str] = dataclasses.field(default_factory=dict)
     base_note: str = ""
+    abouts: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 
 
 NUMERICS = Option("numerics", "str", '"canonical"', "How to round: {numerics}.")
@@ -81,6 +83,15 @@ CORRECTIONS = Option(
 )
 PLAIN_HINTS = {"number": "float", "float": "float", "integer": "int", "flag": "bool", "text": "str"}
 
+# Of PyTorch's settings on other tensors than its own.
+HINTS_ALONE = {
+    ("step", "foreach"): "Accepted; changes nothing here.",
+    ("step", "fused_kernel"): "Accepted; changes nothing here.",
+    ("step", "capturable"): "Accepted as False alone.",
+    ("step", "differentiable"): "Accepted as False alone.",
+}
+A_RATE = "Step size. A number, or a Tensor without axes."
+
 LOOKS = {
     "numpy": Look(
         path="adamcompat/numpy/adapters.py",
@@ -91,6 +102,7 @@ LOOKS = {
         hints_module="adamcompat.numpy.optimizer",
         imports=("Beta", "Decay", "LearningRate", "Parameters"),
         options={"apply_gradients": (NUMERICS,), "call": (NUMERICS,), "step": (NUMERICS,)},
+        abouts=HINTS_ALONE,
         examples={
             "step": """
 >>> import numpy as np
@@ -131,6 +143,7 @@ array([{first}, {second}])
         hints_module="adamcompat.mindspore.arguments",
         imports=("Beta", "Decay", "LearningRate", "Parameters"),
         options={"apply_gradients": (NUMERICS,), "call": (CORRECTIONS,), "step": (NUMERICS,)},
+        abouts=HINTS_ALONE | {("step", "learning_rate"): A_RATE},
         examples={
             "step": """
 >>> import numpy as np
@@ -204,6 +217,7 @@ SETTINGS = Look(
     hints_module="adamcompat.mindspore.arguments",
     imports=("Parameters", "Rate"),
     options={},
+    abouts={("call", "learning_rate"): A_RATE},
     examples={
         "call": """
 >>> import numpy as np
@@ -231,6 +245,7 @@ LOOKS |= {
         SETTINGS,
         path="adamcompat/mindspore/mint/adapters.py",
         about="Adapters for mindspore.mint.optim: the exact signature of each class.",
+        abouts={("call", "learning_rate"): "Step size. A number."},
         remarks={
             "call": """\
 A group may hold each of these. On Ascend the original makes the steps. Elsewhere, where it updates
@@ -294,6 +309,7 @@ LOOKS |= {
             "call": (NUMERICS,),
             "step": (NUMERICS,),
         },
+        abouts=HINTS_ALONE,
         examples={"apply_gradients": STEP_EXAMPLE, "call": CALL_EXAMPLE, "step": AWAIT_EXAMPLE},
         remarks={
             "step": """\
@@ -425,10 +441,12 @@ def wrapped(text: str, first: str, rest: str) -> str:
 AWAITED = "None: those of the model, or of the first step. Default: None."
 
 
-def describe(mapping: Mapping, fact: Fact, dialect: Dialect, origin: str = "", *, awaited: bool = False) -> str:
+def describe(
+    mapping: Mapping, fact: Fact, dialect: Dialect, runtime: Look, origin: str = "", *, awaited: bool = False
+) -> str:
     text = f"{fact.name}:"
     for place, part in enumerate(fact.parts):
-        about = mapping.canonical[part.canonical].about
+        about = runtime.abouts.get((dialect.protocol, part.canonical), mapping.canonical[part.canonical].about)
         text += f" [{place}]: {about}" if isinstance(fact, TupleFact) else f" {about}"
         if part.canonical == "epsilon":
             text += f" {EPSILONS[dialect.semantics.epsilon]}"
@@ -460,9 +478,9 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
         lines += [f"    p <- p - learning_rate {decay.name} p - {step}"]
     lines += ["", "Args:"]
     awaits = base_of(adapter, dialect).awaits
-    lines += [describe(mapping, fact, dialect, awaited=awaits) for fact in dialect.accepted]
+    lines += [describe(mapping, fact, dialect, runtime, awaited=awaits) for fact in dialect.accepted]
     for other, fact in mapping.borrowed(adapter):
-        lines.append(describe(mapping, fact, other, f" {other.title}'s; honoured with a UserWarning."))
+        lines.append(describe(mapping, fact, other, runtime, f" {other.title}'s; honoured with a UserWarning."))
     executed = [entry for entry in mapping.numerics.values() if not base_of(adapter, dialect).lacking(entry)]
     numerics = "; ".join(f'"{entry.name}", {entry.about.rstrip(".")}' for entry in executed)
     texts = {name: entry.about for name, entry in mapping.canonical.items()} | {"numerics": numerics}
@@ -472,7 +490,7 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
         lines.append(wrapped(text, "    ", "        "))
     if dialect.groups:
         lines += ["", "Keys of a parameter group:"]
-        lines += [describe(mapping, fact, dialect) for fact in dialect.groups]
+        lines += [describe(mapping, fact, dialect, runtime) for fact in dialect.groups]
     remark = runtime.remarks.get(dialect.target, runtime.remarks.get(dialect.protocol))
     lines += ["", *remark.splitlines()] if remark is not None else []
     lines += ["", "Raises:"]

@@ -531,7 +531,7 @@ def test_a_rounding_that_an_original_does_not_have_is_refused(adapter: Adapter, 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("    groups: every\n", "", "'step', whose groups are the word every"),
+        ("    groups: every\n", "", "'step': write the word 'every' under groups"),
         ("    rates: [callable]\n", "    rates: [callable]\n    groups: every\n",
          "'apply_gradients', whose groups are a list of keys, or nothing"),
     ],

@@ -32,7 +32,7 @@ optimizers:
 {originals}
       the originals, as they are installed
   adamcompat.TFStyleAdam, ...
-      our classes, by their full names; adamcompat.TorchStyleAdam follows PyTorch, which is not run here
+      our classes, by their full names
   float64
       a reference in float64; float64:mindspore follows MindSpore
   recorded

@@ -92,8 +92,8 @@ def _ungrouped(dialect: Dialect) -> Iterator[Fault]:
     """Groups of a kind that the calling convention does not read."""
     wrong = {"step": not dialect.overrides, "apply_gradients": dialect.overrides}
     if wrong.get(dialect.protocol):
-        kind = "a list of keys, or nothing" if dialect.overrides else "the word every"
-        text = f"nothing executes these with the protocol {dialect.protocol!r}, whose groups are {kind}"
+        kind = "a list of keys, or nothing" if dialect.overrides else "the word 'every'"
+        text = f"nothing executes these with the protocol {dialect.protocol!r}: write {kind} under groups"
         yield Fault(("dialects", dialect.name, "groups"), text)
 
 

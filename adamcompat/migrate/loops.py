@@ -1,4 +1,4 @@
-"""Name what a training loop does with an optimizer that finds gradients by itself: no other framework's does."""
+"""Name what a training loop does with an optimizer that finds gradients by itself, as PyTorch's and Paddle's do."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _STATES = ("load_state_dict", "state_dict")
 # What stands for each part of a loop in the other frameworks.
 _INSTEAD = {
     "apply_gradients": {
-        "forget": "gradients are values there, which nothing keeps, so there is nothing to forget",
+        "forget": "gradients are values there, which nothing keeps, so there is nothing to forget; leave the line out",
         "backward": "write tf.GradientTape around the forward pass, and tape.gradient(loss, variables)",
         "step": "write optimizer.apply_gradients(zip(gradients, variables)) with the gradients of a tape",
         "closure": "write the forward pass, its gradients and optimizer.apply_gradients(zip(gradients, variables))",
         "scaler": "write keras.optimizers.LossScaleOptimizer around the optimizer, and optimizer.scale_loss(loss)",
         "clip": "the optimizer clips: clipnorm=, global_clipnorm= or clipvalue=",
         "groups": "an optimizer has one learning rate for all, optimizer.learning_rate",
-        "state": "the state has other names and another form there",
+        "state": "the state has another form there; adamcompat state convert carries a saved one over",
         "schedule": "a schedule is the learning_rate of the constructor, and counts steps",
     },
     "call": {
-        "forget": "gradients are values there, which nothing keeps, so there is nothing to forget",
+        "forget": "gradients are values there, which nothing keeps, so there is nothing to forget; leave the line out",
         "backward": "write mindspore.value_and_grad(forward, None, optimizer.parameters), which gives the gradients",
         "step": "write optimizer(gradients) with the gradients of value_and_grad",
         "closure": "write forward as a function, mindspore.value_and_grad of it, and optimizer(gradients)",
         "scaler": "mindspore.amp has loss scalers, which scale the loss and unscale gradients by hand",
         "clip": "write mindspore.ops.clip_by_global_norm or clip_by_value on the gradients",
         "groups": "the learning rates are Parameters, which mindspore.ops.assign changes",
-        "state": "the state has other names and another form there",
+        "state": "the state has another form there; adamcompat state convert carries a saved one over",
         "schedule": "a schedule is the learning_rate of the constructor, and counts steps",
     },
 }

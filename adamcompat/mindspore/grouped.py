@@ -136,7 +136,7 @@ class _Layout:
 
 
 class GroupedStep:
-    """The step of one optimizer in PYNATIVE mode.
+    """Make the steps of one optimizer in PYNATIVE mode.
 
     Args:
         optimizer: with groups that hold every setting.
@@ -217,7 +217,7 @@ class GroupedStep:
             gradients: a tuple or list with one gradient for each Parameter.
 
         Raises:
-            What the dialect says of gradients that do not fit, and of wrong settings; nothing has changed then.
+            The dialect's exceptions for gradients that do not fit and for wrong settings. Nothing has changed then.
         """
         o = self._optimizer
         # Asking for an address waits too, in the versions that were tried, but does not promise it.

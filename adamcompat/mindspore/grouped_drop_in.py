@@ -1,4 +1,4 @@
-"""Share what the drop-ins have in common whose groups hold every setting."""
+"""Share what drop-ins whose groups hold every setting have in common."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ READ = (
 
 
 class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
-    """Base of the drop-ins for the classes of mindspore.experimental.optim and mindspore.mint.optim.
+    """Share the step among the drop-ins for the classes of mindspore.experimental.optim and mindspore.mint.optim.
 
-    In PYNATIVE mode on a CPU a step runs the compiled update of this package on the Parameters' own memory, unless a
-    subclass or the optimizer itself replaces a part of the step; then, and in a graph, the original makes it.
+    In PYNATIVE mode on a CPU a step runs the compiled update of this package on the Parameters' own memory, where all
+    of them have a dtype of `_dtypes` and neither a subclass nor the optimizer itself replaces a part of the step.
+    Otherwise, and in a graph, the original makes it.
     """
 
     _refusals: ClassVar[Refusals] = Refusals(no_tuple=ValueError, no_tensor=ValueError, converts=False)
@@ -114,8 +115,8 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
             if group.get(name):
                 say_once(
                     f"{name}={group[name]!r}: {dialect.target} accepts that and ignores it without a word; "
-                    f"{self._own_adapter().module}.{self._own_adapter().name} does it, so that its numbers are others. "
-                    f"Leave it out for those of {dialect.target}"
+                    f"{self._own_adapter().module}.{self._own_adapter().name} does it, so its numbers differ. "
+                    f"Leave it out to get the numbers of {dialect.target}"
                 )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,7 +134,7 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
             TypeError: a gradient is no Tensor, or has a dtype that would lose digits.
             ValueError: a gradient is None, or has the wrong shape; or a group's setting is out of range.
             RuntimeError: there are too few gradients. Where nothing of the step is replaced, nothing has changed then.
-            What the original raises, where it makes the step.
+            The original's exceptions, where it makes the step.
         """
         if self._prepared and context._get_mode() != context.PYNATIVE_MODE:
             self._compare_settings()
@@ -195,8 +196,8 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
         """
         if len(self.exp_avg) != len(self.parameters):
             raise RuntimeError(
-                f"{self._dialect().target} keeps no moments for groups that are added after it was made, and so does "
-                f"this class; make a new optimizer with all groups"
+                f"{self._dialect().target} keeps no moments for groups that are added after it was made, nor "
+                f"does this class; make a new optimizer with all groups"
             )
         for parameter, gradient in zip(self.parameters, gradients, strict=False):
             if gradient is None:

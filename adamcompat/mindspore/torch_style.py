@@ -30,7 +30,7 @@ _MOMENTS, _MAXIMUM = ("exp_avg", "exp_avg_sq"), "max_exp_avg_sq"
 
 
 class StepAdam(Adapted, GroupedSteps):
-    """Base of the adapters with PyTorch's signature.
+    """Share the step among the adapters with PyTorch's signature.
 
     It is an optimizer of mindspore.experimental.optim, whose learning-rate schedulers work with it.
 
@@ -112,7 +112,13 @@ class StepAdam(Adapted, GroupedSteps):
             ValueError: a Parameter is in another group already, or a setting is out of range.
         """
         number = len(self.param_groups)
-        group = self._group(param_group) if isinstance(param_group, Mapping) else param_group
+        if not isinstance(param_group, Mapping):
+            raise self._error("wrong_type")(f"a group must be a dictionary, got {type(param_group).__name__}")
+        if self._key not in param_group:
+            raise KeyError(
+                f"group {number} has no {self._key!r}; its keys are {', '.join(map(repr, param_group)) or 'none'}"
+            )
+        group = self._group(param_group)
         refuse(self._own_adapter(), {**self.defaults, self._key: [group]})
         for text in stray_keys(number, group, self._own_adapter()):
             say_once(text)
@@ -146,7 +152,7 @@ class StepAdam(Adapted, GroupedSteps):
 
     @property
     def max_exp_avg_sq(self) -> tuple[Any, ...]:
-        """The maximum of each second moment, or None where amsgrad does not ask for it."""
+        """Return the maximum of each second moment, or None where amsgrad does not ask for it."""
         return self._kept
 
     def _maxima(self) -> Any:

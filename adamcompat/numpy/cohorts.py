@@ -21,14 +21,14 @@ def _is_single(value: Any) -> bool:
 
 @dataclass(slots=True)
 class Cohort:
-    """Parameters that have been updated in the same steps, in the order of the engine's slots."""
+    """Hold parameters that have been updated in the same steps, in the order of the engine's slots."""
 
     engine: Engine
     parameters: list[Parameter]
 
 
 class Cohorts:
-    """The parameters of one group and their state, which each gets with its first gradient.
+    """Keep the parameters of one group and their state, which each gets with its first gradient.
 
     A parameter without a gradient is left out of a step, and does not count it. So parameters of one group differ in
     their number of steps, and with it in their bias correction: those that have the same number share an engine.
@@ -110,8 +110,8 @@ class Cohorts:
             parameters: those that have a gradient.
 
         Raises:
-            What is wrong with a parameter or a gradient; nothing has changed but the state of new parameters, which
-            starts at zero.
+            The dialect's exceptions for a wrong parameter or gradient. Nothing has changed then but the state of new
+            parameters, which starts at zero.
         """
         wanted = {id(parameter): parameter for parameter in parameters}
         chosen = []

@@ -32,12 +32,12 @@ def _reader_of(name: str) -> GroupReader:
 
 
 class StepAdam(Adapted):
-    """Base of the adapters that are called as PyTorch's optimizers are.
+    """Share the step among the adapters that are called as PyTorch's optimizers are.
 
     Attributes:
         param_groups: the groups, each a dictionary with its parameters and every setting. A step takes the settings as
             they are then.
-        defaults: what a group has where it does not say.
+        defaults: the settings of a group that gives none of its own.
     """
 
     _runtime: ClassVar[str] = "numpy"
@@ -121,7 +121,7 @@ class StepAdam(Adapted):
             closure: called first; it may compute the gradients.
 
         Returns:
-            What `closure` returned, or None.
+            The value that `closure` returned, or None.
 
         Raises:
             RuntimeError: a gradient has another shape than its parameter.
@@ -150,7 +150,7 @@ class StepAdam(Adapted):
         return [parameter for group in self.param_groups for parameter in group[self._params]]
 
     def steps(self) -> int:
-        """Return how often the parameter that was updated most often was."""
+        """Return the largest number of updates that any parameter has had."""
         return max((int(cohort.engine.iterations) for cohort, _, _ in self._members()), default=0)
 
     def build(self) -> None:
@@ -175,7 +175,7 @@ class StepAdam(Adapted):
 
     @property
     def state(self) -> dict[Parameter, dict[str, Array]]:
-        """The state of each parameter that was updated; the arrays are live."""
+        """Return the state of each parameter that was updated; the arrays are live."""
         return {parameter: self._kept(cohort, place) for cohort, place, parameter in self._members()}
 
     def state_dict(self) -> dict[str, Any]:

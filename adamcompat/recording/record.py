@@ -26,8 +26,8 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     `fit`, in a tf.function, in `nn.TrainOneStepCell`. Recording begins with its next step; what an Adam has kept until
     then is recorded too, so that a replay can begin there. The file is written when
     the recorder is closed (or the process ends), as a whole; a process that is killed leaves none.
-    What goes wrong with recording, or exceeds `max_bytes`, ends the recording with one line in the log, and not
-    the training; what was recorded until then is written.
+    An error of recording, or a file beyond `max_bytes`, ends the recording with one line in the log, and not the
+    training; what was recorded until then is written.
 
     Args:
         optimizer: an optimizer of TensorFlow, Keras, MindSpore or PyTorch, or one of ours on any runtime.
@@ -39,7 +39,7 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
         A recorder: ``close()`` it, or use it as a context manager.
 
     Raises:
-        TypeError: `optimizer` is none.
+        TypeError: `optimizer` is no optimizer of these.
         ValueError: `every` or `max_bytes` is too small, the folder of `path` does not exist, or the
             optimizer is being recorded already.
         RuntimeError: steps run where nothing can be copied out of them (MindSpore's GRAPH mode).

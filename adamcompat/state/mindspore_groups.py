@@ -1,4 +1,4 @@
-"""Those of MindSpore's optimizers whose groups hold every setting, described for `adamcompat.state`."""
+"""Describe for `adamcompat.state` MindSpore's optimizers whose groups hold every setting."""
 
 from __future__ import annotations
 

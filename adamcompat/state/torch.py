@@ -74,7 +74,20 @@ class _Steps:
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """torch.optim.Adam, AdamW, or a subclass of theirs; None if it is something else."""
+    """Describe torch.optim.Adam, AdamW or a subclass of theirs.
+
+    Args:
+        optimizer: of PyTorch, or anything else.
+        parameters: see `named_parameters`.
+        session: of TensorFlow; here None.
+        build: whether parameters without state get what PyTorch gives them before their first update.
+
+    Returns:
+        None for anything else.
+
+    Raises:
+        StateError: there is no state, or none that can be carried.
+    """
     original = original_of(type(optimizer))
     if original is None or RUNTIMES[original.runtime].framework.packages[0] != torch.__name__:
         return None
@@ -99,8 +112,8 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
     shared, differing = settings(optimizer.param_groups, original.dialect)
     if differing:
         warnings.warn(
-            f"the groups of this {title} differ in {', '.join(differing)}, which a state does not hold and which is "
-            f"not compared: see that groups go on with the same",
+            f"the groups of this {title} differ in {', '.join(differing)}, which a state does not hold and "
+            f"loading does not compare: give the groups of the target the same values",
             UserWarning,
             stacklevel=4,
         )
@@ -213,7 +226,7 @@ def check_keys(title: str, states: Mapping[str, Mapping[str, Any]], dialect: Dia
         dialect: whose names these are.
 
     Raises:
-        StateError: it is.
+        StateError: a key is unknown or missing, or only some parameters have the maximum.
     """
     optional = "maximum_second_moment"
     known = {dialect.slot("step").template, *dialect.slot_names.values()}

@@ -1,4 +1,4 @@
-"""Take PyTorch's tensors for NumPy's arrays, and read what the groups of its optimizers are set to."""
+"""Convert PyTorch's tensors to NumPy's arrays and back, and read the settings of its optimizers' groups."""
 
 from __future__ import annotations
 

@@ -460,12 +460,11 @@ class TorchStyleAdam(KerasStepAdam):  # type: ignore[misc]
             passes through the moments. In [0, inf). Default: 0.
         amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
             False.
-        foreach: Update many tensors in one operation, which changes the speed and no bits. Default:
-            None.
+        foreach: Accepted; changes nothing here. Default: None.
         maximize: Gradients are negated first, so that what they belong to grows. Default: False.
-        capturable: The step can be captured in a CUDA graph. Default: False.
-        differentiable: Gradients can be taken through the step. Default: False.
-        fused: Run the library's own fused kernel, which rounds a few elements otherwise. Default: None.
+        capturable: Accepted as False alone. Default: False.
+        differentiable: Accepted as False alone. Default: False.
+        fused: Accepted; changes nothing here. Default: None.
         decoupled_weight_decay: The L2 weight decay is decoupled weight decay instead. Default: False.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
@@ -562,11 +561,10 @@ class TorchStyleAdamW(KerasStepAdam):  # type: ignore[misc]
         amsgrad: Divide by the largest second moment seen so far instead of the current one. Default:
             False.
         maximize: Gradients are negated first, so that what they belong to grows. Default: False.
-        foreach: Update many tensors in one operation, which changes the speed and no bits. Default:
-            None.
-        capturable: The step can be captured in a CUDA graph. Default: False.
-        differentiable: Gradients can be taken through the step. Default: False.
-        fused: Run the library's own fused kernel, which rounds a few elements otherwise. Default: None.
+        foreach: Accepted; changes nothing here. Default: None.
+        capturable: Accepted as False alone. Default: False.
+        differentiable: Accepted as False alone. Default: False.
+        fused: Accepted; changes nothing here. Default: None.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
             either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
             tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",

@@ -30,7 +30,7 @@ _SORT = Sort(
 )
 # How far a user's call is from where the groups that it gives are read.
 _DEPTH = 7
-# Of a method of the original call: what stands for it here.
+# What to write here in place of each method of PyTorch's call.
 _INSTEAD = {
     "step": "variables hold no gradients: write optimizer.apply_gradients(zip(gradients, variables)) with those of a "
     "tf.GradientTape",
@@ -44,7 +44,7 @@ def _reader_of(name: str) -> GroupReader:
 
 
 class StepAdam(StyledAdam):
-    """Share among the adapters that have the settings of PyTorch's optimizers, whichever Keras they belong to."""
+    """Share the step among the adapters with PyTorch's settings, on Keras 3 and on tf_keras."""
 
     @classmethod
     def _awaits(cls) -> bool:
@@ -117,7 +117,7 @@ class StepAdam(StyledAdam):
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Every setting that a group has where it says nothing else."""
+        """Return every setting that a group has where it says nothing else."""
         return dict(self._private.hyper.native)
 
     def settings(self) -> dict[str, Any] | None:
@@ -171,8 +171,8 @@ class StepAdam(StyledAdam):
             sharing = [str(i) for i, other in enumerate(private.groups) if other.learning_rate is None]
             if len(sharing) > 1:
                 raise ValueError(
-                    f"the groups {', '.join(sharing)} share optimizer.learning_rate, which can be set; for one of its "
-                    f"own a group says so when the optimizer is made"
+                    f"the groups {', '.join(sharing)} share one learning rate: set optimizer.learning_rate, or give a "
+                    f"group its own when the optimizer is made"
                 )
             super()._set_learning_rate(value)
             return
@@ -206,7 +206,7 @@ class StepAdam(StyledAdam):
 
 
 class ParamGroup(Mapping[str, Any]):
-    """One group of an optimizer: its variables and every setting.
+    """Show one group of an optimizer: its variables and every setting.
 
     Args:
         optimizer: whose.
@@ -220,7 +220,7 @@ class ParamGroup(Mapping[str, Any]):
 
     @property
     def said(self) -> dict[str, Any]:
-        """What the group itself says; the rest are the optimizer's settings."""
+        """Return what the group itself sets; the rest are the optimizer's settings."""
         return dict(self._group.said)
 
     @property

@@ -79,8 +79,8 @@ def translate(
     """Translate a call of Adam from one dialect to another.
 
     Expressions stay as they are written. Defaults that differ are written out, so that the call means
-    what it meant. What has no counterpart is an error, what means something else a warning, with the
-    size of the difference where it can be computed.
+    what it meant. A parameter without counterpart is an error; one that means something else is a warning,
+    with the size of the difference where it can be computed.
 
     Args:
         source: Python code with one call of a known Adam, alone or with imports and an assignment.

@@ -25,8 +25,7 @@ class Adam(ExperimentalAdam):
     Args:
         params: The arrays to update, in place. Parameters, or groups (dictionaries), each with settings
             of its own. Required.
-        lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
-            step) or of nothing. In [0, inf). Default: 0.001.
+        lr: Step size. A number, or a Tensor without axes. In [0, inf). Default: 0.001.
         betas: [0]: Exponential decay rate of the first moment. [1]: Exponential decay rate of the
             second moment. In [0, 1). Default: (0.9, 0.999).
         eps: Added to the square root of the second moment, so that nothing is divided by zero. It is
@@ -102,8 +101,7 @@ class AdamW(ExperimentalAdamW):
     Args:
         params: The arrays to update, in place. Parameters, or groups (dictionaries), each with settings
             of its own. Required.
-        lr: Step size. A number, a list with one value a step, or a callable of the step (0 at the first
-            step) or of nothing. In [0, inf). Default: 0.001.
+        lr: Step size. A number, or a Tensor without axes. In [0, inf). Default: 0.001.
         betas: [0]: Exponential decay rate of the first moment. [1]: Exponential decay rate of the
             second moment. In [0, 1). Default: (0.9, 0.999).
         eps: Added to the square root of the second moment, so that nothing is divided by zero. It is

@@ -251,7 +251,9 @@ def _roles(path: Path, archive: _Archive, live: Live, optimizer: Any) -> dict[st
     if len(ways) != 1:
         raise StateError(
             f"{path}: holds {len(variables)} variables of an optimizer, which are not those of the {live.title} that "
-            f"its configuration describes; the optimizer was exchanged after the training, or the file is damaged"
+            f"its configuration describes; the optimizer was exchanged after the training, or the file is damaged, or "
+            f"it is a class in another framework's style, whose files are not read yet (load the model, and use "
+            f"AdamState.of(model.optimizer))"
         )
     return ways[0]
 

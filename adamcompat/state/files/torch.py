@@ -82,8 +82,8 @@ def read(path: Path) -> tuple[AdamState, tuple[str, ...], str]:
     notes = [*found.notes]
     if differing:
         notes.append(
-            f"its groups differ in {', '.join(differing)}, which a state does not hold and which is not compared: see "
-            f"that groups go on with the same"
+            f"its groups differ in {', '.join(differing)}, which a state does not hold and loading does not "
+            f"compare: give the groups of the target the same values"
         )
     states, names = found.states, found.named.names.values()
     if not states:
