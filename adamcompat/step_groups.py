@@ -127,8 +127,20 @@ class GroupReader:
             taken.add(sort.key(parameter))
         return found
 
-    def settings(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a group holds of the settings that a step reads."""
+    def settings(self, group: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
+        """Return what a group holds of the settings that a step reads.
+
+        Args:
+            group: its keys and values.
+            whole: whether it must hold all of them.
+
+        Raises:
+            KeyError: one was removed.
+        """
+        if whole:
+            for fact in self.dialect.accepted:
+                if fact.name not in group:
+                    raise KeyError(f"a group has lost its {fact.name!r}, which every step reads; set it again")
         return {
             fact.name: group[fact.name]
             for fact in self.dialect.accepted

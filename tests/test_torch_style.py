@@ -268,6 +268,10 @@ def test_state_that_does_not_fit_is_refused_and_nothing_changes() -> None:
     [
         (lambda kept: kept[0].update(mu_product=np.ones(())), "parameter 0 has mu_product; known: step, exp_avg"),
         (lambda kept: kept[1].pop("step"), "parameter 1 lacks 'step'"),
+        (lambda kept: kept[1].update(step=-1), "'step' of parameter 1 is -1; a number of steps is a whole number"),
+        (lambda kept: kept[1].update(step=2.5), "'step' of parameter 1 is 2.5"),
+        (lambda kept: kept[1].update(step="3"), "'step' of parameter 1 is '3'"),
+        (lambda kept: kept[1].update(step=np.nan), "'step' of parameter 1 is nan"),
         (lambda kept: kept.update({9: kept[0]}), r"names parameters that are in no group: \[9\]"),
     ],
 )
@@ -281,13 +285,78 @@ def test_state_that_nothing_reads_is_not_passed_over(change: Any, text: str) -> 
         Run(TorchStyleAdam, start).optimizer.load_state_dict(saved)
 
 
+def test_state_of_no_real_numbers_and_whole_checkpoints_are_refused() -> None:
+    start, gradients = stream(1)
+    run = Run(TorchStyleAdam, start)
+    run.step(gradients[0])
+    saved = run.optimizer.state_dict()
+    saved["state"][0]["exp_avg"] = saved["state"][0]["exp_avg"] + 1j
+    with pytest.raises(TypeError, match="'exp_avg' of parameter 0 must hold float16, float32 or float64"):
+        run.optimizer.load_state_dict(saved)
+    with pytest.raises(
+        ValueError, match="the state has no 'state', but the keys 'model', 'optimizer'; pass the state_"
+    ):
+        run.optimizer.load_state_dict({"model": {}, "optimizer": saved})
+
+
+def test_a_state_is_a_copy() -> None:
+    start, gradients = stream(2)
+    run = Run(TorchStyleAdam, start)
+    run.step(gradients[0])
+    saved = run.optimizer.state_dict()
+    before = copy.deepcopy(saved["state"])
+    run.step(gradients[1])
+    for place, kept in before.items():
+        for name, array in kept.items():
+            np.testing.assert_array_equal(array, saved["state"][place][name])
+
+
+def test_the_state_of_adamw_stays_adamws() -> None:
+    """PyTorch's Adam reads from its groups that the decay is decoupled."""
+    start, gradients = stream(1)
+    run = Run(TorchStyleAdamW, start)
+    run.step(gradients[0])
+    other = Run(TorchStyleAdam, start)
+    other.optimizer.load_state_dict(run.optimizer.state_dict())
+    assert other.optimizer.param_groups[0]["decoupled_weight_decay"] is True
+
+
+def test_building_twice_makes_one_state() -> None:
+    parameter = Parameter(np.ones(2))
+    optimizer = TorchStyleAdam([parameter])
+    optimizer.build()
+    optimizer.build()
+    parameter.grad = np.ones(2)
+    optimizer.step()
+    assert optimizer.steps() == 1
+    assert len(list(optimizer._members())) == 1
+
+
+def test_settings_belong_to_groups() -> None:
+    parameter = Parameter(np.ones(2))
+    optimizer = TorchStyleAdam([parameter])
+    for name in ("lr", "learning_rate", "betas", "weight_decay"):
+        with pytest.raises(AttributeError, match=rf"cannot set '{name}': settings belong to groups"):
+            setattr(optimizer, name, 0.5)
+    optimizer.note = "mine"
+    parameter.grad = np.ones(2)
+    del optimizer.param_groups[0]["lr"]
+    with pytest.raises(KeyError, match="a group has lost its 'lr'"):
+        optimizer.step()
+    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer.param_groups.append({"params": []})
+    with pytest.raises(ValueError, match=r"add one with optimizer\.add_param_group"):
+        optimizer.step()
+    assert optimizer.steps() == 0
+
+
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [
         ({"lr": -1.0}, ValueError, "lr must lie in"),
         ({"betas": 0.9}, TypeError, "betas must be a tuple of 2 values"),
         ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\] must lie in"),
-        ({"differentiable": True}, ValueError, "differentiable=True: Gradients can be taken through the step"),
+        ({"differentiable": True}, ValueError, "differentiable=True is not possible with NumPy arrays; leave it out"),
         ({"capturable": True}, ValueError, "capturable=True"),
         ({"numerics": "pytorch"}, ValueError, "numerics must be one of"),
         ({"learning_rate": 0.1}, TypeError, "learning_rate"),
@@ -304,7 +373,9 @@ PARAMETER = Parameter(np.ones(2), "omega")
 @pytest.mark.parametrize(
     ("params", "error", "text"),
     [
-        (np.ones(2), TypeError, r"got ndarray: write \[params\]"),
+        (np.ones(2), TypeError, r"got ndarray; write Parameter\(array, name=\.\.\.\)"),
+        (PARAMETER, TypeError, r"got Parameter: write \[params\]"),
+        ([PARAMETER, PARAMETER], ValueError, "omega is in more than one place"),
         ([np.ones(2)], TypeError, "must be an adamcompat.Parameter, which has a gradient"),
         ([], ValueError, "params is empty"),
         ([{"lr": 0.1}], ValueError, "group 0 has no 'params'"),

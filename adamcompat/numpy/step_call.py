@@ -11,8 +11,9 @@ import numpy as np
 from adamcompat.hyperparameters import Adapted, Hyperparameters, named_numerics, resolve
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.numpy.arrays import Array, Parameter
+from adamcompat.numpy.arrays import Array, Parameter, real_array
 from adamcompat.numpy.cohorts import Cohort, Cohorts
+from adamcompat.schedules import real_number
 from adamcompat.step_groups import GroupReader, Sort, refuse_impossible
 from adamcompat.whole import whole
 
@@ -24,6 +25,22 @@ _SORT = Sort(
     is_one=lambda value: isinstance(value, Parameter),
     key=id,
 )
+
+
+def _read(value: Any) -> Any:
+    """A tensor of another library as NumPy reads it; PyTorch's bfloat16 is widened, for NumPy does not have it."""
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        value = value.float()
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+
+
+def _is_setting(name: str) -> bool:
+    facts = (fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted)
+    return any(fact.name == name and MAPPING.scope(fact) == "hyperparameter" for fact in facts)
+
+
+def _real(name: str, place: Any, value: Any) -> Array:
+    return real_array(_read(value), f"{name!r} of parameter {place}")
 
 
 @cache
@@ -130,8 +147,13 @@ class StepAdam(Adapted):
         loss = closure() if closure is not None else None
         try:
             pending = []
+            if len(self.param_groups) != len(self._cohorts):
+                raise self._error("out_of_range")(
+                    f"param_groups has {len(self.param_groups)} groups, and the optimizer knows {len(self._cohorts)}; "
+                    f"add one with optimizer.add_param_group(group)"
+                )
             for group, cohorts in zip(self.param_groups, self._cohorts, strict=True):
-                cohorts.follow(self._reader.settings(group))
+                cohorts.follow(self._reader.settings(group, whole=True))
                 with_gradient = [parameter for parameter in group[self._params] if parameter.grad is not None]
                 pending += cohorts.prepared(with_gradient)
             operations = [operation for part in pending for operation in part.operations]
@@ -189,9 +211,12 @@ class StepAdam(Adapted):
             places[id(parameter)]: {name: array.copy() for name, array in self._kept(cohort, place).items()}
             for cohort, place, parameter in self._members()
         }
+        # As PyTorch writes it, so that its Adam goes on as the AdamW that this was.
+        decouples = {"decoupled_weight_decay": True} if self._dialect().named("decoupled_weight_decay") else {}
         groups = [
             {
                 **{name: value for name, value in group.items() if name != self._params},
+                **decouples,
                 self._params: [places[id(parameter)] for parameter in group[self._params]],
             }
             for group in self.param_groups
@@ -207,6 +232,11 @@ class StepAdam(Adapted):
         Raises:
             ValueError: it has other groups, or state of other shapes. Nothing has changed then.
         """
+        if missing := [key for key in ("state", "param_groups") if key not in state_dict]:
+            raise self._error("out_of_range")(
+                f"the state has no {missing[0]!r}, but the keys {', '.join(map(repr, state_dict)) or 'none'}; pass the "
+                f"state_dict() of one optimizer"
+            )
         saved = list(state_dict["param_groups"])
         sizes = [[len(group[self._params]) for group in groups] for groups in (saved, self.param_groups)]
         if sizes[0] != sizes[1]:
@@ -247,11 +277,24 @@ class StepAdam(Adapted):
             raise self._error("out_of_range")(
                 f"the state of parameter {place} {what}; known: {count}, {', '.join(roles)}. Load state of an Adam"
             )
-        arrays = {roles[name]: np.asarray(value) for name, value in kept.items() if name in roles}
-        return int(np.asarray(kept[count]).item()), arrays
+        arrays = {roles[name]: _real(name, place, value) for name, value in kept.items() if name in roles}
+        number = real_number(_read(kept[count]))
+        if number is None or not number >= 0 or not float(number).is_integer():
+            raise self._error("out_of_range")(
+                f"{count!r} of parameter {place} is {kept[count]!r}; a number of steps is a whole number of at least 0"
+            )
+        return int(number), arrays
 
     def _new_cohorts(self) -> Cohorts:
         return Cohorts(self._dialect(), self._rounding, self._resolve, self.name_of)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and name not in ("defaults", "param_groups") and _is_setting(name):
+            raise AttributeError(
+                f"cannot set {name!r}: settings belong to groups; write optimizer.param_groups[0][name] = value, where "
+                f"name is one of {', '.join(fact.name for fact in self._dialect().accepted if fact.name != 'params')}"
+            )
+        object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

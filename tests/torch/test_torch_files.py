@@ -133,6 +133,13 @@ def broken(case: str, path: Path) -> None:
         torch.save([1, 2], path)
     elif case == "two optimizers":
         torch.save({"one": optimizer.state_dict(), "two": optimizer.state_dict()}, path)
+    elif case == "nested":
+        torch.save({"optimizer_states": [optimizer.state_dict()], "state_dict": net.state_dict()}, path)
+    elif case == "damaged":
+        data = bytearray(path.read_bytes())
+        moment = optimizer.state[net.conv.weight]["exp_avg"].numpy().tobytes()
+        data[data.index(moment) + 3] ^= 0x40
+        path.write_bytes(bytes(data))
     elif case in ("SGD", "RAdam"):
         other = getattr(torch.optim, case)(net.parameters(), 0.1)
         train(net, other, 1)
@@ -145,6 +152,10 @@ def broken(case: str, path: Path) -> None:
             del kept["exp_avg_sq"]
         elif case == "half a step":
             kept["step"] = torch.tensor(0.5)
+        elif case == "no step at all":
+            kept["step"] = torch.tensor(float("nan"))
+        elif case == "a negative step":
+            kept["step"] = torch.tensor(-1.0)
         elif case == "float8":
             kept["exp_avg"] = kept["exp_avg"].to(torch.float8_e4m3fn)
         torch.save(whole, path)
@@ -167,6 +178,10 @@ def broken(case: str, path: Path) -> None:
         ("strange state", "the optimizer keeps momentum_buffer of 'conv.weight', which is unknown here"),
         ("no second moment", "the optimizer lacks exp_avg_sq of 'conv.weight'"),
         ("half a step", r"a number of steps is tensor\(0\.5000\), which is no whole number"),
+        ("no step at all", r"a number of steps is tensor\(nan\), which is no whole number of at least 0"),
+        ("a negative step", r"a number of steps is tensor\(-1\.\)"),
+        ("nested", r"there is one at \['optimizer_states'\]\[0\]: save that alone"),
+        ("damaged", "damaged: the checksum of .*data/.* in it is wrong"),
         ("float8", "exp_avg of 'conv.weight' has dtype float8_e4m3fn, which NumPy does not have"),
     ],
 )

@@ -6,13 +6,15 @@ A file holds the `state_dict()` of an optimizer, often with that of the model be
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -114,8 +116,8 @@ def _step(state: Mapping[str, Any], dialect: Dialect) -> int:
     """How often a parameter was updated; PyTorch counts in float32, and counted in whole numbers before."""
     value = state[dialect.slot("step").template]
     number = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-    if not isinstance(number, (int, float)) or number != int(number):
-        raise StateError(f"a number of steps is {value!r}, which is no whole number")
+    if not isinstance(number, (int, float)) or not math.isfinite(number) or number != int(number) or number < 0:
+        raise StateError(f"a number of steps is {value!r}, which is no whole number of at least 0")
     return int(number)
 
 
@@ -161,7 +163,10 @@ def _loaded(path: Path) -> Any:
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            _check_archive(path, file)
             return torch.load(file, map_location="cpu", weights_only=True)
+        except StateError:
+            raise
         except pickle.UnpicklingError as error:
             what = re.search(r"GLOBAL (\S+)", str(error))
             if what is None:
@@ -175,6 +180,20 @@ def _loaded(path: Path) -> Any:
             raise StateError(f"{path}: not a file that torch.save wrote, or damaged: {text}") from None
 
 
+def _check_archive(path: Path, file: BinaryIO) -> None:
+    """Compare the checksums of an archive, which PyTorch itself does not look at; older files are none.
+
+    Raises:
+        StateError: a part of it is damaged.
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise StateError(f"{path}: damaged: the checksum of {damaged} in it is wrong")
+    file.seek(0)
+
+
 def _is_optimizer(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() >= _KEYS and isinstance(value["state"], Mapping)
 
@@ -185,6 +204,11 @@ def _optimizer(whole: Any) -> tuple[str, Mapping[str, Any]]:
         return "", whole
     found = [key for key, value in whole.items() if _is_optimizer(value)] if isinstance(whole, Mapping) else []
     if not found:
+        if nested := _nested(whole):
+            raise StateError(
+                f"holds no state of an optimizer where it is looked for; there is one at {nested}: save that alone, or "
+                f"beside the model's, as {{'model': ..., 'optimizer': ...}}"
+            )
         raise StateError(
             "holds no state of an optimizer: expected the state_dict() of one of torch.optim, or a dictionary with "
             "one in it, under 'optimizer' for example"
@@ -192,6 +216,21 @@ def _optimizer(whole: Any) -> tuple[str, Mapping[str, Any]]:
     if len(found) > 1:
         raise StateError(f"holds several optimizers: {some(map(str, found))}; save each to a file of its own")
     return found[0], whole[found[0]]
+
+
+def _nested(value: Any, depth: int = 3) -> str:
+    """Where the `state_dict()` of an optimizer lies deeper in a file, as it is indexed; empty if nowhere."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+    for key, inner in pairs if depth else ():
+        if _is_optimizer(inner):
+            return f"[{key!r}]"
+        if deeper := _nested(inner, depth - 1):
+            return f"[{key!r}]{deeper}"
+    return ""
 
 
 def _model(whole: Any, optimizer: str) -> tuple[str | None, list[str]]:
