@@ -133,8 +133,8 @@ LOST = [
     ("Adam", 16, "loop-not-ported", "scale"),
     ("Adam", 18, "loop-not-ported", "learning rate"),
     ("Adam", 19, "schedule-not-ported", "counts steps"),
-    ("Adam", 20, "loop-not-ported", "the state has other names"),
-    ("Adam", 21, "loop-not-ported", "the state has other names"),
+    ("Adam", 20, "loop-not-ported", "the state has another form"),
+    ("Adam", 21, "loop-not-ported", "the state has another form"),
     ("AdamW", 12, "schedule-not-ported", "counts steps"),
     ("AdamW", 20, "loop-not-ported", "forward"),
     ("AdamW", 22, "loop-not-ported", "learning rate"),
@@ -179,3 +179,20 @@ def test_no_shim_takes_the_place_of_its_classes_and_that_is_said(case: str) -> N
 def test_a_comment_asks_to_pass_a_line_over() -> None:
     marked = ADAM.replace("    optimizer.zero_grad()", "    optimizer.zero_grad()  # adamcompat: ignore")
     assert 11 not in {item.line for item in migrate_text(marked, "mindspore")[1]}
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("import torch, itertools\nopt = torch.optim.Adam(itertools.chain(G.parameters(), E.parameters()), 1e-3)\n",
+         "params=itertools.chain(G.parameters(), E.parameters())"),
+        ("import torch\nopt = torch.optim.Adam(G.parameters(), 1e-3)\n", "params=G.parameters()"),
+        ("import torch\nopt = torch.optim.Adam([G.a, G.b], 1e-3)\n", "params=[G.a, G.b]"),
+        ("from mindspore import nn\nmake(nn.Adam(net.trainable_params()))\n", "params=net.trainable_params()"),
+    ],
+)  # fmt: skip
+def test_what_an_optimizer_trains_is_named_where_no_step_can_name_it(code: str, what: str) -> None:
+    text, found = migrate_text(code, "tensorflow")
+    assert "keras.optimizers.Adam(" in text
+    assert "parameters()" not in text
+    assert any(f"at each step instead of {what}" in item.message.text for item in found)
