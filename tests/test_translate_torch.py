@@ -234,3 +234,19 @@ def test_an_iterator_is_known_by_its_name(before: str) -> None:
 @pytest.mark.parametrize("shim", [False, True])
 def test_a_part_of_the_parameters_that_is_not_read_has_a_remark(params: str, shim: bool) -> None:
     assert "parameters-not-read" in codes(translate(f"{OURS}({params})", "mindspore", shim=shim), Severity.WARNING)
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "held", ["filter(lambda p: p.requires_grad, net.parameters())", "(p for p in net.parameters())"]
+)
+def test_mindspores_class_steps_with_what_a_group_becomes(held: str) -> None:
+    mindspore = pytest.importorskip("mindspore", reason="needs MindSpore")
+    net = mindspore.nn.Dense(2, 3)
+    before = [parameter.asnumpy().copy() for parameter in net.trainable_params()]
+    call = str(translate(f"{OURS}([{{'params': {held}, 'lr': .1}}])", "mindspore"))
+    optimizer = eval(call, {"mindspore": mindspore, "net": net})
+    optimizer(tuple(mindspore.ops.ones_like(parameter) for parameter in net.trainable_params()))
+    after = [parameter.asnumpy() for parameter in net.trainable_params()]
+    assert all((old != new).all() for old, new in zip(before, after, strict=True))
