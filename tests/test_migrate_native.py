@@ -368,7 +368,7 @@ def test_a_member_becomes_the_class_that_fits_it_best(case: str) -> None:
         ("tfa.optimizers.AdamW(1e-4)", "mindspore", {"other-meaning", "bias-correction"},
          "adamcompat.mindspore.TFStyleAdamW(weight_decay=0.1) computes the same"),
         ("nn.AdamWeightDecay(net.trainable_params(), weight_decay=0.1)", "tensorflow", {"bias-correction"},
-         "adamcompat.tensorflow.MindSporeStyleAdamWeightDecay(net.trainable_params(), weight_decay=0.1) computes the"),
+         "adamcompat.tensorflow.MindSporeStyleAdamWeightDecay(net.trainable_variables, weight_decay=0.1) computes the"),
     ],
 )  # fmt: skip
 def test_what_no_class_of_a_framework_computes_is_refused_and_ours_is_named(

@@ -133,8 +133,8 @@ LOST = [
     ("Adam", 16, "loop-not-ported", "scale"),
     ("Adam", 18, "loop-not-ported", "learning rate"),
     ("Adam", 19, "schedule-not-ported", "counts steps"),
-    ("Adam", 20, "loop-not-ported", "the state has other names"),
-    ("Adam", 21, "loop-not-ported", "the state has other names"),
+    ("Adam", 20, "loop-not-ported", "the state has another form"),
+    ("Adam", 21, "loop-not-ported", "the state has another form"),
     ("AdamW", 12, "schedule-not-ported", "counts steps"),
     ("AdamW", 20, "loop-not-ported", "forward"),
     ("AdamW", 22, "loop-not-ported", "learning rate"),
@@ -179,3 +179,81 @@ def test_no_shim_takes_the_place_of_its_classes_and_that_is_said(case: str) -> N
 def test_a_comment_asks_to_pass_a_line_over() -> None:
     marked = ADAM.replace("    optimizer.zero_grad()", "    optimizer.zero_grad()  # adamcompat: ignore")
     assert 11 not in {item.line for item in migrate_text(marked, "mindspore")[1]}
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("import torch, itertools\nopt = torch.optim.Adam(itertools.chain(G.parameters(), E.parameters()), 1e-3)\n",
+         "params=itertools.chain(G.parameters(), E.parameters())"),
+        ("import torch\nopt = torch.optim.Adam(G.parameters(), 1e-3)\n", "params=G.parameters()"),
+        ("import torch\nopt = torch.optim.Adam([G.a, G.b], 1e-3)\n", "params=[G.a, G.b]"),
+        ("from mindspore import nn\nmake(nn.Adam(net.trainable_params()))\n", "params=net.trainable_params()"),
+    ],
+)  # fmt: skip
+def test_what_an_optimizer_trains_is_named_where_no_step_can_name_it(code: str, what: str) -> None:
+    text, found = migrate_text(code, "tensorflow")
+    assert "keras.optimizers.Adam(" in text
+    assert "parameters()" not in text
+    assert any(f"at each step instead of {what}" in item.message.text for item in found)
+
+
+# Work on gradients by hand, what stands for it, and the imports beside Adam's.
+BY_HAND = [
+    ("p.grad.data.clamp_(-1, 1)", "gradients are values"),
+    ("p.grad /= 2", "gradients are values"),
+    ("p.grad = q", "gradients are values"),
+    ("p.grad = None", "nothing to forget"),
+    ("G.weight.grad.zero_()", "gradients are values"),
+    ("norm = sum(p.grad.norm() for p in G.parameters())", "gradients are values"),
+    ("p.register_hook(lambda g: g.clamp(-1, 1))", "gradients are values"),
+    ("g = torch.autograd.grad(loss, params)", "tape.gradient|mindspore.grad"),
+    ("import torch; g = torch.autograd.grad(loss, params)", "tape.gradient|mindspore.grad"),
+    ("from torch import autograd as a; g = a.grad(loss, params)[0]", "tape.gradient|mindspore.grad"),
+    ("from torch.autograd import grad; g = grad(loss, params)", "tape.gradient|mindspore.grad"),
+    ("from torch.func import grad_and_value as f; g = f(loss)(params)", "tape.gradient|mindspore.grad"),
+    ("from torch import nn; nn.utils.clip_grad_norm(G.parameters(), 1)", "clip"),
+    ("from torch.nn.utils import clip_grad_norm as c; c(G.parameters(), 1)", "clip"),
+    ("nn.utils.clip_grad_norm_(G.parameters(), 1)", "clip"),
+    ("self.clip_gradients(opt, 1)", "clip"),
+    ("self.manual_backward(loss)", "tape|value_and_grad"),
+]
+
+
+@pytest.mark.parametrize("to", ["mindspore", "tensorflow"])
+@pytest.mark.parametrize(("line", "reason"), BY_HAND)
+def test_work_on_gradients_by_hand_is_named(line: str, reason: str, to: str) -> None:
+    text = f"from torch.optim import Adam\nopt = Adam(G.parameters())\n{line}\n"
+    found = [item.message for item in migrate_text(text, to)[1] if item.line == 3]
+    texts = [message.text for message in found if message.code == "loop-not-ported"]
+    assert any(re.search(reason, item.rpartition(f"in {'MindSpore' if to == 'mindspore' else 'Keras 3'}")[2])
+               for item in texts), found  # fmt: skip
+
+
+QUIET = [
+    "import tensorflow as tf; opt = tf.keras.optimizers.Adam(); {}",
+    "from mindspore import nn; opt = nn.Adam(net.trainable_params()); {}",
+]
+
+
+@pytest.mark.parametrize("to", ["mindspore", "tensorflow"])
+@pytest.mark.parametrize("file", QUIET)
+@pytest.mark.parametrize("line", ["p.grad /= 2", "g = tape.grad(x)", "clip_grad_norm(g)", "self.manual_backward(x)"])
+def test_files_without_its_optimizers_have_no_such_findings(file: str, line: str, to: str) -> None:
+    assert "loop-not-ported" not in {item.message.code for item in migrate_text(file.format(line), to)[1]}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import mindspore; g = mindspore.grad(f)(x)",
+        "import jax; g = jax.grad(f)(x)",
+        "self.grad = Layer()",
+        "y = self.func.grad(x)",
+        "p.requires_grad = False",
+        "from torch import no_grad; no_grad()",
+    ],
+)
+def test_what_is_no_work_on_gradients_is_not_named_so(line: str) -> None:
+    text = f"from torch.optim import Adam\nopt = Adam(G.parameters())\n{line}\n"
+    assert (3, "loop-not-ported") not in names(migrate_text(text, "tensorflow")[1])

@@ -48,6 +48,7 @@ CALLS = [
     ("nn.Adam([{'params': a, 'grad_centralization': False}, {'order_params': c}])", "torch",
      "torch.optim.Adam([{'params': a}])"),
     ("optim.AdamW(p)", "torch_adamw", "torch.optim.AdamW(p)"),
+    (f"{OURS}((a or b).parameters())", "mindspore", "mindspore.nn.Adam((a or b).trainable_params())"),
 ]  # fmt: skip
 
 
@@ -142,3 +143,110 @@ def test_parameters_that_stay_as_they_are_written_are_named(params: str, severit
         item for item in translate(f"{OURS}({params})", "mindspore").messages if item.code == "parameters-not-read"
     ]
     assert [item.severity.value for item in found] == ([severity] if severity else [])
+
+
+SHIMS = [
+    (f"{OURS}(m.parameters(), eps=1e-3)", "keras3",
+     "adamcompat.tensorflow.TorchStyleAdam(m.trainable_variables, eps=1e-3)"),
+    (f"{OURS}(m.parameters(), eps=1e-3)", "mindspore",
+     "adamcompat.mindspore.TorchStyleAdam(m.trainable_params(), eps=1e-3)"),
+    (f"{OURS}([{{'params': m.parameters(), 'lr': 0.1}}], eps=1e-3)", "keras3",
+     "adamcompat.tensorflow.TorchStyleAdam([{'params': m.trainable_variables, 'lr': 0.1}], eps=1e-3)"),
+    (f"{OURS}(m.parameters())", "mint", "adamcompat.mindspore.mint.Adam(m.trainable_params())"),
+    ("nn.Adam(m.trainable_params(), use_nesterov=True)", "keras3",
+     "adamcompat.tensorflow.MindSporeStyleAdam(m.trainable_variables, use_nesterov=True)"),
+    ("adamcompat.tensorflow.TorchStyleAdam(m.trainable_weights)", "mint",
+     "adamcompat.mindspore.mint.Adam(m.trainable_params())"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "to", "call"), SHIMS)
+def test_our_class_is_given_what_models_of_its_framework_train(source: str, to: str, call: str) -> None:
+    result = translate(source, to, shim=True)
+    assert str(result) == call
+    assert not [item for item in result.messages if item.code == "parameters-not-read"]
+
+
+@pytest.mark.parametrize(
+    ("to", "own"), [("keras3", "Keras 3's own parameters, as model.trainable_variables"), ("mindspore", "MindSpore's")]
+)
+@pytest.mark.parametrize(("params", "severity"), [("p", "INFO"), ("get(p)", "WARNING"), ("[a,b]", "WARNING")])
+def test_our_class_is_given_other_parameters_with_a_remark(params: str, severity: str, to: str, own: str) -> None:
+    found = [
+        item
+        for item in translate(f"{OURS}({params}, eps=1e-3)", to, shim=True).messages
+        if item.code == "parameters-not-read"
+    ]
+    assert [item.severity.value for item in found] == [severity]
+    assert own in found[0].text
+
+
+@pytest.mark.parametrize(
+    ("params", "offered"),
+    [
+        ("m.parameters()", "TorchStyleAdam(m.trainable_variables, maximize=True) computes the same"),
+        ("get(p)", "TorchStyleAdam(get(p), maximize=True) computes the same, where it is given Keras 3's own"),
+    ],
+)
+def test_the_class_that_is_offered_is_given_its_own_parameters(params: str, offered: str) -> None:
+    result = translate(f"{OURS}({params}, maximize=True)", "keras3")
+    assert any(offered in message.text for message in result.errors)
+
+
+# What a group holds, what it becomes in nn.Adam, and whether that is certain to be right there.
+HELD = [
+    ("m.parameters()", "m.trainable_params()", True),
+    ("list(m.parameters()) + [*n.parameters()]", "list(m.trainable_params()) + [*n.trainable_params()]", True),
+    ("filter(lambda p: p.requires_grad, m.parameters())",
+     "list(filter(lambda p: p.requires_grad, m.trainable_params()))", True),
+    ("filter(lambda p: p.is_cuda, m.parameters())", "list(filter(lambda p: p.is_cuda, m.trainable_params()))", False),
+    ("(p for p in m.parameters())", "list((p for p in m.trainable_params()))", True),
+    ("[p for p in m.parameters() if p.requires_grad]", "[p for p in m.trainable_params() if p.requires_grad]", True),
+    ("itertools.chain(a.parameters(), b.parameters())",
+     "list(itertools.chain(a.trainable_params(), b.trainable_params()))", True),
+    ("chain(a.parameters(), get(b))", "list(chain(a.trainable_params(), get(b)))", False),
+    ("chain(*[i.parameters() for i in (a, b)])", "list(chain(*[i.trainable_params() for i in (a, b)]))", True),
+    ("map(f, m.parameters())", "list(map(f, m.trainable_params()))", False),
+    ("[p for n,p in m.named_parameters() if 'x' in n]", "[p for n,p in m.named_parameters() if 'x' in n]", False),
+    ("m.parameters(recurse=False)", "m.parameters(recurse=False)", False),
+    ("m.bias", "m.bias", False),
+    ("get(m.parameters())", "get(m.trainable_params())", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("held", "written", "certain"), HELD)
+def test_a_group_holds_a_list_and_what_is_uncertain_has_a_remark(held: str, written: str, certain: bool) -> None:
+    result = translate(f"{OURS}([{{'params': {held}, 'lr': .1}}])", "mindspore")
+    assert str(result) == f"mindspore.nn.Adam([{{'params': {written}, 'lr': .1}}])"
+    assert ("parameters-not-read" in codes(result, Severity.WARNING)) is not certain
+
+
+@pytest.mark.parametrize(
+    "before", ["q = filter(None, m.trainable_params())\n", "def q():\n    yield from m.trainable_params()\n"]
+)
+def test_an_iterator_is_known_by_its_name(before: str) -> None:
+    held = "q()" if before.startswith("def") else "q"
+    text = f"{before}mindspore.mint.optim.Adam([{{'params': {held}}}])"
+    assert str(translate(text, "mindspore")) == f"mindspore.nn.Adam([{{'params': list({held})}}])"
+
+
+@pytest.mark.parametrize("params", ["[p for n,p in m.named_parameters()]", "list(m.parameters()) + get(x)"])
+@pytest.mark.parametrize("shim", [False, True])
+def test_a_part_of_the_parameters_that_is_not_read_has_a_remark(params: str, shim: bool) -> None:
+    assert "parameters-not-read" in codes(translate(f"{OURS}({params})", "mindspore", shim=shim), Severity.WARNING)
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "held", ["filter(lambda p: p.requires_grad, net.parameters())", "(p for p in net.parameters())"]
+)
+def test_mindspores_class_steps_with_what_a_group_becomes(held: str) -> None:
+    mindspore = pytest.importorskip("mindspore", reason="needs MindSpore")
+    net = mindspore.nn.Dense(2, 3)
+    before = [parameter.asnumpy().copy() for parameter in net.trainable_params()]
+    call = str(translate(f"{OURS}([{{'params': {held}, 'lr': .1}}])", "mindspore"))
+    optimizer = eval(call, {"mindspore": mindspore, "net": net})
+    optimizer(tuple(mindspore.ops.ones_like(parameter) for parameter in net.trainable_params()))
+    after = [parameter.asnumpy() for parameter in net.trainable_params()]
+    assert all((old != new).all() for old, new in zip(before, after, strict=True))

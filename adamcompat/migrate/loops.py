@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.module import Module, Use
+from adamcompat.translation.bindings import root_of
 from adamcompat.translation.messages import Message, error, info, warning
 
 #: The calling convention of such optimizers.
@@ -15,11 +16,20 @@ PROTOCOL = "step"
 # Their modules, and what stands beside the classes there.
 _OURS = [dialect for dialect in MAPPING.dialects.values() if dialect.protocol == PROTOCOL]
 _HOMES = {dialect.target.rpartition(".")[0] for dialect in _OURS}
+_ROOTS = {*(dialect.target.partition(".")[0] for dialect in _OURS), "functorch"}
 # The methods that forget gradients.
 _FORGETTING = {method.name for dialect in _OURS for method in dialect.methods if method.role == "forget_gradients"}
-_SCHEDULES, _SCALER, _CLIPS = "lr_scheduler", "GradScaler", ("clip_grad_norm_", "clip_grad_value_")
-# Attributes that only an optimizer, or a loss in its loop, is asked for, whatever it is called.
-_ATTRIBUTES = {"add_param_group", "backward", "param_groups", "step", *_FORGETTING}
+_SCHEDULES, _SCALER = "lr_scheduler", "GradScaler"
+# The functions that clip, the old name and Lightning's method among them.
+_CLIPS = {"clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_gradients", "clip_grads_with_norm_"}
+# Methods that find gradients, attributes by which gradients are changed, and functions that return them.
+_BACKWARD = {"backward", "manual_backward"}
+_GRADIENT, _HOOKS = "grad", {"register_hook", "register_post_accumulate_grad_hook", "retain_grad"}
+_FUNCTIONS = {"grad", "grad_and_value", "hessian", "hvp", "jacobian", "jacfwd", "jacrev", "jvp", "vhp", "vjp"}
+# How the best known of these is written where no import says whose it is.
+_LOOSE = ("autograd.grad",)
+# Attributes that only an optimizer, a loss in its loop or a parameter is asked for, whatever it is called.
+_ATTRIBUTES = {"add_param_group", "param_groups", "step", *_BACKWARD, *_FORGETTING, *_HOOKS}
 _STATES = ("load_state_dict", "state_dict")
 
 # What stands for each part of a loop in the other frameworks.
@@ -31,6 +41,8 @@ _INSTEAD = {
         "closure": "write the forward pass, its gradients and optimizer.apply_gradients(zip(gradients, variables))",
         "scaler": "write keras.optimizers.LossScaleOptimizer around the optimizer, and optimizer.scale_loss(loss)",
         "clip": "the optimizer clips: clipnorm=, global_clipnorm= or clipvalue=",
+        "gradient": "gradients are values there: change what tape.gradient gives, before apply_gradients",
+        "differentiate": "write tape.gradient(result, sources) of a tf.GradientTape around what is differentiated",
         "groups": "an optimizer has one learning rate for all, optimizer.learning_rate",
         "state": "the state has another form there; adamcompat state convert carries a saved one over",
         "schedule": "a schedule is the learning_rate of the constructor, and counts steps",
@@ -42,6 +54,8 @@ _INSTEAD = {
         "closure": "write forward as a function, mindspore.value_and_grad of it, and optimizer(gradients)",
         "scaler": "mindspore.amp has loss scalers, which scale the loss and unscale gradients by hand",
         "clip": "write mindspore.ops.clip_by_global_norm or clip_by_value on the gradients",
+        "gradient": "gradients are values there: change what value_and_grad gives, before optimizer(gradients)",
+        "differentiate": "write what is differentiated as a function, and mindspore.grad or value_and_grad of it",
         "groups": "the learning rates are Parameters, which mindspore.ops.assign changes",
         "state": "the state has another form there; adamcompat state convert carries a saved one over",
         "schedule": "a schedule is the learning_rate of the constructor, and counts steps",
@@ -124,6 +138,28 @@ class _Loop:
         names = {ast.unparse(call.func), *self.module.bindings.meanings(call.func)}
         return any(f"{_SCHEDULES}." in name for name in names)
 
+    def _differentiates(self, call: ast.Call) -> bool:
+        """Return whether a call is of a function that returns gradients, such as ``torch.autograd.grad``."""
+        meanings = self.module.bindings.meanings(call.func)
+        loose = not meanings and ast.unparse(call.func).endswith(_LOOSE)
+        return loose or any(
+            name.partition(".")[0] in _ROOTS and name.rpartition(".")[2] in _FUNCTIONS for name in meanings
+        )
+
+    def _gradient(self, node: ast.Attribute) -> bool:
+        """Return whether an attribute of that name is a parameter's: no function of a module, and nobody's own."""
+        parent = self.module.parents.get(node)
+        called = isinstance(parent, ast.Call) and parent.func is node
+        root = root_of(node.value)
+        own = isinstance(node.value, ast.Name) and root == "self"
+        return not (called or own or root in self.module.bindings.imported)
+
+    def _is_forgotten(self, node: ast.Attribute) -> bool:
+        """Return whether an attribute is set to None."""
+        parent = self.module.parents.get(node)
+        value = parent.value if isinstance(parent, (ast.Assign, ast.AnnAssign)) else None
+        return value is not node and isinstance(value, ast.Constant) and value.value is None
+
     def findings(self) -> Iterator[tuple[ast.expr | ast.stmt, Message]]:
         """Find the places, each with what there is to say."""
         for node in self.module.nodes:
@@ -142,8 +178,10 @@ class _Loop:
             yield node, self.lost(node, "schedule", "schedule-not-ported")
         elif last == _SCALER:
             yield node, self.lost(node, "scaler")
-        elif last in _CLIPS:
+        elif any(name.rpartition(".")[2] in _CLIPS for name in (last, *meanings)):
             yield node, self.lost(node, "clip")
+        elif self._differentiates(node):
+            yield node, self.lost(node, "differentiate")
         elif node.func not in self.callees and "dam" not in last:
             for name in sorted(meanings):
                 if name.rpartition(".")[0] in _HOMES:
@@ -157,6 +195,8 @@ class _Loop:
             yield node, self.lost(node, "scaler")
         elif written in self.optimizers and not self._given(node):
             yield node, self.use(node)
+        elif isinstance(node, ast.Attribute) and node.attr == _GRADIENT and self._gradient(node):
+            yield node, self.lost(node, "forget" if self._is_forgotten(node) else "gradient")
         elif isinstance(node, ast.Attribute) and node.attr in _ATTRIBUTES:
             base = ast.unparse(node.value)
             if base not in self.optimizers | self.schedules | self.scalers:
@@ -187,7 +227,9 @@ class _Loop:
         if node.attr == "step":
             closes = isinstance(call, ast.Call) and call.func is node and bool(call.args or call.keywords)
             return self.lost(node, "closure" if closes else "step")
-        if node.attr == "backward":
+        if node.attr in _HOOKS:
+            return self.lost(node, "gradient")
+        if node.attr in _BACKWARD:
             return self.lost(node, "backward")
         if node.attr in _FORGETTING:
             return self.lost(node, "forget")

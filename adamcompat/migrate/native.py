@@ -30,8 +30,8 @@ from adamcompat.translation.convert import convert
 from adamcompat.translation.messages import Message, Severity, error, info, warning
 from adamcompat.translation.names import CUSTOMARY, canonical, full, original
 
-# What is said to who translates one call, and goes without saying where the steps are seen, too.
-_EVIDENT = ("params-placeholder", "params-at-each-step")
+# What is said to who translates one call, and goes without saying in a file; the second where steps are rewritten.
+_PLACEHOLDER, _AT_EACH_STEP = "params-placeholder", "params-at-each-step"
 # Where the class itself is the wrong one, no argument of it can be left out.
 _WRONG_CLASS = ("bias-correction", "other-meaning")
 
@@ -242,7 +242,7 @@ def _say(module: Module, editor: Editor, use: Use, plan: Plan) -> None:
         suggested = f"; suggested: {call}" if plan.conversion.ok else f"; without that: {call}"
     said: list[tuple[ast.expr, Message]] = [(use.call, message) for message in plan.conversion.messages]
     for node, message in [*said, *plan.problems]:
-        if message.code in _EVIDENT:
+        if message.code == _PLACEHOLDER or (message.code == _AT_EACH_STEP and plan.steps):
             continue
         if message.code == "parameters-not-read":
             # In a file a name that nothing gives a value has one all the same.

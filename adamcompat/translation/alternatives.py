@@ -11,7 +11,10 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.conversion import Conversion
 from adamcompat.translation.messages import Message, Severity
 from adamcompat.translation.names import Signature, drop_in, of_adapter, original, shims
+from adamcompat.translation.trained import home
 
+# The remark on where the parameters come from, which says nothing of what is computed.
+_OF_PARAMETERS = "parameters-not-read"
 # The remark that matters least in most trainings.
 _NEAR = "other-epsilon"
 # Remarks on what the asked-for class computes; another one may compute what is meant.
@@ -74,9 +77,11 @@ def advise(
     clauses: list[str] = []
     for signature, other in others:
         call = f"{signature.name}({', '.join(map(str, other.arguments))})"
-        left = {item.code for item in other.messages if _concerns(item)} - rest
+        concerning = {item.code for item in other.messages if _concerns(item)}
+        left = concerning - rest - {_OF_PARAMETERS}
         if not left:
-            clauses = [f"{call} computes the same"]
+            own = f", where it is given {home(signature).library}'s own parameters"
+            clauses = [f"{call} computes the same{own if _OF_PARAMETERS in concerning else ''}"]
             break
         if other.ok and left == {_NEAR} and not near:
             near = f"{call} differs in epsilon alone"

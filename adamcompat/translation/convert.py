@@ -21,7 +21,7 @@ from adamcompat.translation.groups import Groups, group_keys
 from adamcompat.translation.messages import Message, error, info, warning
 from adamcompat.translation.names import Signature
 from adamcompat.translation.rates import RATE, article, as_float, unfold
-from adamcompat.translation.trained import LISTS, Trained, trained
+from adamcompat.translation.trained import Trained, listing, trained
 from adamcompat.translation.tuples import defaults, put_together, take_apart
 
 _PARAMETERS = "parameters"
@@ -235,7 +235,7 @@ class _Converter(Groups, Decays):
                 sorts = ", in the order of the gradients" if self.target.dialect.protocol == "call" else ""
                 text = (
                     f"{self.target.title} takes the parameters to update first: "
-                    f"{needed.name} = model{LISTS.get(self.target.dialect.protocol, '')}{sorts}"
+                    f"{needed.name} = model{listing(self.target)}{sorts}"
                 )
                 self.say(info("params-placeholder", text))
         if self.target.dialect.protocol == "node":

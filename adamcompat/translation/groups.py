@@ -11,8 +11,9 @@ from adamcompat.translation.arguments import UNKNOWN, literal, text_of
 from adamcompat.translation.conversion import Value
 from adamcompat.translation.messages import error, info, warning
 from adamcompat.translation.names import Signature
+from adamcompat.translation.ported import Parts, read_once
 from adamcompat.translation.rates import RATE, Writer
-from adamcompat.translation.trained import LISTS, Trained, relisted, trained
+from adamcompat.translation.trained import Trained, home, listing, relisted, trained
 
 _DECAYS = ("l2_weight_decay", "decoupled_weight_decay", "absolute_weight_decay")
 _PARAMETERS, _DECAY, _ORDER = "group_parameters", "group_weight_decay", "group_order"
@@ -54,26 +55,45 @@ class Groups(Writer):
     def lists(self, value: Value) -> str | None:
         """Return the parameters as the target takes them, or None where it refuses these."""
         assert value.node is not None
-        here, there = self.source.dialect, self.target.dialect
-        if trained(value.node, self.context.nodes) is Trained.GROUPS and _keys(self.source) != _keys(self.target):
+        holds = trained(value.node, self.context.nodes)
+        if holds is Trained.GROUPS and _keys(self.source) != _keys(self.target):
             return self.groups(value, value.node)
-        if here.protocol == there.protocol:
+        if listing(self.source) == listing(self.target):
             return value.text
         if self.context.parameters:
             return self.context.parameters
-        text = self.listed(value.node)
-        holds = trained(value.node, self.context.nodes)
-        if text == ast.unparse(value.node) or isinstance(value.node, ast.Name):
-            text = value.text
-            said = f"{value.text} is kept as it is written: right where it holds {self.target.title}'s own parameters"
-            said += f", as model{LISTS[there.protocol]} does" if there.protocol in LISTS else ""
-            self.say((info if holds is Trained.OPEN else warning)("parameters-not-read", said))
-        return text
+        return self.listed(value.node)
 
     def listed(self, node: ast.expr) -> str:
-        """Return an expression of parameters with the target's lists of what models train."""
-        text = relisted(node, self.context.source, self.source.dialect.protocol, self.target.dialect.protocol)
+        """Return an expression of parameters with the target's lists of what models train; say what is uncertain."""
+        if listing(self.source) == listing(self.target):
+            return text_of(node, self.context.source)
+        grouped = trained(node, self.context.nodes) is Trained.GROUPS
+        parts = list(self.parts().of(node))
+        if not parts and not grouped and self.relisted(node) == text_of(node, self.context.source):
+            parts = [node]
+        for part in parts:
+            self.not_read(part)
+        return self.relisted(node)
+
+    def parts(self) -> Parts:
+        """Return what tells which parts of an expression are uncertain."""
+        keys = [name for name, meant in _keys(self.source).items() if meant[0] == _PARAMETERS]
+        return Parts(listing(self.source), listing(self.target), keys)
+
+    def relisted(self, node: ast.expr) -> str:
+        """Return the text of an expression with the target's lists."""
+        text = relisted(node, self.context.source, listing(self.source), listing(self.target))
         return text if text != self.context.source.segment(node) else text_of(node, self.context.source)
+
+    def not_read(self, node: ast.expr) -> None:
+        """Say that an expression is right where it holds parameters of the target's framework."""
+        text, new, there = text_of(node, self.context.source), self.relisted(node), listing(self.target)
+        what = f"{text} is kept as it is written: right where it" if new == text else f"{new} is right where it"
+        said = f"{what} holds {home(self.target).library}'s own parameters"
+        said += f", as model{there} does" if there else ""
+        open_ = trained(node, self.context.nodes) is Trained.OPEN
+        self.say((info if open_ else warning)("parameters-not-read", said))
 
     def groups(self, value: Value, node: ast.expr) -> str | None:
         """Return groups that are written out with the target's keys; None, with the reason, where that cannot be."""
@@ -115,8 +135,15 @@ class Groups(Writer):
     def entry(self, entry: _Entry) -> str:
         """Return the expression of an entry."""
         if _keys(self.source)[entry.key][0] == _PARAMETERS:
-            return self.listed(entry.node)
+            return self.of_group(entry.node)
         return text_of(entry.node, self.context.source)
+
+    def of_group(self, node: ast.expr) -> str:
+        """Return the parameters of one group; in a list, where the target reads them more than once."""
+        text = self.listed(node)
+        again = self.target.adapter is None and not self.target.dialect.overrides
+        once = again and read_once(node, self.context.values, self.context.nodes)
+        return f"list({text})" if once else text
 
     def key(self, number: int, entry: _Entry, lost: list[str]) -> str | None:
         """Return what a key is called in the target; None where it is left out, which is said, or lost."""

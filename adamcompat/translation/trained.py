@@ -6,14 +6,19 @@ import ast
 from collections.abc import Iterator, Sequence
 from enum import Enum
 
+from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.runtimes import RUNTIMES
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.translation.names import Signature
 from adamcompat.translation.source import Source
 
 #: How models of each calling convention list what is trained.
 LISTS = {"apply_gradients": ".trainable_variables", "call": ".trainable_params()", "step": ".parameters()"}
-# The methods among them, and what may stand around such lists: one of them, or several.
-_ALL = [text.strip(".()") for text in LISTS.values() if text.endswith("()")]
-_AROUND = ("list", "tuple", "ParameterTuple")
-_JOINING = ("chain",)
+# Other names of these lists.
+_ALSO = {".trainable_variables": ("trainable_weights",)}
+#: What may stand around such lists: one of them, or several.
+AROUND = ("list", "tuple", "ParameterTuple")
+JOINING = ("chain",)
 # Methods by which a list grows.
 _GROWING = ("append", "extend", "insert")
 
@@ -64,17 +69,17 @@ class _Reader:
             return self._either([node.body, node.orelse])
         if isinstance(node, ast.Starred):
             return self.read(node.value)
+        if any(is_listing(node, listed) for listed in LISTS.values()):
+            return Trained.ALL
         if isinstance(node, ast.Call):
             return self._call(node)
         return Trained.UNKNOWN
 
     def _call(self, node: ast.Call) -> Trained:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if isinstance(node.func, ast.Attribute) and name in _ALL and not node.args and not node.keywords:
-            return Trained.ALL
-        if name in _AROUND and len(node.args) == 1:
+        if name in AROUND and len(node.args) == 1:
             return self.read(node.args[0])
-        if name in _JOINING and node.args:
+        if name in JOINING and node.args:
             return self._either(node.args)
         if name == "filter" and len(node.args) == 2:
             return Trained.GROUPS if self.read(node.args[1]) is Trained.GROUPS else Trained.SOME
@@ -118,31 +123,66 @@ class _Reader:
         return wanted if wanted in found else None
 
 
+def home(signature: Signature) -> Dialect:
+    """Return the dialect of the framework whose parameters a class takes.
+
+    >>> from adamcompat.translation.names import KNOWN
+    >>> home(KNOWN.classes["adamcompat.tensorflow.TorchStyleAdam"][0]).library
+    'Keras 3'
+    """
+    originals = RUNTIMES[signature.adapter.runtime].originals if signature.adapter is not None else ()
+    return MAPPING.dialects[originals[0]] if originals else signature.dialect
+
+
+def listing(signature: Signature) -> str:
+    """Return how models list what is trained in the framework of a class; "" where it has no models."""
+    return LISTS.get(home(signature).protocol, "")
+
+
+def is_listing(node: ast.AST, listed: str) -> bool:
+    """Return whether an expression is such a list of a model.
+
+    >>> is_listing(ast.parse("net.parameters()", mode="eval").body, ".parameters()")
+    True
+    """
+    if listed.endswith("()"):
+        if not isinstance(node, ast.Call) or node.args or node.keywords:
+            return False
+        node = node.func
+    return isinstance(node, ast.Attribute) and node.attr in (listed.strip(".()"), *_ALSO.get(listed, ()))
+
+
 def relisted(node: ast.expr, source: Source, before: str, after: str) -> str:
     """Return the text of an expression in which models list what they train as another framework's do.
 
     Args:
         node: the expression.
         source: where it stands.
-        before, after: the calling conventions of the two.
+        before, after: how the models of the two do that.
 
     >>> text = "list(a.parameters()) + [b.bias]"
-    >>> relisted(ast.parse(text, mode="eval").body, Source(text), "step", "call")
+    >>> relisted(ast.parse(text, mode="eval").body, Source(text), ".parameters()", ".trainable_params()")
     'list(a.trainable_params()) + [b.bias]'
     """
     start, end = source.span(node)
-    text, old = source.text[start:end], LISTS[before]
+    text = source.text[start:end]
+    if not (before and after):
+        return text
     places = [
-        (source.span(item.func.value)[1] - start, source.span(item)[1] - start)
+        (_dot(item, source) - start, source.span(item)[1] - start)
         for item in ast.walk(node)
-        if isinstance(item, ast.Call)
-        and isinstance(item.func, ast.Attribute)
-        and f".{item.func.attr}()" == old
-        and not (item.args or item.keywords)
+        if isinstance(item, ast.expr) and is_listing(item, before)
     ]
     for first, last in sorted(places, reverse=True):
-        text = f"{text[:first]}{LISTS[after]}{text[last:]}"
+        text = f"{text[:first]}{after}{text[last:]}"
     return text
+
+
+def _dot(node: ast.expr, source: Source) -> int:
+    """Where the model of such a list ends; it may stand in parentheses."""
+    named = node.func if isinstance(node, ast.Call) else node
+    assert isinstance(named, ast.Attribute)
+    return source.text.rindex(".", source.span(named.value)[1], source.span(named)[1])
 
 
 def _given(name: str, nodes: Sequence[ast.AST]) -> Iterator[ast.expr]:
