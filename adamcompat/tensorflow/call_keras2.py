@@ -49,8 +49,10 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
     def build(self, var_list: Sequence[Any]) -> None:
         """Create the state; done by the constructor where it is given the parameters.
 
+        What a copy or a pickle brought along is filled in.
+
         Raises:
-            ValueError: a variable is none of the parameters.
+            ValueError: a variable is none of the parameters, or a copy brought state for variables of other shapes.
         """
         private = self._private
         if getattr(self, "_built", False):
@@ -61,6 +63,7 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
         super().build(private.arranged.variables)
         create(private, self._dialect(), private.arranged, self._new_variable)
         self._built = True
+        self._copied_fill(private.arranged.variables)
 
     def _new_variable(
         self, reference: Any, dtype: Any, name: str, shape: tuple[int, ...] = (), initial: Any = None

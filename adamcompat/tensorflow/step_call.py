@@ -16,7 +16,7 @@ from adamcompat.once import warn_once
 from adamcompat.schedules import Schedule
 from adamcompat.step_groups import GroupReader, Sort, refuse_impossible
 from adamcompat.tensorflow.arguments import raw
-from adamcompat.tensorflow.call_config import plain
+from adamcompat.tensorflow.call_config import entries_of, plain
 from adamcompat.tensorflow.call_state import OwnGroup, identity, is_variable, label, live
 from adamcompat.tensorflow.style import StyledAdam
 
@@ -97,7 +97,7 @@ class StepAdam(StyledAdam):
     def _described(self, serialize: Callable[[Any], Any]) -> Any:
         private, key = self._private, _reader_of(self._adapter).params
         if private.described is not None and not private.members:
-            return private.described.entries
+            return entries_of(private.described, serialize)
         if private.arranged is None or self._brought:
             return None
         if not private.arranged.grouped:
