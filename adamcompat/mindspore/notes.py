@@ -10,7 +10,7 @@ from mindspore import log
 
 from adamcompat.corrections import left_out
 from adamcompat.mapping.model import Dialect
-from adamcompat.once import depth_outside, warn_once
+from adamcompat.once import depth_outside, said, warn_once
 
 _LIBRARIES = ("adamcompat", "mindspore")
 
@@ -32,7 +32,9 @@ def without_deprecations() -> Iterator[None]:
 
 def say_once(text: str) -> None:
     """Warn the user, once a process, at the line that called into this package or MindSpore."""
-    warn_once(text, text, stacklevel=depth_outside(_LIBRARIES))
+    # Some are said in every step, and to look for the line takes longer than to look for the text.
+    if not said(text):
+        warn_once(text, text, stacklevel=depth_outside(_LIBRARIES))
 
 
 def say_left_out(dialect: Dialect, correction: str) -> None:
