@@ -59,10 +59,10 @@ class StepAdam(Adapted, GroupedSteps):
         rounding = named_numerics(numerics, adapter)
         self._key, self._of_rate = self._fact("parameters"), self._fact("learning_rate")
         entries = self._listed(given[self._key])
-        settings = self._plain({name: value for name, value in {**given, **extra}.items() if name != self._key})
-        refuse(adapter, {**settings, self._key: entries})
+        settings = self._plain({name: value for name, value in given.items() if name != self._key})
+        refuse(adapter, {**settings, self._key: entries}, extra)
         # Moments and groups are made together, or neither is.
-        super().__init__(entries, settings)
+        super().__init__(entries, {**settings, **self._plain(extra)})
         for name in _MOMENTS:
             setattr(self, name, self.parameters.clone(prefix=name, init="zeros"))
         self._kept: tuple[Any, ...] = ()

@@ -211,6 +211,7 @@ def test_state_moves_to_numpy_and_back() -> None:
         ({"betas": (0.9,)}, ValueError, "betas must be a tuple of 2 values"),
         ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\] must lie in \[0, 1\)"),
         ({"amsgrad": 1}, TypeError, "amsgrad must be True or False, got 1"),
+        ({"learning_rate": 0.1}, TypeError, "'learning_rate' is .*MindSpore's.* name; here it is 'lr'"),
         ({"capturable": True}, ValueError, "capturable=True is not possible with MindSpore's Parameters"),
     ],
     ids=str,

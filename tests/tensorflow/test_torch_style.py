@@ -581,6 +581,13 @@ def test_mistakes_are_named_and_change_nothing(make: Callable[[], Any], error: t
     np.testing.assert_array_equal(_W.numpy(), [1.0, 2.0])
 
 
+@pytest.mark.parametrize(("keyword", "said"), [("beta_1", r"here it is 'betas\[0\]'"), ("clipnorm", "no counterpart")])
+def test_a_keyword_from_the_wrong_side_is_named(keyword: str, said: str) -> None:
+    wrong: dict[str, Any] = {keyword: 0.5}
+    with pytest.raises(TypeError, match=f"'{keyword}' is Keras 3's.*{said}"):
+        TorchStyleAdam(**wrong)
+
+
 def test_keys_that_look_like_settings_are_told_and_others_kept() -> None:
     with pytest.warns(UserWarning, match="'learning_rate' is .* name; here it is 'lr'") as told:
         TorchStyleAdam([{"params": _W, "learning_rate": 0.1}])
