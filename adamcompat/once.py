@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
+from collections.abc import Collection
 
 _lock = threading.Lock()
 _said: set[tuple[str, ...]] = set()
@@ -27,3 +29,17 @@ def warn_once(text: str, *about: str, stacklevel: int = 2) -> None:
             return
         _said.add(about)
     warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
+
+
+def depth_outside(libraries: Collection[str]) -> int:
+    """Return the stack level of the user's line, seen from the caller.
+
+    Args:
+        libraries: the packages whose lines are not the user's.
+    """
+    frame = sys._getframe(1)
+    depth = 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in libraries:
+        frame = frame.f_back
+        depth += 1
+    return depth

@@ -520,7 +520,9 @@ def base_of(adapter: Adapter, dialect: Dialect) -> Base:
 def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Look) -> str:
     dialect = mapping.dialects[adapter.dialect]
     awaits = base_of(adapter, dialect).awaits
-    facts, takes_more = dialect.parameters, dialect.kwargs or bool(adapter.borrows)
+    # A class that is no drop-in says of any keyword what it is called here.
+    own = base_of(adapter, dialect).host is None
+    facts, takes_more = dialect.parameters, dialect.kwargs or bool(adapter.borrows) or own
     signature = ["self"]
     for fact in facts:
         awaited = awaits and is_awaited(fact)

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 import adamcompat
-from adamcompat import MindSporeStyleAdam, Parameter, TFStyleAdam, TFStyleAdamW, TorchStyleAdam, TorchStyleAdamW
+from adamcompat import (
+    MindSporeStyleAdam,
+    MindSporeStyleAdamWeightDecay,
+    Parameter,
+    TFStyleAdam,
+    TFStyleAdamW,
+    TorchStyleAdam,
+    TorchStyleAdamW,
+)
 from adamcompat.state import AdamState, StateError
 from tests.inputs import stream
 from tests.reference import Reference
@@ -496,3 +504,22 @@ def test_two_kernels_at_once_are_refused_as_by_the_original() -> None:
     with pytest.raises(RuntimeError, match="'foreach' and 'fused' exclude each other"):
         adamcompat.TorchStyleAdamW([parameter], foreach=True, fused=True)
     adamcompat.TorchStyleAdamW([parameter], foreach=False, fused=True)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "said"),
+    [
+        ("beta1", r"'beta1' is .*MindSpore's.* name; here it is 'betas\[0\]'"),
+        ("learning_rate", "'learning_rate' is Keras 3's.* name; here it is 'lr'"),
+        ("clipnorm", "TorchStyleAdam has no counterpart"),
+        ("epss", "TorchStyleAdam has no parameter 'epss'; did you mean 'eps'?"),
+    ],
+)
+def test_a_keyword_from_the_wrong_side_is_named(keyword: str, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        TorchStyleAdam([Parameter(np.ones(2))], **{keyword: 0.5})
+
+
+def test_a_keyword_is_named_by_other_styles_too() -> None:
+    with pytest.raises(TypeError, match=r"'use_amsgrad' is MindSpore's name; .*WeightDecay has no counterpart"):
+        MindSporeStyleAdamWeightDecay([np.ones(2)], use_amsgrad=True)

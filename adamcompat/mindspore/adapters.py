@@ -552,6 +552,7 @@ class TorchStyleAdam(StepAdam):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
         numerics: str = "canonical",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             {
@@ -568,7 +569,7 @@ class TorchStyleAdam(StepAdam):
                 "fused": fused,
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
-            {},
+            kwargs,
             numerics=numerics,
         )
 
@@ -649,6 +650,7 @@ class TorchStyleAdamW(StepAdam):
         differentiable: bool = False,
         fused: bool | None = None,
         numerics: str = "canonical",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             {
@@ -664,6 +666,6 @@ class TorchStyleAdamW(StepAdam):
                 "differentiable": differentiable,
                 "fused": fused,
             },
-            {},
+            kwargs,
             numerics=numerics,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from mindspore import Parameter, Tensor, nn
@@ -95,9 +96,15 @@ def explained(
     return None if better is None else type(better)(with_original(str(better.args[0]), error))
 
 
-def refuse(adapter: Adapter, given: Mapping[str, Any]) -> None:
-    """Raise what is wrong with the arguments of a call, if anything is."""
-    for _, wrong in _faults(adapter, given, {}):
+def refuse(adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Raise what is wrong with the arguments of a call, if anything is.
+
+    Args:
+        adapter: the class that was called.
+        given: the arguments of its signature.
+        extra: what came through ``**kwargs``.
+    """
+    for _, wrong in _faults(adapter, given, extra):
         raise wrong
 
 

@@ -162,6 +162,9 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
         """Make the step of `construct`, where Python calls it: MindSpore's compiler reads the original's."""
         if context._get_mode() != context.PYNATIVE_MODE or not self._prepared:
             return self._stock(gradients)
+        # One may have been set since the group was added.
+        for group in self.param_groups:
+            self._say_ignored(group)
         # Who overrides construct has called this one.
         replaced = self._overrides.of(self, self._made) - {"construct"}
         self._refuse_strangers(gradients)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ from mindspore import log
 
 from adamcompat.corrections import left_out
 from adamcompat.mapping.model import Dialect
-from adamcompat.once import warn_once
+from adamcompat.once import depth_outside, said, warn_once
 
 _LIBRARIES = ("adamcompat", "mindspore")
 
@@ -33,19 +32,11 @@ def without_deprecations() -> Iterator[None]:
 
 def say_once(text: str) -> None:
     """Warn the user, once a process, at the line that called into this package or MindSpore."""
-    warn_once(text, text, stacklevel=_depth())
+    # Some are said in every step, and to look for the line takes longer than to look for the text.
+    if not said(text):
+        warn_once(text, text, stacklevel=depth_outside(_LIBRARIES))
 
 
 def say_left_out(dialect: Dialect, correction: str) -> None:
     """Warn the user, once a process, that a correction is off where it would have mattered."""
-    left_out(dialect, correction, stacklevel=_depth())
-
-
-def _depth() -> int:
-    """The stack level of the user's line, seen from the caller."""
-    frame = sys._getframe(1)
-    depth = 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
-        frame = frame.f_back
-        depth += 1
-    return depth
+    left_out(dialect, correction, stacklevel=depth_outside(_LIBRARIES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,8 +12,9 @@ import mindspore
 from mindspore import Parameter, ParameterTuple, Tensor, context
 
 from adamcompat.groups import stray_keys
-from adamcompat.hyperparameters import Adapted, named_numerics
+from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, check_value, named_numerics, unknown_keyword
 from adamcompat.mapping import lens
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.arguments import refuse
 from adamcompat.mindspore.batch import STORAGE
@@ -25,6 +27,12 @@ from adamcompat.step_groups import refuse_impossible
 
 _WHERE = "MindSpore's Parameters"
 _REFUSALS = Refusals(no_tuple=TypeError, no_tensor=ValueError, converts=False)
+# What to write here in place of each method of PyTorch's call.
+_INSTEAD = {
+    "step": "Write optimizer(gradients), with a tuple of one gradient for each Parameter; "
+    "mindspore.value_and_grad(function, None, optimizer.parameters) computes it",
+    "forget_gradients": "Parameters hold no gradients, so that there is nothing to forget; leave the line out",
+}
 # What is kept for each Parameter: attributes, which are also the beginnings of names.
 _MOMENTS, _MAXIMUM = ("exp_avg", "exp_avg_sq"), "max_exp_avg_sq"
 
@@ -51,10 +59,10 @@ class StepAdam(Adapted, GroupedSteps):
         rounding = named_numerics(numerics, adapter)
         self._key, self._of_rate = self._fact("parameters"), self._fact("learning_rate")
         entries = self._listed(given[self._key])
-        settings = self._plain({name: value for name, value in {**given, **extra}.items() if name != self._key})
-        refuse(adapter, {**settings, self._key: entries})
+        settings = self._plain({name: value for name, value in given.items() if name != self._key})
+        refuse(adapter, {**settings, self._key: entries}, extra)
         # Moments and groups are made together, or neither is.
-        super().__init__(entries, settings)
+        super().__init__(entries, {**settings, **self._plain(extra)})
         for name in _MOMENTS:
             setattr(self, name, self.parameters.clone(prefix=name, init="zeros"))
         self._kept: tuple[Any, ...] = ()
@@ -64,6 +72,37 @@ class StepAdam(Adapted, GroupedSteps):
         self._lock = threading.RLock()
         self._make_graphs()
         self._ready = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._ready and not hasattr(type(self), name):
+            text = self._instead_of(name)
+            if text is not None:
+                raise AttributeError(text)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            method = next((method for method in self._dialect().methods if method.name == name), None)
+            if method is None:
+                raise
+            raise AttributeError(f"{error} {_INSTEAD[method.role]}") from None
+
+    @classmethod
+    def _instead_of(cls, name: str) -> str | None:
+        """Say what to set in place of an attribute that has the name of a setting; None where it has not."""
+        found = [fact for dialect in MAPPING.dialects.values() if (fact := dialect.find(name)) is not None]
+        meant = [part.canonical for fact in found for part in fact.parts]
+        if not any(MAPPING.canonical[canonical].scope == "hyperparameter" for canonical in meant):
+            return None
+        facts = [fact for fact in cls._dialect().accepted if any(part.canonical in meant for part in fact.parts)]
+        if not facts:
+            return f"cannot set {name!r}: {unknown_keyword(name, cls._own_adapter())}"
+        places = " and ".join(f"optimizer.param_groups[0][{fact.name!r}]" for fact in facts)
+        fixed = any(part.canonical in FIXED_BY_STATE for fact in facts for part in fact.parts)
+        todo = "make a new optimizer with it" if fixed else f"set {places}, and so for each group"
+        return f"cannot set {name!r}: a step reads the settings of the groups; {todo}"
 
     @classmethod
     def _fact(cls, canonical: str) -> str:
@@ -122,7 +161,9 @@ class StepAdam(Adapted, GroupedSteps):
         refuse(self._own_adapter(), {**self.defaults, self._key: [group]})
         for text in stray_keys(number, group, self._own_adapter()):
             say_once(text)
-        refuse_impossible({**self.defaults, **group}, self._dialect(), _WHERE)
+        settings = {**self.defaults, **group}
+        refuse_impossible(settings, self._dialect(), _WHERE)
+        self._checked_rate(number, settings[self._of_rate])
         super().add_param_group(group)
         if self._ready:
             self.parameters = ParameterTuple(self.parameters)
@@ -174,9 +215,28 @@ class StepAdam(Adapted, GroupedSteps):
         return self._plain(found)
 
     def _rate(self, number: int) -> float:
-        """Return the learning rate of a group: the number or the Tensor that stands there."""
-        rate = self.param_groups[number][self._of_rate]
-        return float(rate.asnumpy() if isinstance(rate, Tensor) else rate)
+        """Return the learning rate of a group: the number or the Tensor that stands there.
+
+        Raises:
+            TypeError: it is no number.
+            ValueError: it is out of range.
+        """
+        return self._checked_rate(number, self.param_groups[number][self._of_rate])
+
+    def _checked_rate(self, number: int, rate: Any) -> float:
+        fact = self._dialect().named("learning_rate")
+        assert fact is not None
+        value = rate.asnumpy() if isinstance(rate, Tensor) else rate
+        if getattr(value, "shape", None) == ():
+            value = float(value) if isinstance(rate, Tensor) and rate.dtype == mindspore.bfloat16 else value.item()
+        # The fact's own type takes schedules, which a group cannot hold.
+        own = replace(fact, type="number", name=f"{fact.name!r} of group {number}")
+        return float(check_value(own, value, self._dialect()))
+
+    def _check_rates(self) -> None:
+        """Raise what is wrong with a learning rate, where the step itself does not ask for it."""
+        for number in range(len(self.param_groups)):
+            self._rate(number)
 
     def __call__(self, gradients: Any) -> bool:
         """Make one step.
@@ -188,7 +248,8 @@ class StepAdam(Adapted, GroupedSteps):
             True.
 
         Raises:
-            TypeError: they are no tuple, or a gradient is no Tensor or has a dtype that would lose digits.
+            TypeError: they are no tuple, a gradient is no Tensor or has a dtype that would lose digits, or a learning
+                rate is no number.
             ValueError: a gradient is None, or a setting is out of range.
             RuntimeError: there are too few gradients or too many, or one has the wrong shape. In PYNATIVE mode nothing
                 has changed in any case.
@@ -196,6 +257,7 @@ class StepAdam(Adapted, GroupedSteps):
         if context._get_mode() == context.PYNATIVE_MODE:
             return bool(super().__call__(gradients))
         dense.check(gradients, self.parameters, self._dialect(), _REFUSALS, [False] * len(self.parameters))
+        self._check_rates()
         self._follow()
         super().__call__(tuple(gradients))
         return True
@@ -207,6 +269,7 @@ class StepAdam(Adapted, GroupedSteps):
                 self._grouped(gradients)
             else:
                 dense.check(gradients, self.parameters, self._dialect(), _REFUSALS, [False] * len(self.parameters))
+                self._check_rates()
                 self._step_by_graph(gradients)
         return True
 

@@ -428,6 +428,7 @@ class MindSporeStyleAdamWeightDecay(CallAdam):
         weight_decay: Decay = 0.0,
         *,
         numerics: str = "canonical",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             {
@@ -438,7 +439,7 @@ class MindSporeStyleAdamWeightDecay(CallAdam):
                 "eps": eps,
                 "weight_decay": weight_decay,
             },
-            {},
+            kwargs,
             numerics=numerics,
         )
 
@@ -518,6 +519,7 @@ class TorchStyleAdam(StepAdam):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
         numerics: str = "canonical",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             {
@@ -534,7 +536,7 @@ class TorchStyleAdam(StepAdam):
                 "fused": fused,
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
-            {},
+            kwargs,
             numerics=numerics,
         )
 
@@ -614,6 +616,7 @@ class TorchStyleAdamW(StepAdam):
         differentiable: bool = False,
         fused: bool | None = None,
         numerics: str = "canonical",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             {
@@ -629,6 +632,6 @@ class TorchStyleAdamW(StepAdam):
                 "differentiable": differentiable,
                 "fused": fused,
             },
-            {},
+            kwargs,
             numerics=numerics,
         )

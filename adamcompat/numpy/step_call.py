@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -63,9 +64,9 @@ class StepAdam(Adapted):
         self._rounding = named_numerics(numerics, self._own_adapter())
         self._numerics = numerics
         self._params = self._reader.params
-        settings = {name: value for name, value in {**given, **extra}.items() if name != self._params}
-        self._resolve(settings)
-        self.defaults: dict[str, Any] = settings
+        settings = {name: value for name, value in given.items() if name != self._params}
+        self._resolve(settings, extra)
+        self.defaults: dict[str, Any] = {**settings, **extra}
         self.param_groups: list[dict[str, Any]] = []
         self._cohorts: list[Cohorts] = []
         for group in self._reader.groups(given[self._params]):
@@ -75,13 +76,17 @@ class StepAdam(Adapted):
     def _reader(self) -> GroupReader:
         return _reader_of(self._adapter)
 
-    def _resolve(self, settings: Mapping[str, Any]) -> Hyperparameters:
+    def _resolve(self, settings: Mapping[str, Any], extra: Mapping[str, Any] = MappingProxyType({})) -> Hyperparameters:
         """The hyperparameters of a group; what the dialect does not know is left to its owner.
+
+        Args:
+            settings: of the group.
+            extra: what came through ``**kwargs`` of the call, of which nothing is left to anybody.
 
         Raises:
             The dialect's exceptions for wrong values.
         """
-        hyper = resolve(self._own_adapter(), self._reader.settings(settings), {})
+        hyper = resolve(self._own_adapter(), self._reader.settings(settings), extra)
         refuse_impossible(settings, self._dialect(), "NumPy arrays")
         return hyper
 

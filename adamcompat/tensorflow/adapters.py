@@ -422,6 +422,7 @@ class MindSporeStyleAdamWeightDecay(KerasCallAdam):  # type: ignore[misc]
         weight_decay: Decay = 0.0,
         *,
         numerics: str = "canonical",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             {
@@ -432,7 +433,7 @@ class MindSporeStyleAdamWeightDecay(KerasCallAdam):  # type: ignore[misc]
                 "eps": eps,
                 "weight_decay": weight_decay,
             },
-            {},
+            kwargs,
             numerics=numerics,
         )
 
@@ -516,6 +517,7 @@ class TorchStyleAdam(KerasStepAdam):  # type: ignore[misc]
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
         numerics: str = "canonical",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             {
@@ -532,7 +534,7 @@ class TorchStyleAdam(KerasStepAdam):  # type: ignore[misc]
                 "fused": fused,
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
-            {},
+            kwargs,
             numerics=numerics,
         )
 
@@ -616,6 +618,7 @@ class TorchStyleAdamW(KerasStepAdam):  # type: ignore[misc]
         differentiable: bool = False,
         fused: bool | None = None,
         numerics: str = "canonical",
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             {
@@ -631,6 +634,6 @@ class TorchStyleAdamW(KerasStepAdam):  # type: ignore[misc]
                 "differentiable": differentiable,
                 "fused": fused,
             },
-            {},
+            kwargs,
             numerics=numerics,
         )

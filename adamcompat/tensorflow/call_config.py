@@ -39,7 +39,7 @@ def described(private: Private, dialect: Dialect, serialize: Callable[[Any], Any
         serialize: Keras's.
     """
     if private.described is not None and not private.members:
-        return private.described.entries
+        return entries_of(private.described, serialize)
     key = parameters_key(dialect)
     if any(_facts_of(group, dialect, serialize) for group in private.groups):
         return [
@@ -48,6 +48,19 @@ def described(private: Private, dialect: Dialect, serialize: Callable[[Any], Any
         ]
     names = [label(variable) for variable in private.variables]
     return [{key: names}] if private.arranged is not None and private.arranged.grouped else [*names]
+
+
+def entries_of(described: Described, serialize: Callable[[Any], Any]) -> list[Any]:
+    """Return parameters by name as a configuration holds them.
+
+    Args:
+        described: as one was read.
+        serialize: Keras's.
+    """
+    return [
+        {name: plain(value, serialize) for name, value in entry.items()} if isinstance(entry, dict) else entry
+        for entry in described.entries
+    ]
 
 
 def parameters_key(dialect: Dialect) -> str:

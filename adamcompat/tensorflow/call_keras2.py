@@ -49,8 +49,10 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
     def build(self, var_list: Sequence[Any]) -> None:
         """Create the state; done by the constructor where it is given the parameters.
 
+        What a copy or a pickle brought along is filled in.
+
         Raises:
-            ValueError: a variable is none of the parameters.
+            ValueError: a variable is none of the parameters, or a copy brought state for variables of other shapes.
         """
         private = self._private
         if getattr(self, "_built", False):
@@ -61,6 +63,7 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
         super().build(private.arranged.variables)
         create(private, self._dialect(), private.arranged, self._new_variable)
         self._built = True
+        self._copied_fill(private.arranged.variables)
 
     def _new_variable(
         self, reference: Any, dtype: Any, name: str, shape: tuple[int, ...] = (), initial: Any = None
@@ -147,3 +150,25 @@ class Keras2CallAdam(CallAdam, Keras2StyledAdam):
 
 class Keras2StepAdam(StepAdam, Keras2StyledAdam):
     """Base of the adapters with PyTorch's settings; use `adamcompat.tensorflow.TorchStyleAdam`."""
+
+    def build(self, var_list: Sequence[Any]) -> None:
+        """Create the state; done by the constructor where it is given the parameters.
+
+        Raises:
+            ValueError: a variable is none of the parameters, or a copy brought state for variables of other shapes.
+        """
+        super().build(var_list)
+        held = self._rate_variable()
+        if held is None or "assign" in vars(held):
+            return
+        assign = held.assign
+
+        def watched(value: Any, *args: Any, **kwargs: Any) -> Any:
+            before = float(held) if tf.executing_eagerly() else None
+            done = assign(value, *args, **kwargs)
+            if before is None or float(held) != before:
+                self._say_kept()
+            return done
+
+        # Callbacks of tf_keras set the variable, and no attribute of the optimizer.
+        held.assign = watched

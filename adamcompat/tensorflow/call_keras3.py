@@ -58,8 +58,10 @@ class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[
     def build(self, variables: Sequence[Any]) -> None:
         """Create the state; done by the constructor where it is given the parameters.
 
+        What a copy or a pickle brought along is filled in.
+
         Raises:
-            ValueError: a variable is none of the parameters.
+            ValueError: a variable is none of the parameters, or a copy brought state for variables of other shapes.
         """
         private = self._private
         if self.built:
@@ -69,6 +71,7 @@ class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[
             private.arranged = self._found(variables)
         super().build(private.arranged.variables)
         create(private, self._dialect(), private.arranged, self._new_variable)
+        self._copied_fill(private.arranged.variables)
 
     def _new_variable(
         self, reference: Any, dtype: Any, name: str, shape: tuple[int, ...] = (), initial: Any = None

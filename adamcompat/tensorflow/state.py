@@ -11,15 +11,31 @@ import numpy as np
 class Copied:
     """Mixin for an optimizer of either Keras; a copy fills in its moments when its variables are known."""
 
-    # The attribute in which Keras keeps the names that weight decay leaves out.
-    _copied_patterns: ClassVar[str]
+    # The attribute in which Keras keeps the names that weight decay leaves out, where the class has any use for them.
+    _copied_patterns: ClassVar[str | None] = None
     # Values of all state, and the positions of variables that weight decay leaves out.
     _copied_pending: tuple[list[Any], list[int]] | None = None
 
+    def _copied_config(self) -> dict[str, Any]:
+        """Return what `_copied_from` makes an equal optimizer of."""
+        config: dict[str, Any] = self.get_config()  # type: ignore[attr-defined]
+        rate = self._learning_rate  # type: ignore[attr-defined]
+        if callable(rate):
+            # A schedule or function travels as it is; the configuration holds a description of it.
+            config["learning_rate"] = rate
+        return config
+
+    @classmethod
+    def _copied_from(cls, config: dict[str, Any]) -> Any:
+        """Return an optimizer without moments."""
+        return cls(**config)
+
     def _copied_excluded(self) -> list[int]:
-        raise NotImplementedError
+        """Return the positions of variables that weight decay leaves out."""
+        return []
 
     def _copied_exclude(self, variables: Sequence[Any]) -> None:
+        """Leave variables out of weight decay."""
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -61,26 +77,23 @@ class Copied:
         self._copied_pending = None
 
 
-def _snapshot(optimizer: Any) -> tuple[dict[str, Any], list[Any], list[int], Any, bool]:
+def _snapshot(optimizer: Any) -> tuple[dict[str, Any], list[Any], list[int], Any, Any]:
     """Everything that a copy needs: configuration, values, what weight decay leaves out, whether it corrects."""
-    config = optimizer.get_config()
-    rate = optimizer._learning_rate
-    if callable(rate):
-        # A schedule or function travels as it is; the configuration holds a description of it.
-        config["learning_rate"] = rate
     values, excluded = optimizer._copied_pending or (
         [np.asarray(variable) for variable in optimizer.variables],
         optimizer._copied_excluded(),
     )
-    return config, values, excluded, getattr(optimizer, optimizer._copied_patterns, None), optimizer.corrections
+    patterns = optimizer._copied_patterns and getattr(optimizer, optimizer._copied_patterns, None)
+    return optimizer._copied_config(), values, excluded, patterns, getattr(optimizer, "corrections", None)
 
 
 def _restored(
-    kind: Any, config: dict[str, Any], values: list[Any], excluded: list[int], patterns: Any, corrections: bool = False
+    kind: Any, config: dict[str, Any], values: list[Any], excluded: list[int], patterns: Any, corrections: Any = False
 ) -> Any:
-    optimizer = kind(**config)
-    # What was installed may be another thing by now.
-    optimizer.corrections = corrections
+    optimizer = kind._copied_from(config)
+    if corrections is not None:
+        # What was installed may be another thing by now.
+        optimizer.corrections = corrections
     own = optimizer.variables
     for variable, value in zip(own, values, strict=False):
         variable.assign(value)

@@ -12,11 +12,11 @@ import tensorflow as tf
 from adamcompat.groups import Arranged, Group
 from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.once import warn_once
+from adamcompat.once import depth_outside, warn_once
 from adamcompat.schedules import Schedule
 from adamcompat.step_groups import GroupReader, Sort, refuse_impossible
 from adamcompat.tensorflow.arguments import raw
-from adamcompat.tensorflow.call_config import plain
+from adamcompat.tensorflow.call_config import entries_of, plain
 from adamcompat.tensorflow.call_state import OwnGroup, identity, is_variable, label, live
 from adamcompat.tensorflow.style import StyledAdam
 
@@ -28,6 +28,8 @@ _SORT = Sort(
     is_one=is_variable,
     key=identity,
 )
+# Those whose lines are not the user's.
+_LIBRARIES = ("adamcompat", "keras", "tensorflow", "tf_keras")
 # How far a user's call is from where the groups that it gives are read.
 _DEPTH = 7
 # What to write here in place of each method of PyTorch's call.
@@ -97,7 +99,7 @@ class StepAdam(StyledAdam):
     def _described(self, serialize: Callable[[Any], Any]) -> Any:
         private, key = self._private, _reader_of(self._adapter).params
         if private.described is not None and not private.members:
-            return private.described.entries
+            return entries_of(private.described, serialize)
         if private.arranged is None or self._brought:
             return None
         if not private.arranged.grouped:
@@ -148,6 +150,10 @@ class StepAdam(StyledAdam):
 
     def _set_learning_rate(self, value: Any) -> None:
         super()._set_learning_rate(value)
+        self._say_kept()
+
+    def _say_kept(self) -> None:
+        """Say which groups keep their learning rate when the optimizer's own is set."""
         rate = self._dialect().named("learning_rate")
         own = [str(place) for place, group in enumerate(self._private.groups) if group.learning_rate is not None]
         if own and rate is not None:
@@ -156,7 +162,7 @@ class StepAdam(StyledAdam):
                 f"keep it; set optimizer.param_groups[{own[0]}][{rate.name!r}]",
                 self._adapter,
                 "learning_rate",
-                stacklevel=4,
+                stacklevel=depth_outside(_LIBRARIES),
             )
 
     def _set_group_rate(self, place: int, value: Any) -> None:

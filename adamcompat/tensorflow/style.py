@@ -18,13 +18,14 @@ from adamcompat.tensorflow.call_config import configuration, found_among, read_c
 from adamcompat.tensorflow.call_gradients import fitting, row_checks, signature
 from adamcompat.tensorflow.call_numbers import current_rate, length_checks, numbers_of_step
 from adamcompat.tensorflow.call_state import Described, Private, identity, is_variable, label, live
+from adamcompat.tensorflow.state import Copied
 from adamcompat.tensorflow.step import Numbers, Step
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class StyledAdam(Adapted):
+class StyledAdam(Copied, Adapted):
     """Share among the adapters that are called as another framework's optimizers are, whichever Keras they belong to.
 
     A subclass of each Keras adds `_new_variable`, by which it has its state created; one of each call adds `_grouped`
@@ -51,6 +52,13 @@ class StyledAdam(Adapted):
 
         def build(self, variables: Sequence[Any]) -> None:
             """Create the state."""
+
+        def get_config(self) -> dict[str, Any]:
+            """The hyperparameters under their own names."""
+
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Self:
+            """An optimizer of a configuration."""
 
         @classmethod
         def _grouped(cls, value: Any, given: dict[str, Any]) -> Arranged:
@@ -128,7 +136,8 @@ class StyledAdam(Adapted):
     def _check_built(self) -> None:
         if not self._private.members:
             raise ValueError(
-                "this optimizer was made from a configuration and has no variables yet; call build(variables) first"
+                "this optimizer was made from a configuration, or is a copy, and has no variables yet; call "
+                "build(variables) first"
             )
 
     def _ordered(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
@@ -140,6 +149,8 @@ class StyledAdam(Adapted):
         refuse_session("Keras", self._own_adapter())
         self._await(variables)
         self._check_built()
+        # Refused where the state that a copy brought did not fit: no step is made without it.
+        self._copied_fill(self._private.variables)
         known = {identity(variable) for variable in self._private.variables}
         seen: set[Any] = set()
         for variable in variables:
@@ -303,7 +314,9 @@ class StyledAdam(Adapted):
         assert fact is not None
         schedule = self._rate_given(value, private.hyper.schedules["learning_rate"].constant)
         if schedule is None or schedule.constant:
-            raw(self._learning_rate).assign(tf.cast(value, tf.float64) if schedule is None else schedule.at(0))
+            held = raw(self._learning_rate)
+            # Past whoever watches the variable.
+            type(held).assign(held, tf.cast(value, tf.float64) if schedule is None else schedule.at(0))
             return
         private.hyper.schedules["learning_rate"] = private.hyper.values["learning_rate"] = schedule
         private.hyper.native[fact.name] = private.given[fact.name] = live(value)
@@ -341,6 +354,15 @@ class StyledAdam(Adapted):
         """The hyperparameters under their own names, parameters by name."""
         private, dialect = self._private, self._dialect()
         return configuration(private, dialect, self._rate_variable(), self._described(serialize), serialize)
+
+    def _copied_config(self) -> dict[str, Any]:
+        """Return the configuration, with schedules as they are."""
+        own = self._configuration(lambda value: value)
+        return {name: own.get(name, value) for name, value in self.get_config().items()}
+
+    @classmethod
+    def _copied_from(cls, config: dict[str, Any]) -> Any:
+        return cls.from_config(config)
 
     @classmethod
     def _from_configuration(cls, config: dict[str, Any], deserialize: Callable[[Any], Any]) -> Self:

@@ -145,6 +145,28 @@ def test_amsgrad_is_honoured_where_a_group_asks_for_it(mode: str) -> None:
     assert mixed.max_exp_avg_sq[3].asnumpy().all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_amsgrad_that_is_asked_for_later_is_done_and_told(dtype: Any) -> None:
+    """A step of float16 is made by a graph, which had been compiled without it."""
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    weight = Parameter(Tensor(np.zeros(3, dtype)), name="w")
+    optimizer = Adam([weight], lr=0.1, betas=(0.9, 0.5))
+    sizes = (1.0, 10.0, 1.0, 1.0)
+    m = v = vhat = p = 0.0
+    for t, g in enumerate(sizes, 1):
+        if t == 2:
+            optimizer.param_groups[0]["amsgrad"] = True
+            with pytest.warns(UserWarning, match="accepts that and ignores it without a word"):
+                optimizer((Tensor(np.full(3, g, dtype)),))
+        else:
+            optimizer((Tensor(np.full(3, g, dtype)),))
+        m, v = 0.9 * m + 0.1 * g, 0.5 * v + 0.5 * g * g
+        vhat = max(vhat, v) if t >= 2 else 0.0
+        p -= 0.1 * np.sqrt(1 - 0.5**t) / (1 - 0.9**t) * m / (np.sqrt(max(vhat, v)) + 1e-8)
+    np.testing.assert_allclose(weight.asnumpy(), p, rtol=1e-6 if dtype == np.float32 else 1e-2)
+    np.testing.assert_allclose(optimizer.max_exp_avg_sq[0].asnumpy(), vhat, rtol=1e-6)
+
+
 def test_amsgrad_is_the_same_in_a_function_of_ones_own() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

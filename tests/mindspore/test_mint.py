@@ -83,6 +83,24 @@ def test_the_counter_begins_where_the_originals_does(original: Any, ours: Any, s
 
 
 @pytest.mark.parametrize(("original", "ours", "style"), PAIRS)
+@pytest.mark.filterwarnings("ignore:.*ignores it without a word")
+def test_amsgrad_that_is_asked_for_later_has_no_state_and_is_refused(
+    original: Any, ours: Any, style: Any, mode: str
+) -> None:
+    optimizer = trained(ours)
+    before = [np.copy(one.asnumpy()) for one in (*optimizer.parameters, *optimizer.exp_avg_sq, optimizer.state_step)]
+    optimizer.param_groups[1]["amsgrad"] = True
+    gradients = tuple(Tensor(np.ones(p.shape, np.float32)) for p in optimizer.parameters)
+    with pytest.raises(ValueError, match="'amsgrad' of group 1 was set after its state was made"):
+        optimizer(gradients)
+    after = (*optimizer.parameters, *optimizer.exp_avg_sq, optimizer.state_step)
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other.asnumpy())
+    optimizer.param_groups[1]["amsgrad"] = False
+    optimizer(gradients)
+
+
+@pytest.mark.parametrize(("original", "ours", "style"), PAIRS)
 def test_state_moves(original: Any, ours: Any, style: Any) -> None:
     first, second = trained(ours), trained(style)
     state = AdamState.of(first)

@@ -211,6 +211,7 @@ def test_state_moves_to_numpy_and_back() -> None:
         ({"betas": (0.9,)}, ValueError, "betas must be a tuple of 2 values"),
         ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\] must lie in \[0, 1\)"),
         ({"amsgrad": 1}, TypeError, "amsgrad must be True or False, got 1"),
+        ({"learning_rate": 0.1}, TypeError, "'learning_rate' is .*MindSpore's.* name; here it is 'lr'"),
         ({"capturable": True}, ValueError, "capturable=True is not possible with MindSpore's Parameters"),
     ],
     ids=str,
@@ -237,6 +238,70 @@ def test_gradients_that_do_not_fit_change_nothing(gradients: Any, error: type[Ex
         optimizer(gradients)
     assert (parameter.asnumpy() == 1).all()
     assert int(optimizer.state_step.asnumpy()) == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "error", "said"),
+    [
+        (-0.5, ValueError, r"'lr' of group 1 must lie in \[0, inf\), got -0.5"),
+        (Tensor(-0.5), ValueError, r"must lie in \[0, inf\), got -0.5"),
+        (math.nan, ValueError, r"must lie in \[0, inf\), got nan"),
+        ("x", TypeError, "'lr' of group 1 must be a number, got 'x'"),
+        (True, TypeError, "must be a number, got True"),
+        (None, TypeError, "must be a number, got None"),
+        ([0.1], TypeError, r"must be a number, got \[0.1\]"),
+        (lambda: 0.1, TypeError, "must be a number, got <function"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_wrong_learning_rate_of_a_group_changes_nothing(
+    rate: Any, error: type[Exception], said: str, dtype: Any, mode: str
+) -> None:
+    own = parameters([np.ones(2, dtype), np.ones(2, dtype)])
+    optimizer = TorchStyleAdam([{"params": own[:1]}, {"params": own[1:]}])
+    optimizer.param_groups[1]["lr"] = rate
+    with pytest.raises(error, match=said):
+        optimizer(tuple(Tensor(np.ones(2, dtype)) for _ in own))
+    assert all((parameter.asnumpy() == 1).all() for parameter in own) and int(optimizer.state_step.asnumpy()) == 0
+
+
+@pytest.mark.parametrize("rate", [Tensor(-0.5), Tensor(math.nan), True])
+def test_a_wrong_learning_rate_is_refused_where_it_is_given(rate: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="'lr' of group 0 must"):
+        TorchStyleAdam(parameters([np.ones(2)]), lr=rate)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("lr", 0.1, r"cannot set 'lr': .* set optimizer\.param_groups\[0\]\['lr'\]"),
+        ("learning_rate", 0.1, r"set optimizer\.param_groups\[0\]\['lr'\]"),
+        ("betas", (0.5, 0.9), r"set optimizer\.param_groups\[0\]\['betas'\]"),
+        ("beta_1", 0.5, r"set optimizer\.param_groups\[0\]\['betas'\]"),
+        ("epsilon", 1e-3, r"set optimizer\.param_groups\[0\]\['eps'\]"),
+        ("weight_decay", 0.0, r"set optimizer\.param_groups\[0\]\['weight_decay'\]"),
+        ("amsgrad", True, "make a new optimizer with it"),
+        ("clipnorm", 1.0, "cannot set 'clipnorm': .* has no counterpart"),
+    ],
+)
+def test_settings_are_not_attributes(name: str, value: Any, said: str) -> None:
+    optimizer = TorchStyleAdam(parameters([np.ones(2)]))
+    with pytest.raises(AttributeError, match=said):
+        setattr(optimizer, name, value)
+    optimizer.comment = "kept"
+    assert optimizer.comment == "kept"
+
+
+def test_methods_of_pytorch_say_what_to_write() -> None:
+    optimizer = TorchStyleAdam(parameters([np.ones(2)]))
+    with pytest.raises(AttributeError, match=r"has no attribute 'step'.*Write optimizer\(gradients\)"):
+        optimizer.step()
+    with pytest.raises(AttributeError, match=r"has no attribute 'zero_grad'.*leave the line out"):
+        optimizer.zero_grad()
+    with pytest.raises(AttributeError, match=r"has no attribute 'other'"):
+        _ = optimizer.other
+    assert not hasattr(optimizer, "step")
 
 
 def test_amsgrad_cannot_change_once_there_is_state() -> None:

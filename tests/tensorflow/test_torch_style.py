@@ -486,6 +486,52 @@ def test_the_callback_of_keras_lowers_the_learning_rate() -> None:
     assert model.optimizer.param_groups[0]["lr"] == 0.125
 
 
+def test_a_callback_of_tf_keras_that_sets_what_no_group_reads_is_told() -> None:
+    out = run_python(
+        """
+        import warnings
+        import numpy as np, tensorflow as tf, tf_keras
+        from adamcompat import once
+        from adamcompat.tensorflow import TorchStyleAdam
+        x, y = np.ones((8, 2), "f"), np.zeros((8, 1), "f")
+        def said(groups, rate, set_by):
+            once._said.clear()
+            model = tf_keras.Sequential([tf_keras.Input((2,)), tf_keras.layers.Dense(1)])
+            own = model.trainable_variables
+            optimizer = TorchStyleAdam(groups(own), lr=0.5)
+            model.compile(optimizer, "mse")
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                set_by(model, rate)
+            found = [w for w in seen if "of their own" in str(w.message)]
+            return [str(w.message).split(" have ")[0] for w in found], {w.filename for w in found}, float(optimizer.lr)
+        def scheduler(model, rate):
+            callback = tf_keras.callbacks.LearningRateScheduler(lambda epoch: rate)
+            model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+        def plateau(model, rate):
+            callback = tf_keras.callbacks.ReduceLROnPlateau("loss", factor=rate / 0.5, patience=1, min_delta=1e9)
+            model.fit(x, y, epochs=2, verbose=0, callbacks=[callback])
+        def attribute(model, rate):
+            model.optimizer.learning_rate = rate
+        def group(model, rate):
+            model.optimizer.param_groups[1]["lr"] = rate
+        both = lambda own: [dict(params=own[:1], lr=0.1), dict(params=own[1:], lr=0.2)]
+        one = lambda own: [dict(params=own[:1], lr=0.1), dict(params=own[1:])]
+        print(said(both, 0.25, scheduler))
+        print(said(one, 0.25, scheduler))
+        print(said(both, 0.25, plateau))
+        print(said(both, 0.25, attribute))
+        print(said(both, 0.5, scheduler), said(lambda own: own, 0.25, scheduler), said(one, 0.25, group))
+        """,
+        TF_USE_LEGACY_KERAS="1",
+    )
+    told = "(['learning_rate was set, but the groups {}'], {{'<string>'}}, 0.25)"
+    assert out.splitlines() == [
+        *(told.format(groups) for groups in ("0, 1", "0", "0, 1", "0, 1")),
+        "([], set(), 0.5) ([], set(), 0.25) ([], set(), 0.25)",
+    ]
+
+
 @pytest.mark.parametrize("name", ["lr", "betas", "eps", "weight_decay", "epsilon", "clipnorm"])
 def test_settings_cannot_be_set_in_silence(name: str) -> None:
     optimizer = TorchStyleAdam([tf.Variable([1.0])])
@@ -533,6 +579,13 @@ def test_mistakes_are_named_and_change_nothing(make: Callable[[], Any], error: t
     with pytest.raises(error, match=text):
         make()
     np.testing.assert_array_equal(_W.numpy(), [1.0, 2.0])
+
+
+@pytest.mark.parametrize(("keyword", "said"), [("beta_1", r"here it is 'betas\[0\]'"), ("clipnorm", "no counterpart")])
+def test_a_keyword_from_the_wrong_side_is_named(keyword: str, said: str) -> None:
+    wrong: dict[str, Any] = {keyword: 0.5}
+    with pytest.raises(TypeError, match=f"'{keyword}' is Keras 3's.*{said}"):
+        TorchStyleAdam(**wrong)
 
 
 def test_keys_that_look_like_settings_are_told_and_others_kept() -> None:

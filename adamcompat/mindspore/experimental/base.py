@@ -15,6 +15,7 @@ from mindspore.experimental import optim
 from adamcompat.kernel import make_correction, make_update
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.drop_in import in_place_of
+from adamcompat.mindspore.graphs import forget
 from adamcompat.mindspore.grouped_drop_in import GroupedDropIn
 from adamcompat.mindspore.operations import SEPARATE
 from adamcompat.mindspore.overrides import Overrides
@@ -97,9 +98,21 @@ class ExperimentalAdam(GroupedDropIn, HonestAdam):
     def add_param_group(self, param_group: Any) -> None:
         """Add a group; see `GroupedDropIn`."""
         super().add_param_group(param_group)
+        self._keeps_maxima = self._asked()
+
+    def _asked(self) -> tuple[bool, ...]:
+        """Return `_keeps_maxima` as the groups ask for it now."""
         name = self._named("amsgrad").name
         flags = [bool(group[name]) for group in self.param_groups for _ in group[self._named("parameters").name]]
-        self._keeps_maxima = (*flags, False)
+        return (*flags, False)
+
+    def _by_original(self, gradients: Any) -> Any:
+        asked = self._asked()
+        if asked != self._keeps_maxima:
+            self._keeps_maxima = asked
+            # A graph keeps the attributes that it saw first.
+            forget(self)
+        return super()._by_original(gradients)
 
 
 class ExperimentalAdamW(GroupedDropIn, optim.AdamW):  # type: ignore[misc]

@@ -18,6 +18,9 @@ from adamcompat.mindspore.grouped_drop_in import GroupedDropIn
 from adamcompat.mindspore.grouped_steps import GroupedSteps
 from adamcompat.mindspore.overrides import Overrides
 
+# Where a group keeps the maxima of its second moments, if it was made with amsgrad.
+_MAXIMA = "max_exp_avg_sq"
+
 
 class MintSteps(GroupedDropIn, GroupedSteps):
     """Make the steps where the original's operators do not exist; elsewhere the original makes them."""
@@ -68,6 +71,8 @@ class MintSteps(GroupedDropIn, GroupedSteps):
                 f"{', '.join(replaced)} of this {type(self).__name__} is replaced, so that the step is to be that of "
                 f"{self._dialect().target}, which runs on {', '.join(self._dialect().devices)} and updates nothing here"
             )
+        for group in self.param_groups:
+            self._say_ignored(group)
         self._refuse_strangers(gradients)
         with self._lock:
             if self._grouped.ready():
@@ -78,11 +83,25 @@ class MintSteps(GroupedDropIn, GroupedSteps):
                 self._step_by_graph(gradients)
         return True
 
+    def _settings(self, number: int) -> dict[str, Any]:
+        """Return the settings of a group, without the learning rate.
+
+        Raises:
+            ValueError: amsgrad was set after the state was made.
+        """
+        found, name = super()._settings(number), self._named("amsgrad").name
+        if found[name] and _MAXIMA not in self.param_groups[number]:
+            raise self._error("out_of_range")(
+                f"{name!r} of group {number} was set after its state was made: it decides which state is kept and "
+                f"cannot change any more; make a new optimizer with it"
+            )
+        return found
+
     def _maxima(self) -> Any:
         """Return the maximum of each second moment; a group without amsgrad has none."""
         found: list[Any] = []
         for group in self.param_groups:
-            found += group.get("max_exp_avg_sq", [None] * len(group[self._named("parameters").name]))
+            found += group.get(_MAXIMA, [None] * len(group[self._named("parameters").name]))
         return found
 
     def _rate(self, number: int) -> float:
