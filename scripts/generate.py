@@ -57,6 +57,7 @@ class Look:
         examples: for each protocol a doctest; {name} is the class, {first} and {second} are the weights after a step.
         remarks: for each protocol, or for one original, what a reader must know about this runtime.
         base_note: a comment behind the base class.
+        first: for each protocol without parameters in its call the one that this runtime puts in front.
         abouts: texts about a parameter where the mapping's are not true of the runtime, by protocol and canonical name.
     """
 
@@ -70,10 +71,12 @@ class Look:
     examples: dict[str, str]
     remarks: dict[str, str] = dataclasses.field(default_factory=dict)
     base_note: str = ""
+    first: dict[str, Option] = dataclasses.field(default_factory=dict)
     abouts: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
 
 
 NUMERICS = Option("numerics", "str", '"canonical"', "How to round: {numerics}.")
+OWN_NUMERICS = dataclasses.replace(NUMERICS, default='"{own}"')
 CORRECTIONS = Option(
     "corrections",
     "bool | None",
@@ -353,6 +356,50 @@ With loss_scale, fit() multiplies the loss itself, through scale_loss().""",
         examples={"apply_gradients": STEP_EXAMPLE},
     ),
 }
+PARAMETER_EXAMPLE = """
+>>> import torch
+>>> weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+>>> optimizer = {name}([weight]{more})
+>>> weight.grad = torch.tensor([0.5, -0.5])
+>>> optimizer.step()
+>>> weight.data.round(decimals=4)
+tensor([{first}, {second}])
+"""
+LOOKS |= {
+    "torch": Look(
+        path="adamcompat/torch/adapters.py",
+        about="Adapters for PyTorch: the exact signature of each dialect, as optimizers of PyTorch.",
+        arrays="PyTorch's tensors",
+        hints=PLAIN_HINTS
+        | {"beta": "Beta", "learning_rate": "LearningRate", "decay": "Decay", "parameters": "Parameters"},
+        hints_module="adamcompat.torch.optimizer",
+        imports=("Beta", "Decay", "LearningRate", "Parameters"),
+        options={"apply_gradients": (OWN_NUMERICS,), "call": (OWN_NUMERICS,)},
+        examples=dict.fromkeys(("apply_gradients", "call", "step"), PARAMETER_EXAMPLE),
+        remarks={
+            "apply_gradients": """\
+It is an optimizer of PyTorch: step(), zero_grad(), groups that may hold every setting, state_dict(),
+PyTorch's learning-rate schedulers and GradScaler. The learning rate stands in a group under "lr", and the
+state under PyTorch's names. One number of steps serves all parameters, as in Keras; one without a gradient
+is left out. On other devices than the CPU the step is made of PyTorch's operations.""",
+            "call": """\
+It is an optimizer of PyTorch: step(), zero_grad(), groups that may hold every setting, state_dict(),
+PyTorch's learning-rate schedulers and GradScaler; optimizer(gradients) makes a step, too. The learning rate
+stands in a group under "lr", and the state under PyTorch's names. One number of steps serves all parameters,
+as in MindSpore; one without a gradient is left out. Names that weight decay passes over are those of
+named_parameters(), where these are given. On other devices than the CPU the step is made of PyTorch's operations.""",
+            "step": """\
+It is a subclass of the original. Tensors of float32 and float64 on the CPU are updated in one fused pass, in its
+default rounding; what differs from that (other dtypes and devices, foreach, fused, capturable, differentiable,
+torch.compile, a subclass that overrides a part of the step) is the original's step.""",
+        },
+        first={
+            "apply_gradients": Option(
+                "params", "Parameters", "", "Tensors, pairs of a name and a tensor, or groups (dictionaries)."
+            )
+        },
+    ),
+}
 # Two weights after the first step of every example, by bias correction.
 AFTER = {"both": ("0.999", "2.001"), "none": ("0.9968", "2.0032")}
 STEP_SIZES = {
@@ -478,6 +525,8 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
         lines += [f"    p <- p - learning_rate {decay.name} p - {step}"]
     lines += ["", "Args:"]
     awaits = base_of(adapter, dialect).awaits
+    if (leading := runtime.first.get(dialect.protocol)) is not None:
+        lines += [wrapped(f"{leading.name}: {leading.about} Required.", "    ", "        ")]
     lines += [describe(mapping, fact, dialect, runtime, awaited=awaits) for fact in dialect.accepted]
     for other, fact in mapping.borrowed(adapter):
         lines.append(describe(mapping, fact, other, runtime, f" {other.title}'s; honoured with a UserWarning."))
@@ -486,7 +535,7 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
     texts = {name: entry.about for name, entry in mapping.canonical.items()} | {"numerics": numerics}
     texts["corrections"] = "; ".join(f"{item.original} ({item.name}: {item.ours})" for item in dialect.corrections)
     for option in runtime.options.get(dialect.protocol, ()):
-        text = f"{option.name}: {option.about.format(**texts)} Default: {option.default}."
+        text = f"{option.name}: {option.about.format(**texts)} Default: {option.default.format(own=dialect.numerics)}."
         lines.append(wrapped(text, "    ", "        "))
     if dialect.groups:
         lines += ["", "Keys of a parameter group:"]
@@ -499,10 +548,17 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
         mistakes.setdefault(getattr(dialect.errors, kind.name), []).append(kind.name.replace("_", " "))
     lines += [f"    {error}: {', '.join(kinds)}." for error, kinds in mistakes.items()]
     first, second = AFTER[dialect.semantics.bias_correction]
-    example = runtime.examples[dialect.protocol].format(name=adapter.name, first=first, second=second).strip()
+    text = runtime.examples[dialect.protocol]
+    example = text.format(name=adapter.name, first=first, second=second, more=more_of(dialect)).strip()
     lines += ["", "Example:", textwrap.indent(example, "    "), "", SOURCES]
     lines += [DECOUPLED] if decay is not None else []
     return "\n".join(lines)
+
+
+def more_of(dialect: Dialect) -> str:
+    """Arguments of an example that turn weight decay off."""
+    decay = dialect.named("decoupled_weight_decay")
+    return f", {decay.name}=0.0" if decay is not None and decay.default else ""
 
 
 def is_awaited(fact: Fact) -> bool:
@@ -531,10 +587,13 @@ def adapter_class(mapping: Mapping, adapter: Adapter, runtime: Look) -> str:
     options = runtime.options.get(dialect.protocol, ())
     first = next((place for place, fact in enumerate(facts, 1) if fact.keyword_only), len(signature))
     signature[first:first] = ["*"] if options or first < len(signature) else []
-    signature += [f"{option.name}: {option.hint} = {option.default}" for option in options]
+    signature += [f"{option.name}: {option.hint} = {option.default.format(own=dialect.numerics)}" for option in options]
+    if (leading := runtime.first.get(dialect.protocol)) is not None:
+        signature.insert(1, f"{leading.name}: {leading.hint}")
     signature += ["**kwargs: Any"] if takes_more else []
     given = "".join(f"                {literal(fact.name)}: {fact.name},\n" for fact in facts)
-    passed = [f"{{\n{given}            }}", "kwargs" if takes_more else "{}"]
+    passed = [leading.name] if leading is not None else []
+    passed += [f"{{\n{given}            }}", "kwargs" if takes_more else "{}"]
     passed += [f"{option.name}={option.name}" for option in options]
     doc = textwrap.indent(docstring(mapping, adapter, dialect, runtime), "    ").strip()
     base = base_of(adapter, dialect).name
@@ -555,6 +614,7 @@ def adapters(mapping: Mapping, name: str) -> str:
     declared = [base_of(adapter, mapping.dialects[adapter.dialect]) for adapter in chosen]
     bases = sorted({(base.module, base.name) for base in declared})
     hints = [hint(runtime, fact) for adapter in chosen for fact in mapping.dialects[adapter.dialect].parameters]
+    hints += [option.hint for option in runtime.first.values()]
     used = [item for item in runtime.imports if any(re.search(rf"\b{item}\b", one) for one in hints)]
     modules = sorted({module for module, _ in bases})
     imports = [f"from {home} import {', '.join(base for module, base in bases if module == home)}" for home in modules]

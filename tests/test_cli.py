@@ -261,7 +261,7 @@ ABSURD: dict[tuple[str, ...], str] = {
     ("verify", "--mapping", "."): "cannot read .: Is a directory",
     ("verify", "--mapping", ""): "a path is empty; name a file or folder",
     ("verify", "--runtime", "pytorch"): "invalid choice: 'pytorch'",
-    ("demo", "--runtime", "torch"): "invalid choice: 'torch'",
+    ("demo", "--runtime", "jax"): "invalid choice: 'jax'",
     ("demo", "--runtime", ""): "invalid choice: ''",
     ("state", "show", "none.ckpt"): "none.ckpt: there is no such file",
     ("state", "show", ""): "a path is empty; name a file",

@@ -20,7 +20,7 @@ from adamcompat.translation.names import KNOWN, drop_in, full
 pytestmark = [
     pytest.mark.frameworks,
     pytest.mark.skipif(
-        not all(map(find_spec, ("tensorflow", "tf_keras", "mindspore"))), reason="needs TensorFlow and MindSpore"
+        not all(map(find_spec, ("tensorflow", "tf_keras", "mindspore", "torch"))), reason="needs the frameworks"
     ),
 ]
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
 import importlib, json, sys, warnings
 warnings.simplefilter("ignore")
-import tensorflow as tf, keras, tf_keras, mindspore, mindspore.nn
+import tensorflow as tf, keras, tf_keras, mindspore, mindspore.nn, torch
 from adamcompat.installation.frameworks import recipes
 from adamcompat.installation.stand_in import replacement
 from adamcompat.mapping.tables import MAPPING
@@ -60,7 +60,7 @@ def walk(path, module, depth):
         if not isinstance(inner, type):
             walk(f"{path}.{name}", inner, depth - 1)
 
-for root in ("tensorflow", "keras", "tf_keras", "mindspore"):
+for root in ("tensorflow", "keras", "tf_keras", "mindspore", "torch"):
     walk(root, sys.modules[root], 6)
 
 def resolve(path):

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from adamcompat import Translation, translate
-from adamcompat.translation import Severity, TranslationError
+from adamcompat.translation import Severity
 
 
 def codes(result: Translation, severity: Severity) -> list[str]:
@@ -125,11 +125,21 @@ def test_the_class_that_is_right_is_offered_where_it_takes_the_call(call: str, o
         assert ("TorchStyleAdam(" in texts) is offered
 
 
-def test_there_is_no_shim_for_its_tensors() -> None:
-    with pytest.raises(
-        TranslationError, match=r"torch\.optim\.Adam in its own framework; adamcompat\.TorchStyleAdam is"
-    ):
-        translate("keras.optimizers.Adam()", "torch", shim=True)
+@pytest.mark.parametrize(
+    ("call", "written"),
+    [
+        ("keras.optimizers.Adam(1e-2)", "adamcompat.torch.TFStyleAdam(params, learning_rate=1e-2)"),
+        ("keras.optimizers.AdamW()", "adamcompat.torch.TFStyleAdamW(params)"),
+        ("mindspore.nn.Adam(net.trainable_params())", "adamcompat.torch.MindSporeStyleAdam(net.parameters())"),
+        ("torch.optim.AdamW(net.parameters(), lr=0.1)", "adamcompat.torch.AdamW(net.parameters(), lr=0.1)"),
+    ],
+)
+def test_ours_on_its_tensors(call: str, written: str) -> None:
+    found = translate(call, "torch", shim=True)
+    assert str(found) == written
+    assert not found.errors
+    placeholder = "params-placeholder" in codes(found, Severity.INFO)
+    assert placeholder is written.split("(")[1].startswith("params")
 
 
 def test_groups_are_not_skipped_by_name() -> None:

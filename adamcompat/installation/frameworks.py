@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamcompat.mapping.model import Adapter
-from adamcompat.mapping.runtimes import ORIGINALS, RUNTIMES, WITH_OURS
+from adamcompat.mapping.runtimes import ORIGINALS, RUNTIMES
 
-# The frameworks whose optimizers have a class of ours that can stand in for them.
-_REPLACED = {name: framework for name, framework in ORIGINALS.items() if name in WITH_OURS}
 # A framework is checked when its first package is imported, and again after each of its other packages.
-WATCHED = frozenset(name for framework in _REPLACED.values() for name in framework.packages)
+WATCHED = frozenset(name for framework in ORIGINALS.values() for name in framework.packages)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Describe how one adapter stands in for its original.
 
-    `installation/tensorflow.py` and `installation/mindspore.py` make the recipes.
+    The frameworks' modules of this folder make the recipes.
 
     Args:
         adapter: which class of ours.
@@ -58,7 +56,7 @@ def recipes(just_finished: str | None = None) -> list[Recipe]:
         just_finished: a module whose code has run, but whose import has not returned yet.
     """
     loaded, found = _loaded(just_finished), []
-    for framework in _REPLACED.values():
+    for framework in ORIGINALS.values():
         if loaded(framework.packages[0]):
             found += framework.load("installation").recipes(loaded)
     return found
@@ -72,14 +70,5 @@ def recipe_of(adapter: Adapter) -> Recipe:
 
 def waiting() -> tuple[str, ...]:
     """Return the frameworks that are not imported."""
-    names = (framework.packages[0] for framework in _REPLACED.values())
+    names = (framework.packages[0] for framework in ORIGINALS.values())
     return tuple(name for name in names if name not in sys.modules)
-
-
-def untouched() -> dict[str, str]:
-    """Return the frameworks that are imported and of which nothing can be replaced, with the reason."""
-    return {
-        framework.packages[0]: f"there is no class of ours for {framework.title}'s tensors yet"
-        for name, framework in ORIGINALS.items()
-        if name not in _REPLACED and framework.packages[0] in sys.modules
-    }

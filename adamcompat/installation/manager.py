@@ -12,7 +12,7 @@ from typing import Any
 from adamcompat.corrections import set_default
 from adamcompat.installation import names
 from adamcompat.installation.classes import watch
-from adamcompat.installation.frameworks import WATCHED, recipes, untouched, waiting
+from adamcompat.installation.frameworks import WATCHED, recipes, waiting
 from adamcompat.installation.report import Replaced, Report
 from adamcompat.installation.stand_in import Replacement, replacement
 from adamcompat.installation.watcher import Watcher
@@ -57,7 +57,7 @@ class _Manager:
                 for entry, count in list(self._replaced.items())
             ),
             waiting() if self.active else (),
-            {**untouched(), **self._failed} if self.active else dict(self._failed),
+            dict(self._failed),
             any(self._holders.values()),
         )
 

@@ -24,6 +24,7 @@ class Base:
         in_order: whether it executes exactly these stages, in this order: the step is that of the original's own class.
         awaits: whether the parameters may be left out of the call: the first step, or the model, brings them.
         every: whether a group may hold each setting, under the setting's own name.
+        leads: whether the parameters come first in the call, though the dialect gives them at each step.
     """
 
     protocol: str
@@ -36,6 +37,7 @@ class Base:
     in_order: bool = False
     awaits: bool = False
     every: bool = False
+    leads: bool = False
 
     def lacking(self, numerics: Numerics) -> dict[str, str]:
         """Return the facts of a rounding that it does not execute, with their values."""
@@ -76,6 +78,19 @@ _MINDSPORES: dict[str, tuple[str, ...]] = {
 }
 
 
+_PYTORCHS: dict[str, tuple[str, ...]] = {
+    "given": ("float64",),
+    "scalars": ("float64",),
+    "one_minus_beta": ("float64",),
+    "beta_power": ("power",),
+    "multiply_add": ("fused",),
+    "half": ("float32",),
+    "unscale": ("quotient",),
+    "surroundings": ("once",),
+    "decay": ("factor",),
+    "moments": ("lerp",),
+    "correction": ("root",),
+}
 _AS_CANONICAL: dict[str, tuple[str, ...]] = {
     "given": ("float64",),
     "scalars": ("float64",),
@@ -354,7 +369,28 @@ RUNTIMES = {
             for member, decay in (("Adam", "l2_decay"), ("AdamW", "decoupled_decay"))
         ),
     ),
-    "torch": Runtime(FRAMEWORKS["torch"], ("torch", "torch_adamw"), (), ()),
+    "torch": Runtime(
+        FRAMEWORKS["torch"],
+        ("torch", "torch_adamw"),
+        (),
+        (
+            *(
+                _original(
+                    *("step", f"torch.optim.{member}", "adamcompat.torch.drop_in", f"Torch{member}"),
+                    *("deduplicate", "maximize", *decays, "update"),
+                    rounding=_PYTORCHS,
+                    every=True,
+                    epsilon="paper",
+                )
+                for member, decays in (("Adam", ("l2_decay", "decoupled_decay")), ("AdamW", ("decoupled_decay",)))
+            ),
+            Base(
+                *("apply_gradients", None, "adamcompat.torch.optimizer", "ApplyGradientsAdam", _EVERY, _ANY_FORM),
+                leads=True,
+            ),
+            Base("call", None, "adamcompat.torch.optimizer", "CallAdam", _EVERY, _ANY_FORM),
+        ),
+    ),
 }
 
 
@@ -362,5 +398,5 @@ RUNTIMES = {
 ORIGINALS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.originals}
 # The frameworks on whose tensors classes of ours work.
 WITH_OURS = {runtime.framework.name: runtime.framework for runtime in RUNTIMES.values() if runtime.bases}
-# The frameworks whose calls `migrate` writes.
-MIGRATED = tuple(name for name in ORIGINALS if name in WITH_OURS)
+# The frameworks whose calls `migrate` writes: a loop that fills `parameter.grad` is written for none yet.
+MIGRATED = tuple(name for name in ORIGINALS if name in WITH_OURS and name != "torch")

@@ -12,7 +12,6 @@ from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.module import Module, Use
 from adamcompat.migrate.sites import optimizers
 from adamcompat.migrate.strings import StringForm, mentions, string_forms
-from adamcompat.translation.alternatives import elsewhere
 from adamcompat.translation.messages import error, info, warning
 from adamcompat.translation.names import canonical, drop_in
 
@@ -95,9 +94,7 @@ def _adapter(editor: Editor, node: ast.expr | ast.stmt, dialect: Dialect) -> Ada
     """The drop-in for a class; None, with a reason, where there is none."""
     found = drop_in(dialect)
     if found is None:
-        other = elsewhere(dialect)
-        style = f" ({other.name} is its style on NumPy arrays)" if other is not None else ""
-        text = f"adamcompat has no drop-in for {dialect.target}{style}; left alone: "
+        text = f"adamcompat has no drop-in for {dialect.target}; left alone: "
         text += f"--to {' or '.join(MIGRATED)} translates it"
         editor.say(node, warning("no-drop-in", text))
     return found

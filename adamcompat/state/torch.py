@@ -19,7 +19,9 @@ from adamcompat.state import naming
 from adamcompat.state.advice import some
 from adamcompat.state.live import Live
 from adamcompat.state.terms import StateError
+from adamcompat.state.torch_styles import MORE, begin, original_like, restyled, settings_of
 from adamcompat.state.torch_tensors import array_of, given_names, members, numpy_dtype, settings, tensor_of
+from adamcompat.torch.optimizer import StyledAdam
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +90,17 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
     Raises:
         StateError: there is no state, or none that can be carried.
     """
-    original = original_of(type(optimizer))
+    styled = isinstance(optimizer, StyledAdam)
+    original = original_like(optimizer) if styled else original_of(type(optimizer))
     if original is None or RUNTIMES[original.runtime].framework.packages[0] != torch.__name__:
         return None
     if session is not None:
         raise StateError("session: only graphs of TensorFlow have one")
     named = named_parameters(optimizer, original, parameters)
     title = title_of(optimizer, original)
-    if build:
+    if build and styled:
+        begin(optimizer)
+    elif build:
         for group in optimizer.param_groups:
             for parameter in members([group], original.dialect):
                 _begin(optimizer, group, parameter, original.dialect)
@@ -109,7 +114,7 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
             UserWarning,
             stacklevel=4,
         )
-    shared, differing = settings(optimizer.param_groups, original.dialect)
+    shared, differing = settings_of(optimizer) if styled else settings(optimizer.param_groups, original.dialect)
     if differing:
         warnings.warn(
             f"the groups of this {title} differ in {', '.join(differing)}, which a state does not hold and "
@@ -117,7 +122,8 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
             UserWarning,
             stacklevel=4,
         )
-    return live_of(optimizer, original, with_state, shared, apart=build)
+    live = live_of(optimizer, original, with_state, shared, apart=build, more=MORE if styled else ())
+    return restyled(live, optimizer) if styled else live
 
 
 def title_of(optimizer: Any, original: Original) -> str:
@@ -181,6 +187,7 @@ def live_of(
     hyperparameters: Mapping[str, Any],
     *,
     apart: bool = False,
+    more: tuple[str, ...] = (),
 ) -> Live:
     """Describe an optimizer of which every named parameter has state.
 
@@ -190,14 +197,15 @@ def live_of(
         named: the tensors by name.
         hyperparameters: canonical names to values.
         apart: whether parameters may differ in their number of steps: it will be written, and not read.
+        more: kinds of state that it may keep beside PyTorch's, under their own names.
 
     Raises:
         StateError: it keeps something unknown, or parameters differ in their number of steps.
     """
     dialect, title = original.dialect, title_of(optimizer, original)
-    count, roles = dialect.slot("step").template, dialect.slot_names
+    count, roles = dialect.slot("step").template, {**dialect.slot_names, **dict(zip(more, more, strict=True))}
     states = {name: optimizer.state[one] for name, one in named.items()}
-    check_keys(title, states, dialect)
+    check_keys(title, {name: _without(state, more) for name, state in states.items()}, dialect)
     if not apart:
         check_steps(title, {name: int(state[count]) for name, state in states.items()})
     places = {
@@ -215,6 +223,10 @@ def live_of(
         step=_Steps([_Place(torch.as_tensor(state[count])) for state in states.values()], apart),
         hyperparameters=hyperparameters,
     )
+
+
+def _without(state: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name not in names}
 
 
 def check_keys(title: str, states: Mapping[str, Mapping[str, Any]], dialect: Dialect) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from adamcompat.mapping.model import Dialect, Mapping
+from adamcompat.mapping.model import Mapping
 from adamcompat.mapping.runtimes import RUNTIMES
-from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.conversion import Conversion
 from adamcompat.translation.messages import Message, Severity
-from adamcompat.translation.names import Signature, drop_in, of_adapter, original, shims
+from adamcompat.translation.names import Signature, drop_in, original, shims
 from adamcompat.translation.trained import home
 
 # The remark on where the parameters come from, which says nothing of what is computed.
@@ -34,7 +33,7 @@ def candidates(source: Signature, target: Signature, mapping: Mapping) -> Iterat
         if dialect not in (source.dialect, target.dialect):
             yield original(dialect, mapping)
     yield from sorted(
-        shims(target.dialect), key=lambda item: (item.dialect is not source.dialect, not akin(item, source))
+        shims(target.dialect), key=lambda item: (item.dialect.name != source.dialect.name, not akin(item, source))
     )
 
 
@@ -44,27 +43,12 @@ def akin(one: Signature, other: Signature) -> bool:
     return names[0] == names[1]
 
 
-def elsewhere(dialect: Dialect) -> Signature | None:
-    """Return our class in the style of a dialect on NumPy arrays, where its own framework has none of ours.
-
-    >>> from adamcompat.mapping.tables import MAPPING
-    >>> elsewhere(MAPPING.dialects["torch"]).name, elsewhere(MAPPING.dialects["mindspore"])
-    ('adamcompat.TorchStyleAdam', None)
-    """
-    ours = (item for item in MAPPING.adapters if item.dialect == dialect.name and item.runtime == "numpy")
-    found = next(ours, None)
-    return of_adapter(found) if found is not None and drop_in(dialect) is None else None
-
-
-def advise(
-    conversion: Conversion, others: Iterable[tuple[Signature, Conversion]], abroad: Callable[[], str] = str
-) -> None:
+def advise(conversion: Conversion, others: Iterable[tuple[Signature, Conversion]]) -> None:
     """Name, in the gravest remark on what a class computes, the first class that computes what is meant.
 
     Args:
         conversion: for the class that was asked for; its messages may change.
         others: other classes, and the conversions for them; they are made only as far as they are needed.
-        abroad: a call that computes the same in another framework, with a clause that says where; or "".
 
     Where none computes it and the asked-for class is refused, the first that differs in epsilon alone is named.
     """
@@ -87,7 +71,7 @@ def advise(
             near = f"{call} differs in epsilon alone"
     else:
         refused = conversion.messages[place].severity is Severity.ERROR and conversion.messages[place].code != _NEAR
-        clauses = [clause for clause in (near if refused else "", abroad()) if clause]
+        clauses = [near] if refused and near else []
     if clauses:
         remark = conversion.messages[place]
         conversion.messages[place] = replace(remark, text="; ".join([remark.text, *clauses]))

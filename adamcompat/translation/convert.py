@@ -11,7 +11,7 @@ from adamcompat.mapping.facts import ParameterFact, TupleFact
 from adamcompat.mapping.model import Adapter, Conflict
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.step_groups import NOT_HERE
-from adamcompat.translation.alternatives import advise, candidates, elsewhere
+from adamcompat.translation.alternatives import advise, candidates
 from adamcompat.translation.arguments import UNKNOWN, Argument, form
 from adamcompat.translation.conversion import Context, Conversion, NewArgument, Value
 from adamcompat.translation.decays import Decays, decouple
@@ -41,27 +41,16 @@ def convert(given: Sequence[Argument] | None, source: Signature, target: Signatu
     mapping = context.bindings.catalogue.mapping
     others = candidates(source, target, mapping)
 
-    def abroad() -> str:
-        """Name our class in the source's style, where it is one of another framework than both."""
-        other = elsewhere(source.dialect)
-        if other is None or elsewhere(target.dialect) is not None or source.adapter is not None:
-            return ""
-        found = _converted(given, source, other, context)
-        if _is_refused(found, other):
-            return ""
-        call = f"{other.name}({', '.join(map(str, found.arguments))})"
-        return f"{call} computes the same, on NumPy arrays alone: adamcompat has no such class for {target.title} yet"
-
     calls = ((other, _converted(given, source, other, context)) for other in others)
-    advise(out, ((other, call) for other, call in calls if not _is_refused(call, other)), abroad)
+    advise(out, ((other, call) for other, call in calls if not _is_refused(call, other)))
     return out
 
 
 def _is_refused(call: Conversion, target: Signature) -> bool:
     """Return whether a class of ours refuses a setting of a call, which needs the original's own tensors."""
-    refused = [
-        fact.name for name in NOT_HERE if target.adapter is not None and (fact := target.named(name)) is not None
-    ]
+    if target.adapter is None or target.adapter.replaces(target.dialect):
+        return False
+    refused = [fact.name for name in NOT_HERE if (fact := target.named(name)) is not None]
     return any(argument.keyword in refused and argument.text != "False" for argument in call.arguments)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 from adamcompat.mapping.facts import Fact, ParameterFact
 from adamcompat.mapping.model import Adapter, Dialect, Mapping
+from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mapping.vocabulary import RateForm
 
@@ -120,6 +121,9 @@ def of_adapter(adapter: Adapter) -> Signature:
     homes = (name for name, found in drop_ins.items() if found is not None and found.runtime == adapter.runtime)
     home = MAPPING.dialects[next(homes, dialect.name)]
     # Groups that hold every setting hold numbers.
+    base = RUNTIMES[adapter.runtime].base(dialect)
+    if base is not None and base.leads and (taken := home.named("parameters")) is not None:
+        dialect, accepted = replace(dialect, parameters=(taken, *dialect.parameters)), (taken, *accepted)
     rates = dialect.rates if dialect.overrides else tuple(dict.fromkeys(dialect.rates + home.rates))
     return Signature(dialect, f"{adapter.module}.{adapter.name}", accepted, MAPPING.schedules_of(home), rates, adapter)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from adamcompat.mapping.model import Dialect
 from adamcompat.translation.aliases import known
-from adamcompat.translation.alternatives import elsewhere
 from adamcompat.translation.arguments import Argument, arguments, assigned_once
 from adamcompat.translation.bindings import Bindings, root_of
 from adamcompat.translation.conversion import Context, Conversion
@@ -120,7 +119,7 @@ def _translate(text: str, target: Dialect, told: Dialect | None, shim: bool, cat
     context = Context(code, bindings, assigned_once(nodes, bindings.bound), nodes)
     targets = _shims(signature, target) if shim else [original(target, catalogue.mapping)]
     if not targets:
-        raise TranslationError(f"adamcompat has no class for {target.target}{_elsewhere(target)}")
+        raise TranslationError(f"adamcompat has no class for {target.target}")
     chosen, conversion = _best(given, signature, targets, context)
     messages = list(conversion.messages)
     if told is None and signature is not candidates[0]:
@@ -223,13 +222,9 @@ def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> t
 
 def _shims(source: Signature, target: Dialect) -> list[Signature]:
     """adamcompat's classes for the target's framework; those that keep the source's call come first."""
-    return sorted(shims(target), key=lambda item: (item.dialect is not source.dialect, item.dialect is not target))
-
-
-def _elsewhere(target: Dialect) -> str:
-    """A clause with our class in the style of a dialect, where there is one on another framework alone."""
-    found = elsewhere(target)
-    return f" in its own framework; {found.name} is its style on NumPy arrays" if found is not None else ""
+    return sorted(
+        shims(target), key=lambda item: (item.dialect.name != source.dialect.name, item.dialect.name != target.name)
+    )
 
 
 def _best(

@@ -1,0 +1,129 @@
+"""Take PyTorch's tensors in main memory as NumPy arrays over the same memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import is_
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adamcompat.numpy.arrays import RowSparse
+
+Array = NDArray[Any]
+
+# What can be updated; bfloat16 is updated in copies of float32, for NumPy does not have it.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+# torch.compile leaves a function of these out of what it traces; PyTorch's own optimizers are decorated so, too.
+untraced: Any = getattr(torch, "_disable_dynamo", torch.compiler.disable)
+
+
+def in_memory(tensor: Any) -> bool:
+    """Return whether the shared kernel can update a parameter where it lies.
+
+    >>> in_memory(torch.ones(2)), in_memory(torch.ones(2, device="meta"))
+    (True, False)
+    """
+    return bool(tensor.device.type == "cpu" and tensor.layout == torch.strided)
+
+
+def check_parameter(tensor: Any, error: type[Exception]) -> None:
+    """Refuse a parameter that no step can update.
+
+    Args:
+        tensor: of PyTorch.
+        error: what to raise.
+    """
+    if tensor.dtype.is_complex:
+        raise error(f"a parameter of {tensor.dtype} is not updated here; pass torch.view_as_real(parameter)")
+    if tensor.dtype not in FLOATS:
+        raise error(f"a parameter must hold float16, bfloat16, float32 or float64 numbers, got {tensor.dtype}")
+
+
+def turned(tensor: Any, like: Any = None) -> Any:
+    """Return a tensor with its axes in the order in which the elements of another one lie in memory.
+
+    A channels_last tensor becomes a contiguous one so, which one pass updates. The first axis stays where it is, or
+    nothing is done.
+
+    Args:
+        tensor: of PyTorch.
+        like: the other one, of the same shape; left out, the tensor itself.
+
+    >>> turned(torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)).is_contiguous()
+    True
+    """
+    like = tensor if like is None else like
+    if like.is_contiguous():
+        return tensor
+    order = sorted(range(like.ndim), key=lambda axis: (-like.stride(axis), axis))
+    return tensor.permute(order) if order[0] == 0 else tensor
+
+
+def view_of(tensor: Any) -> Array:
+    """Return an array over the memory of a tensor; for its axes see `turned`."""
+    array: Array = turned(tensor.detach()).numpy()
+    return array
+
+
+def gradient_of(gradient: Any, like: Any) -> Any:
+    """Return a gradient as an array with its axes as `view_of` has its parameter's, or as `RowSparse`.
+
+    Args:
+        gradient: a tensor on any device, of any layout.
+        like: the parameter.
+
+    Raises:
+        TypeError: it is complex, or no tensor.
+        ValueError: it has another shape than its parameter.
+
+    >>> gradient_of(torch.ones(2, dtype=torch.bfloat16), torch.ones(2))
+    array([1., 1.], dtype=float32)
+    """
+    if not isinstance(gradient, torch.Tensor) or gradient.dtype.is_complex:
+        raise TypeError(f"a gradient must be a tensor of real numbers, got {_kind(gradient)}")
+    if gradient.shape != like.shape:
+        raise ValueError(f"a gradient has shape {tuple(gradient.shape)}, but its parameter {tuple(like.shape)}")
+    plain = gradient.detach()
+    if plain.layout == torch.sparse_coo and plain.sparse_dim() == 1 and like.is_contiguous():
+        rows = plain.coalesce()
+        return RowSparse(rows.indices()[0].cpu().numpy(), _readable(rows.values()).numpy())
+    return turned(_readable(plain.to_dense() if plain.layout != torch.strided else plain), like).numpy()
+
+
+def _kind(value: Any) -> str:
+    return str(value.dtype) if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+def _readable(tensor: Any) -> Any:
+    """A tensor that NumPy can read: in main memory, in a dtype that it has, without flags that stand for arithmetic."""
+    plain = tensor.cpu().resolve_conj().resolve_neg()
+    return plain.float() if plain.dtype == torch.bfloat16 else plain
+
+
+def addresses_of(tensors: Iterable[Any]) -> list[int]:
+    """Return where the elements of tensors begin."""
+    return list(map(torch.Tensor.data_ptr, tensors))
+
+
+def same_objects(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Return whether two lists hold the same objects; tensors are not compared by value."""
+    return len(one) == len(other) and all(map(is_, one, other))
+
+
+def zeros_like(tensor: Any) -> Any:
+    """Return zeros that lie in memory as a tensor does."""
+    return torch.zeros_like(tensor.detach(), memory_format=torch.preserve_format)
+
+
+def number_of(value: Any) -> Any:
+    """Return the number in a tensor of one element; anything else as it is."""
+    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+
+
+def steps_of(value: Any) -> int:
+    """Return a number of steps as PyTorch keeps it, a tensor or a number."""
+    return int(np.asarray(number_of(value)).item())

@@ -1,0 +1,182 @@
+"""One engine over the memory of tensors: some parameters, their state, and one number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+
+from adamcompat.groups import Group
+from adamcompat.hyperparameters import Hyperparameters, exception
+from adamcompat.mapping.model import Dialect, Numerics
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.arrays import Parameter
+from adamcompat.numpy.engine import Engine, Pending
+from adamcompat.numpy.slots import Slot
+from adamcompat.torch.arrays import addresses_of, gradient_of, same_objects, turned, view_of, zeros_like
+
+# State lies under PyTorch's names, so that its own optimizers can go on with it.
+NAMES = MAPPING.dialects["torch"].slot_names
+STEP = MAPPING.dialects["torch"].slot("step").template
+_FIELDS = {
+    "first_moment": "m",
+    "second_moment": "v",
+    "maximum_second_moment": "vhat",
+    "average": "average",
+    "accumulated_gradient": "accumulated",
+}
+
+
+def key_of(role: str) -> str:
+    """Return the name of a kind of state in `optimizer.state`."""
+    return NAMES.get(role, role)
+
+
+class Held:
+    """The parameters of one group that are updated together.
+
+    Args:
+        dialect: whose step.
+        numerics: how to round.
+        hyper: the hyperparameters of the group.
+        step: how many steps were made.
+        group: what the parameters have in common beside them.
+
+    Attributes:
+        engine: makes the steps.
+        parameters: the tensors, in the order of the engine's slots.
+    """
+
+    def __init__(
+        self, dialect: Dialect, numerics: Numerics, hyper: Hyperparameters, step: int, group: Group | None = None
+    ) -> None:
+        counter = np.zeros((), np.int64)
+        self.engine = Engine(dialect, numerics, hyper, counter, exception(dialect.errors.wrong_gradients))
+        self.engine.count(step)
+        self.engine.write_back = self._write_back
+        self.parameters: list[Any] = []
+        self._group = group or Group()
+        self._places: dict[int, int] = {}
+        self._states: list[dict[str, Any]] = []
+        self._held: list[Any] = []
+        self._everyone: tuple[int, ...] = ()
+        self._tensors: list[Any] = []
+        self._addresses: list[int] = []
+        # Tensors of a dtype that NumPy does not have, each with the array that stands for it.
+        self._copies: list[tuple[Any, Any]] = []
+
+    def add(
+        self,
+        parameters: Sequence[Any],
+        states: Sequence[dict[str, Any]],
+        names: Sequence[str],
+        decays: Callable[[str], bool],
+    ) -> None:
+        """Take more parameters.
+
+        Args:
+            parameters: tensors in main memory.
+            states: what is kept for each under PyTorch's names; what is missing is made here, as zeros.
+            names: what to call them in errors.
+            decays: tells from a name whether weight decay reaches the parameter.
+
+        Raises:
+            ValueError: state of another shape, or memory that overlaps itself or another parameter's.
+        """
+        arrays = [Parameter(self._array_of(tensor), name) for tensor, name in zip(parameters, names, strict=True)]
+        self.engine.add_all(arrays, [self._group] * len(arrays), lambda _, name: decays(name))
+        for slot, parameter, state in zip(self.engine.slots[-len(arrays) :], parameters, states, strict=True):
+            slot.owner = None
+            roles = [role for role in slot.kept if role != "parameter"]
+            for role in roles:
+                self._adopt(slot, role, parameter, state)
+            self._places[id(parameter)] = len(self.parameters)
+            self.parameters.append(parameter)
+            self._states.append(state)
+            self._tensors += [parameter, *(state[key_of(role)] for role in roles)]
+        self._addresses = addresses_of(self._tensors)
+        self.engine.forget_memory()
+
+    def _array_of(self, tensor: Any) -> Any:
+        if tensor.dtype != torch.bfloat16:
+            return view_of(tensor)
+        array = view_of(tensor.detach().float())
+        self._copies.append((tensor, array))
+        return array
+
+    def _adopt(self, slot: Slot, role: str, parameter: Any, state: dict[str, Any]) -> None:
+        """Let the engine keep one kind of state in a tensor."""
+        key, made = key_of(role), getattr(slot, _FIELDS[role])
+        if key not in state:
+            state[key] = zeros_like(parameter)
+            if role == "average":
+                # It may begin as the parameter.
+                turned(state[key]).copy_(torch.from_numpy(made))
+        kept = state[key]
+        if kept.shape != parameter.shape or kept.dtype != parameter.dtype or kept.device != parameter.device:
+            raise ValueError(
+                f"{key!r} of {slot.name} has shape {tuple(kept.shape)} and {kept.dtype} on {kept.device}, but the "
+                f"parameter has shape {tuple(parameter.shape)} and {parameter.dtype} on {parameter.device}"
+            )
+        if kept.stride() != parameter.stride():
+            kept = state[key] = zeros_like(parameter).copy_(kept)
+        setattr(slot, _FIELDS[role], self._array_of(kept))
+
+    def settle(self) -> None:
+        """Take note of what the state of all parameters holds, before the next step."""
+        self._held = list(chain.from_iterable(map(dict.values, self._states)))
+
+    def stands(self) -> bool:
+        """Return whether all tensors are what and where they were.
+
+        The caller sees to it that the optimizer has the same dictionaries of state as before.
+        """
+        held = list(chain.from_iterable(map(dict.values, self._states)))
+        return same_objects(held, self._held) and addresses_of(self._tensors) == self._addresses
+
+    def prepared(self, parameters: Sequence[Any], gradients: Sequence[Any]) -> Pending:
+        """Do all of a step that can fail.
+
+        Args:
+            parameters: those that have a gradient.
+            gradients: theirs, as tensors.
+
+        Raises:
+            TypeError, ValueError: a gradient does not fit.
+        """
+        for tensor, array in self._copies:
+            array[...] = view_of(tensor.detach().float())
+        try:
+            arrays = list(map(torch.Tensor.numpy, gradients))
+            if not all(map(torch.Tensor.is_contiguous, parameters)):
+                raise TypeError
+        except (TypeError, RuntimeError):
+            arrays = [gradient_of(g, parameter) for g, parameter in zip(gradients, parameters, strict=True)]
+        if same_objects(parameters, self.parameters):
+            indices: Sequence[int] = self._all()
+        else:
+            indices = [self._places[id(parameter)] for parameter in parameters]
+        return self.ready(arrays, indices)
+
+    def ready(self, gradients: Sequence[Any], indices: Sequence[int] | None = None) -> Pending:
+        """Do all of a step that can fail, with gradients as arrays or `RowSparse`.
+
+        Args:
+            gradients: in the order of the parameters.
+            indices: the places of the parameters that have one; None where all have.
+        """
+        self.engine.follow()
+        return self.engine.prepared(self._all() if indices is None else indices, gradients)
+
+    def _all(self) -> Sequence[int]:
+        if len(self._everyone) != len(self.parameters):
+            self._everyone = tuple(range(len(self.parameters)))
+        return self._everyone
+
+    def _write_back(self) -> None:
+        with torch.no_grad():
+            for tensor, array in self._copies:
+                turned(tensor.detach()).copy_(torch.from_numpy(array))

@@ -1,0 +1,367 @@
+"""Other frameworks' calls on PyTorch's tensors: the numbers of the NumPy classes, in optimizers of PyTorch."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import adamcompat.torch as ours
+from adamcompat.mapping.tables import MAPPING
+from adamcompat.torch import devices, optimizer
+from tests.inputs import CLASSES, EACH, IDS, NAMES, Case, Run, assert_same, by_norm, stream
+
+pytestmark = pytest.mark.filterwarnings("ignore:'(lr|decay)' is a keyword:UserWarning")
+
+KINDS: dict[str, Any] = {style: getattr(ours, kind.__name__) for style, kind in CLASSES.items()}
+
+
+class TorchRun:
+    """An optimizer of either style over the table's parameters, as tensors."""
+
+    def __init__(self, case: Case, style: str, start: list[Any], numerics: str, device: str = "cpu") -> None:
+        self.parameters = [torch.nn.Parameter(torch.tensor(array, device=device)) for array in start]
+        tensors: Any = self.parameters
+        chosen: Any = list(zip(NAMES, tensors, strict=True))
+        if case.groups is not None:
+            chosen = case.groups(tensors)
+        self.optimizer = KINDS[style](chosen, **getattr(case, style), numerics=numerics)
+
+    def step(self, gradients: list[Any]) -> None:
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = torch.tensor(gradient, device=parameter.device)
+        self.optimizer.step()
+
+    @property
+    def arrays(self) -> list[Any]:
+        return [parameter.detach().numpy() for parameter in self.parameters]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("case", "style"), EACH, ids=IDS)
+def test_every_case_has_the_bits_of_numpy(case: Case, style: str, dtype: type) -> None:
+    numerics = {"tf": "keras3", "ms": "mindspore"}[style[:2]]
+    start, gradients = stream(12, dtype=dtype)
+    run, theirs = TorchRun(case, style, start, numerics), Run(case, style, start, numerics)
+    for step in gradients:
+        run.step(step)
+        theirs.step(step)
+    for one, other in zip(run.arrays, theirs.arrays, strict=True):
+        assert_same(one, other, by_norm(case))
+
+
+@pytest.mark.parametrize(("case", "style"), EACH, ids=IDS)
+def test_pytorchs_operations_agree_to_rounding(case: Case, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of other devices, made to run on the CPU."""
+    monkeypatch.setattr(optimizer, "in_memory", lambda tensor: False)
+    start, gradients = stream(12)
+    theirs = Run(case, style, start)
+    run = TorchRun(case, style, start, "canonical")
+    if {"ema", "accumulate"} & set(case.reference) or "use_lazy" in getattr(case, style):
+        with pytest.raises(NotImplementedError, match="in main memory only"):
+            run.step(gradients[0])
+        return
+    for step in gradients:
+        run.step(step)
+        theirs.step(step)
+    assert isinstance(run.optimizer._steps[0][2], devices.Elsewhere)
+    for one, other in zip(run.arrays, theirs.arrays, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("style", KINDS)
+def test_meta_tensors_are_stepped(style: str) -> None:
+    parameter = torch.nn.Parameter(torch.empty(3, 2, device="meta"))
+    made = KINDS[style]([parameter])
+    parameter.grad = torch.empty(3, 2, device="meta")
+    made.step()
+    assert made.state[parameter]["exp_avg"].device.type == "meta"
+    assert int(made.state[parameter]["step"]) == 1
+
+
+@pytest.mark.parametrize("style", KINDS)
+def test_the_default_rounding_is_the_styles(style: str) -> None:
+    made = KINDS[style]([torch.nn.Parameter(torch.ones(2))])
+    own = MAPPING.dialects[MAPPING.adapter("torch", KINDS[style].__name__).dialect].numerics
+    assert made._rounding == MAPPING.numerics[own]
+
+
+def trained(make: Callable[[list[Any]], Any], steps: int = 3) -> tuple[list[Any], Any]:
+    torch.manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.randn(3, 4)), torch.nn.Parameter(torch.randn(5))]
+    made = make(parameters)
+    advance(parameters, made, steps)
+    return parameters, made
+
+
+def advance(parameters: list[Any], made: Any, steps: int, seed: int = 1) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+        made.step()
+
+
+ALL: dict[str, Callable[[list[Any]], Any]] = {
+    **KINDS,
+    "amsgrad": lambda parameters: ours.TFStyleAdam(parameters, amsgrad=True, use_ema=True),
+    "Adam": lambda parameters: ours.Adam(parameters, amsgrad=True, weight_decay=0.1),
+    "AdamW": lambda parameters: ours.AdamW(parameters),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("way", ["state_dict", "deepcopy", "pickle", "file"])
+def test_a_training_goes_on(name: str, way: str, tmp_path: Any) -> None:
+    parameters, made = trained(ALL[name])
+    if way in ("deepcopy", "pickle"):
+        copied: Any = copy.deepcopy if way == "deepcopy" else lambda value: pickle.loads(pickle.dumps(value))
+        others, other = copied((parameters, made))
+    else:
+        others = [torch.nn.Parameter(parameter.detach().clone()) for parameter in parameters]
+        other = ALL[name](others)
+        saved = made.state_dict()
+        if way == "file":
+            torch.save(saved, tmp_path / "state.pt")
+            saved = torch.load(tmp_path / "state.pt", weights_only=True)
+        other.load_state_dict(copy.deepcopy(saved))
+    advance(parameters, made, 3, seed=2)
+    advance(others, other, 3, seed=2)
+    for one, same in zip(parameters, others, strict=True):
+        assert torch.equal(one, same)
+        for key, kept in made.state[one].items():
+            assert torch.equal(torch.as_tensor(kept, dtype=torch.float64), other.state[same][key].double()), key
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_schedulers_change_the_rate(name: str) -> None:
+    parameters, made = trained(ALL[name])
+    scheduler = torch.optim.lr_scheduler.MultiplicativeLR(made, lambda _: 0.0)
+    advance(parameters, made, 1)
+    scheduler.step()
+    before = [parameter.detach().clone() for parameter in parameters]
+    advance(parameters, made, 1)
+    assert made.param_groups[0]["lr"] == 0
+    for one, old in zip(parameters, before, strict=True):
+        assert torch.equal(one, old)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_hooks_closures_and_zero_grad(name: str) -> None:
+    parameters, made = trained(ALL[name])
+    seen: list[str] = []
+    made.register_step_pre_hook(lambda *_: seen.append("before"))
+    made.register_step_post_hook(lambda *_: seen.append("after"))
+
+    def closure() -> Any:
+        made.zero_grad()
+        loss = sum((parameter**2).sum() for parameter in parameters)
+        loss.backward()
+        return loss
+
+    loss = made.step(closure)
+    assert loss.item() > sum((parameter**2).sum().item() for parameter in parameters)
+    assert seen == ["before", "after"]
+    made.zero_grad()
+    assert all(parameter.grad is None for parameter in parameters)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_gradient_scaler_steps(name: str) -> None:
+    parameters, made = trained(ALL[name], 0)
+    plain, other = trained(ALL[name], 0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for own, optimizing, scale in ((parameters, made, True), (plain, other, False)):
+        for _ in range(3):
+            optimizing.zero_grad()
+            loss = sum((parameter**2).sum() for parameter in own)
+            (scaler.scale(loss) if scale else loss).backward()
+            if scale:
+                scaler.step(optimizing)
+                scaler.update()
+            else:
+                optimizing.step()
+    for one, same in zip(parameters, plain, strict=True):
+        assert torch.equal(one, same)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_compiled_step_is_the_step(name: str) -> None:
+    parameters, made = trained(ALL[name], 0)
+    others, other = trained(ALL[name], 0)
+    step = torch.compile(other.step, backend="eager")
+    for seed in range(3):
+        advance(parameters, made, 1, seed)
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in others:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        step()
+    for one, same in zip(parameters, others, strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-6, atol=1e-7)
+
+
+def test_groups_hold_every_setting() -> None:
+    one, two = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
+    alone = torch.nn.Parameter(torch.ones(3))
+    made = ours.TFStyleAdamW(
+        [{"params": [one]}, {"params": [two], "learning_rate": 0.1, "beta_1": 0.5, "weight_decay": 0.0}]
+    )
+    other = ours.TFStyleAdamW([alone], learning_rate=0.1, beta_1=0.5, weight_decay=0.0)
+    added = torch.nn.Parameter(torch.ones(3))
+    for _ in range(3):
+        for parameter in (one, two, alone, added):
+            parameter.grad = torch.tensor([0.5, -0.25, 0.0])
+        made.step()
+        other.step()
+        if len(made.param_groups) == 2:
+            made.add_param_group({"params": [added], "lr": 0.0})
+    assert torch.equal(two, alone)
+    assert torch.equal(added, torch.ones(3))
+    assert made.param_groups[1]["lr"] == 0.1
+    assert "learning_rate" not in made.param_groups[1]
+    made.param_groups[1]["beta_1"] = 1.5
+    before = [parameter.detach().clone() for parameter in (one, two, added)]
+    with pytest.raises(ValueError, match="beta_1"):
+        made.step()
+    assert all(torch.equal(a, b) for a, b in zip((one, two, added), before, strict=True))
+
+
+def test_apply_gradients_and_calls() -> None:
+    weight, other = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    made = ours.TFStyleAdam([weight])
+    assert made.apply_gradients([(torch.tensor([0.5, -0.5]), weight)]) == 1
+    called = ours.MindSporeStyleAdam([other], eps=1e-7, numerics="keras3")
+    assert called((torch.tensor([0.5, -0.5]),)) == (True,)
+    assert torch.equal(weight, other)
+    for pairs, text in (
+        ([(torch.ones(2), other)], "in none of this optimizer's groups"),
+        ([(torch.ones(2), weight), (torch.ones(2), weight)], "given twice"),
+        ([(None, weight)], "all of them are None"),
+        ([], "empty"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            made.apply_gradients(pairs)
+    with pytest.raises(ValueError, match="1 gradients"):
+        called(())
+    assert made.iterations == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("style", KINDS)
+def test_half_precision_is_updated(style: str, dtype: Any) -> None:
+    wide, narrow = torch.nn.Parameter(torch.ones(4, 3)), torch.nn.Parameter(torch.ones(4, 3, dtype=dtype))
+    made = [KINDS[style]([parameter], learning_rate=0.1) for parameter in (wide, narrow)]
+    for _ in range(4):
+        for parameter, optimizing in zip((wide, narrow), made, strict=True):
+            parameter.grad = torch.full((4, 3), 0.5, dtype=parameter.dtype)
+            optimizing.step()
+    assert made[1].state[narrow]["exp_avg"].dtype == dtype
+    torch.testing.assert_close(narrow.float(), wide, rtol=0.03, atol=0.01)
+
+
+def test_tensors_in_any_order_of_memory() -> None:
+    base = torch.randn(2, 3, 4, 5)
+    made = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        parameter = torch.nn.Parameter(base.clone().contiguous(memory_format=layout))
+        optimizing = ours.TFStyleAdam([parameter], weight_decay=0.01)
+        for seed in range(3):
+            gradient = torch.randn(base.shape, generator=torch.Generator().manual_seed(seed))
+            parameter.grad = gradient.contiguous(memory_format=torch.channels_last if seed == 1 else layout)
+            optimizing.step()
+        made.append(parameter)
+    assert torch.equal(*made)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+def test_rows_are_right() -> None:
+    dense, sparse = (torch.nn.Parameter(torch.arange(8.0).reshape(4, 2)) for _ in range(2))
+    first, second = ours.TFStyleAdam([dense]), ours.TFStyleAdam([sparse])
+    for _ in range(2):
+        rows = torch.sparse_coo_tensor([[1, 3, 1]], torch.tensor([[1.0, 2.0], [3.0, 4.0], [0.5, 0.5]]), (4, 2))
+        dense.grad, sparse.grad = rows.to_dense(), rows
+        first.step()
+        second.step()
+    assert torch.equal(dense, sparse)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda p: ours.TFStyleAdam(p, beta1=0.9), ValueError, "here it is 'beta_1'"),
+        (lambda p: KINDS["tf"](p, epsilon="x"), ValueError, "epsilon must be a number"),
+        (lambda p: ours.TFStyleAdam(p, numerics="jax"), ValueError, "numerics must be one of"),
+        (lambda p: ours.TFStyleAdam([]), ValueError, "empty parameter list"),
+        (
+            lambda p: ours.TFStyleAdam([torch.ones(2, dtype=torch.complex64, requires_grad=True)]),
+            TypeError,
+            "view_as_real",
+        ),
+        (lambda p: ours.TFStyleAdam([{"params": p, "beta_1": 2.0}]), ValueError, "beta_1 must lie in"),
+        (
+            lambda p: ours.TFStyleAdam(
+                [{"params": p}, {"params": [torch.ones(1, requires_grad=True)]}], global_clipnorm=1.0
+            ),
+            ValueError,
+            "clip_grad_norm_",
+        ),
+    ],
+)
+def test_mistakes_are_explained(make: Callable[[Any], Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make([torch.nn.Parameter(torch.ones(2))])
+
+
+def test_a_bad_gradient_changes_nothing() -> None:
+    parameters, made = trained(ALL["amsgrad"])
+    before = [parameter.detach().clone() for parameter in parameters], copy.deepcopy(made.state_dict())
+    parameters[0].grad = torch.ones(3, 4)
+    parameters[1].grad = torch.ones(5)
+    parameters[1].grad.data = torch.ones(4)
+    with pytest.raises(ValueError, match="shape"):
+        made.step()
+    assert all(torch.equal(a, b) for a, b in zip(parameters, before[0], strict=True))
+    assert torch.equal(made.state_dict()["state"][0]["exp_avg"], before[1]["state"][0]["exp_avg"])
+
+
+def test_state_of_other_steps_is_refused() -> None:
+    _, made = trained(ALL["tf"])
+    saved = copy.deepcopy(made.state_dict())
+    saved["state"][1]["step"] = torch.tensor(7.0)
+    with pytest.raises(ValueError, match="not updated equally often"):
+        made.load_state_dict(saved)
+    assert made.iterations == 3
+
+
+def test_parameters_are_followed() -> None:
+    parameters, made = trained(ALL["tf"])
+    others, other = trained(ALL["tf"])
+    for parameter in parameters:
+        parameter.data = parameter.data.clone()
+    made.state[parameters[0]]["exp_avg"] = made.state[parameters[0]]["exp_avg"].clone()
+    advance(parameters, made, 2, seed=5)
+    advance(others, other, 2, seed=5)
+    for one, same in zip(parameters, others, strict=True):
+        assert torch.equal(one, same)
+
+
+def test_stocks_state_is_taken() -> None:
+    parameters, made = trained(lambda own: torch.optim.Adam(own, eps=1e-7))
+    others = [torch.nn.Parameter(parameter.detach().clone()) for parameter in parameters]
+    other = ours.TFStyleAdam(others)
+    other.load_state_dict(made.state_dict())
+    assert other.iterations == 3
+    assert torch.equal(other.state[others[0]]["exp_avg_sq"], made.state[parameters[0]]["exp_avg_sq"])
+    advance(others, other, 1)
+
+
+def test_averages_become_the_parameters() -> None:
+    parameters, made = trained(ALL["amsgrad"])
+    averages = [made.state[parameter]["average"].clone() for parameter in parameters]
+    made.finalize_variable_values()
+    assert all(torch.equal(one, average) for one, average in zip(parameters, averages, strict=True))
