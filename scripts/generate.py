@@ -616,9 +616,11 @@ def adapters(mapping: Mapping, name: str) -> str:
     hints = [hint(runtime, fact) for adapter in chosen for fact in mapping.dialects[adapter.dialect].parameters]
     hints += [option.hint for option in runtime.first.values()]
     used = [item for item in runtime.imports if any(re.search(rf"\b{item}\b", one) for one in hints)]
-    modules = sorted({module for module, _ in bases})
-    imports = [f"from {home} import {', '.join(base for module, base in bases if module == home)}" for home in modules]
-    imports += [f"from {runtime.hints_module} import {', '.join(used)}"] if used else []
+    named = bases + [(runtime.hints_module, item) for item in used]
+    modules = sorted({module for module, _ in named})
+    imports = [
+        f"from {home} import {', '.join(sorted(item for module, item in named if module == home))}" for home in modules
+    ]
     listed = "".join(f"    {literal(adapter.name)},\n" for adapter in chosen)
     head = "from __future__ import annotations\n\n"
     head += "from typing import Any\n\n" if re.search(r"\bAny\b", classes) else ""

@@ -7,8 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from adamcompat.torch.drop_in import TorchAdam, TorchAdamW
-from adamcompat.torch.optimizer import ApplyGradientsAdam, CallAdam
-from adamcompat.torch.optimizer import Beta, Decay, LearningRate, Parameters
+from adamcompat.torch.optimizer import ApplyGradientsAdam, Beta, CallAdam, Decay, LearningRate, Parameters
 
 __all__ = [
     "TFStyleAdam",
