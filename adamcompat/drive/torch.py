@@ -100,4 +100,6 @@ def _gradient(gradient: Any, like: Array) -> Any:
     if not isinstance(gradient, RowSparse):
         return tensor_of(as_dense(gradient, like))
     rows = torch.from_numpy(gradient.indices[None, :])
-    return torch.sparse_coo_tensor(rows, tensor_of(gradient.values.astype(like.dtype)), like.shape)
+    return torch.sparse_coo_tensor(
+        rows, tensor_of(gradient.values.astype(like.dtype)), like.shape, check_invariants=True
+    )

@@ -19,8 +19,9 @@ from adamcompat.state import naming
 from adamcompat.state.model import AdamState
 from adamcompat.state.reading import contents
 from adamcompat.state.terms import ATTRIBUTES, StateError
-from adamcompat.state.torch import live_of
+from adamcompat.state.torch import live_of, of_style
 from adamcompat.state.torch_tensors import array_of, given_names, members, number_of, settings
+from adamcompat.torch.optimizer import StyledAdam
 
 # Whatever optimizer it is, its groups are made alike.
 _ANY = MAPPING.dialects[RUNTIMES["torch"].originals[0]]
@@ -29,18 +30,36 @@ _RECORDED: WeakSet[Any] = WeakSet()
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     """The name to compare it by, and its hyperparameters; None for these where groups differ."""
+    if isinstance(optimizer, StyledAdam):
+        return _facts_of_style(optimizer)
     original = original_of(type(optimizer))
-    if original is None or original.loaded() is not type(optimizer):
+    # A subclass may make other steps; the drop-in is one of ours.
+    ours = type(optimizer).__module__ == "adamcompat.torch.adapters"
+    if original is None or not (ours or original.loaded() is type(optimizer)):
         return None, None
     dialect = original.dialect
+    name = f"adamcompat.torch.{type(optimizer).__name__}" if ours else original.name
     own = [fact for fact in dialect.accepted if MAPPING.scope(fact) == "hyperparameter"]
     first, *others = (
         {fact.name: lens.each(fact, group[fact.name], number_of) for fact in own if fact.name in group}
         for group in optimizer.param_groups
     )
     if any(other != first for other in others):
-        return original.name, None
-    return original.name, plain_values(first, dialect)
+        return name, None
+    return name, plain_values(first, dialect)
+
+
+def _facts_of_style(optimizer: StyledAdam) -> tuple[str | None, dict[str, Any] | None]:
+    adapter, dialect = optimizer._own_adapter(), optimizer._dialect()
+    own = {fact.name for fact in dialect.accepted if MAPPING.scope(fact) == "hyperparameter"}
+    first, *others = (
+        {name: value for name, value in optimizer._resolved(group).native.items() if name in own}
+        for group in optimizer.param_groups
+    )
+    name = f"{adapter.module}.{adapter.name}"
+    if any(other != first for other in others):
+        return name, None
+    return name, plain_values({**first, "numerics": optimizer._numerics}, dialect)
 
 
 def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
@@ -99,6 +118,8 @@ class _Steps:
     def _kept(self, named: Mapping[str, Any]) -> AdamState | StateError | None:
         """Return the state of an Adam, or why it cannot be told; None where there is none yet, or it is no Adam."""
         original: Original | None = original_of(type(self._optimizer))
+        if isinstance(self._optimizer, StyledAdam) and named:
+            return AdamState(**contents(of_style(self._optimizer, named), None))
         if original is None or not named:
             return None
         shared, _ = settings(self._optimizer.param_groups, original.dialect)

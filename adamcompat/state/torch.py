@@ -122,8 +122,20 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
             UserWarning,
             stacklevel=4,
         )
-    live = live_of(optimizer, original, with_state, shared, apart=build, more=MORE if styled else ())
-    return restyled(live, optimizer) if styled else live
+    if styled:
+        return of_style(optimizer, with_state)
+    return live_of(optimizer, original, with_state, shared, apart=build)
+
+
+def of_style(optimizer: StyledAdam, named: Mapping[str, Any]) -> Live:
+    """Describe an optimizer of this package in another framework's style.
+
+    Args:
+        optimizer: on PyTorch's tensors.
+        named: its tensors by name, all of which have state.
+    """
+    shared, _ = settings_of(optimizer)
+    return restyled(live_of(optimizer, original_like(optimizer), named, shared, more=MORE), optimizer)
 
 
 def title_of(optimizer: Any, original: Original) -> str:

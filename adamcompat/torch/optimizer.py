@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -53,6 +55,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         defaults |= {name: hyper.native[name] for name in (*known, *extra) if name not in (RATE, self._rate_name())}
         self._steps: list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]] = []
         self._states: list[dict[str, Any]] = []
+        self._lock = threading.RLock()
         super().__init__(params, defaults)
 
     @classmethod
@@ -149,7 +152,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._make(lambda parameter: parameter.grad)
+        self._guarded(lambda parameter: parameter.grad)
         return loss
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> int:
@@ -173,7 +176,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         if all(gradient is None for gradient in gradients):
             raise self._error("wrong_gradients")("no gradients: all of them are None")
         found = {id(parameter): gradient for gradient, parameter in zip(gradients, parameters, strict=True)}
-        self._make(lambda parameter: found.get(id(parameter)))
+        self._guarded(lambda parameter: found.get(id(parameter)))
         return self.iterations
 
     @property
@@ -183,6 +186,13 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
 
     def _count(self) -> int:
         return max((steps_of(state[STEP]) for state in self.state.values() if STEP in state), default=0)
+
+    def _guarded(self, gradient_of: Callable[[Any], Any]) -> None:
+        """Make one step, alone among threads where a group asks for that; see `_make`."""
+        fact = self._dialect().named("use_locking")
+        locks = fact is not None and any(group.get(fact.name) for group in self.param_groups)
+        with self._lock if locks else nullcontext():
+            self._make(gradient_of)
 
     @untraced  # type: ignore[untyped-decorator]
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -290,6 +300,10 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             "_steps": [],
             "_states": [],
         }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._lock = threading.RLock()
+        super().__setstate__(state)
 
 
 class ApplyGradientsAdam(StyledAdam):
