@@ -49,9 +49,7 @@ def test_each_is_driven_as_its_class_on_numpy(name: str) -> None:
 def test_rows_and_schedules_are_driven() -> None:
     given = {"learning_rate": [0.1, 0.2], "numerics": "keras3"}
     drivers = [
-        open_driver(
-            f"{module}.TFStyleAdam", [np.ones((5, 3), np.float32)], {"learning_rate": [0.1, 0.2], "numerics": "keras3"}
-        )
+        open_driver(f"{module}.TFStyleAdam", [np.ones((5, 3), np.float32)], given)
         for module in ("adamcompat.torch", "adamcompat")
     ]
     for driver in drivers:
