@@ -252,7 +252,7 @@ def test_gradients_that_do_not_fit_change_nothing(gradients: Any, error: type[Ex
         ([0.1], TypeError, r"must be a number, got \[0.1\]"),
         (lambda: 0.1, TypeError, "must be a number, got <function"),
     ],
-    ids=str,
+    ids=["negative", "tensor", "nan", "text", "flag", "none", "list", "function"],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_a_wrong_learning_rate_of_a_group_changes_nothing(
