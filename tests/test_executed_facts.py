@@ -533,7 +533,7 @@ def test_a_rounding_that_an_original_does_not_have_is_refused(adapter: Adapter, 
     [
         ("    groups: every\n", "", "'step': write the word 'every' under groups"),
         ("    rates: [callable]\n", "    rates: [callable]\n    groups: every\n",
-         "'apply_gradients', whose groups are a list of keys, or nothing"),
+         "'apply_gradients': write a list of keys, or nothing under groups"),
     ],
 )  # fmt: skip
 def test_groups_are_of_the_kind_that_the_calling_convention_reads(

@@ -305,7 +305,7 @@ def test_a_name_that_is_no_text_is_shown_as_its_bytes(tmp_path: Path) -> None:
 def test_the_run_ends_with_how_many_files_were_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.py").write_text(SCRIPT, encoding="utf-8")
     (tmp_path / "b.py").write_text("x = 1\n", encoding="utf-8")
-    (tmp_path / "c.py").write_text("import torch\nopt = torch.optim.Adam(p)\n", encoding="utf-8")
+    (tmp_path / "c.py").write_text("import paddle\nopt = paddle.optimizer.Adam(parameters=p)\n", encoding="utf-8")
 
     def last(*arguments: str) -> tuple[int, str]:
         status = cli.main(["migrate", str(tmp_path), "--to", "shim", *arguments])

@@ -150,8 +150,9 @@ def ones(size=50_000):
 def make():
     return TFStyleAdam(0.1, use_ema=True, clipnorm=1e9)
 
-# An interrupted import leaves modules behind that are half there, so let Numba be imported first.
-make().apply_gradients([(ones(3), ones(3))])
+# An interrupted import leaves modules behind that are half there, and LLVM does not survive an exception while it
+# compiles, so let Numba be imported and everything compiled first.
+make().apply_gradients([(ones(), ones()) for _ in range(8)])
 weights, gradients, optimizer = [ones() for _ in range(8)], [ones() for _ in range(8)], make()
 fired = 0
 
