@@ -362,8 +362,8 @@ PARAMETER_EXAMPLE = """
 >>> optimizer = {name}([weight]{more})
 >>> weight.grad = torch.tensor([0.5, -0.5])
 >>> optimizer.step()
->>> weight.data.round(decimals=4)
-tensor([{first}, {second}])
+>>> weight.detach().numpy().round(4)
+array([{first}, {second}], dtype=float32)
 """
 LOOKS |= {
     "torch": Look(

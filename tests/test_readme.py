@@ -16,7 +16,11 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 
 def test_the_example_runs() -> None:
-    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "from adamcompat import MindSporeStyleAdam" in block)
+    code = next(
+        block
+        for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+        if "from adamcompat import MindSporeStyleAdam" in block
+    )
     names: dict[str, Any] = {}
     exec(code, names)
     np.testing.assert_allclose(names["weight"], [0.8, 2.2], atol=1e-6)

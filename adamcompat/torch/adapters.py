@@ -86,8 +86,8 @@ class TFStyleAdam(ApplyGradientsAdam):
         >>> optimizer = TFStyleAdam([weight])
         >>> weight.grad = torch.tensor([0.5, -0.5])
         >>> optimizer.step()
-        >>> weight.data.round(decimals=4)
-        tensor([0.999, 2.001])
+        >>> weight.detach().numpy().round(4)
+        array([0.999, 2.001], dtype=float32)
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
     Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
@@ -210,8 +210,8 @@ class TFStyleAdamW(ApplyGradientsAdam):
         >>> optimizer = TFStyleAdamW([weight], weight_decay=0.0)
         >>> weight.grad = torch.tensor([0.5, -0.5])
         >>> optimizer.step()
-        >>> weight.data.round(decimals=4)
-        tensor([0.999, 2.001])
+        >>> weight.detach().numpy().round(4)
+        array([0.999, 2.001], dtype=float32)
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
     Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
@@ -336,8 +336,8 @@ class MindSporeStyleAdam(CallAdam):
         >>> optimizer = MindSporeStyleAdam([weight])
         >>> weight.grad = torch.tensor([0.5, -0.5])
         >>> optimizer.step()
-        >>> weight.data.round(decimals=4)
-        tensor([0.999, 2.001])
+        >>> weight.detach().numpy().round(4)
+        array([0.999, 2.001], dtype=float32)
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
     Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
@@ -433,8 +433,8 @@ class MindSporeStyleAdamWeightDecay(CallAdam):
         >>> optimizer = MindSporeStyleAdamWeightDecay([weight])
         >>> weight.grad = torch.tensor([0.5, -0.5])
         >>> optimizer.step()
-        >>> weight.data.round(decimals=4)
-        tensor([0.9968, 2.0032])
+        >>> weight.detach().numpy().round(4)
+        array([0.9968, 2.0032], dtype=float32)
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
     Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
@@ -516,8 +516,8 @@ class Adam(TorchAdam):
         >>> optimizer = Adam([weight])
         >>> weight.grad = torch.tensor([0.5, -0.5])
         >>> optimizer.step()
-        >>> weight.data.round(decimals=4)
-        tensor([0.999, 2.001])
+        >>> weight.detach().numpy().round(4)
+        array([0.999, 2.001], dtype=float32)
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
     Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
@@ -605,8 +605,8 @@ class AdamW(TorchAdamW):
         >>> optimizer = AdamW([weight], weight_decay=0.0)
         >>> weight.grad = torch.tensor([0.5, -0.5])
         >>> optimizer.step()
-        >>> weight.data.round(decimals=4)
-        tensor([0.999, 2.001])
+        >>> weight.detach().numpy().round(4)
+        array([0.999, 2.001], dtype=float32)
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), Section 2; AMSGrad:
     Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond" (2018).
