@@ -11,7 +11,9 @@ from adamcompat.demo import BIAS, EPSILON, INPUTS, LABELS, LEARNING_RATE, STEPS,
 from adamcompat.torch import Adam
 
 TRAININGS = 2
-AGREEMENT = "Ours agrees with torch.optim.Adam bit for bit."
+AGREEMENT = "Ours agrees with torch.optim.Adam."
+# On some processors PyTorch's square root is not rounded right, which moves a weight by its last bit.
+TOLERANCE = 1e-6
 
 
 def run(advance: Callable[[], None]) -> list[Result]:

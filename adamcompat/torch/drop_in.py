@@ -196,7 +196,7 @@ class TorchAdam(Fused, torch.optim.Adam):  # type: ignore[misc]
         Raises:
             RuntimeError: a gradient is sparse, or what else the original raises.
         """
-        changed = type(self)._init_group is not torch.optim.Adam._init_group
+        changed = type(self)._init_group is not self._original._init_group
         if changed or torch.compiler.is_compiling():
             return _own_step(self._original)(self, closure)
         loss = None

@@ -132,10 +132,13 @@ def test_a_training_goes_on(name: str, way: str, tmp_path: Any) -> None:
         other.load_state_dict(copy.deepcopy(saved))
     advance(parameters, made, 3, seed=2)
     advance(others, other, 3, seed=2)
+    # After loading, the original makes a drop-in's first step, and rounds some roots otherwise on some processors.
+    exact = {} if name.startswith("Adam") else {"rtol": 0.0, "atol": 0.0}
     for one, same in zip(parameters, others, strict=True):
-        assert torch.equal(one, same)
+        torch.testing.assert_close(one, same, **exact)
         for key, kept in made.state[one].items():
-            assert torch.equal(torch.as_tensor(kept, dtype=torch.float64), other.state[same][key].double()), key
+            found = other.state[same][key].double()
+            torch.testing.assert_close(torch.as_tensor(kept, dtype=torch.float64), found, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -203,6 +206,10 @@ def test_a_compiled_step_is_the_step(name: str) -> None:
         step()
     for one, same in zip(parameters, others, strict=True):
         torch.testing.assert_close(one, same, rtol=1e-6, atol=1e-7)
+    if name.startswith("Adam"):
+        # Compiling wraps a method of every original, which is no change of ours.
+        advance(parameters, made, 2)
+        assert made._known[0].cohorts
 
 
 def test_groups_hold_every_setting() -> None:
