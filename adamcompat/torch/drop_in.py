@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from adamcompat.hyperparameters import Adapted, Hyperparameters, resolve
+from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, resolve
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.torch.arrays import in_memory, same_objects, steps_of, untraced
@@ -129,11 +129,15 @@ class Fused(Adapted):
         settings = self._settings(group)
         if own.cohorts is None or not stands or not all(cohort.stands() for cohort in own.cohorts):
             own.cohorts = self._cohorts(settings, own.parameters, states)
-        elif settings != own.settings and (hyper := self._resolved(settings)) is not None:
-            for cohort in own.cohorts:
-                cohort.held.engine.assign(hyper)
         elif settings != own.settings:
-            own.cohorts = None
+            hyper = self._resolved(settings)
+            held = own.cohorts[0].held.engine.hyper.values if own.cohorts else {}
+            if hyper is None or any(hyper.values[name] != held.get(name) for name in FIXED_BY_STATE):
+                # With other state the tables are made anew; without any, the original says so.
+                own.cohorts = self._cohorts(settings, own.parameters, states)
+            else:
+                for cohort in own.cohorts:
+                    cohort.held.engine.assign(hyper)
         own.settings = settings
         return own.cohorts is not None
 

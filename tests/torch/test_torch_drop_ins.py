@@ -166,6 +166,27 @@ def test_groups_and_settings_that_change(name: str) -> None:
     assert_like(*made)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_maxima_that_are_no_longer_asked_for_divide_no_more(name: str) -> None:
+    made: list[Any] = []
+    for kind in PAIRS[name]:
+        parameters = parameters_of()
+        optimizer = kind(parameters, amsgrad=True)
+        train(parameters, optimizer, 4)
+        optimizer.param_groups[0]["amsgrad"] = False
+        train(parameters, optimizer, 4, seed=2)
+        made += [parameters, optimizer]
+    assert made[1]._known[0].cohorts
+    assert_like(*made)
+    for optimizer in made[1::2]:
+        # The state of new parameters alone has maxima.
+        for state in optimizer.state.values():
+            state.pop("max_exp_avg_sq")
+        optimizer.param_groups[0]["amsgrad"] = True
+        with pytest.raises(KeyError, match="max_exp_avg_sq"):
+            optimizer.step()
+
+
 def test_what_a_subclass_overrides_is_called() -> None:
     class Own(ours.Adam):
         asked = 0
