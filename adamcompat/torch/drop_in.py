@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +13,12 @@ from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters,
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.torch.arrays import in_memory, same_objects, steps_of, untraced
-from adamcompat.torch.held import NAMES, STEP, Held
+from adamcompat.torch.held import NAMES, PARAMS, STEP, Held, named
 from adamcompat.whole import whole
 
 _WANTED = (torch.float32, torch.float64)
 # Settings under which the original's step is another one than that of its defaults.
-_OTHERS = ("foreach", "fused", "capturable", "differentiable")
+_OTHERS = tuple(map(named, ("foreach", "fused_kernel", "capturable", "differentiable")))
 
 
 class Cohort:
@@ -88,8 +89,8 @@ class Fused(Adapted):
         stands, made, updated = same_objects(kept, self._states or []), True, []
         self._states = kept
         for number, group in enumerate(groups):
-            gradients = [parameter.grad for parameter in group["params"]]
-            parameters = [p for p, gradient in zip(group["params"], gradients, strict=True) if gradient is not None]
+            gradients = [parameter.grad for parameter in group[PARAMS]]
+            parameters = [p for p, gradient in zip(group[PARAMS], gradients, strict=True) if gradient is not None]
             own = known[number] if number < len(known) and same_objects(known[number].parameters, parameters) else None
             self._known.append(own or Known(parameters))
             made = own is not None and self._prepared(own, group, states, stands=stands) and made
@@ -121,12 +122,12 @@ class Fused(Adapted):
 
     def _prepared(self, own: Known, group: dict[str, Any], states: Any, *, stands: bool) -> bool:
         """Let what is known of a group follow its settings and tensors; return whether its step can be made here."""
+        settings = self._settings(group)
         # A rate in a tensor is divided in the tensor's own dtype there.
-        numbers = [group["lr"], *group["betas"]]
-        if any(group.get(name) for name in _OTHERS) or any(isinstance(one, torch.Tensor) for one in numbers):
+        flat = chain.from_iterable(value if isinstance(value, tuple) else (value,) for value in settings.values())
+        if any(settings.get(name) for name in _OTHERS) or any(isinstance(value, torch.Tensor) for value in flat):
             own.cohorts = None
             return False
-        settings = self._settings(group)
         if own.cohorts is None or not stands or not all(cohort.stands() for cohort in own.cohorts):
             own.cohorts = self._cohorts(settings, own.parameters, states)
         elif settings != own.settings:
@@ -145,7 +146,7 @@ class Fused(Adapted):
         return {
             fact.name: group[fact.name]
             for fact in self._dialect().accepted
-            if fact.name in group and fact.name != "params"
+            if fact.name in group and fact.name != PARAMS
         }
 
     def _resolved(self, settings: dict[str, Any]) -> Hyperparameters | None:

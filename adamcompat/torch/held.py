@@ -18,9 +18,24 @@ from adamcompat.numpy.engine import Engine, Pending
 from adamcompat.numpy.slots import Slot
 from adamcompat.torch.arrays import addresses_of, gradient_of, same_objects, turned, view_of, zeros_like
 
-# State lies under PyTorch's names, so that its own optimizers can go on with it.
-NAMES = MAPPING.dialects["torch"].slot_names
-STEP = MAPPING.dialects["torch"].slot("step").template
+# State and groups have PyTorch's names, so that its own optimizers and schedulers can go on with them.
+_PYTORCH = MAPPING.dialects["torch"]
+NAMES = _PYTORCH.slot_names
+STEP = _PYTORCH.slot("step").template
+
+
+def named(canonical: str) -> str:
+    """Return what PyTorch calls a setting.
+
+    >>> named("learning_rate")
+    'lr'
+    """
+    fact = _PYTORCH.named(canonical)
+    assert fact is not None
+    return fact.name
+
+
+RATE, PARAMS = named("learning_rate"), named("parameters")
 _FIELDS = {
     "first_moment": "m",
     "second_moment": "v",

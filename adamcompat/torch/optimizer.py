@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -18,7 +19,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.pairs import split
 from adamcompat.torch.arrays import check_parameter, in_memory, number_of, same_objects, steps_of, untraced
 from adamcompat.torch.devices import Elsewhere
-from adamcompat.torch.held import STEP, Held
+from adamcompat.torch.held import PARAMS, RATE, STEP, Held
 from adamcompat.whole import whole
 
 Parameters: TypeAlias = Iterable[Any]
@@ -26,10 +27,20 @@ LearningRate: TypeAlias = float | Sequence[float] | Callable[[int], Any] | Calla
 Decay: TypeAlias = float | Callable[[int], Any] | Callable[[], Any]
 Beta: TypeAlias = float | Callable[[], float]
 
-# Under this name PyTorch's schedulers find the learning rate of a group.
-RATE = "lr"
 # How far a user's call is from where what it gives is read.
 _DEPTH = 6
+
+
+@cache
+def _names_of(adapter: str) -> tuple[frozenset[str], str]:
+    """The names of the settings of one of our classes, but for the learning rate's in PyTorch, and its own for that."""
+    own = MAPPING.adapter("torch", adapter)
+    dialect = MAPPING.dialects[own.dialect]
+    facts = (*dialect.accepted, *(fact for _, fact in MAPPING.borrowed(own)))
+    rate = dialect.named("learning_rate")
+    assert rate is not None
+    names = {fact.name for fact in facts if fact.parts[0].canonical != "parameters"}
+    return frozenset(names - {RATE, rate.name}), rate.name
 
 
 class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
@@ -50,19 +61,13 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         self._rounding, self._numerics = named_numerics(numerics, adapter), numerics
         hyper = resolve(adapter, given, extra)
         say_borrowed(adapter, extra, _DEPTH - 1)
-        known = [fact.name for fact in self._dialect().accepted if fact.parts[0].canonical != "parameters"]
-        defaults = {RATE: number_of(hyper.native[self._rate_name()])}
-        defaults |= {name: hyper.native[name] for name in (*known, *extra) if name not in (RATE, self._rate_name())}
+        names, rate = _names_of(self._adapter)
+        defaults = {RATE: number_of(hyper.native[rate])}
+        defaults |= {name: value for name, value in hyper.native.items() if name in names}
         self._steps: list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]] = []
         self._states: list[dict[str, Any]] = []
         self._lock = threading.RLock()
         super().__init__(params, defaults)
-
-    @classmethod
-    def _rate_name(cls) -> str:
-        fact = cls._dialect().named("learning_rate")
-        assert fact is not None
-        return fact.name
 
     # Groups.
 
@@ -79,17 +84,17 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         """
         if isinstance(param_group, dict):
             own = dict(param_group)
-            if (name := self._rate_name()) in own and name != RATE:
+            if (name := _names_of(self._adapter)[1]) in own and name != RATE:
                 own[RATE] = own.pop(name)
             adapter = self._own_adapter()
-            strange = {key: value for key, value in own.items() if key not in ("params", RATE, *self._of_groups())}
+            strange = {key: value for key, value in own.items() if key not in (PARAMS, RATE, *self._of_groups())}
             for text in stray_keys(len(self.param_groups), strange, adapter):
                 warnings.warn(text, UserWarning, stacklevel=_DEPTH)
             self._resolved({**self.defaults, **own})
             param_group = own
         super().add_param_group(param_group)
         try:
-            for parameter in self.param_groups[-1]["params"]:
+            for parameter in self.param_groups[-1][PARAMS]:
                 check_parameter(parameter, TypeError)
             self._refuse_joint_norm()
         except BaseException:
@@ -106,19 +111,13 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
 
     def _settings(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """What a step reads of a group, by the dialect's names; numbers in tensors as numbers."""
-        found = {name: number_of(group[name]) for name in self.defaults if name in group and name != RATE}
-        return {name: value for name, value in found.items() if name in self._own_names()} | {
-            self._rate_name(): number_of(group[RATE])
-        }
+        names, rate = _names_of(self._adapter)
+        found = {name: number_of(group[name]) for name in self.defaults if name in names and name in group}
+        return found | {rate: number_of(group[RATE])}
 
     @classmethod
     def _of_groups(cls) -> set[str]:
         return {fact.name for fact in cls._dialect().groups}
-
-    @classmethod
-    def _own_names(cls) -> set[str]:
-        borrowed = (fact for _, fact in MAPPING.borrowed(cls._own_adapter()))
-        return {fact.name for fact in (*cls._dialect().accepted, *borrowed)} - {RATE}
 
     def _resolved(self, group: Mapping[str, Any]) -> Hyperparameters:
         settings = self._settings(group)
@@ -168,7 +167,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             ValueError: no gradient at all, or a parameter that the optimizer does not know. Then nothing has changed.
         """
         gradients, parameters = split(grads_and_vars, self._error("wrong_gradients"))
-        known = {id(parameter) for group in self.param_groups for parameter in group["params"]}
+        known = {id(parameter) for group in self.param_groups for parameter in group[PARAMS]}
         if any(id(parameter) not in known for parameter in parameters):
             raise self._error("unknown_parameter")("a pair names a tensor that is in none of this optimizer's groups")
         if len({id(parameter) for parameter in parameters}) < len(parameters):
@@ -205,7 +204,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         pending, touched = [], []
         self._follow()
         for group, (_, _, held) in zip(self.param_groups, self._steps, strict=True):
-            pairs = [(p, g) for p in group["params"] if (g := gradient_of(p)) is not None]
+            pairs = [(p, g) for p in group[PARAMS] if (g := gradient_of(p)) is not None]
             parameters, gradients = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
             self._begin(group, held, [parameter for parameter in parameters if not self.state.get(parameter)])
             pending.append(held.prepared(parameters, gradients))
@@ -240,10 +239,10 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         steps, count = [], self.iterations
         for group in self.param_groups:
             hyper = self._resolved(group)
-            kind = Held if all(map(in_memory, group["params"])) else Elsewhere
+            kind = Held if all(map(in_memory, group[PARAMS])) else Elsewhere
             held = kind(self._dialect(), self._rounding, hyper, count, self._group_of(group))
             steps.append((self._settings(group), hyper, held))
-            known = [parameter for parameter in group["params"] if self.state.get(parameter)]
+            known = [parameter for parameter in group[PARAMS] if self.state.get(parameter)]
             for own in {steps_of(self.state[parameter].get(STEP, count)) for parameter in known}:
                 if own != count:
                     raise ValueError(
@@ -258,7 +257,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         """Let a step have parameters, with the state that there is, or with none."""
         if not parameters:
             return
-        names = dict(zip(map(id, group["params"]), group.get("param_names", ()), strict=False))
+        names = dict(zip(map(id, group[PARAMS]), group.get("param_names", ()), strict=False))
         titles = [names.get(id(one), f"a parameter of shape {tuple(one.shape)}") for one in parameters]
         states = [dict(self.state.get(parameter) or {}) for parameter in parameters]
         held.add(parameters, states, titles, self._decays)
@@ -330,7 +329,7 @@ class CallAdam(StyledAdam):
         params = list(params) if isinstance(params, Iterator) else params
         self._order: list[Any] = []
         super().__init__(self._arranged(params, fact.name), {fact.name: params, **rest}, extra, numerics)
-        self._order = self._order or [p for group in self.param_groups for p in group["params"]]
+        self._order = self._order or [p for group in self.param_groups for p in group[PARAMS]]
 
     def _arranged(self, params: Any, name: str) -> Any:
         if not (isinstance(params, (list, tuple)) and any(isinstance(entry, Mapping) for entry in params)):
@@ -340,14 +339,14 @@ class CallAdam(StyledAdam):
         keys = {fact.canonical: fact.name for fact in self._dialect().groups}
         found: dict[int, dict[str, Any]] = {}
         for variable, group in zip(arranged.variables, arranged.groups, strict=True):
-            said: dict[str, Any] = {"params": []}
+            said: dict[str, Any] = {PARAMS: []}
             if group.learning_rate is not None:
                 said[RATE] = group.learning_rate.given
             if group.weight_decay is not None:
                 said[keys["group_weight_decay"]] = group.weight_decay.given
             if group.centralize:
                 said[keys["group_centralization"]] = True
-            found.setdefault(id(group), said)["params"].append(variable)
+            found.setdefault(id(group), said)[PARAMS].append(variable)
         return list(found.values())
 
     def _group_of(self, group: Mapping[str, Any]) -> Group:
