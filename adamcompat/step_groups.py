@@ -159,6 +159,17 @@ class GroupReader:
             warnings.warn(text, UserWarning, stacklevel=depth)
 
 
+def settings_named(name: str) -> list[str]:
+    """Return the canonical names of the settings that a name stands for in any dialect.
+
+    >>> settings_named("betas"), settings_named("verbose")
+    (['beta1', 'beta2'], [])
+    """
+    facts = [fact for dialect in MAPPING.dialects.values() if (fact := dialect.find(name)) is not None]
+    meant = dict.fromkeys(part.canonical for fact in facts for part in fact.parts)
+    return [canonical for canonical in meant if MAPPING.canonical[canonical].scope == "hyperparameter"]
+
+
 def refuse_impossible(settings: Mapping[str, Any], dialect: Dialect, where: str) -> None:
     """Refuse what needs PyTorch's own tensors.
 

@@ -14,7 +14,6 @@ from mindspore import Parameter, ParameterTuple, Tensor, context
 from adamcompat.groups import stray_keys
 from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, check_value, named_numerics, unknown_keyword
 from adamcompat.mapping import lens
-from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore import gradients as dense
 from adamcompat.mindspore.arguments import refuse
 from adamcompat.mindspore.batch import STORAGE
@@ -23,7 +22,7 @@ from adamcompat.mindspore.gradients import Refusals
 from adamcompat.mindspore.grouped import GroupedStep
 from adamcompat.mindspore.grouped_steps import GroupedSteps
 from adamcompat.mindspore.notes import say_once
-from adamcompat.step_groups import refuse_impossible
+from adamcompat.step_groups import refuse_impossible, settings_named
 
 _WHERE = "MindSpore's Parameters"
 _REFUSALS = Refusals(no_tuple=TypeError, no_tensor=ValueError, converts=False)
@@ -92,9 +91,8 @@ class StepAdam(Adapted, GroupedSteps):
     @classmethod
     def _instead_of(cls, name: str) -> str | None:
         """Say what to set in place of an attribute that has the name of a setting; None where it has not."""
-        found = [fact for dialect in MAPPING.dialects.values() if (fact := dialect.find(name)) is not None]
-        meant = [part.canonical for fact in found for part in fact.parts]
-        if not any(MAPPING.canonical[canonical].scope == "hyperparameter" for canonical in meant):
+        meant = settings_named(name)
+        if not meant:
             return None
         facts = [fact for fact in cls._dialect().accepted if any(part.canonical in meant for part in fact.parts)]
         if not facts:

@@ -15,7 +15,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, real_array
 from adamcompat.numpy.cohorts import Cohort, Cohorts
 from adamcompat.schedules import real_number
-from adamcompat.step_groups import GroupReader, Sort, refuse_impossible
+from adamcompat.step_groups import GroupReader, Sort, refuse_impossible, settings_named
 from adamcompat.whole import whole
 
 _SORT = Sort(
@@ -33,11 +33,6 @@ def _read(value: Any) -> Any:
     if str(getattr(value, "dtype", "")) == "torch.bfloat16":
         value = value.float()
     return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
-
-
-def _is_setting(name: str) -> bool:
-    facts = (fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted)
-    return any(fact.name == name and MAPPING.scope(fact) == "hyperparameter" for fact in facts)
 
 
 def _real(name: str, place: Any, value: Any) -> Array:
@@ -294,10 +289,10 @@ class StepAdam(Adapted):
         return Cohorts(self._dialect(), self._rounding, self._resolve, self.name_of)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and name not in ("defaults", "param_groups") and _is_setting(name):
+        if not name.startswith("_") and name not in ("defaults", "param_groups") and settings_named(name):
             raise AttributeError(
                 f"cannot set {name!r}: settings belong to groups; write optimizer.param_groups[0][name] = value, where "
-                f"name is one of {', '.join(fact.name for fact in self._dialect().accepted if fact.name != 'params')}"
+                f"name is one of {', '.join(f.name for f in self._dialect().accepted if f.name != self._params)}"
             )
         object.__setattr__(self, name, value)
 

@@ -20,7 +20,8 @@ from adamcompat.state.model import AdamState
 from adamcompat.state.reading import contents
 from adamcompat.state.terms import ATTRIBUTES, StateError
 from adamcompat.state.torch import live_of, of_style
-from adamcompat.state.torch_tensors import array_of, given_names, members, number_of, settings
+from adamcompat.state.torch_tensors import array_of, given_names, members, settings
+from adamcompat.torch.arrays import number_of
 from adamcompat.torch.optimizer import StyledAdam
 
 # Whatever optimizer it is, its groups are made alike.
@@ -30,36 +31,25 @@ _RECORDED: WeakSet[Any] = WeakSet()
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
     """The name to compare it by, and its hyperparameters; None for these where groups differ."""
-    if isinstance(optimizer, StyledAdam):
-        return _facts_of_style(optimizer)
-    original = original_of(type(optimizer))
-    # A subclass may make other steps; the drop-in is one of ours.
-    ours = type(optimizer).__module__ == "adamcompat.torch.adapters"
-    if original is None or not (ours or original.loaded() is type(optimizer)):
+    kind, styled = type(optimizer), isinstance(optimizer, StyledAdam)
+    original = original_of(kind)
+    # A subclass may make other steps: it is neither one of ours nor the original.
+    if "_adapter" in vars(kind):
+        adapter = kind._own_adapter()
+        dialect, name = MAPPING.dialects[adapter.dialect], f"{adapter.module}.{adapter.name}"
+    elif original is not None and original.loaded() is kind:
+        dialect, name = original.dialect, original.name
+    else:
         return None, None
-    dialect = original.dialect
-    name = f"adamcompat.torch.{type(optimizer).__name__}" if ours else original.name
     own = [fact for fact in dialect.accepted if MAPPING.scope(fact) == "hyperparameter"]
+    groups = [optimizer._resolved(group).native if styled else group for group in optimizer.param_groups]
     first, *others = (
         {fact.name: lens.each(fact, group[fact.name], number_of) for fact in own if fact.name in group}
-        for group in optimizer.param_groups
+        for group in groups
     )
     if any(other != first for other in others):
         return name, None
-    return name, plain_values(first, dialect)
-
-
-def _facts_of_style(optimizer: StyledAdam) -> tuple[str | None, dict[str, Any] | None]:
-    adapter, dialect = optimizer._own_adapter(), optimizer._dialect()
-    own = {fact.name for fact in dialect.accepted if MAPPING.scope(fact) == "hyperparameter"}
-    first, *others = (
-        {name: value for name, value in optimizer._resolved(group).native.items() if name in own}
-        for group in optimizer.param_groups
-    )
-    name = f"{adapter.module}.{adapter.name}"
-    if any(other != first for other in others):
-        return name, None
-    return name, plain_values({**first, "numerics": optimizer._numerics}, dialect)
+    return name, plain_values({**first, **({"numerics": optimizer._numerics} if styled else {})}, dialect)
 
 
 def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:

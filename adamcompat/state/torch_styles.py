@@ -8,6 +8,8 @@ from typing import Any
 from adamcompat.mapping.originals import Original
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.live import Live, plain_numbers
+from adamcompat.state.torch_tensors import shared
+from adamcompat.torch.held import PARAMS
 from adamcompat.torch.optimizer import StyledAdam
 
 # Kinds of state that PyTorch's own optimizers do not have.
@@ -24,15 +26,12 @@ def begin(optimizer: StyledAdam) -> None:
     """Give every parameter state, as its first step would."""
     optimizer._follow()
     for group, (_, _, held) in zip(optimizer.param_groups, optimizer._steps, strict=True):
-        optimizer._begin(group, held, [one for one in group["params"] if not optimizer.state.get(one)])
+        optimizer._begin(group, held, [one for one in group[PARAMS] if not optimizer.state.get(one)])
 
 
 def settings_of(optimizer: StyledAdam) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the hyperparameters that all groups share, and the names of those in which they differ."""
-    each = [plain_numbers(optimizer._resolved(group).values) for group in optimizer.param_groups]
-    names = dict.fromkeys(name for values in each for name in values)
-    differing = tuple(name for name in names if any(values.get(name) != each[0].get(name) for values in each))
-    return {name: each[0][name] for name in names if name not in differing}, differing
+    return shared([plain_numbers(optimizer._resolved(group).values) for group in optimizer.param_groups])
 
 
 def restyled(live: Live, optimizer: StyledAdam) -> Live:

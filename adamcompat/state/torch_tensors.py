@@ -15,6 +15,7 @@ from adamcompat.mapping.model import Dialect
 from adamcompat.state.files.safetensors_file import dtype_of
 from adamcompat.state.live import plain_numbers
 from adamcompat.state.terms import StateError
+from adamcompat.torch.arrays import number_of
 
 Array = NDArray[Any]
 
@@ -96,7 +97,18 @@ def settings(groups: Sequence[Mapping[str, Any]], dialect: Dialect) -> tuple[dic
     >>> settings([group, group | {"lr": 0.2}], MAPPING.dialects["torch"])
     ({'beta1': 0.9, 'beta2': 0.99, 'l2_weight_decay': 0.0}, ('learning_rate',))
     """
-    each = [_of_group(group, dialect) for group in groups]
+    return shared([_of_group(group, dialect) for group in groups])
+
+
+def shared(each: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what is the same in several groups, and the names of what is not.
+
+    Args:
+        each: canonical names to values, for each group.
+
+    >>> shared([{"a": 1, "b": 2}, {"a": 1, "b": 3}])
+    ({'a': 1}, ('b',))
+    """
     names = dict.fromkeys(name for values in each for name in values)
     differing = tuple(name for name in names if any(values.get(name) != each[0].get(name) for values in each))
     return {name: each[0][name] for name in names if name not in differing}, differing
@@ -130,8 +142,3 @@ def given_names(groups: Sequence[Mapping[str, Any]]) -> list[str] | None:
     if any(names is None for names in named):
         return None
     return [str(name) for names in named for name in names or ()]
-
-
-def number_of(value: Any) -> Any:
-    """Return the number in a tensor of one element; anything else as it is."""
-    return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value

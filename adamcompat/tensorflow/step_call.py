@@ -14,7 +14,7 @@ from adamcompat.hyperparameters import Hyperparameters
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.once import depth_outside, warn_once
 from adamcompat.schedules import Schedule
-from adamcompat.step_groups import GroupReader, Sort, refuse_impossible
+from adamcompat.step_groups import GroupReader, Sort, refuse_impossible, settings_named
 from adamcompat.tensorflow.arguments import raw
 from adamcompat.tensorflow.call_config import entries_of, plain
 from adamcompat.tensorflow.call_state import OwnGroup, identity, is_variable, label, live
@@ -194,9 +194,7 @@ class StepAdam(StyledAdam):
         if private is None or name.startswith("_") or isinstance(getattr(type(self), name, None), property):
             super().__setattr__(name, value)
             return
-        found = [fact for dialect in MAPPING.dialects.values() if (fact := dialect.find(name)) is not None]
-        meant = [MAPPING.canonical[part.canonical] for fact in found for part in fact.parts]
-        if any(item.scope == "hyperparameter" and value not in (None, item.neutral) for item in meant):
+        if any(value not in (None, MAPPING.canonical[canonical].neutral) for canonical in settings_named(name)):
             raise AttributeError(
                 f"cannot set {name!r}: the settings are compiled when the optimizer is made. Set "
                 f"optimizer.learning_rate, or make a new optimizer"

@@ -120,10 +120,10 @@ def of_adapter(adapter: Adapter) -> Signature:
     drop_ins = {other.name: drop_in(other) for other in MAPPING.dialects.values()}
     homes = (name for name, found in drop_ins.items() if found is not None and found.runtime == adapter.runtime)
     home = MAPPING.dialects[next(homes, dialect.name)]
-    # Groups that hold every setting hold numbers.
     base = RUNTIMES[adapter.runtime].base(dialect)
     if base is not None and base.leads and (taken := home.named("parameters")) is not None:
         dialect, accepted = replace(dialect, parameters=(taken, *dialect.parameters)), (taken, *accepted)
+    # Groups that hold every setting hold numbers.
     rates = dialect.rates if dialect.overrides else tuple(dict.fromkeys(dialect.rates + home.rates))
     return Signature(dialect, f"{adapter.module}.{adapter.name}", accepted, MAPPING.schedules_of(home), rates, adapter)
 
