@@ -8,11 +8,9 @@ python scripts/bench_mindspore.py --json docs/figures/speed-mindspore.json     f
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import mindspore as ms
 import numpy as np
 from bench_shapes import resnet50
-from figures import Ratio, add_json, quartiles, save_ratios
+from figures import Ratio, add_json, in_turn, quartiles, save_ratios
 from mindspore import Parameter, Tensor, nn
 
 from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam
@@ -92,24 +90,7 @@ def paired(make: Callable[[Any], Callable[[], None]], kind: Any, pairs: int, our
     """Our time by the original's, of fresh optimizers."""
     original = ORIGINALS[kind]
     made = {own: make(own) for own in ((kind, original) if ours_first else (original, kind))}
-    ours, theirs = made[kind], made[original]
-
-    def seconds(step: Callable[[], None]) -> float:
-        start = time.perf_counter()
-        step()
-        return time.perf_counter() - start
-
-    for _ in range(5):
-        ours()
-        theirs()
-    gc.collect()
-    found = []
-    for turn in range(pairs):
-        # Whoever comes first meets colder caches, so they take turns.
-        first, second = (ours, theirs) if turn % 2 else (theirs, ours)
-        times = {first: seconds(first), second: seconds(second)}
-        found.append(times[ours] / times[theirs])
-    return found
+    return in_turn(made[kind], made[original], pairs)
 
 
 def rows(rounds: int = 4) -> Iterator[Ratio]:

@@ -8,10 +8,8 @@ python scripts/bench_torch.py --json docs/figures/speed-torch.json     for scrip
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 from bench_shapes import resnet50
-from figures import Ratio, add_json, quartiles, save_ratios
+from figures import Ratio, add_json, in_turn, quartiles, save_ratios
 
 from adamcompat.torch import Adam, TFStyleAdam
 
@@ -48,34 +46,13 @@ def optimizer_step(shapes: list[tuple[int, ...]], kind: Any, **given: Any) -> St
     return step
 
 
-def paired(ours: Step, theirs: Step, pairs: int) -> list[float]:
-    """Our time by the other's."""
-
-    def seconds(step: Step) -> float:
-        start = time.perf_counter()
-        step()
-        return time.perf_counter() - start
-
-    for _ in range(4):
-        ours()
-        theirs()
-    gc.collect()
-    found = []
-    for turn in range(pairs):
-        # Whoever comes first meets colder caches, so they take turns.
-        first, second = (ours, theirs) if turn % 2 else (theirs, ours)
-        times = {first: seconds(first), second: seconds(second)}
-        found.append(times[ours] / times[theirs])
-    return found
-
-
 def rows(rounds: int) -> Iterator[Ratio]:
     """Paired ratios to PyTorch's default and to its fused kernel."""
     for work, shapes, pairs in CASES:
         for kind in (Adam, TFStyleAdam):
             for other, target in zip(({}, {"fused": True}), TARGETS[work], strict=True):
                 found = [
-                    paired(optimizer_step(shapes, kind), optimizer_step(shapes, torch.optim.Adam, **other), pairs)
+                    in_turn(optimizer_step(shapes, kind), optimizer_step(shapes, torch.optim.Adam, **other), pairs)
                     for _ in range(rounds)
                 ]
                 mode = "fused=True" if other else "default"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,27 @@ def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
         return found[0], found[0], found[0]
     low, middle, high = statistics.quantiles(found, n=4, method="inclusive")
     return low, middle, high
+
+
+def in_turn(ours: Callable[[], object], theirs: Callable[[], object], pairs: int, warm: int = 5) -> list[float]:
+    """Our time by the other's, for each of so many pairs, after a few that are not timed."""
+
+    def seconds(step: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+
+    for _ in range(warm):
+        ours()
+        theirs()
+    gc.collect()
+    found = []
+    for turn in range(pairs):
+        # Whoever comes first meets colder caches, so they take turns.
+        first, second = (ours, theirs) if turn % 2 else (theirs, ours)
+        times = {first: seconds(first), second: seconds(second)}
+        found.append(times[ours] / times[theirs])
+    return found
 
 
 class Ratio(NamedTuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from adamcompat.mapping.model import Adapter
+from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.runtimes import ORIGINALS, RUNTIMES
+from adamcompat.mapping.tables import MAPPING
 
 # A framework is checked when its first package is imported, and again after each of its other packages.
 WATCHED = frozenset(name for framework in ORIGINALS.values() for name in framework.packages)
@@ -36,6 +37,14 @@ class Recipe:
     module: str | None = None
     marks: str | None = None
     counter: Callable[[Any], Callable[[], int]] | None = None
+
+
+def drop_ins(framework: str) -> Iterator[tuple[Adapter, Dialect]]:
+    """Yield the classes of ours that stand in for a framework's originals, each with the original's dialect."""
+    for adapter in MAPPING.adapters:
+        runtime, dialect = RUNTIMES[adapter.runtime], MAPPING.dialects[adapter.dialect]
+        if runtime.framework.name == framework and dialect.name in runtime.originals and adapter.replaces(dialect):
+            yield adapter, dialect
 
 
 def _loaded(just_finished: str | None) -> Callable[[str], bool]:

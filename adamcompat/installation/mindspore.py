@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from adamcompat.installation.frameworks import Recipe
-from adamcompat.mapping.runtimes import RUNTIMES
-from adamcompat.mapping.tables import MAPPING
+from adamcompat.installation.frameworks import Recipe, drop_ins
 
 
 def recipes(loaded: Callable[[str], bool]) -> list[Recipe]:
     """Return what can be replaced; MindSpore is imported."""
-    found = []
-    for adapter in MAPPING.adapters:
-        runtime, dialect = RUNTIMES[adapter.runtime], MAPPING.dialects[adapter.dialect]
-        if runtime.framework.name == "mindspore" and dialect.name in runtime.originals and adapter.replaces(dialect):
-            found.append(Recipe(adapter, dialect.target, ("__call__",), counter=_counter))
-    return found
+    return [
+        Recipe(adapter, dialect.target, ("__call__",), counter=_counter) for adapter, dialect in drop_ins("mindspore")
+    ]
 
 
 def _counter(optimizer: Any) -> Callable[[], int]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from adamcompat.installation.frameworks import Recipe
+from adamcompat.installation.frameworks import Recipe, drop_ins
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.originals import originals
-from adamcompat.mapping.runtimes import RUNTIMES
-from adamcompat.mapping.tables import MAPPING
 
 _TF, _KERAS = "tf.", "tf.keras."
 # TensorFlow's and tf_keras's public classes carry their public names as attributes.
@@ -26,12 +24,10 @@ def recipes(loaded: Callable[[str], bool]) -> list[Recipe]:
     kerases = [name for name in ("keras", "tf_keras") if name in sys.modules]
     ready = {"tensorflow", *(kerases if all(map(loaded, kerases)) else ())}
     found = []
-    for adapter in MAPPING.adapters:
-        runtime, dialect = RUNTIMES[adapter.runtime], MAPPING.dialects[adapter.dialect]
-        if runtime.framework.name == "tensorflow" and dialect.name in runtime.originals:
-            packages = {original.package for original in originals().values() if original.dialect is dialect}
-            if packages & ready:
-                found.append(_recipe(adapter, dialect))
+    for adapter, dialect in drop_ins("tensorflow"):
+        packages = {original.package for original in originals().values() if original.dialect is dialect}
+        if packages & ready:
+            found.append(_recipe(adapter, dialect))
     return found
 
 
