@@ -21,9 +21,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "betas": {"betas": (0.5, 0.9), "eps": 1e-3},
     "no first moment": {"betas": (0.0, 0.9)},
-    "amsgrad": {"amsgrad": True, "lr": 0.01},
+    "amsgrad": {"amsgrad": True, "lr": 5e-4},
     "maximize": {"maximize": True},
-    "decay": {"weight_decay": 0.1, "lr": 0.01},
+    "decay": {"weight_decay": 0.1, "lr": 5e-4},
 }
 HINTS: dict[str, dict[str, Any]] = {
     "foreach": {"foreach": True},
@@ -35,7 +35,7 @@ HINTS: dict[str, dict[str, Any]] = {
 
 def parameters_of(dtype: Any = torch.float32) -> list[Any]:
     generator = torch.Generator().manual_seed(0)
-    shapes = ((3, 5), (7,), (2, 3, 3, 4), ())
+    shapes = ((30, 50), (70,), (20, 3, 3, 4), ())
     return [torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in shapes]
 
 
@@ -54,8 +54,8 @@ def pair(name: str, dtype: Any = torch.float32, **given: Any) -> tuple[list[Any]
     return mine, kind(mine, **given), theirs, original(theirs, **given)
 
 
-def assert_like(mine: list[Any], one: Any, theirs: list[Any], other: Any, part: float = 0.9) -> None:
-    """Moments in every bit, most weights too, on any processor, and none beyond two spacings of the largest."""
+def assert_like(mine: list[Any], one: Any, theirs: list[Any], other: Any, part: float = 0.99) -> None:
+    """Moments in every bit, at least so many weights too, and none beyond two spacings of the largest."""
     equal, total = 0, 0
     for parameter, same in zip(mine, theirs, strict=True):
         assert one.state[parameter].keys() == other.state[same].keys()
@@ -154,13 +154,13 @@ def test_groups_and_settings_that_change(name: str) -> None:
     made: list[Any] = []
     for kind in PAIRS[name]:
         parameters = parameters_of()
-        groups = [{"params": parameters[:2], "lr": 0.02, "betas": (0.8, 0.95)}, {"params": parameters[2:], "eps": 1e-3}]
+        groups = [{"params": parameters[:2], "lr": 2e-4, "betas": (0.8, 0.95)}, {"params": parameters[2:], "eps": 1e-3}]
         optimizer = kind(groups)
         train(parameters, optimizer, 3)
-        optimizer.param_groups[0]["lr"] = -0.01
+        optimizer.param_groups[0]["lr"] = -1e-4
         optimizer.param_groups[1]["betas"] = (0.5, 0.6)
         train(parameters, optimizer, 3, seed=2)
-        optimizer.param_groups[0]["lr"] = 0.03
+        optimizer.param_groups[0]["lr"] = 3e-4
         train(parameters, optimizer, 3, seed=3)
         made += [parameters, optimizer]
     assert_like(*made)
@@ -212,7 +212,7 @@ def test_what_is_not_ours_is_the_originals(kind: str) -> None:
             for parameter in parameters:
                 parameter.data = parameter.data.t().contiguous().t() if parameter.ndim == 2 else parameter.data
         if kind == "sparse":
-            parameters[0].grad = torch.ones(3, 5).to_sparse()
+            parameters[0].grad = torch.ones(30, 50).to_sparse()
             with pytest.raises(RuntimeError, match="does not support sparse gradients"):
                 optimizer.step()
             continue
