@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from adamcompat.kernel import make_correction
 from adamcompat.mapping.compare import longer_steps
-from adamcompat.mapping.model import Semantics
+from adamcompat.mapping.model import Form, Semantics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN, form
 from adamcompat.translation.conversion import Context, Value
@@ -64,7 +65,9 @@ def _epsilon(source: Signature, target: Signature, values: Mapping[str, Value]) 
     given, beta2 = values["epsilon"], _number(values, "beta2")
     known = given.value is not UNKNOWN and given.value is not None
     unit = float(given.value) if known else 1.0
-    shares = " and ".join(f"{unit * math.sqrt(1 - beta2**t):.3g} at t = {t:,}" for t in _TIMES)
+    correct = make_correction(Form("paper", "both"))
+    beside = {t: correct(1.0, unit, 0.0, beta2**t, 1.0, math.sqrt)[1] for t in _TIMES}
+    shares = " and ".join(f"{epsilon:.3g} at t = {t:,}" for t, epsilon in beside.items())
     what = f"{unit:g} of {paper.name} is" if known else f"of that of {paper.name} there count"
     text = (
         f"{given} means something else: {hat.name} adds epsilon to sqrt(v), {paper.name} to the root of the corrected "

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from adamcompat.tensorflow import Adam, AdamW, update
+from adamcompat.tensorflow.traced import Traced
 from tests.tensorflow.tf_helpers import differing
 
 pytestmark = pytest.mark.frameworks
@@ -132,3 +133,28 @@ def test_a_graph_whose_arithmetic_stays_as_it_was_written(form: str) -> None:
     finally:
         tf.config.optimizer.set_experimental_options({**before, "arithmetic_optimization": True})
     assert differing(found, stock) == 0
+
+
+def test_what_a_broken_trace_left_is_seen_in_no_other() -> None:
+    traced: Any = Traced()
+    seen: list[Any] = []
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def other() -> None:
+        seen.append(traced.hyper)
+
+    def inner() -> float:
+        seen.append(traced.hyper)
+        return 0.0
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def own() -> None:
+        traced._hyper = tf.compat.v1.get_default_graph(), "of this step"
+        seen.append(traced.hyper)
+        tf.cond(tf.random.uniform(()) < 2, inner, lambda: 0.0)
+
+    own()
+    assert seen == ["of this step", "of this step"]
+    assert traced.hyper is None
+    other()
+    assert seen[2:] == [None]

@@ -154,9 +154,13 @@ def test_schedulers_change_the_rate(name: str) -> None:
         assert torch.equal(one, old)
 
 
+@pytest.mark.parametrize("steps", [0, 3])
 @pytest.mark.parametrize("name", ALL)
-def test_hooks_closures_and_zero_grad(name: str) -> None:
-    parameters, made = trained(ALL[name])
+def test_hooks_closures_and_zero_grad(name: str, steps: int) -> None:
+    """The original makes the first step of a drop-in; once an object of it exists, its step calls hooks too."""
+    for stock in (torch.optim.Adam, torch.optim.AdamW):
+        stock([torch.nn.Parameter(torch.ones(1))])
+    parameters, made = trained(ALL[name], steps)
     seen: list[str] = []
     made.register_step_pre_hook(lambda *_: seen.append("before"))
     made.register_step_post_hook(lambda *_: seen.append("after"))
@@ -345,16 +349,25 @@ def test_state_of_other_steps_is_refused() -> None:
     assert made.iterations == 3
 
 
-def test_parameters_are_followed() -> None:
-    parameters, made = trained(ALL["tf"])
-    others, other = trained(ALL["tf"])
-    for parameter in parameters:
-        parameter.data = parameter.data.clone()
-    made.state[parameters[0]]["exp_avg"] = made.state[parameters[0]]["exp_avg"].clone()
+@pytest.mark.parametrize("what", ["parameters", "state", "memory of the state"])
+@pytest.mark.parametrize("name", ["tf", "Adam"])
+def test_tensors_are_followed(name: str, what: str) -> None:
+    parameters, made = trained(ALL[name])
+    others, other = trained(ALL[name])
+    kept = made.state[parameters[0]]
+    if what == "parameters":
+        for parameter in parameters:
+            parameter.data = parameter.data.clone()
+    elif what == "state":
+        kept["exp_avg"] = kept["exp_avg"].clone()
+    else:
+        kept["exp_avg"].data = kept["exp_avg"].data.clone()
+    moment = kept["exp_avg"].clone()
     advance(parameters, made, 2, seed=5)
     advance(others, other, 2, seed=5)
     for one, same in zip(parameters, others, strict=True):
         assert torch.equal(one, same)
+    assert not torch.equal(made.state[parameters[0]]["exp_avg"], moment)
 
 
 def test_stocks_state_is_taken() -> None:

@@ -117,6 +117,13 @@ def test_threads_may_share_one_that_locks() -> None:
     for thread in threads:
         thread.join()
     assert made.iterations == 81
+    waiting = threading.Thread(target=made.step)
+    with made._lock:
+        waiting.start()
+        waiting.join(0.3)
+        assert made.iterations == 81
+    waiting.join()
+    assert made.iterations == 82
 
 
 def test_the_demo_agrees(capsys: pytest.CaptureFixture[str]) -> None:
