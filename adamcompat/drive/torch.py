@@ -20,8 +20,7 @@ from adamcompat.state.torch_tensors import array_of, tensor_of
 
 def own_keywords(entry: Entry) -> dict[str, Any]:
     """Return the keywords of a class of ours that no dialect has, with their defaults."""
-    found = keyword_only(_class_of(entry))
-    return {name: default for name, default in found.items() if name == "numerics"}
+    return keyword_only(_class_of(entry))
 
 
 def _class_of(entry: Entry) -> Any:

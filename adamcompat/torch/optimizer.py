@@ -308,6 +308,20 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
 class ApplyGradientsAdam(StyledAdam):
     """Base of the adapters with TensorFlow's settings."""
 
+    def scale_loss(self, loss: Any) -> Any:
+        """Return the loss times the loss scale that gradients are divided by.
+
+        Args:
+            loss: a tensor or a number.
+
+        Raises:
+            ValueError: groups have loss scales of their own.
+        """
+        scales = {self._resolved(group)["loss_scale"] for group in self.param_groups}
+        if len(scales) > 1:
+            raise self._error("out_of_range")(f"groups have the loss scales {sorted(scales)}, and a loss has one")
+        return loss * scales.pop()
+
     def finalize_variable_values(self) -> None:
         """Overwrite the parameters with their moving averages, where ``use_ema`` keeps them."""
         with torch.no_grad():

@@ -380,6 +380,21 @@ def test_stocks_state_is_taken() -> None:
     advance(others, other, 1)
 
 
+def test_a_loss_is_scaled_as_its_gradients_are_unscaled() -> None:
+    made = []
+    for scale in (None, 1024.0):
+        parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        optimizing = ours.TFStyleAdam([parameter], loss_scale_factor=scale)
+        optimizing.scale_loss((parameter**2).sum()).backward()
+        optimizing.step()
+        made.append(parameter)
+    assert torch.equal(*made)
+    assert torch.equal(made[1].grad, 1024 * torch.tensor([2.0, -4.0]))
+    optimizing.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "loss_scale_factor": 2.0})
+    with pytest.raises(ValueError, match="loss scales"):
+        optimizing.scale_loss(1.0)
+
+
 def test_averages_become_the_parameters() -> None:
     parameters, made = trained(ALL["amsgrad"])
     averages = [made.state[parameter]["average"].clone() for parameter in parameters]
