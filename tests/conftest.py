@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from importlib.util import find_spec
 
 import pytest
@@ -10,6 +11,13 @@ EXECUTORS = ("numpy", "numba")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no worker has it left at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _only_new_objects_are_searched_for_garbage() -> None:
+    """Leave what stands when a file begins out of collections: MindSpore collects with each graph, among millions."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=EXECUTORS)
