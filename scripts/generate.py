@@ -19,7 +19,7 @@ from typing import Any
 HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
-from adamcompat.mapping.compare import rows  # noqa: E402
+from adamcompat.mapping.compare import SAME, rows  # noqa: E402
 from adamcompat.mapping.facts import Fact, TupleFact  # noqa: E402
 from adamcompat.mapping.loader import MappingError, load  # noqa: E402
 from adamcompat.mapping.model import Adapter, Dialect, Form, Mapping  # noqa: E402
@@ -29,7 +29,7 @@ from adamcompat.render import markdown  # noqa: E402
 HEAD = "# Generated from mapping.yaml by scripts/generate.py; edit that file, not this one.\n"
 MEND = "python scripts/generate.py"
 PAGES = ("README.md", "docs/mapping.md")
-MARK = re.compile(r"(<!-- generated: table (\w+) (\w+) -->\n).*?(<!-- end of generated table -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- generated: (\w+) (\w+) (\w+) -->\n).*?(<!-- end of generated table -->)", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -631,9 +631,36 @@ def adapters(mapping: Mapping, name: str) -> str:
     )
 
 
+def differences(mapping: Mapping, source: str, target: str) -> str:
+    """Return what differs between two dialects: a table without notes, and the names that only one of them has."""
+    table = rows(mapping, source, target)
+    both = [row for row in table if row.source and row.target and row.category != SAME]
+    short = [dataclasses.replace(row, note="") for row in both]
+    lines = [line.removesuffix("  |") for line in markdown(mapping, source, target, short).splitlines()]
+    lines[:2] = [line.rsplit("|", 2)[0] + "|" for line in lines[:2]]
+    for dialect, alone in (
+        (mapping.dialects[source], [(row.kind, row.source) for row in table if row.source and not row.target]),
+        (mapping.dialects[target], [(row.kind, row.target) for row in table if row.target and not row.source]),
+    ):
+        for text, names in (
+            ("", [f"`{name}`" for kind, name in alone if kind != "group"]),
+            (", for one group of parameters", [f"`{name}`" for kind, name in alone if kind == "group"]),
+        ):
+            lines += ["", f"Only in {dialect.title}{text}: {', '.join(names)}."] if names else []
+    return "\n".join(lines) + "\n"
+
+
+def full_table(mapping: Mapping, source: str, target: str) -> str:
+    """Return the table of two dialects with everything in it."""
+    return markdown(mapping, source, target, rows(mapping, source, target))
+
+
+TABLES = {"table": full_table, "differences": differences}
+
+
 def page(mapping: Mapping, text: str) -> str:
     """A page with its tables replaced."""
-    return MARK.sub(lambda m: m[1] + markdown(mapping, m[2], m[3], rows(mapping, m[2], m[3])) + m[4], text)
+    return MARK.sub(lambda m: m[1] + TABLES[m[2]](mapping, m[3], m[4]) + m[5], text)
 
 
 def outputs(mapping: Mapping, home: Path) -> dict[Path, str]:

@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""What the README and the page about rounding show is what happens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ import pytest
 from adamcompat import TFStyleAdam
 from tests.test_goldens import counts
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_it_is_one_page() -> None:
+    assert len(README.split()) <= 900
 
 
 def test_the_example_runs() -> None:
@@ -36,6 +41,6 @@ def test_the_error_is_the_one_that_is_shown() -> None:
 def test_the_counts_are_those_of_the_goldens() -> None:
     found = counts()
     (tf, tf_all), (ms, ms_all) = found["TensorFlow 2.6.5"], found["MindSpore 2.10"]
-    text = " ".join(README.split())
+    text = " ".join((ROOT / "docs/rounding.md").read_text(encoding="utf-8").split())
     assert f"of {tf_all + ms_all} tensors recorded" in text
     assert f"{tf} of {tf_all} and {ms} of {ms_all} in every bit" in text

@@ -25,7 +25,7 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
-_IN_TABLE = re.compile(r"^\| `((?:python -m )?adamcompat [^`]*)`", re.MULTILINE)
+_IN_TABLE = re.compile(r"^\|(?: .* \|)? `((?:python -m )?adamcompat [^`]*)`", re.MULTILINE)
 # Work on this package itself, which takes hours or a network.
 _OURS_TO_RUN = ("scripts/", "python scripts/")
 
@@ -59,6 +59,7 @@ optimizer(tuple(ms.Tensor(np.ones(p.shape, np.float32)) for p in net.trainable_p
 """
 PRELUDES = {
     "README.md": f"import adamcompat{_MODEL}",
+    "docs/use.md": _MODEL,
     "docs/compare.md": _MODEL,
     "docs/install.md": "def train():\n    import keras, numpy as np\n"
     + "".join(f"    {line}\n" for line in _FITTED.strip().splitlines()),

@@ -97,7 +97,7 @@ def observe() -> list[Observation]:
     if ms.get_context("device_target") != "CPU":
         ms.set_device("CPU")
     with _elsewhere():
-        # Classes whose groups hold every setting are not measured yet; README says so.
+        # Classes whose groups hold every setting are not measured yet; docs/limits.md says so.
         return [look_at(original(member)) for member in members() if not member.dialect.overrides]
 
 

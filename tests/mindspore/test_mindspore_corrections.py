@@ -64,7 +64,7 @@ def test_training_goes_on_after_a_load(load: str) -> None:
             optimizer((ones(1),))
             trajectory.append(round(float(parameter.asnumpy()[0]), 5))
         found[kind] = trajectory
-    assert found[nn.Adam] == [5.0, 5.0], "MindSpore has mended this; the README says otherwise"
+    assert found[nn.Adam] == [5.0, 5.0], "MindSpore has mended this; docs/originals.md says otherwise"
     assert found[Adam] == [4.9, 4.8]
 
 

@@ -429,7 +429,7 @@ def test_training_goes_on_after_a_load_where_something_is_replaced(kind: Any, st
         for _ in range(2):
             optimizer((Tensor([1.0], ms.float32),))
         found[each] = (5.0 - float(parameter.asnumpy()[0])) / first
-    assert found[stock] == 0, "MindSpore has mended this; the README says otherwise"
+    assert found[stock] == 0, "MindSpore has mended this; docs/originals.md says otherwise"
     assert found[kind] > 1.2
 
 

@@ -210,7 +210,7 @@ def test_training_goes_on_after_a_load() -> None:
         parameter.set_data(Tensor([5.0], ms.float32))
         optimizer((Tensor([1.0], ms.float32),))
         found[kind] = float(parameter.asnumpy()[0])
-    assert found[STOCK] == 5.0, "MindSpore has mended this; the README says otherwise"
+    assert found[STOCK] == 5.0, "MindSpore has mended this; docs/originals.md says otherwise"
     assert found[AdamWeightDecay] < 4.7
 
 

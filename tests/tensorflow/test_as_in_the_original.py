@@ -1,4 +1,4 @@
-"""What the README calls as in the original, and surprising: stock and ours do the same."""
+"""What docs/limits.md calls as in the original, and surprising: stock and ours do the same."""
 
 from __future__ import annotations
 
