@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adamcompat.recording import record as record
     from adamcompat.translation import *  # noqa: F403
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where the names of this level are that belong to no runtime.
 _ELSEWHERE = {

@@ -151,6 +151,7 @@ WORKING = {
     "compare": ("compare", *LIGHT, "--steps", "3"),
     "compare as json": ("compare", *LIGHT, "--steps", "3", "--format", "json"),
     "demo": ("demo",),
+    "doctor": ("doctor",),
     "help": ("--help",),
     "help of a command": ("compare", "--help"),
     "version": ("--version",),

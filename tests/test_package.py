@@ -7,9 +7,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from adamcompat import __version__
 
 pytest.importorskip("hatchling", reason="needs hatchling: pip install 'adamcompat[dev]'")
 
@@ -91,3 +94,17 @@ def test_the_installed_wheel_works(built: Path, tmp_path: Path) -> None:
     )
     assert "loss" in python("-m", "adamcompat", "demo", path=target, folder=elsewhere)
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_release_is_built_and_checked(tmp_path: Path) -> None:
+    if find_spec("twine") is None or not (ROOT / ".venv/bin/python").exists():
+        pytest.skip("needs twine, in .venv: scripts/test installs it")
+    result = subprocess.run([ROOT / "scripts/release", tmp_path], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"adamcompat-{__version__}-py3-none-any.whl",
+        f"adamcompat-{__version__}.tar.gz",
+    ]
+    assert result.stdout.count("PASSED") == 2
+    assert result.stdout.count("Nothing that is installed is known to fail.") == 2

@@ -12,4 +12,4 @@ DONE, FOUND_A_PROBLEM, WRONG_USAGE = 0, 1, 2
 INTERRUPTED = 130
 
 # In the order of `adamcompat --help`.
-NAMES = ("table", "translate", "migrate", "run", "compare", "verify", "state", "demo")
+NAMES = ("table", "translate", "migrate", "run", "compare", "verify", "state", "demo", "doctor")
