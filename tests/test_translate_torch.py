@@ -86,6 +86,16 @@ def test_what_is_lost_is_an_error_that_names_it(source: str, to: str, code: str,
     assert any(reason in message.text for message in result.errors)
 
 
+@pytest.mark.parametrize("to", ["torch_adamw", "mindspore_experimental", "mint"])
+def test_a_key_of_a_group_that_is_no_setting_stays_where_groups_hold_any(to: str) -> None:
+    source = f"{OURS}([{{'params': p, 'name': 'first', 'lr': 0.1}}])"
+    result = translate(source, to)
+    assert result.call is not None
+    assert "{'params': p, 'name': 'first', 'lr': 0.1}" in result.call
+    assert "left-out" not in codes(result, Severity.WARNING)
+    assert "left-out" in codes(translate(source, "mindspore"), Severity.WARNING)
+
+
 @pytest.mark.parametrize("hint", ["foreach=True", "fused=True", "foreach=False"])
 def test_a_hint_of_speed_is_left_out_with_a_remark(hint: str) -> None:
     result = translate(f"{OURS}(p, {hint})", "keras3")

@@ -134,7 +134,7 @@ class Groups(Writer):
 
     def entry(self, entry: _Entry) -> str:
         """Return the expression of an entry."""
-        if _keys(self.source)[entry.key][0] == _PARAMETERS:
+        if _keys(self.source).get(entry.key, ("",))[0] == _PARAMETERS:
             return self.of_group(entry.node)
         return text_of(entry.node, self.context.source)
 
@@ -150,6 +150,9 @@ class Groups(Writer):
         what = f"{entry.key}={text_of(entry.node, self.context.source)} of group {number}"
         meant = _keys(self.source).get(entry.key)
         if meant is None:
+            # Where a group may hold every setting, it may hold other keys as well, such as a name.
+            if self.source.dialect.overrides and self.target.dialect.overrides:
+                return entry.key
             text = (
                 f"{what} is no setting of {self.source.title}, and {self.target.title} takes no others; it is left out"
             )
