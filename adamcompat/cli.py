@@ -1,4 +1,4 @@
-"""The command line."""
+"""Run the command line."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _PROGRAM = "run"
 
 
 class _Console(Console):
-    """A console that leaves it to `main` to see that its reader has left."""
+    """Write to a console, and leave it to `main` to see that its reader has left."""
 
     def on_broken_pipe(self) -> NoReturn:
         raise BrokenPipeError
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that does not keep to itself that its help could not be written."""
+    """Parse arguments, and raise the error where the help could not be written."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         (file or sys.stderr).write(message)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The argument parser of the command."""
+    """Return the argument parser of the command, with one of each subcommand."""
     examples = "".join(command.EXAMPLES for command in _COMMANDS.values())
     main_parser = _Parser(
         prog="adamcompat",
@@ -52,7 +52,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command, and return its exit status.
+
+    Args:
+        arguments: those behind the name of the program; None means those of this process.
+
+    Returns:
+        0 where all is done, 1 where a problem was found, 2 for wrong usage, 130 where Ctrl-C ended the command.
+
+    Raises:
+        SystemExit: the arguments are wrong (with 2), or ask for the help or the version (with 0); or the program that
+            the command ``run`` runs has exited.
+    """
     # Closed files are None to Python; what would be written there is for nobody.
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -105,6 +116,6 @@ def _say(text: str) -> None:
 
 
 def _discard_output() -> None:
-    """Send what is still to be written to nowhere, so that Python does not fail on it at its end."""
+    """Send output that is still unwritten to nowhere, so that Python does not fail on it at its end."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Correct what an original gets wrong without a word, where that is asked for.
+"""Correct silent faults of an original, where that is asked for.
 
 A drop-in computes what its original computes. Where that harms its users, mapping.yaml names a
 correction, and ``corrections=True`` (of the drop-in, or of `adamcompat.install`) switches it on.
@@ -14,7 +14,11 @@ _by_default = False
 
 
 def set_default(wanted: bool) -> None:
-    """Set what ``corrections=None`` means for drop-ins that are made from now on."""
+    """Set what ``corrections=None`` means for drop-ins that are made from now on.
+
+    Args:
+        wanted: whether such drop-ins correct their originals.
+    """
     global _by_default
     _by_default = wanted
 
@@ -25,6 +29,9 @@ def wanted(given: object, error: type[Exception]) -> bool:
     Args:
         given: True, False, or None for what `adamcompat.install` was told.
         error: the exception for anything else.
+
+    Raises:
+        error: `given` is something else.
 
     >>> wanted(None, ValueError), wanted(True, ValueError)
     (False, True)
@@ -39,8 +46,12 @@ def wanted(given: object, error: type[Exception]) -> bool:
 def find(dialect: Dialect, name: str) -> Correction:
     """Return the correction of that name.
 
+    Args:
+        dialect: the dialect of the drop-in.
+        name: the name of the correction, such as ``repeated_rows``.
+
     Raises:
-        KeyError: the dialect has none of that name.
+        KeyError: the dialect has no correction of that name.
     """
     for correction in dialect.corrections:
         if correction.name == name:
@@ -52,9 +63,12 @@ def left_out(dialect: Dialect, name: str, *, stacklevel: int = 2) -> None:
     """Warn, once a process, that a correction is off where it would have mattered.
 
     Args:
-        dialect: whose original is at fault.
-        name: of the correction.
+        dialect: the dialect whose original is at fault.
+        name: the name of the correction.
         stacklevel: as of `warnings.warn`, seen from the caller.
+
+    Raises:
+        KeyError: the dialect has no correction of that name.
     """
     correction = find(dialect, name)
     text = (
@@ -65,7 +79,12 @@ def left_out(dialect: Dialect, name: str, *, stacklevel: int = 2) -> None:
 
 
 def silent(dialect: Dialect, name: str) -> bool:
-    """Return whether the warning of `left_out` has been given, so that nobody need look for a reason to give it."""
+    """Return whether `left_out` has warned already, so that the caller need not look for a reason to warn.
+
+    Args:
+        dialect: the dialect of the drop-in.
+        name: the name of the correction.
+    """
     return said(*_about(dialect, name))
 
 

@@ -16,9 +16,15 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that installs what an extra of this package needs.
+    """Return the command that installs the packages of an extra of this package.
 
-    It names the packages themselves, so that it is right beside a checkout, which no index has, as well.
+    The command names the packages themselves. So it also works for a checkout, which is in no package index.
+
+    Args:
+        extra: a key of `EXTRAS`, such as ``fast``.
+
+    Raises:
+        KeyError: there is no such extra.
 
     >>> how_to_install("migrate")
     "pip install 'libcst>=1.1'"

@@ -25,14 +25,17 @@ _KINDS = {
 
 
 class NotAFileError(OSError):
-    """Refuse a path that names something else than a file: reading or writing it would wait, or destroy it."""
+    """Report a path that names something else than a file: reading it may wait, writing may destroy it."""
 
 
 def check_file(path: str | Path) -> None:
-    """Refuse what is no file before it is opened: to open a FIFO waits until somebody opens its other end.
+    """Refuse a path that is no file before it is opened: opening a FIFO waits for its other end.
+
+    Args:
+        path: where the file should be.
 
     Raises:
-        NotAFileError: the path, or what a symbolic link leads to, is a FIFO, a socket, a device or a folder.
+        NotAFileError: the path, or the end of a symbolic link, is a FIFO, a socket, a device or a folder.
         FileNotFoundError: there is nothing.
         OSError: it cannot be looked at; symbolic links lead in a circle, for example.
     """
@@ -43,10 +46,13 @@ def check_file(path: str | Path) -> None:
 
 
 def destination(path: str | Path) -> Path:
-    """Return the file that is written for `path`: of a symbolic link the one that it leads to, so that the link stays.
+    """Return the file to write for `path`: the end of a symbolic link, so that the link itself stays.
+
+    Args:
+        path: where to write; nothing need be there.
 
     Raises:
-        NotAFileError: what is there is no file.
+        NotAFileError: something else than a file is there.
         OSError: it cannot be looked at.
     """
     target = Path(os.path.realpath(path))
@@ -57,10 +63,13 @@ def destination(path: str | Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A file to write to in the folder of `path`, which takes its place if the block ends well.
+    """Yield a file to write to in the folder of `path`; it takes the place of `path` if the block ends well.
 
     Whoever looks at `path`, whenever the process ends, finds the old file or the new one. A symbolic link stays one:
     the file that it leads to is replaced.
+
+    Args:
+        path: the file to replace; it need not exist.
 
     Raises:
         FileNotFoundError, PermissionError: the folder is not there, or may not be written to.
@@ -77,7 +86,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         # mkstemp makes files for their owner alone; a file that stands already keeps its mode.
         mask = os.umask(0)
         os.umask(mask)
-        partial.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~mask)
+        partial.chmod(target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~mask)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -85,7 +94,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def flushing(file: BinaryIO) -> Iterator[None]:
-    """Send what the block writes to the disk meanwhile, so that little is left for the fsync at the end.
+    """Send to the disk what the block writes while it writes, so that the fsync at the end has little to do.
+
+    Args:
+        file: an open file with a file descriptor.
 
     Raises:
         OSError: the disk did not take it; a later fsync would not say so again.
@@ -106,6 +118,15 @@ def flushing(file: BinaryIO) -> Iterator[None]:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace a file by `content`."""
+    """Replace a file as a whole.
+
+    Args:
+        path: the file; it need not exist.
+        content: all that it is to hold.
+
+    Raises:
+        FileNotFoundError, PermissionError: the folder is not there, or may not be written to.
+        NotAFileError: `path` is a folder, a FIFO, a socket or a device.
+    """
     with replacing(path) as partial:
         partial.write_bytes(content)

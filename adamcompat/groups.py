@@ -1,4 +1,4 @@
-"""Parameter groups: what a call in MindSpore's convention says about its parameters."""
+"""Read parameter groups: what a call in MindSpore's convention says about its parameters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adamcompat.schedules import Schedule
 
 @dataclass(slots=True)
 class Group:
-    """Hyperparameters that parameters have in common.
+    """Hold the hyperparameters that parameters have in common.
 
     Attributes:
         learning_rate: None means the optimizer's own.
-        weight_decay: L2 decay; None means the optimizer's own.
-        centralize: whether gradients lose their mean.
+        weight_decay: of the optimizer's kind; None means the optimizer's own.
+        centralize: whether each gradient loses its mean over all axes but the first.
     """
 
     learning_rate: Schedule | None = None
@@ -30,7 +30,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Arranged:
-    """Parameters in the order of their gradients.
+    """Hold parameters in the order of their gradients.
 
     Attributes:
         variables: the parameters.
@@ -47,10 +47,10 @@ class Arrangement:
     """Read the parameters of a call for one runtime.
 
     Args:
-        dialect: whose names and exceptions to use.
-        single: types that are one parameter and no list of them.
+        dialect: the dialect whose names and exceptions to use.
+        single: types that are one parameter, not a list of parameters.
         plural: what the parameters are called in errors.
-        key: what tells that two of them are the same one.
+        key: returns equal values for two parameters that are the same one.
     """
 
     def __init__(self, dialect: Dialect, single: tuple[type, ...], plural: str, key: Callable[[Any], Any]) -> None:
@@ -63,9 +63,19 @@ class Arrangement:
     def __call__(self, value: Any) -> Arranged:
         """Read a list of parameters or of groups.
 
+        Args:
+            value: a list, or another iterable, of parameters or of dictionaries, each of which is a group. One of the
+                groups may hold the order alone.
+
+        Returns:
+            The parameters with their groups, in the order of the gradients.
+
         Raises:
-            The dialect's exceptions for a wrong type, an empty list and values out of range; KeyError
-            for a key that groups do not have.
+            The dialect's wrong_type: the value is no such list, or mixes groups and parameters; or a setting of a group
+                is of a wrong type.
+            The dialect's out_of_range: the list is empty, a setting of a group is out of range, or the order is not
+                that of the parameters.
+            KeyError: a group has a key that groups do not have, or lacks the key of its parameters.
         """
         fact = self._dialect.named("parameters")
         assert fact is not None
@@ -130,7 +140,7 @@ class Arrangement:
         return Arranged(variables, groups, grouped=True)
 
     def _value(self, canonical: str, entry: Mapping[str, Any]) -> Any:
-        """The value of a key, or None where the group, or the dialect, has no such key."""
+        """Return the value of a key, or None where the group, or the dialect, has no such key."""
         fact = self._facts.get(canonical)
         return check_value(fact, entry[fact.name], self._dialect) if fact is not None and fact.name in entry else None
 
@@ -148,12 +158,16 @@ class Arrangement:
 
 
 def stated(dialect: Dialect, names: Sequence[str], groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Groups as a call states them, with names in place of parameters; those that say the same are one.
+    """Return groups as a call states them, with names in place of parameters; equal groups become one.
 
     Args:
-        dialect: whose keys.
-        names: of the parameters.
-        groups: the group of each.
+        dialect: the dialect whose keys to use.
+        names: the name of each parameter.
+        groups: the group of each parameter, in the same order.
+
+    Returns:
+        One dictionary for each group, with the names of its parameters and the settings that are not the optimizer's
+        own.
     """
     keys = {fact.canonical: fact.name for fact in dialect.groups}
     found: list[tuple[dict[str, Any], list[str]]] = []
@@ -174,12 +188,15 @@ def stated(dialect: Dialect, names: Sequence[str], groups: Sequence[Group]) -> l
 
 
 def stray_keys(number: int, group: Mapping[str, Any], adapter: Adapter) -> Iterator[str]:
-    """Name the keys that a group of settings keeps, that no step reads, and that look like settings.
+    """Yield a text for each key of a group that looks like a setting and that no step reads.
 
     Args:
-        number: of the group.
+        number: the place of the group, counted from 0, for the text.
         group: its keys and values.
-        adapter: the class that has it.
+        adapter: the class that has the group.
+
+    Yields:
+        Text that says what is wrong with a key, and what it may stand for.
 
     >>> adapter = MAPPING.adapter("numpy", "TorchStyleAdam")
     >>> print(*stray_keys(0, {"params": [], "lr": 0.1, "ep": 0.9, "mine": 1}, adapter))

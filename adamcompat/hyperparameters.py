@@ -1,4 +1,4 @@
-"""The canonical, validated hyperparameters. They have no defaults: a default belongs to a dialect."""
+"""Hold the canonical, validated hyperparameters. They have no defaults: a default belongs to a dialect."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Hyperparameters:
     """Hold the settings of one optimizer, under canonical names.
 
     Attributes:
-        values: canonical name to value, for every hyperparameter there is; what the dialect does not
-            have holds its neutral value.
+        values: canonical name to value, for every hyperparameter there is. One that the dialect does not have holds its
+            neutral value.
         schedules: canonical name to schedule, for those that may change from step to step.
-        native: the dialect's own names to the values that were given or its defaults.
+        native: the dialect's own names to the values that were given, or to its defaults.
     """
 
     values: dict[str, Any]
@@ -46,12 +46,16 @@ class Hyperparameters:
 
 
 def unknown_keyword(name: str, adapter: Adapter, dialect: Dialect | None = None) -> str:
-    """Say what is wrong with a keyword, and what it is called here if another dialect knows it.
+    """Return text that says what is wrong with a keyword, and what it is called here.
 
     Args:
-        name: the keyword.
+        name: the keyword, which the class does not take.
         adapter: the class that was given it.
-        dialect: of the class, where it is none of the mapping's.
+        dialect: the dialect of the class, where it is none of the mapping's.
+
+    Returns:
+        The text. It names the libraries that know the keyword, and the class's own name for it; where no library knows
+        it, the most similar keyword of the class, or all of them.
     """
     dialect = dialect or MAPPING.dialects[adapter.dialect]
     # The attributes of an operator are not what anybody calls a class with.
@@ -76,10 +80,20 @@ def unknown_keyword(name: str, adapter: Adapter, dialect: Dialect | None = None)
 
 
 def check_value(fact: ParameterFact, value: Any, dialect: Dialect) -> Any:
-    """Validate one value; schedules become `Schedule`.
+    """Return one value as the optimizer uses it, once it is found right.
+
+    Args:
+        fact: the parameter, or the element of a tuple, that the value is for.
+        value: as it was given.
+        dialect: the dialect whose exceptions to raise.
+
+    Returns:
+        A `Schedule` for a learning rate, a decay and a callable beta; an int or float for another number; the value
+        itself for a flag, text or functions; None where None is given and is the default.
 
     Raises:
-        The dialect's exception for a wrong type or a value out of range.
+        The dialect's wrong_type: the value is of a wrong type.
+        The dialect's out_of_range: the value is outside the parameter's range, or not finite.
     """
     wrong_type, out_of_range = exception(dialect.errors.wrong_type), exception(dialect.errors.out_of_range)
     if value is None and fact.default is None and not fact.required:
@@ -122,7 +136,7 @@ def check_value(fact: ParameterFact, value: Any, dialect: Dialect) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    """Real numbers, and arrays that hold one; truth values are not numbers."""
+    """Return whether a value is a real number or an array without axes that holds one; truth values are not."""
     if isinstance(value, numbers.Real):
         # NumPy counts spans of time among the whole numbers.
         return not isinstance(value, (bool, np.timedelta64))
@@ -130,11 +144,11 @@ def _is_number(value: Any) -> bool:
 
 
 def named_numerics(name: str, adapter: Adapter) -> Numerics:
-    """Return how to round, by its name in the mapping.
+    """Return a way of rounding by its name in the mapping.
 
     Args:
-        name: of the numerics.
-        adapter: which class was called. Where the numerics of its dialect extend those of that name, they are meant.
+        name: the name, such as ``keras3``.
+        adapter: the class that was called. Where the numerics of its dialect extend those of that name, they are meant.
 
     Raises:
         ValueError: there are no such numerics, or the class does not round like that.
@@ -161,7 +175,7 @@ def named_numerics(name: str, adapter: Adapter) -> Numerics:
 
 
 class Adapted:
-    """Mixin for the base class of some adapters: it knows which of them it is, and whose facts hold."""
+    """Let the base class of some adapters know which of them it is, and which dialect's facts hold."""
 
     _adapter: ClassVar[str]
     _runtime: ClassVar[str]
@@ -180,21 +194,26 @@ class Adapted:
 
 
 def neutral_values() -> dict[str, Any]:
-    """Return for every hyperparameter the value that changes nothing."""
+    """Return for every hyperparameter the value at which it changes nothing."""
     return {name: entry.neutral for name, entry in MAPPING.canonical.items() if entry.scope == "hyperparameter"}
 
 
 def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractMapping[str, Any]) -> Hyperparameters:
-    """Turn a call in a dialect's names into canonical hyperparameters.
+    """Return the canonical hyperparameters of a call that uses a dialect's names.
 
     Args:
-        adapter: which class was called.
-        given: the parameters of its signature.
-        extra: what came through ``**kwargs``.
+        adapter: the class that was called.
+        given: the parameters of its signature, by name.
+        extra: what came through ``**kwargs``, by name.
+
+    Returns:
+        The hyperparameters, with the dialect's defaults for what the call leaves out.
 
     Raises:
-        The dialect's exceptions for unknown keywords, wrong types, values out of range and
-        parameters that exclude each other.
+        The dialect's unknown_keyword: a name is unknown, or is given twice.
+        The dialect's wrong_type: a value is of a wrong type.
+        The dialect's out_of_range: a value is out of range.
+        The dialect's conflict: two parameters are set that exclude each other.
     """
     dialect = MAPPING.dialects[adapter.dialect]
     borrowed = tuple(fact for _, fact in MAPPING.borrowed(adapter))
@@ -223,11 +242,11 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
 
 
 def settle_decay(values: dict[str, Any], schedules: dict[str, Schedule]) -> None:
-    """Name the weight decay by what it is where a switch makes it a decoupled one; the switch is off then.
+    """Read an L2 weight decay as a decoupled one where the switch for that is on; turn the switch off.
 
     Args:
         values: canonical names to values; changed in place.
-        schedules: those that may change from step to step; changed in place.
+        schedules: canonical names to schedules, for those that may change from step to step; changed in place.
 
     >>> values = {"decouples_decay": True, "l2_weight_decay": 0.1}
     >>> settle_decay(values, {})
@@ -247,9 +266,9 @@ def say_borrowed(adapter: Adapter, given: Collection[str], depth: int) -> None:
     """Warn of keywords of another dialect, which are honoured.
 
     Args:
-        adapter: which class was called.
+        adapter: the class that was called.
         given: the names of its arguments.
-        depth: how far away the user's call is.
+        depth: the stack level of the user's call, as `warnings.warn` counts it from here.
     """
     for dialect, fact in MAPPING.borrowed(adapter):
         if fact.name in given:
@@ -269,12 +288,15 @@ def _check_conflicts(dialect: Dialect, adapter: Adapter, native: AbstractMapping
 
 
 def conflict_text(conflict: Conflict, adapter: Adapter, native: AbstractMapping[str, Any]) -> str | None:
-    """Say that two parameters exclude each other; None where at most one of them is set.
+    """Return text that says that two parameters exclude each other, or None where they do not.
 
     Args:
-        conflict: the two.
-        adapter: which class was called.
-        native: its arguments by their own names.
+        conflict: the two parameters.
+        adapter: the class that was called.
+        native: its arguments, by their own names.
+
+    Returns:
+        The text; None where at most one of the two is set, that is, neither None nor False.
     """
     one, other = conflict.pair
     if any(native.get(name) is None or native.get(name) is False for name in conflict.pair):
@@ -288,7 +310,7 @@ def conflict_text(conflict: Conflict, adapter: Adapter, native: AbstractMapping[
 
 
 def with_original(text: str, error: Exception) -> str:
-    """Return a text with what the original said after it: programs may look for its words.
+    """Return a text with that of the original's exception after it: programs may look for its words.
 
     Args:
         text: says what was wrong.

@@ -35,10 +35,10 @@ class Interpreter:
     """Take gradients and parameters through the stages before the update.
 
     A lane is one gradient with its parameter, or many that share a pass, in whatever form the runtime holds them.
-    Operations of a lane return the lane after them.
+    Operations of a lane return the lane after them. A runtime supplies them in a subclass.
 
     Attributes:
-        stepwise: as in `Program`.
+        stepwise: whether numbers are rounded one by one, as in `Program`.
         lacks: codes of stages that the runtime does not run.
     """
 
@@ -48,8 +48,11 @@ class Interpreter:
     def check(self, program: Program) -> None:
         """Refuse a program with stages that the runtime lacks.
 
+        Args:
+            program: the program that is to be run.
+
         Raises:
-            NotImplementedError: naming them.
+            NotImplementedError: the program has such stages; the text names them.
         """
         wanted = [code for code, _, _ in (*program.each_call, *program.stages)]
         if missing := [NAMES[code] for code in dict.fromkeys(wanted) if code in self.lacks]:
@@ -59,7 +62,12 @@ class Interpreter:
             )
 
     def run(self, instructions: Any, lanes: Any) -> Any:
-        """Return the lanes after the instructions, which are done one after the other for all of them."""
+        """Return the lanes after some instructions, which are done one after the other for all lanes.
+
+        Args:
+            instructions: the stages, each with its numbers.
+            lanes: all lanes of the step.
+        """
         for instruction in instructions:
             norm = None
             if instruction[0] == GLOBAL_CLIP_NORM:
@@ -68,16 +76,22 @@ class Interpreter:
         return lanes
 
     def each(self, instruction: Any, lanes: Any, norm: Any) -> Any:
-        """Return the lanes after one instruction."""
+        """Return all lanes after one instruction.
+
+        Args:
+            instruction: the stage, with its numbers.
+            lanes: all lanes of the step.
+            norm: the norm of all gradients together, where the instruction needs it; else None.
+        """
         return [self.advanced(instruction, lane, norm) for lane in lanes]
 
     def advanced(self, instruction: Any, lane: Any, norm: Any) -> Any:
-        """Return a lane after one instruction.
+        """Return one lane after one instruction.
 
         Args:
-            instruction: as in `Program`.
-            lane: one.
-            norm: of all gradients together, where the instruction needs it.
+            instruction: the stage, with its numbers.
+            lane: the lane.
+            norm: the norm of all gradients together, where the instruction needs it; else None.
         """
         code, a, b = instruction
         if code == CENTRALIZE:
@@ -89,14 +103,29 @@ class Interpreter:
         return self.elementwise(lane, code, a, b)
 
     def clipped(self, lane: Any, norm: Any, limit: Any) -> Any:
-        """Return a lane with at most the norm `limit`; merged into one factor, or as TensorFlow's clip_by_norm does."""
+        """Return a lane whose gradient is scaled down to at most a norm.
+
+        Stepwise it is rounded as TensorFlow's clip_by_norm: ``g * limit / max(norm, limit)``, from left to right. Else
+        it is multiplied by one factor.
+
+        Args:
+            lane: the lane.
+            norm: the L2 norm of its gradient, in float64.
+            limit: the largest norm that is allowed, in float64.
+        """
         if self.stepwise:
             own = self.narrowed(lane, limit)
             return self.divided(self.multiplied(lane, own), self.maximum(self.narrowed(lane, norm), own))
         return self.multiplied(lane, norm_factor(norm, limit, self.maximum))
 
     def clipped_together(self, lane: Any, norm: Any, limit: Any) -> Any:
-        """Return a lane scaled as all lanes are, whose norm together is `norm`."""
+        """Return a lane whose gradient is scaled by the factor that all gradients have in common.
+
+        Args:
+            lane: the lane.
+            norm: the L2 norm of all gradients together, in float64.
+            limit: the largest norm that is allowed, in float64.
+        """
         if self.stepwise:
             own, norm = self.narrowed(lane, limit), self.narrowed(lane, norm)
             return self.multiplied(lane, stepwise_global_norm_factor(norm, own, self.one(lane), self.minimum))
@@ -105,35 +134,71 @@ class Interpreter:
     # The operations that a runtime supplies.
 
     def elementwise(self, lane: Any, code: int, a: Any, b: Any) -> Any:
-        """Do a stage of one formula, with the numbers that `a` and `b` stand for in this step."""
+        """Return a lane after a stage of one formula.
+
+        Args:
+            lane: the lane.
+            code: the stage, one of the constants of `program`.
+            a: its first scalar, which stands for a number in this step.
+            b: its second scalar.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def multiplied(self, lane: Any, factor: Any) -> Any:
-        """Multiply the gradient by a number, rounded to the dtype of the stages."""
+        """Return a lane whose gradient is multiplied by a number, rounded to the dtype of the stages.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def divided(self, lane: Any, divisor: Any) -> Any:
-        """Divide the gradient by a number, rounded to the dtype of the stages."""
+        """Return a lane whose gradient is divided by a number, rounded to the dtype of the stages.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def centralized(self, lane: Any) -> Any:
-        """Subtract from the gradient its mean over all axes but the first, where the group asks for it."""
+        """Return a lane whose gradient has lost its mean over all axes but the first.
+
+        Where the group of a parameter does not ask for it, its gradient stays as it is.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def squares(self, lane: Any) -> Any:
-        """Return the sum of squares of the gradient, in float64."""
+        """Return the sum of squares of a lane's gradient, in float64.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def norm_of_all(self, lanes: Any) -> Any:
-        """Return the norm of all gradients together, in float64."""
+        """Return the L2 norm of all gradients together, in float64.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def constant(self, scalar: Any) -> Any:
-        """Return the float64 number that a scalar without a number of the step stands for."""
+        """Return the float64 number of a scalar that is the same in every step."""
         return scalar[0]
 
     def narrowed(self, lane: Any, number: Any) -> Any:
-        """Return a number in the dtype of the lane's stages."""
+        """Return a number in the dtype of the lane's stages.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def one(self, lane: Any) -> Any:
@@ -141,25 +206,37 @@ class Interpreter:
         return self.narrowed(lane, 1.0)
 
     def root(self, number: Any) -> Any:
-        """Return the square root."""
+        """Return the square root of a number.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def maximum(self, one: Any, other: Any) -> Any:
-        """Return the larger number; NaN wins."""
+        """Return the larger of two numbers; NaN wins.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
     def minimum(self, one: Any, other: Any) -> Any:
-        """Return the smaller number; NaN wins."""
+        """Return the smaller of two numbers; NaN wins.
+
+        Raises:
+            NotImplementedError: the runtime does not supply it.
+        """
         raise NotImplementedError
 
 
 class StepNumbers:
-    """Name the numbers of one step of one group; None stands for those that it does not have.
+    """Give the numbers of one step of one group by name; None stands for those that it does not have.
 
     Args:
-        rate: the learning rate, in float64.
+        rate: the learning rate, in float64, or None.
         decay: the weight decay, in float64, or None.
-        reciprocal_scale: of the loss scale, or None.
+        reciprocal_scale: one divided by the loss scale, or None.
         narrow: rounds a number to float32 and back.
     """
 
@@ -188,8 +265,8 @@ def value_of(scalar: Any, numbers: StepNumbers) -> Any:
     """Return the number that a scalar stands for in a step; None where the step has none.
 
     Args:
-        scalar: as in `Program`.
-        numbers: those of the step.
+        scalar: a factor and the name of a number of the step, as in `Program`.
+        numbers: the numbers of the step.
 
     >>> value_of(Scalar(0.5, RATE), StepNumbers(rate=0.25))
     0.125
@@ -202,12 +279,18 @@ def value_of(scalar: Any, numbers: StepNumbers) -> Any:
 
 
 def bind(code: int, a: Scalar, b: Scalar, numbers: StepNumbers, *, decays: bool) -> Stages:
-    """Return a stage of one formula with its numbers of a step, or nothing where the step has none for it.
+    """Return a stage of one formula with its numbers of a step.
 
     Args:
-        code, a, b: the instruction.
-        numbers: those of the step.
+        code: the stage, one of the constants of `program`.
+        a: its first scalar.
+        b: its second scalar.
+        numbers: the numbers of the step.
         decays: whether weight decay reaches the tensor.
+
+    Returns:
+        The stage alone in a tuple; an empty tuple where the step has no number for it, or where it is a decay that does
+        not reach the tensor.
     """
     one, other = value_of(a, numbers), value_of(b, numbers)
     if one is None or other is None or (code in OF_DECAYING and not decays):

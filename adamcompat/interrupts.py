@@ -18,7 +18,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 class Uninterrupted:
-    """Within the block signals are remembered; afterwards their handlers run.
+    """Remember signals within the block, and run their handlers afterwards.
 
     All signals whose handlers are written in Python are held: Ctrl-C, the SIGTERM of a scheduler, the SIGALRM of a
     time limit. Their handlers run in the main thread only, so in other threads this does nothing.

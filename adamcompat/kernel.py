@@ -1,4 +1,4 @@
-"""Adam's update and its bias correction, each written once.
+"""Define Adam's update and its bias correction, each written once.
 
 `make_update` builds the update from a handful of operations. The function it returns has no
 loops and no types: it runs on NumPy arrays, is compiled to one fused pass by Numba, and can be
@@ -32,9 +32,9 @@ class Operations(NamedTuple):
     Attributes:
         fma: ``a*b + c``, rounded once or twice.
         blend: ``a*x + b*y``, with whatever contraction `fma` has.
-        sqrt: square root.
+        sqrt: the square root.
         maximum: the larger of two values; NaN wins.
-        widen: the precision in which the step is divided and subtracted.
+        widen: a value in the precision in which the step is divided and subtracted.
         multiply: ``a*b``, rounded on its own.
     """
 
@@ -47,7 +47,7 @@ class Operations(NamedTuple):
 
 
 def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Value, Value]]:
-    r"""Build the update from `operations`.
+    r"""Return the update, built from `operations`.
 
     .. math::
         m &\leftarrow m + (g - m) (1 - \beta_1) \\
@@ -56,19 +56,26 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
         p &\leftarrow p - \alpha\, m / (\sqrt{v} + \epsilon), \qquad
         \alpha = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)
 
+    With AMSGrad :math:`\hat v` stands for :math:`v` in the last line; with Nesterov's look-ahead
+    :math:`\beta_1 m + (1 - \beta_1) g` stands for :math:`m` there.
+
     With a decay :math:`d` that is added to the update, as in nn.AdamWeightDecay, :math:`\alpha` leaves the learning
     rate :math:`\eta` out:
 
     .. math::
         p \leftarrow p - \eta\, (\alpha\, m / (\sqrt{v} + \epsilon) + d\, p)
 
+    Args:
+        operations: how values are multiplied, added, compared and rounded.
+
     Returns:
         ``update(p, g, m, v, vhat, alpha, c1, c2, epsilon, beta1, square, rate, decay, lerp, beta2, root)``, which
-        returns the new ``(p, m, v, vhat)``. ``c1`` and ``c2`` are ``1 - beta1`` and ``1 - beta2``. ``vhat=None``
-        means no AMSGrad; ``beta1=None`` means no Nesterov look-ahead; ``decay=None`` none in the update. ``square``
-        stands for ``g**2`` where that is something else than the square of ``g``; left out, it is not. With ``lerp``
-        and ``beta2`` the moments are rounded as PyTorch's: ``lerp`` is ``c1``, or ``c1 - 1`` from 0.5 on, so that the
-        first moment is reached from its nearer end. ``root`` divides the root of the second moment.
+        returns the new ``(p, m, v, vhat)``. ``c1`` and ``c2`` are ``1 - beta1`` and ``1 - beta2``. ``vhat=None`` means
+        no AMSGrad; ``beta1=None`` means no Nesterov look-ahead; ``decay=None`` means no decay in the update. ``square``
+        stands for ``g**2`` where that is something else than the square of ``g``; None means the square of ``g``. With
+        ``lerp`` and ``beta2`` the moments are rounded as PyTorch's: ``lerp`` is ``c1``, or ``c1 - 1`` from 0.5 on, so
+        that the first moment is reached from its nearer end. ``root``, where it is given, divides the root of the
+        second moment.
 
     >>> plain = Operations(
     ...     lambda a, b, c: a * b + c, lambda a, x, b, y: a * x + b * y, np.sqrt, np.maximum, float, np.multiply)
@@ -130,16 +137,19 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:
-    """The scalars of one step, rounded as the numerics say.
+    """Hold the scalars of one step, rounded as the numerics say.
 
     Attributes:
         alpha: learning rate times bias correction; bias correction alone with a decay in the update.
-        c1, c2: ``1 - beta1`` and ``1 - beta2``.
-        epsilon: epsilon hat.
-        beta1: the look-ahead of Nesterov's form, or None.
-        rate, decay: the learning rate and the decay that is added to the update, or None.
-        lerp, beta2: how far the first moment goes, from the nearer end, and beta2; or None.
-        root: of the bias correction of the second moment, where that divides its root; or None.
+        c1: ``1 - beta1``.
+        c2: ``1 - beta2``.
+        epsilon: what is added to the root of the second moment.
+        beta1: decay rate of the first moment, for Nesterov's look-ahead; None without it.
+        rate: the learning rate, where a decay is added to the update; else None.
+        decay: the decay that is added to the update, or None.
+        lerp: how far the first moment goes, from its nearer end, where it is rounded as PyTorch's; else None.
+        beta2: decay rate of the second moment, where that is rounded as PyTorch's; else None.
+        root: the root of the second moment's bias correction, where that divides the moment's root; else None.
     """
 
     alpha: Any
@@ -155,7 +165,11 @@ class Coefficients:
 
 
 def arithmetic_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
-    """The dtype in which elements of `dtype` are updated; state is always kept in `dtype`.
+    """Return the dtype in which elements of `dtype` are updated; state is always kept in `dtype`.
+
+    Args:
+        numerics: how to round.
+        dtype: the dtype of the parameters.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> arithmetic_dtype(MAPPING.numerics["mindspore"], np.float16)
@@ -166,14 +180,24 @@ def arithmetic_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def scalar_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
-    """The dtype in which a step's scalars are computed for parameters of `dtype`."""
+    """Return the dtype in which a step's scalars are computed for parameters of `dtype`.
+
+    Args:
+        numerics: how to round.
+        dtype: the dtype of the parameters.
+    """
     if numerics.scalars == "parameter":
         return arithmetic_dtype(numerics, dtype)
     return np.dtype(numerics.scalars)
 
 
 def stage_dtype(numerics: Numerics, dtype: DTypeLike) -> np.dtype[Any]:
-    """The dtype in which the stages around the update are computed."""
+    """Return the dtype in which the stages around the update are computed for parameters of `dtype`.
+
+    Args:
+        numerics: how to round.
+        dtype: the dtype of the parameters.
+    """
     return arithmetic_dtype(numerics, dtype) if numerics.surroundings == "once" else np.dtype(dtype)
 
 
@@ -182,12 +206,26 @@ POWER_DTYPE = np.dtype(np.float32)
 
 
 def keeps_products(numerics: Numerics, form: Form) -> bool:
-    """Return whether running products of the betas are kept: without bias correction nothing reads them."""
+    """Return whether running products of the betas are kept; without bias correction nothing reads them.
+
+    Args:
+        numerics: how to round.
+        form: whether the moments are corrected.
+    """
     return numerics.beta_power == "product" and form.bias_correction == "both"
 
 
 def advance_powers(beta1: float, beta2: float, powers: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Multiply running products of the betas once more."""
+    r"""Return running products of the betas after one more step: :math:`\beta^{t+1} = \beta^t \beta`.
+
+    Args:
+        beta1: decay rate of the first moment, in [0, 1).
+        beta2: decay rate of the second moment, in [0, 1).
+        powers: the products of both so far.
+
+    Returns:
+        The next products of both, each rounded once to `POWER_DTYPE`; so are the betas before.
+    """
     real = POWER_DTYPE.type
     # float64 holds the product of two float32 exactly, so that it is rounded once; and its underflow is no
     # error even under a user's numpy.seterr(all="raise").
@@ -199,7 +237,15 @@ CHUNK = 1 << 16
 
 
 def running_product(beta: float, factors: int, dtype: DTypeLike) -> Any:
-    """Return `beta` multiplied `factors` times, each product rounded to `dtype`: that is no power.
+    """Return `beta` multiplied `factors` times, each product rounded to `dtype`.
+
+    Args:
+        beta: the factor, in [0, 1).
+        factors: how many factors there are; 0 gives 1.
+        dtype: the dtype of the product and of its factors.
+
+    Returns:
+        The product, which may differ from ``beta**factors`` in its last bits.
 
     >>> product, power = running_product(0.9, 30, np.float32), np.float32(np.float32(0.9).astype(float) ** 30)
     >>> float(power - product) / float(np.spacing(power))
@@ -218,7 +264,16 @@ def running_product(beta: float, factors: int, dtype: DTypeLike) -> Any:
 
 
 def products(start: Any, beta: float, many: int) -> NDArray[Any]:
-    """Return the next `many` products after `start`."""
+    """Return the next products of a running product, each rounded to its dtype.
+
+    Args:
+        start: the product so far, a NumPy scalar; it gives the dtype.
+        beta: the factor, in [0, 1).
+        many: how many products to return.
+
+    Returns:
+        An array of the shape ``(many,)`` with ``start * beta``, ``start * beta * beta`` and so on.
+    """
     with np.errstate(under="ignore"):
         factors = np.full(many + 1, start.dtype.type(beta), start.dtype)
         factors[0] = start
@@ -227,7 +282,7 @@ def products(start: Any, beta: float, many: int) -> NDArray[Any]:
 
 @cache
 def make_correction(form: Form, *, merged: bool = True) -> Callable[..., tuple[Value, ...]]:
-    r"""Build the bias correction of `form`.
+    r"""Return the bias correction of `form`.
 
     .. math::
         \alpha = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t), \qquad
@@ -271,22 +326,33 @@ def make_correction(form: Form, *, merged: bool = True) -> Callable[..., tuple[V
 
 
 def epsilon_moves(form: Form, *, merged: bool = True) -> bool:
-    """Return whether what is added to the root changes from step to step; see `make_correction`."""
+    """Return whether what is added to the root changes from step to step; see `make_correction`.
+
+    Args:
+        form: which epsilon is meant, and whether the moments are corrected.
+        merged: whether the corrections of both moments make one step size.
+    """
     return form.epsilon == ("paper" if merged else "hat") and form.bias_correction == "both"
 
 
 def given_epsilon(numerics: Numerics, epsilon: float) -> float:
-    """Return epsilon as the numerics take it in."""
+    """Return epsilon as the numerics take it in: as it is, or rounded to float32.
+
+    Args:
+        numerics: how to round.
+        epsilon: as it is given, not negative.
+    """
     return float(np.float32(epsilon)) if numerics.given == "float32" else epsilon
 
 
 class Scalars:
-    """The scalars of all steps; those that are the same in every step are rounded once.
+    """Compute the scalars of all steps; those that are the same in every step are rounded once.
 
     Args:
         numerics: how to round.
         dtype: dtype of the parameters.
-        beta1, beta2: decay rates of the moments, in [0, 1).
+        beta1: decay rate of the first moment, in [0, 1).
+        beta2: decay rate of the second moment, in [0, 1).
         epsilon: as it is given, not negative; `form` says which epsilon it is.
         nesterov: whether the numerator looks ahead.
         form: which epsilon is meant, and whether the moments are corrected.
@@ -367,9 +433,9 @@ class Scalars:
         """Return the scalars of one step.
 
         Args:
-            learning_rate: of this step.
-            step: 1 at the first step.
-            powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
+            learning_rate: the learning rate of this step.
+            step: the number of the step, 1 at the first.
+            powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products; None to compute them.
             decay: weight decay that is added to the update, or None where there is none.
         """
         real, out = self._real, self._out
@@ -419,13 +485,14 @@ def coefficients(
     Args:
         numerics: how to round.
         dtype: dtype of the parameters.
-        learning_rate: of this step.
-        beta1, beta2: decay rates of the moments, in [0, 1).
+        learning_rate: the learning rate of this step.
+        beta1: decay rate of the first moment, in [0, 1).
+        beta2: decay rate of the second moment, in [0, 1).
         epsilon: as it is given, not negative; `form` says which epsilon it is.
-        step: 1 at the first step.
+        step: the number of the step, 1 at the first.
         nesterov: whether the numerator looks ahead.
         form: which epsilon is meant, and whether the moments are corrected.
-        powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products.
+        powers: ``beta1**step`` and ``beta2**step`` where the numerics keep running products; None to compute them.
         decay: weight decay that is added to the update, or None where there is none.
 
     >>> from adamcompat.mapping.tables import MAPPING

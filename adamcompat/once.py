@@ -12,7 +12,11 @@ _said: set[tuple[str, ...]] = set()
 
 
 def said(*about: str) -> bool:
-    """Return whether a warning about that was given."""
+    """Return whether `warn_once` has warned about that in this process.
+
+    Args:
+        about: what tells the warning from others.
+    """
     return about in _said
 
 
@@ -20,8 +24,8 @@ def warn_once(text: str, *about: str, stacklevel: int = 2) -> None:
     """Give a UserWarning, unless one about the same was given in this process.
 
     Args:
-        text: of the warning.
-        about: what tells it from others.
+        text: the text of the warning.
+        about: what tells the warning from others; two with the same are the same warning, whatever their texts.
         stacklevel: as of `warnings.warn`, seen from the caller.
     """
     with _lock:
@@ -35,7 +39,10 @@ def depth_outside(libraries: Collection[str]) -> int:
     """Return the stack level of the user's line, seen from the caller.
 
     Args:
-        libraries: the packages whose lines are not the user's.
+        libraries: the top-level packages whose lines are not the user's.
+
+    Returns:
+        The level for `warnings.warn`, 1 or more, which is that of the nearest line outside these packages.
     """
     frame = sys._getframe(1)
     depth = 1

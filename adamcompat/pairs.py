@@ -1,4 +1,4 @@
-"""The argument of ``apply_gradients``, which every runtime takes alike."""
+"""Take apart the argument of ``apply_gradients``, which every runtime takes alike."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import Any
 
 
 def split(grads_and_vars: Iterable[Any], error: type[Exception]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Gradients and variables of pairs.
+    """Return the gradients and the variables of pairs.
 
     Args:
         grads_and_vars: pairs of a gradient and a variable, at least one.
         error: the exception for anything else.
+
+    Returns:
+        All gradients, and all variables, in the order of the pairs.
+
+    Raises:
+        error: there are no pairs, or something among them is no pair.
 
     >>> split(zip([0.1, 0.2], ["a", "b"]), ValueError)
     ((0.1, 0.2), ('a', 'b'))

@@ -37,11 +37,11 @@ DECAY, NARROW_DECAY, DECAYED_RATE = "decay", "narrow_decay", "decayed_rate"
 
 
 class Scalar(NamedTuple):
-    """One number of an instruction.
+    """Hold one number of an instruction.
 
     Attributes:
-        factor: what is the same in every step.
-        times: the name of the step's number that it is multiplied by, or None.
+        factor: the part that is the same in every step.
+        times: the name of the step's number that the factor is multiplied by, such as `RATE`; or None.
     """
 
     factor: Any
@@ -52,11 +52,12 @@ ONE = Scalar(1.0)
 
 
 class Instruction(NamedTuple):
-    """One stage of a step.
+    """Hold one stage of a step.
 
     Attributes:
-        code: which stage.
-        a, b: its numbers.
+        code: the stage, one of the constants of this module, such as `CLIP_VALUE`.
+        a: its first number.
+        b: its second number, where it needs one.
     """
 
     code: int
@@ -69,9 +70,10 @@ class Bound:
     """Hold an instruction with its numbers of one step, as executors take it.
 
     Attributes:
-        code: which stage.
-        a, b: its numbers, in float64; executors round them to the arithmetic dtype. For SUBTRACT, `a` holds one value
-            for each index of the first axis; in a batch it may hold one for each tensor.
+        code: the stage, as in `Instruction`.
+        a: its first number, in float64; executors round it to the arithmetic dtype. For SUBTRACT it holds one value for
+            each index of the first axis; in a batch it may hold one for each tensor.
+        b: its second number, in float64, where the stage needs one.
     """
 
     code: int
@@ -90,17 +92,18 @@ Stages: TypeAlias = Sequence[Bound]
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Describe the update.
+    """Describe the update of the moments and of the parameter.
 
     Attributes:
         form: which epsilon is meant, and whether the moments are corrected.
-        beta1, beta2: decay rates of the moments: numbers, or schedules.
+        beta1: decay rate of the first moment: a number in [0, 1), or a schedule.
+        beta2: decay rate of the second moment: a number in [0, 1), or a schedule.
         epsilon: as it was given.
         amsgrad: whether the maximum of the second moments divides.
         nesterov: whether the numerator looks ahead.
         lazy: whether a gradient of some rows updates these only.
         decays: whether decoupled weight decay is added to the update.
-        decay: that decay, or None where it is a number of the step.
+        decay: the decay that is added; None where it is a number of the step.
     """
 
     form: Form
@@ -120,7 +123,7 @@ class Average:
 
     Attributes:
         momentum: weight of the old average, in [0, 1].
-        overwrite: after how many updates the parameters are overwritten by it, or None.
+        overwrite: after how many updates the parameters are overwritten by the average, or None for never.
         starts_with_first_update: whether it starts as the parameter after the first update, not as the initial one.
     """
 
@@ -131,10 +134,10 @@ class Average:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Describe what becomes of the learning rate.
+    """Describe how the learning rate changes from step to step.
 
     Attributes:
-        start: the number of the first step for schedules.
+        start: the number that a schedule is given at the first step.
         time_decay: the learning rate is divided by one plus this times the number of the step.
     """
 
@@ -147,13 +150,13 @@ class Program:
     """Hold one optimizer's step.
 
     Attributes:
-        each_call: the stages of each call, where gradients are accumulated.
+        each_call: the stages of each call, where gradients are accumulated; else empty.
         every: after how many calls an update is made, or None where each call makes one.
-        stages: those of each update.
-        update: the update.
-        average: the moving average after it, or None.
-        rate: what becomes of the learning rate.
-        stepwise: whether stages are rounded number by number, as TensorFlow does, and not once.
+        stages: the stages of each update.
+        update: the update itself.
+        average: the moving average after the update, or None.
+        rate: how the learning rate changes from step to step.
+        stepwise: whether the numbers of stages are rounded one by one, as TensorFlow does it, and not once.
     """
 
     each_call: tuple[Instruction, ...]
@@ -171,7 +174,7 @@ class Program:
 
 
 class _Read:
-    """Hyperparameters, with a note of which of them were read."""
+    """Hold hyperparameters, with a note of which of them were read."""
 
     def __init__(self, hyper: Hyperparameters, held: Collection[str]) -> None:
         self._values = hyper.values
@@ -183,7 +186,7 @@ class _Read:
         return self._values[name]
 
     def unread(self) -> list[str]:
-        """Return the names of those that are set, but were not read."""
+        """Return the names of hyperparameters that are set, but were not read."""
         return [
             name
             for name, value in self._values.items()
@@ -253,7 +256,7 @@ def _changes(hyper: _Read, dialect: Dialect) -> bool:
 
 
 def _added(hyper: _Read, dialect: Dialect) -> float:
-    """The decay that is added to the update; 0 where the dialect decays in another way, or not at all."""
+    """Return the decay that is added to the update; 0 where the dialect decays in another way, or not at all."""
     decay = hyper["decoupled_weight_decay"] if "decoupled_decay" in dialect.stages else None
     return float(decay or 0.0)
 
@@ -310,13 +313,17 @@ def compile_step(
     """Compile the step of one optimizer.
 
     Args:
-        dialect: whose order of stages and form of the update.
+        dialect: the dialect that gives the order of the stages and the form of the update.
         numerics: how to round.
         hyper: the hyperparameters.
         held: canonical names of hyperparameters that the runtime holds itself: they are numbers of the step.
 
+    Returns:
+        The program, which names no dialect and no framework.
+
     Raises:
-        NotImplementedError: nothing executes a stage, or a hyperparameter that is set.
+        NotImplementedError: nothing executes a stage, or a hyperparameter that is set; or both kinds of weight decay
+            are set.
 
     >>> from adamcompat.hyperparameters import resolve
     >>> hyper = resolve(MAPPING.adapter("numpy", "TFStyleAdam"), {"clipvalue": 0.5}, {})

@@ -1,4 +1,4 @@
-"""Mapping tables as text: rich, Markdown, JSON, CSV, HTML."""
+"""Render mapping tables as text: Markdown, JSON, CSV, HTML; and their cells for other renderers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,22 @@ Renderer = Callable[[Mapping, str, str, Sequence[Row]], str]
 
 
 def headings(mapping: Mapping, source: str, target: str) -> tuple[str, ...]:
-    """Titles of the columns."""
+    """Return the titles of the six columns.
+
+    Args:
+        mapping: the facts; holds both dialects.
+        source: the name of the dialect to come from, such as ``keras3``.
+        target: the name of the dialect to go to, such as ``mindspore``.
+
+    Returns:
+        The title of the source, of its default, of the target, of its default, of the category and of the note.
+    """
     a, b = mapping.dialects[source].title, mapping.dialects[target].title
     return a, "default", b, "default", "category", "note"
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """One row as text; keys of a parameter group are marked."""
+    """Return the six cells of a row as text; keys of a parameter group are marked, and "-" stands for nothing."""
     mark = " (group)" if row.kind == "group" else ""
     return (
         row.source + mark if row.source else "-",
@@ -35,7 +44,17 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def markdown(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
-    """A table in GitHub's Markdown."""
+    """Return a mapping table in GitHub's Markdown.
+
+    Args:
+        mapping: the facts; holds both dialects.
+        source: the name of the dialect to come from, such as ``keras3``.
+        target: the name of the dialect to go to, such as ``mindspore``.
+        table: the rows, as `compare.rows` returns them for these dialects.
+
+    Returns:
+        The text of the table, with two lines of headings and one line for each row.
+    """
     lines = [headings(mapping, source, target), ("---",) * 6]
     for row in table:
         code = [f"`{cell}`" if cell != "-" else cell for cell in cells(row)[:4]]
@@ -44,7 +63,17 @@ def markdown(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -
 
 
 def as_json(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
-    """An object with the two dialects and a list of rows."""
+    """Return a mapping table as a JSON object.
+
+    Args:
+        mapping: the facts; holds both dialects.
+        source: the name of the dialect to come from, such as ``keras3``.
+        target: the name of the dialect to go to, such as ``mindspore``.
+        table: the rows, as `compare.rows` returns them for these dialects.
+
+    Returns:
+        The text of an object with both dialects under ``source`` and ``target``, and a list of rows under ``rows``.
+    """
     ends = {
         side: {"dialect": name, "title": mapping.dialects[name].title, "target": mapping.dialects[name].target}
         for side, name in (("source", source), ("target", target))
@@ -53,7 +82,17 @@ def as_json(mapping: Mapping, source: str, target: str, table: Sequence[Row]) ->
 
 
 def as_csv(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
-    """Comma-separated values with a line of headings."""
+    """Return a mapping table as comma-separated values.
+
+    Args:
+        mapping: the facts; holds both dialects.
+        source: the name of the dialect to come from, such as ``keras3``.
+        target: the name of the dialect to go to, such as ``mindspore``.
+        table: the rows, as `compare.rows` returns them for these dialects.
+
+    Returns:
+        The text of the table, with one line of headings and one line for each row.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("kind", source, f"{source}_default", target, f"{target}_default", "category", "note"))
@@ -73,7 +112,17 @@ def as_csv(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> 
 
 
 def as_html(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
-    """A page that needs nothing else."""
+    """Return a mapping table as a page of HTML that needs no other file.
+
+    Args:
+        mapping: the facts; holds both dialects.
+        source: the name of the dialect to come from, such as ``keras3``.
+        target: the name of the dialect to go to, such as ``mindspore``.
+        table: the rows, as `compare.rows` returns them for these dialects.
+
+    Returns:
+        The text of the page.
+    """
     titles = headings(mapping, source, target)
     head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
     body = ""
@@ -94,7 +143,16 @@ _STYLE = (
 
 
 def page(title: str, body: str, style: str = "") -> str:
-    """A page that needs nothing else: `body` is HTML, `style` is CSS beside that of every page."""
+    """Return a page of HTML that needs no other file.
+
+    Args:
+        title: the title and first heading, as plain text.
+        body: what stands under the heading, as HTML.
+        style: CSS beside that of every page; may be empty.
+
+    Returns:
+        The text of the page.
+    """
     heading = html.escape(title)
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{heading}</title>'

@@ -1,4 +1,4 @@
-"""Values that may change from step to step: numbers, lists, callables."""
+"""Hold values that may change from step to step: numbers, lists, callables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from adamcompat.mapping.facts import Interval
 
 
 def takes_step(function: Callable[..., Any]) -> bool:
-    """Return whether `function` wants the step as its argument.
+    """Return whether `function` takes the step as its argument.
+
+    Args:
+        function: any callable. One whose signature cannot be read counts as taking the step.
 
     >>> takes_step(lambda step: 0.1), takes_step(lambda: 0.1)
     (True, False)
@@ -27,9 +30,15 @@ def takes_step(function: Callable[..., Any]) -> bool:
 
 
 def real_number(value: Any) -> float | None:
-    """Return `value` as a float where it is one real number or holds one, as arrays and tensors do; else None.
+    """Return a value as a float if it is one real number or holds one, as arrays and tensors do; else None.
 
     Text, truth values, complex numbers and spans of time are no real numbers, whatever they are wrapped in.
+
+    Args:
+        value: anything.
+
+    Returns:
+        The number; infinity for a whole number that no float holds.
 
     >>> real_number(np.float32(0.5)), real_number([0.5])
     (0.5, 0.5)
@@ -52,15 +61,19 @@ def real_number(value: Any) -> float | None:
 
 
 class Schedule:
-    """A number for each step.
+    """Give a number for each step.
 
     Args:
-        value: a number; a list or one-dimensional array with one value a step; or a callable of the
-            step (an int, 0 at the first) or of nothing.
+        value: a number; a list or one-dimensional array with one value a step; or a callable of the step (an int, 0 at
+            the first) or of nothing.
         name: what it is called, for errors.
         interval: where its values must lie; None allows every finite number.
         wrong_type: the exception for a value that is no number.
-        out_of_range: the exception for a number outside `interval`.
+        out_of_range: the exception for a number outside `interval`, and for an empty list.
+
+    Attributes:
+        given: the value as it was given; of a list or array a list of floats.
+        name: what it is called.
 
     >>> Schedule([0.1, 0.01], "learning_rate").at(1)
     0.01
@@ -106,24 +119,29 @@ class Schedule:
 
     @property
     def listed(self) -> tuple[float, ...] | None:
-        """The values of a list, or None where it is none."""
+        """Return the values of a list, or None where the schedule is no list."""
         return self._list
 
     def ask(self, step: Any) -> Any:
-        """Return what a callable returns for a step, as it is; steps may be tensors."""
+        """Return what the callable returns for a step, as it is. The schedule must have been given a callable.
+
+        Args:
+            step: the number of the step, counted from 0; may be a tensor.
+        """
         assert self._call is not None
         return self._call(step)
 
     def at(self, step: int, argument: Any = None) -> float:
-        """The value of a step, counted from 0.
+        """Return the value of a step.
 
         Args:
-            step: which one.
+            step: the number of the step, counted from 0.
             argument: what a callable gets instead of the number, such as a tensor.
 
         Raises:
             RuntimeError: a list has no value for this step.
-            TypeError, ValueError: a callable returned no number, or one that is out of range.
+            TypeError: a callable returned no number; another exception where `wrong_type` was given.
+            ValueError: a callable returned a number out of range; another exception where `out_of_range` was given.
         """
         if self._number is not None:
             return self._number

@@ -21,12 +21,23 @@ def make_stages(
     minimum: Callable[[Value, Value], Value],
     once: Callable[[Value, Value, Value], Value] | None = None,
 ) -> tuple[Callable[..., Value], ...]:
-    """Build the stages; their order is that of the codes in `program`.
+    r"""Return the stages over some operations, in the order of the codes in `program`.
+
+    With a gradient :math:`g`, a parameter :math:`p` and scalars :math:`a` and :math:`b` they compute, in this order:
+
+    .. math::
+        g a, \quad g / a, \quad g + p a, \quad \max(\min(g, a), -a), \quad
+        g - a, \quad p - p a b, \quad g + p a, \quad p a
 
     Args:
-        operations: of the runtime.
-        minimum: the smaller of two values; NaN wins.
-        once: ``a*b + c`` rounded once; by default that of `operations`.
+        operations: the operations of the runtime.
+        minimum: returns the smaller of two values; NaN wins.
+        once: ``a*b + c`` rounded once, for the second of the two stages that add a decay; None means that of
+            `operations`.
+
+    Returns:
+        The stages. Those of the gradient take ``(g, p, a)``; those of the parameter, the sixth and the last, take
+        ``(p, a, b)``.
     """
     fma, maximum = operations.fma, operations.maximum
     fma_once = fma if once is None else once
@@ -59,14 +70,29 @@ def make_stages(
 
 
 def norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Value], Value]) -> Value:
-    r"""Return what scales a gradient with L2 norm `norm` down to `limit`: :math:`c / \max(\|g\|, c)`."""
+    r"""Return the factor that scales a gradient down to an L2 norm: :math:`c / \max(\|g\|, c)`.
+
+    Args:
+        norm: the L2 norm :math:`\|g\|` of the gradient, not negative.
+        limit: the largest norm :math:`c` that is allowed, more than 0.
+        maximum: returns the larger of two values; NaN wins.
+    """
     return limit / maximum(norm, limit)
 
 
 def global_norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Value], Value]) -> Value:
-    """The factor for all gradients together; NaN for a norm that is not finite.
+    r"""Return the factor that scales all gradients together down to an L2 norm: :math:`c / \max(n, c)`.
 
-    TensorFlow's clip_by_global_norm does so too: the alternative is a silent step along garbage.
+    It is NaN for a norm that is not finite. TensorFlow's clip_by_global_norm does so too: the alternative is a silent
+    step along garbage.
+
+    Args:
+        norm: the L2 norm :math:`n` of all gradients together, not negative.
+        limit: the largest norm :math:`c` that is allowed, more than 0.
+        maximum: returns the larger of two values; NaN wins.
+
+    Returns:
+        The factor, at most 1.
     """
     return norm_factor(norm, limit, maximum) + norm * 0
 
@@ -74,22 +100,55 @@ def global_norm_factor(norm: Value, limit: Value, maximum: Callable[[Value, Valu
 def stepwise_global_norm_factor(
     norm: Value, limit: Value, one: Value, minimum: Callable[[Value, Value], Value]
 ) -> Value:
-    """The same as TensorFlow computes it, in the dtype of the gradients."""
+    r"""Return the factor of `global_norm_factor` rounded as TensorFlow's: :math:`c \min(1/n, 1/c)`.
+
+    Args:
+        norm: the L2 norm :math:`n` of all gradients together, in the dtype of the gradients.
+        limit: the largest norm :math:`c` that is allowed, in the same dtype.
+        one: 1 in the same dtype.
+        minimum: returns the smaller of two values; NaN wins.
+
+    Returns:
+        The factor, at most 1 but for rounding; NaN for a norm that is not finite.
+    """
     return limit * minimum(one / norm, one / limit) + norm * 0
 
 
 def time_decayed(rate: Value, step: Value, decay: Value, one: Value) -> Value:
-    r"""Return a learning rate after its decay over time: :math:`\eta / (1 + d t)`; all numbers of one dtype."""
+    r"""Return a learning rate after its decay over time: :math:`\eta / (1 + d t)`; all numbers of one dtype.
+
+    Args:
+        rate: the learning rate :math:`\eta`.
+        step: the number :math:`t` of the step, in the dtype of the rate.
+        decay: the decay :math:`d` for each step.
+        one: 1 in the dtype of the rate.
+    """
     return rate / (one + decay * step)
 
 
 def average_weights(momentum: float, numerics: Numerics, dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """The weights of the old average and of the parameter, in the dtype of the stages."""
+    """Return the weights of the old average and of the parameter in the moving average.
+
+    Args:
+        momentum: the weight of the old average, in [0, 1].
+        numerics: how to round.
+        dtype: the dtype of the parameters.
+
+    Returns:
+        The momentum, and one minus the momentum, each in the dtype of the stages.
+    """
     real = stage_dtype(numerics, dtype).type
     weight = real(momentum)
     return weight, real(1 - momentum) if numerics.surroundings == "once" else real(1) - weight
 
 
 def average(old: Value, p: Value, momentum: Value, complement: Value) -> Value:
-    """Exponential moving average of the parameters."""
+    r"""Return the exponential moving average of the parameters: :math:`\mu\, a + (1 - \mu)\, p`.
+
+    Args:
+        old: the old average :math:`a`.
+        p: the parameter, of the same shape.
+        momentum: the weight :math:`\mu` of the old average, in [0, 1].
+        complement: the weight of the parameter, one minus the momentum.
+    """
     return momentum * old + complement * p

@@ -22,11 +22,11 @@ class Sort:
 
     Attributes:
         plural: what they are called in errors.
-        wanted: what one must be.
-        hint: how to come by one; may be empty.
+        wanted: what one must be, as errors say it.
+        hint: how to come by one, as errors say it; may be empty.
         single: types of values that are no list of parameters.
-        is_one: tells whether a value is a parameter.
-        key: what tells that two of them are the same one.
+        is_one: returns whether a value is a parameter.
+        key: returns equal values for two parameters that are the same one.
     """
 
     plural: str
@@ -41,8 +41,12 @@ class GroupReader:
     """Read the groups of one optimizer.
 
     Args:
-        adapter: which class was called.
+        adapter: the class that was called.
         sort: the runtime's parameters.
+
+    Attributes:
+        dialect: the dialect of the class.
+        params: the dialect's name of the parameter that takes what is to be updated.
     """
 
     def __init__(self, adapter: Adapter, sort: Sort) -> None:
@@ -54,17 +58,22 @@ class GroupReader:
         self.params = fact.name
 
     def error(self, kind: str) -> type[Exception]:
-        """Return the dialect's exception for a kind of mistake."""
+        """Return the dialect's exception for a kind of mistake.
+
+        Args:
+            kind: the name of a field of `Errors`, such as ``wrong_type``.
+        """
         return exception(getattr(self.dialect.errors, kind))
 
     def groups(self, value: Any) -> Iterator[dict[str, Any]]:
         """Yield the groups of a call: one where parameters are listed by themselves.
 
         Args:
-            value: of the parameter that takes them.
+            value: the value of the parameter that takes them: a list of parameters, or of dictionaries.
 
         Raises:
-            The dialect's exceptions: it is no list, is empty, or mixes groups with something else.
+            The dialect's wrong_type: the value is no list, or mixes groups with something else.
+            The dialect's out_of_range: the list is empty.
         """
         if isinstance(value, (*self._sort.single, str, Mapping)) or not isinstance(value, Iterable):
             raise self.error("wrong_type")(
@@ -93,13 +102,15 @@ class GroupReader:
         """Return the parameters of one group.
 
         Args:
-            number: of the group, for errors.
-            group: as it was given.
+            number: the place of the group, counted from 0, for errors.
+            group: the group, as it was given.
             taken: the keys of the parameters of other groups; those of this one are added.
-            name: of a parameter, for errors.
+            name: returns what to call a parameter in errors.
 
         Raises:
-            The dialect's exceptions: there are none, one is no parameter, or one is in more than one place.
+            The dialect's out_of_range: the group has no key for parameters.
+            The dialect's wrong_type: the parameters are no list, or one of them is no parameter.
+            The dialect's repeated_parameter: a parameter is in more than one place.
         """
         if self.params not in group:
             raise self.error("out_of_range")(
@@ -128,14 +139,14 @@ class GroupReader:
         return found
 
     def settings(self, group: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
-        """Return what a group holds of the settings that a step reads.
+        """Return the settings of a group that a step reads, by the dialect's names.
 
         Args:
             group: its keys and values.
-            whole: whether it must hold all of them.
+            whole: whether it must hold all settings.
 
         Raises:
-            KeyError: one was removed.
+            KeyError: it must hold all settings, and lacks one.
         """
         if whole:
             for fact in self.dialect.accepted:
@@ -148,12 +159,12 @@ class GroupReader:
         }
 
     def say_unknown(self, number: int, group: Mapping[str, Any], depth: int) -> None:
-        """Warn of keys that a group keeps, and that look like settings.
+        """Warn of keys that a group keeps, that no step reads, and that look like settings.
 
         Args:
-            number: of the group.
-            group: as it was given.
-            depth: how far away the user's call is from the body of this function.
+            number: the place of the group, counted from 0.
+            group: the group, as it was given.
+            depth: the stack level of the user's call, as `warnings.warn` counts it from here.
         """
         for text in stray_keys(number, group, self._adapter):
             warnings.warn(text, UserWarning, stacklevel=depth)
@@ -161,6 +172,9 @@ class GroupReader:
 
 def settings_named(name: str) -> list[str]:
     """Return the canonical names of the settings that a name stands for in any dialect.
+
+    Args:
+        name: a keyword of some dialect, or anything else.
 
     >>> settings_named("betas"), settings_named("verbose")
     (['beta1', 'beta2'], [])
@@ -171,15 +185,15 @@ def settings_named(name: str) -> list[str]:
 
 
 def refuse_impossible(settings: Mapping[str, Any], dialect: Dialect, where: str) -> None:
-    """Refuse what needs PyTorch's own tensors.
+    """Refuse settings that only PyTorch's own tensors make possible.
 
     Args:
-        settings: those of a group, by the dialect's names.
-        dialect: whose names and exceptions to use.
-        where: the tensors that it is not possible with.
+        settings: the settings of a group, by the dialect's names.
+        dialect: the dialect whose names and exceptions to use.
+        where: the tensors that it is not possible with, as the error says it.
 
     Raises:
-        The dialect's exception: something is set.
+        The dialect's out_of_range: such a setting is on.
     """
     for canonical in NOT_HERE:
         fact = dialect.named(canonical)

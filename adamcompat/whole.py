@@ -1,4 +1,4 @@
-"""A step happens whole or not at all: operations that are finished, whatever interrupts them."""
+"""Finish the operations of a step, whatever interrupts them: a step happens whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def whole(operations: Sequence[Operation]) -> None:
     Args:
         operations: each can go on where it was interrupted.
 
+    Raises:
+        BaseException: the exception that interrupted them, once all are done.
+
     >>> done = []
     >>> whole([lambda: done.append("parameters"), lambda: done.append("step")])
     >>> done
@@ -42,7 +45,11 @@ def whole(operations: Sequence[Operation]) -> None:
 
 
 def together(operations: Sequence[Operation]) -> Operation:
-    """Return one operation that does several in order."""
+    """Return one operation that does several in order.
+
+    Args:
+        operations: each can go on where it was interrupted.
+    """
 
     def all_of_them() -> None:
         for operation in operations:
@@ -52,10 +59,11 @@ def together(operations: Sequence[Operation]) -> Operation:
 
 
 def later(make: Callable[[], Sequence[Operation]]) -> Operation:
-    """Return operations that are only known once those before them are done.
+    """Return one operation that does others, which are only known once those before it are done.
 
     Args:
-        make: returns them and writes nothing; after an exception it is called again.
+        make: returns the others and writes nothing. It is called when the operation first runs, and again where an
+            exception interrupted it.
     """
     made: list[Sequence[Operation]] = []
 

@@ -1,4 +1,4 @@
-"""The commands of the command line, one module each.
+"""Hold the commands of the command line, one module each.
 
 A module has ``add(commands)``, which adds its parser, and ``run(options, console)``, which returns
 the exit status. Adding a parser must stay light: what a command needs is imported when it runs.

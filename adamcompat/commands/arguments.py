@@ -1,4 +1,4 @@
-"""Types of arguments that several commands take."""
+"""Read the arguments that several commands take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from adamcompat.mapping.tables import MAPPING
 
 
 def dialect(name: str, mapping: Mapping = MAPPING) -> str:
-    """A dialect by its short name or by the dotted name of its class."""
+    """Return the short name of a dialect.
+
+    Args:
+        name: its short name, or a dotted name of its class.
+        mapping: the dialects that there are.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such dialect; the text names the most similar one, or all.
+    """
     for key, entry in mapping.dialects.items():
         if name in (key, entry.target, *entry.aliases):
             return key
@@ -22,14 +30,25 @@ def dialect(name: str, mapping: Mapping = MAPPING) -> str:
 
 
 def path(text: str) -> Path:
-    """A path; an empty one, as a variable without a value gives, is not the folder that one stands in."""
+    """Return a path.
+
+    Args:
+        text: the argument. An empty one, as a variable without a value gives, does not mean the current folder.
+
+    Raises:
+        argparse.ArgumentTypeError: the argument is empty.
+    """
     if not text:
         raise argparse.ArgumentTypeError("a path is empty; name a file or folder")
     return Path(text)
 
 
 def add_aliases(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names a file of aliases."""
+    """Add the option that names a file of aliases.
+
+    Args:
+        parser: the parser of a command.
+    """
     parser.add_argument(
         "--aliases",
         type=path,
@@ -40,7 +59,7 @@ def add_aliases(parser: argparse.ArgumentParser) -> None:
 
 
 def known_dialects() -> str:
-    """The dialects, for the end of a command's help."""
+    """Return the list of the dialects, for the end of a command's help."""
     width = max(map(len, MAPPING.dialects))
     lines = [f"  {key:<{width}} {entry.target} ({entry.versions})" for key, entry in MAPPING.dialects.items()]
     return "\n".join(["dialects:", *lines])

@@ -1,4 +1,4 @@
-"""``adamcompat compare``: the same gradients through several optimizers."""
+"""Run ``adamcompat compare``: send the same gradients through several optimizers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ exit status: 0 all agree within the tolerance, 1 some do not, 2 wrong usage or u
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the command's parser.
+
+    Args:
+        commands: the subparsers of the command line.
+    """
     shown = commands.add_parser(
         "compare",
         help="send the same gradients through several optimizers",
@@ -88,7 +92,7 @@ def add(commands: Any) -> None:
 
 
 def _originals() -> str:
-    """The names of the originals, for people."""
+    """Return the names of the originals, for people."""
     names = [entry.name for entry in entries() if entry.adapter is None and entry.name != FLOAT64]
     return textwrap.fill(", ".join(names), 76, initial_indent="  ", subsequent_indent="  ")
 
@@ -116,7 +120,15 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Compare, print, and say whether they agree."""
+    """Compare optimizers, print the result, and return whether they agree.
+
+    Args:
+        options: the parsed arguments.
+        console: the console to print to.
+
+    Returns:
+        0 where all agree within the tolerance, 1 where some do not, 2 for unusable arguments or input.
+    """
     comparison = import_module("adamcompat.comparison")
     given: dict[str, Any] = {
         name: value
@@ -156,7 +168,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    """Find out before the comparison what would keep its results from being written."""
+    """Refuse results that could not be written, before the comparison.
+
+    Raises:
+        ValueError: the folder of a file is missing or closed, something else than a file is there, or the file cannot
+            be a plot.
+    """
     from adamcompat.files import NotAFileError, destination
 
     for file in (options.plot, options.html):

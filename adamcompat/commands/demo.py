@@ -1,4 +1,4 @@
-"""``adamcompat demo``: one network trained under both calling conventions."""
+"""Run ``adamcompat demo``: train one network under both calling conventions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ EXAMPLES = """\
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the command's parser.
+
+    Args:
+        commands: the subparsers of the command line.
+    """
     shown = commands.add_parser(
         "demo",
         help="train a small network under both calling conventions",
@@ -34,7 +38,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Train, compare, and say whether the promise holds."""
+    """Train the network, print the results, and return whether they agree as promised.
+
+    Args:
+        options: the parsed arguments.
+        console: the console to print to.
+
+    Returns:
+        0 where they agree, 1 where they differ or the framework is not installed.
+    """
     framework = WITH_OURS[options.runtime]
     if missing := framework.missing():
         absent = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'}"

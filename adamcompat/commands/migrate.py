@@ -1,4 +1,4 @@
-"""``adamcompat migrate``: rewrite the use of Adam in files, folders and notebooks."""
+"""Run ``adamcompat migrate``: rewrite the use of Adam in files, folders and notebooks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ EXAMPLES = """\
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the command's parser.
+
+    Args:
+        commands: the subparsers of the command line.
+    """
     migrate = commands.add_parser(
         "migrate",
         help="rewrite the use of Adam in files, folders and notebooks",
@@ -58,7 +62,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Migrate, show, and say whether anything is left to do."""
+    """Migrate files, show or write the changes, and return whether anything is left to do.
+
+    Args:
+        options: the parsed arguments.
+        console: the console to print to.
+
+    Returns:
+        0 where all is done, 1 where a file has an error (or with ``--check`` a warning or a change), 2 for wrong usage.
+    """
     if find_spec("libcst") is None:
         sys.stderr.write(f"adamcompat migrate needs LibCST: {how_to_install('migrate')}\n")
         return WRONG_USAGE
@@ -144,7 +156,11 @@ class _Count:
 
 
 def _show(diff: str) -> str | None:
-    """Print a diff as the bytes of its files; returns why not, where the output cannot hold them."""
+    """Print a diff as the bytes of its files.
+
+    Returns:
+        None, or a text that says why the output cannot hold the diff.
+    """
     encoding = sys.stdout.encoding or "utf-8"
     try:
         # Names of files may hold bytes that are no text.
@@ -162,7 +178,7 @@ def _show(diff: str) -> str | None:
 
 
 def _diff(outcome: Outcome) -> Iterable[str]:
-    """A unified diff that patch and git apply take."""
+    """Yield the lines of a unified diff that patch and git apply take."""
     if not outcome.changed:
         return
     before, after = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (outcome.before, outcome.after))

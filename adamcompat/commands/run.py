@@ -1,4 +1,4 @@
-"""``adamcompat run``: a program whose names for Adam are ours."""
+"""Run ``adamcompat run``: run a program under whose names for Adam our optimizers stand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ EXAMPLES = """\
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the command's parser.
+
+    Args:
+        commands: the subparsers of the command line.
+    """
     run_parser = commands.add_parser(
         "run",
         help="run a program, unchanged, with our optimizers",
@@ -46,7 +50,19 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Run the program; ends as it ends."""
+    """Run the program.
+
+    Args:
+        options: the parsed arguments.
+        console: the console to print to.
+
+    Returns:
+        0 where it ends by itself, 1 or 2 where there is nothing to run, 1 where a pipe that it writes to is closed.
+
+    Raises:
+        SystemExit: the program exits, or no program is named (with 2). Other exceptions of the program come through,
+            too.
+    """
     from adamcompat.installation.program import run_module, run_script
 
     program = options.program[1:] if options.program[:1] == ["--"] else options.program

@@ -1,4 +1,4 @@
-"""``adamcompat state``: look at optimizer state in files, and carry it from one form to another."""
+"""Run ``adamcompat state``: show optimizer state in files, and carry it from one form to another."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ _HEADS = {
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the command's parser.
+
+    Args:
+        commands: the subparsers of the command line.
+    """
     state = commands.add_parser(
         "state",
         help="show and convert optimizer state in files",
@@ -84,7 +88,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Show or convert."""
+    """Show or convert the state in a file.
+
+    Args:
+        options: the parsed arguments.
+        console: the console to print to.
+
+    Returns:
+        0 where it is done, 2 where a file cannot be used.
+    """
     from adamcompat.state.terms import StateError
 
     if "" in vars(options).values():
@@ -197,7 +209,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _map(path: str | None) -> dict[str, Any]:
-    """The contents of a map file.
+    """Return the contents of a map file; empty without a file.
 
     Raises:
         StateError: it cannot be read, or says something else than rename, layout and alone.
@@ -225,7 +237,10 @@ def _map(path: str | None) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
-    """YAML has no tuples: a list of numbers is a permutation, a list of two texts a pair."""
+    """Return a value of YAML, which has no tuples, with tuples in place of lists that stand for them.
+
+    A list of numbers is a permutation, a list of two texts a pair.
+    """
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     if isinstance(value, list):

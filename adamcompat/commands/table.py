@@ -1,4 +1,4 @@
-"""``adamcompat table``: the parameter mapping between two dialects."""
+"""Run ``adamcompat table``: print the parameter mapping between two dialects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ _STYLES = {SAME: "dim", OTHER_MEANING: "bold red", OTHER_STEP: "bold red"}
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the command's parser.
+
+    Args:
+        commands: the subparsers of the command line.
+    """
     table = commands.add_parser(
         "table",
         help="print the parameter mapping between two dialects",
@@ -48,7 +52,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Print the table."""
+    """Print the table in the format that is asked for.
+
+    Args:
+        options: the parsed arguments.
+        console: the console to print to.
+
+    Returns:
+        0.
+    """
     if options.format == "rich":
         print_table(console, options.source, options.target)
     else:
@@ -58,7 +70,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def print_table(console: Console, source: str, target: str) -> None:
-    """Print a mapping table for people: as a table where it fits, else as a list."""
+    """Print a mapping table for people: as a table where it fits, else as a list.
+
+    Args:
+        console: the console to print to; its width decides.
+        source: the name of the dialect to come from, such as ``keras3``.
+        target: the name of the dialect to go to, such as ``mindspore``.
+    """
     a, b = MAPPING.dialects[source], MAPPING.dialects[target]
     found = rows(MAPPING, source, target)
     if console.width < _TABLE_WIDTH:

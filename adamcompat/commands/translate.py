@@ -1,4 +1,4 @@
-"""``adamcompat translate``: one call of Adam, from any dialect to any other."""
+"""Run ``adamcompat translate``: translate one call of Adam, from any dialect to any other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ EXAMPLES = """\
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the command's parser.
+
+    Args:
+        commands: the subparsers of the command line.
+    """
     translate = commands.add_parser(
         "translate",
         help="translate one call of Adam from any dialect to any other",
@@ -36,7 +40,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Print the translated call."""
+    """Print the translated call, and the remarks on it.
+
+    Args:
+        options: the parsed arguments.
+        console: the console to print to.
+
+    Returns:
+        0 where there is a translation, 1 where an error stands in its way, 2 for unusable arguments or code.
+    """
     from adamcompat.translation import translate
     from adamcompat.translation.aliases import known
 
@@ -59,10 +71,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _read() -> str:
-    """The code on standard input.
+    """Return the code on standard input.
 
     Raises:
-        TranslationError: there is none, or it is no text.
+        TranslationError: standard input is closed, or is no text.
     """
     from adamcompat.translation import TranslationError
 

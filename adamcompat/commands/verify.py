@@ -1,4 +1,4 @@
-"""``adamcompat verify``: whether the mapping tells the truth about what is installed."""
+"""Run ``adamcompat verify``: check the mapping against the frameworks that are installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ EXAMPLES = """\
 
 
 def add(commands: Any) -> None:
-    """Add the command's parser."""
+    """Add the command's parser.
+
+    Args:
+        commands: the subparsers of the command line.
+    """
     verify = commands.add_parser(
         "verify",
         help="check the mapping against the frameworks that are installed",
@@ -37,7 +41,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Observe, judge, report."""
+    """Observe the installed frameworks, judge the mapping, and report.
+
+    Args:
+        options: the parsed arguments.
+        console: the console to print to.
+
+    Returns:
+        0 where every fact holds, 1 where one differs, 2 where the mapping or a framework cannot be used.
+    """
     mapping = _mapping(options.mapping, console)
     if mapping is None:
         return WRONG_USAGE
@@ -71,7 +83,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _mapping(file: Path | None, console: Console) -> Any:
-    """The built-in mapping or that of a file; None, with a message, where it cannot be read."""
+    """Return the built-in mapping or that of a file; None, with a message, where it cannot be read."""
     if file is None:
         return import_module("adamcompat.mapping.tables").MAPPING
     if find_spec("yaml") is None:

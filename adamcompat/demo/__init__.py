@@ -1,4 +1,4 @@
-"""The main job on a network of six numbers: both calling conventions, one result.
+"""Train a network of six numbers under both calling conventions, with the same result.
 
 The network is that of MindSpore's page on the differences between the two Adams: two inputs, two
 outputs, softmax cross-entropy, 100 steps with epsilon 1e-8.
@@ -37,8 +37,8 @@ class Result:
     """Hold the end of one way of training.
 
     Attributes:
-        label: which optimizer, and how it was called.
-        output: the network's output after training.
+        label: the optimizer, and how it was called.
+        output: the network's output after training, of the shape (2, 2): one row a sample.
     """
 
     label: str
@@ -46,19 +46,31 @@ class Result:
 
 
 class Network:
-    """A dense layer with the page's weights, and the gradient of its loss."""
+    """Compute a dense layer with the page's weights, and the gradient of its loss.
+
+    Args:
+        dtype: the dtype of weights and arithmetic.
+
+    Attributes:
+        weight: of the shape (2, 2), one row an output.
+        bias: of the shape (2,).
+    """
 
     def __init__(self, dtype: Any = np.float32) -> None:
         self.weight = WEIGHT.astype(dtype)
         self.bias = BIAS.astype(dtype)
 
     def output(self) -> Array:
-        """The logits, one row a sample."""
+        """Return the logits, of the shape (2, 2): one row a sample."""
         inputs = INPUTS.astype(self.weight.dtype)
         return np.asarray(inputs @ self.weight.T + self.bias)
 
     def gradients(self) -> tuple[Array, Array]:
-        """Gradients of the mean softmax cross-entropy by weight and bias."""
+        """Return the gradients of the mean softmax cross-entropy by weight and bias.
+
+        Returns:
+            An array of the shape (2, 2), and one of the shape (2,).
+        """
         logits = self.output()
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         error = (shifted / shifted.sum(axis=1, keepdims=True) - LABELS.astype(logits.dtype)) / len(LABELS)
@@ -66,11 +78,14 @@ class Network:
 
 
 def run(advance: Callable[[], None], dtype: Any = np.float32) -> list[Result]:
-    """Train the network once in each style.
+    """Train the network once in each style, on NumPy.
 
     Args:
-        advance: called after each step.
-        dtype: of weights and arithmetic.
+        advance: called without arguments after each step.
+        dtype: the dtype of weights and arithmetic.
+
+    Returns:
+        The result of TensorFlow's call, then that of MindSpore's call.
 
     >>> tensorflow, mindspore = run(lambda: None)
     >>> bool((tensorflow.output == mindspore.output).all())

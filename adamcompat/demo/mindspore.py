@@ -1,4 +1,4 @@
-"""The network of the demo, trained by this Adam and by mindspore.nn.Adam."""
+"""Train the network of the demo with this Adam and with mindspore.nn.Adam."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def run(advance: Callable[[], None]) -> list[Result]:
     """Train the network once with each optimizer, in the mode that MindSpore is in.
 
     Args:
-        advance: called after each step.
+        advance: called without arguments after each step.
+
+    Returns:
+        The result of our class, then that of the original.
     """
     kinds: dict[str, Any] = {"adamcompat.mindspore.Adam": Adam, "mindspore.nn.Adam": nn.Adam}
     found = []

@@ -1,4 +1,4 @@
-"""The network of the demo, trained with ours and with TensorFlow's classes."""
+"""Train the network of the demo with ours and with TensorFlow's classes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ def _train(optimizer: Any, advance: Callable[[], None]) -> Any:
 
 
 def run(advance: Callable[[], None]) -> list[Result]:
-    """Train the network with each optimizer; ours comes before its original.
+    """Train the network once with each optimizer.
 
     Args:
-        advance: called after each step.
+        advance: called without arguments after each step.
+
+    Returns:
+        Two pairs of results, each of one of our classes and then of its original.
     """
     stock = tf.keras.optimizers.Adam
     makers: dict[str, Callable[[], Any]] = {

@@ -15,7 +15,7 @@ def watch() -> Callable[[], None]:
     Python looks for the metaclass in `builtins.__build_class__`, before any code of a base could have a say.
 
     Returns:
-        what undoes it. Where somebody has put another function over ours, ours stays below and does no harm.
+        A function that undoes it. Where somebody has put another function over ours, ours stays below and does no harm.
     """
     before = builtins.__build_class__
 

@@ -1,4 +1,4 @@
-"""List the frameworks to watch, and what of theirs can be replaced by now."""
+"""List the frameworks to watch, and the recipes for their classes that can be replaced by now."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Recipe:
     The frameworks' modules of this folder make the recipes.
 
     Args:
-        adapter: which class of ours.
+        adapter: the class of ours.
         name: the public name of the original.
-        steps: the methods that make a step, whichever the user calls.
+        steps: the methods that make a step; users may call any of them.
         module: the module that files name the original by, where that is not the one that defines it.
         marks: a part of the names of attributes by which the framework knows a class of its own.
-        counter: from an optimizer, a function that reads how many steps it has made. For steps that are
-            compiled, so that none of `steps` is called.
+        counter: from an optimizer, a function that reads how many steps it has made. For steps that are compiled, so
+            that none of `steps` is called.
     """
 
     adapter: Adapter
@@ -40,7 +40,11 @@ class Recipe:
 
 
 def drop_ins(framework: str) -> Iterator[tuple[Adapter, Dialect]]:
-    """Yield the classes of ours that stand in for a framework's originals, each with the original's dialect."""
+    """Yield the classes of ours that stand in for a framework's originals, each with the original's dialect.
+
+    Args:
+        framework: the name of the framework, such as ``mindspore``.
+    """
     for adapter in MAPPING.adapters:
         runtime, dialect = RUNTIMES[adapter.runtime], MAPPING.dialects[adapter.dialect]
         if runtime.framework.name == framework and dialect.name in runtime.originals and adapter.replaces(dialect):
@@ -59,7 +63,9 @@ def _loaded(just_finished: str | None) -> Callable[[str], bool]:
 
 
 def recipes(just_finished: str | None = None) -> list[Recipe]:
-    """Return what can be replaced now: frameworks that are imported, and have finished with it.
+    """Return the recipes for all classes that can be replaced now.
+
+    These are the classes of frameworks that are imported, and whose import has finished.
 
     Args:
         just_finished: a module whose code has run, but whose import has not returned yet.
@@ -72,12 +78,19 @@ def recipes(just_finished: str | None = None) -> list[Recipe]:
 
 
 def recipe_of(adapter: Adapter) -> Recipe:
-    """Return the recipe of one adapter; imports its framework."""
+    """Return the recipe of one adapter, importing its framework.
+
+    Args:
+        adapter: a class of ours that stands in for an original.
+
+    Raises:
+        ModuleNotFoundError: the framework is missing.
+    """
     found: list[Recipe] = RUNTIMES[adapter.runtime].framework.load("installation").recipes(lambda name: True)
     return next(recipe for recipe in found if recipe.adapter == adapter)
 
 
 def waiting() -> tuple[str, ...]:
-    """Return the frameworks that are not imported."""
+    """Return the first package of each framework that is not imported."""
     names = (framework.packages[0] for framework in ORIGINALS.values())
     return tuple(name for name in names if name not in sys.modules)

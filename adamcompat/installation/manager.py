@@ -43,7 +43,7 @@ class _Manager:
         return bool(self._holders)
 
     def report(self) -> Report:
-        """Return what is replaced now."""
+        """Return a report on the classes that are replaced now."""
         return Report(
             self.active,
             tuple(
@@ -62,10 +62,10 @@ class _Manager:
         )
 
     def hold(self, holder: object, corrections: bool) -> None:
-        """Install for one more who wants it.
+        """Install for one more holder.
 
         Args:
-            holder: who.
+            holder: the object that wants it installed, and that is released later.
             corrections: whether drop-ins that do not say correct their originals.
 
         Raises:
@@ -88,7 +88,7 @@ class _Manager:
             raise
 
     def release(self, holder: object) -> None:
-        """Uninstall for one; everything is put back with the last."""
+        """Uninstall for one holder; everything is put back with the last."""
         with self._lock, Uninterrupted():
             if holder not in self._holders:
                 return
@@ -118,7 +118,7 @@ class _Manager:
                 self._commit(prepared)
 
     def _prepare(self, just_finished: str | None) -> list[Replacement]:
-        """Everything that can fail: the imports of ours."""
+        """Return the replacements for all that can be replaced now; all that can fail, the imports, is done."""
         if getattr(self._preparing, "now", False):
             # An import of ours has imported a framework's module; the outer call sees to that.
             return []
@@ -149,7 +149,7 @@ _manager = _Manager()
 
 
 class Installed:
-    """See `installed`."""
+    """Tell whether the names are ours, and make them ours within a ``with`` block; `installed` returns one."""
 
     def __init__(self, corrections: bool) -> None:
         self._last: Report | None = None
@@ -168,7 +168,7 @@ class Installed:
 
     @property
     def report(self) -> Report:
-        """Return what is replaced now; after a ``with`` block, what was replaced at its end."""
+        """Return the report of now; after a ``with`` block, that of the block's end."""
         return self._last or _manager.report()
 
     def __bool__(self) -> bool:
@@ -179,19 +179,19 @@ class Installed:
 
 
 def install(*, corrections: bool = False) -> None:
-    """Make the names of the frameworks' Adams ours, now and in what is imported later.
+    """Make the names of the frameworks' Adams ours, now and in modules that are imported later.
 
-    Twice is as good as once; the last call decides about corrections. See `installed` for a block with an end, and
+    To call it twice does no harm; the last call decides about corrections. See `installed` for a block with an end, and
     docs/install.md for the names.
 
     Args:
-        corrections: whether optimizers that are made from now on, and were not given ``corrections=``, mend what
-            their originals get wrong without a word. False: they do what the originals do, bit for bit.
+        corrections: whether optimizers that are made from now on, and were not given ``corrections=``, mend the silent
+            faults of their originals. False: they do what the originals do, bit for bit.
 
     Raises:
         TypeError: `corrections` is not True or False.
-        ImportError: a framework is imported whose counterpart here cannot be (MindSpore beside NumPy 2, for
-            instance); nothing has changed.
+        ImportError: a framework is imported whose counterpart here cannot be (MindSpore beside NumPy 2, for instance);
+            nothing has changed.
     """
     _manager.hold(_INSTALL, _flag(corrections))
 
@@ -212,10 +212,16 @@ def _flag(corrections: object) -> bool:
 
 
 def installed(*, corrections: bool = False) -> Installed:
-    """Return whether the names are ours, with a report; after ``with``, make them ours for a block.
+    """Return an object that tells whether the names are ours; in a ``with`` statement it makes them ours.
+
+    Its truth value says whether the names are ours, its `report` says more. After ``with`` the names are ours until the
+    end of the block.
 
     Args:
         corrections: as of `install`, for the block.
+
+    Raises:
+        TypeError: `corrections` is not True or False.
 
     Example:
         >>> import adamcompat
@@ -229,10 +235,10 @@ def installed(*, corrections: bool = False) -> Installed:
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """Called by ``%load_ext adamcompat``: the same as ``adamcompat.install()``."""
+    """Do the same as ``adamcompat.install()``, for ``%load_ext adamcompat``."""
     install()
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """Called by ``%unload_ext adamcompat``: the same as ``adamcompat.uninstall()``."""
+    """Do the same as ``adamcompat.uninstall()``, for ``%unload_ext adamcompat``."""
     uninstall()

@@ -1,4 +1,4 @@
-"""Every name under which modules hold a class, handed to another class.
+"""Hand every name under which modules hold a class to another class.
 
 A name is an attribute of a module, or an entry of a dictionary that is an attribute of a module:
 Keras looks up optimizers in such dictionaries, and so do many programs.
@@ -18,12 +18,15 @@ _OURS = "adamcompat"
 
 
 def replace(old_to_new: Mapping[type, type]) -> dict[type, int]:
-    """Let every name of the keys mean the value instead.
+    """Let every name of some classes mean other classes instead.
 
-    Where a class is the key of a dictionary, the new class becomes one too.
+    Where a class is the key of a dictionary, the new class becomes a key of it too.
+
+    Args:
+        old_to_new: for each class the one that takes its names.
 
     Returns:
-        For each key how many names were changed.
+        How many names and entries of dictionaries were changed, by the old class.
     """
     by_id = {id(old): (old, new) for old, new in old_to_new.items()}
     counts = dict.fromkeys(old_to_new, 0)
@@ -43,7 +46,11 @@ def replace(old_to_new: Mapping[type, type]) -> dict[type, int]:
 
 
 def withdraw(new_to_old: Mapping[type, type]) -> None:
-    """Undo `replace`, wherever the new classes have got to meanwhile."""
+    """Undo `replace`, also for names that the new classes have got meanwhile.
+
+    Args:
+        new_to_old: for each new class the one that gets its names back.
+    """
     by_id = {id(new): (new, old) for new, old in new_to_old.items()}
     for module in _modules():
         for name, value in list(vars(module).items()):
@@ -58,7 +65,7 @@ def withdraw(new_to_old: Mapping[type, type]) -> None:
 
 
 def _entries(entries: dict[Any, Any], by_id: Mapping[int, tuple[type, type]]) -> Iterator[tuple[type, dict[Any, Any]]]:
-    """Return what to change in a dictionary, class by class."""
+    """Yield the changes to a dictionary, class by class."""
     for old, new in by_id.values():
         found = {key: new for key, value in list(entries.items()) if value is old}
         if old in entries:
@@ -68,7 +75,7 @@ def _entries(entries: dict[Any, Any], by_id: Mapping[int, tuple[type, type]]) ->
 
 
 def _modules() -> Iterator[ModuleType]:
-    """All modules but ours, and those that are only attributes of modules, as TensorFlow's lazy ones are."""
+    """Yield all modules but ours, and those that are only attributes of modules, as TensorFlow's lazy ones are."""
     seen: set[int] = set()
     pending = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] != _OURS]
     while pending:
@@ -97,7 +104,7 @@ def _needed(module: ModuleType, name: str, cls: type) -> bool:
 
 
 def _names_in(cls: type) -> set[str]:
-    """The global names that the methods of a class use."""
+    """Return the global names that the methods of a class use."""
     found: set[str] = set()
     seen: set[int] = set()
     pending: list[Any] = [getattr(member, "__func__", member) for member in vars(cls).values()]

@@ -22,13 +22,13 @@ def run_script(path: str, *arguments: str, report: bool = False, corrections: bo
     """Run a file, or a folder or zip archive with a ``__main__.py``.
 
     Args:
-        path: of the program.
-        arguments: what the program finds in ``sys.argv[1:]``.
-        report: print at the end what was ours, and whether it was used.
-        corrections: mend what the originals get wrong without a word.
+        path: the program.
+        arguments: the arguments that the program finds in ``sys.argv[1:]``.
+        report: print at the end which names were ours, and whether they were used.
+        corrections: mend the silent faults of the originals.
 
     Returns:
-        0, or 1 or 2 where there is nothing to run; a program that fails or exits does so through here.
+        0, or 1 or 2 where there is nothing to run. The exception of a program that fails or exits comes through.
     """
     if not path or not Path(path).exists():
         sys.stderr.write(f"adamcompat run: can't open {path!r}: no such file or folder\n")
@@ -44,7 +44,17 @@ def run_script(path: str, *arguments: str, report: bool = False, corrections: bo
 
 
 def run_module(name: str, *arguments: str, report: bool = False, corrections: bool = False) -> int:
-    """Run a module, as ``python -m`` does; otherwise as `run_script`."""
+    """Run a module, as ``python -m`` does.
+
+    Args:
+        name: the dotted name of the module, or of a package with a module ``__main__``.
+        arguments: the arguments that the program finds in ``sys.argv[1:]``.
+        report: print at the end which names were ours, and whether they were used.
+        corrections: mend the silent faults of the originals.
+
+    Returns:
+        0, or 1 where there is no such module. The exception of a program that fails or exits comes through.
+    """
     sys.argv[:] = [name, *arguments]
     _start_path_with(str(Path.cwd()))
     # Only the first part: what is imported before the names are ours keeps copies of the originals.

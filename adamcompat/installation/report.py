@@ -1,4 +1,4 @@
-"""Report what is replaced now, and whether it is used."""
+"""Report which names are replaced now, and whether they are used."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """One class of a framework that is ours.
+    """Describe one class of a framework that ours replaces.
 
     Args:
-        original: the public name of what is replaced.
-        ours: the class that stands there instead.
+        original: the public name of the original.
+        ours: the dotted name of the class that stands there instead.
         names: how many names in modules, and entries of their dictionaries, were handed over.
         made: how many optimizers have been made under the name, subclasses included.
         stepped: whether one of them was asked for a step, or has counted one.
@@ -32,13 +32,13 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Hold what `adamcompat.installed().report` tells; ``str(report)`` is for people.
+    """Hold the facts of `adamcompat.installed().report`; ``str(report)`` is for people.
 
     Args:
         active: whether the names are ours at this moment.
         replaced: the classes that are, or were until the end, replaced.
-        waiting: frameworks that are not imported yet; theirs are replaced when they are.
-        failed: frameworks that were imported and keep their own classes, and why.
+        waiting: packages of frameworks that are not imported yet; their classes are replaced when they are.
+        failed: packages that were imported and keep their own classes, with the reason.
         corrections: whether optimizers that do not say correct their originals.
     """
 

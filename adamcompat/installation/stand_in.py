@@ -1,4 +1,4 @@
-"""The classes that stand under the frameworks' names."""
+"""Make the classes that stand under the frameworks' names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from adamcompat.mapping.tables import MAPPING
 
 @dataclass(slots=True, eq=False)
 class Use:
-    """Tell whether a stand-in is used."""
+    """Count the use of a stand-in.
+
+    Attributes:
+        made: how many optimizers have been made, subclasses included.
+        called: whether a method that makes a step was called.
+        counters: functions that return how many steps one of the first optimizers has counted.
+    """
 
     made: int = 0
     called: bool = False
@@ -32,14 +38,22 @@ class Use:
         return self.called or any(count() > 0 for count in self.counters)
 
     def forget(self) -> None:
-        """Start anew."""
+        """Forget the use so far."""
         self.made, self.called = 0, False
         self.counters.clear()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replacement:
-    """A class of a framework, and what stands in for it."""
+    """Hold a class of a framework, and the class that stands in for it.
+
+    Attributes:
+        name: the public name of the original.
+        adapter: the class of ours.
+        original: the class of the framework.
+        stand_in: the class that stands under its names.
+        use: counts the use of the stand-in.
+    """
 
     name: str
     adapter: Adapter
@@ -49,7 +63,7 @@ class Replacement:
 
 
 class StandIn(ABCMeta):
-    """The type of a class that stands in for another: whatever is an instance of that one is one of this.
+    """Be the type of classes that stand in for others: an instance of the other one is one of theirs, too.
 
     A class that is made from a stand-in must not be of this type: it may have a metaclass of its own, as it may have
     with the original, and Python allows no two. So it is made from the twin, the same class under the original's
@@ -81,12 +95,16 @@ class StandIn(ABCMeta):
 
 
 def with_twins(bases: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return bases with the twins of stand-ins instead of these."""
+    """Return the bases of a class with the twins of stand-ins in their place.
+
+    Args:
+        bases: the bases, as the class statement names them.
+    """
     return tuple([vars(base).get("_twin", base) if type(base) is StandIn else base for base in bases])
 
 
 def _pickled(cls: StandIn) -> Any:
-    """A stand-in is found again by its adapter, whatever its name means when it is read."""
+    """Return how to pickle a stand-in: it is found again by its adapter, whatever its name means then."""
     adapter = cls.__dict__.get("_adapter_of")
     return (_found, (adapter.runtime, adapter.name)) if adapter else cls.__qualname__
 
@@ -101,7 +119,16 @@ _made: dict[Adapter, Replacement] = {}
 
 
 def replacement(recipe: Recipe) -> Replacement:
-    """Return what stands in by a recipe; the same object each time. Imports the adapter, and so its framework."""
+    """Return the stand-in that a recipe describes; the same object each time.
+
+    The adapter is imported, and so is its framework.
+
+    Args:
+        recipe: the recipe.
+
+    Raises:
+        ImportError: the adapter cannot be imported.
+    """
     adapter = recipe.adapter
     if adapter not in _made:
         ours = getattr(import_module(adapter.module), adapter.name)

@@ -1,4 +1,4 @@
-"""List what of TensorFlow's and Keras's is ours while adamcompat is installed."""
+"""List the recipes for TensorFlow's and Keras's classes, which ours replace while adamcompat is installed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MARKS = "_api_names"
 
 
 def recipes(loaded: Callable[[str], bool]) -> list[Recipe]:
-    """Return what can be replaced, given which modules are imported; TensorFlow is.
+    """Return the recipes for the classes that can be replaced now; TensorFlow is imported.
 
     Args:
-        loaded: whether a module is imported, and has finished with it.
+        loaded: returns whether a module is imported, and has finished with it.
     """
     # TensorFlow imports the Keras that its tf.keras is, and Keras imports TensorFlow.
     kerases = [name for name in ("keras", "tf_keras") if name in sys.modules]

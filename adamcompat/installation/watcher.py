@@ -1,4 +1,4 @@
-"""Notice that a framework was imported."""
+"""Notice the import of a framework."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from types import ModuleType
 
 
 class Watcher(MetaPathFinder):
-    """A finder that finds nothing itself: it calls back when the code of some modules has run.
+    """Find nothing by itself, and call back when the code of some modules has run.
 
     Args:
-        names: which modules.
-        finished: called with the name, before the import statement returns.
+        names: the full names of the modules.
+        finished: called with the name of a module, before the import statement returns.
     """
 
     def __init__(self, names: Collection[str], finished: Callable[[str], None]) -> None:
@@ -24,7 +24,16 @@ class Watcher(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return what the other finders find, with a loader that calls back."""
+        """Return the spec that the other finders find, with a loader that calls back.
+
+        Args:
+            fullname: the full name of the module.
+            path: where to look, as for any finder.
+            target: the module that is loaded again, or None.
+
+        Returns:
+            The spec; None for a module that is not watched, and where no other finder finds it.
+        """
         if fullname not in self._names:
             return None
         others = (finder for finder in list(sys.meta_path) if finder is not self)

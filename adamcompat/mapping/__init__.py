@@ -1,1 +1,1 @@
-"""The facts of mapping.yaml: how they are read, kept and compared."""
+"""Read, keep and compare the facts of mapping.yaml."""

@@ -19,14 +19,18 @@ ONLY = "only in {title}"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a mapping table.
+    """Describe one line of a mapping table.
 
     Attributes:
-        kind: parameter | keyword | group | step | call.
-        source, target: the names, or None where a dialect has no counterpart.
-        source_default, target_default: the defaults as Python source, or "" where there is none.
-        category: how the two relate.
-        note: what a reader must know.
+        kind: ``parameter``, ``keyword`` (taken through ``**kwargs``), ``group`` (a key of a parameter group), ``step``
+            (a difference of what is computed) or ``call`` (the method that makes a step).
+        source: the name in the source dialect, or None where it has no counterpart there.
+        source_default: the default as Python source, ``"required"``, or ``""`` where there is none. In a row of the
+            kind ``step`` the form that the source computes.
+        target: the name in the target dialect, or None where it has no counterpart there.
+        target_default: the same as `source_default`, for the target.
+        category: how the two relate: one of the constants of this module, such as `RENAMED`.
+        note: what a reader must know; may be empty.
     """
 
     kind: str
@@ -39,7 +43,19 @@ class Row:
 
 
 def rows(mapping: Mapping, source: str, target: str) -> list[Row]:
-    """The mapping table between two dialects, in the order of the source's signature.
+    """Return the mapping table between two dialects, in the order of the source's signature.
+
+    Args:
+        mapping: the facts; holds both dialects.
+        source: the name of the dialect to come from, such as ``keras3``.
+        target: the name of the dialect to go to, such as ``mindspore``.
+
+    Returns:
+        One row for each parameter and keyword of either dialect, then one for each key of a parameter group, then one
+        for each thing that the two compute differently, and at the end one for the call that makes a step.
+
+    Raises:
+        KeyError: the mapping has no dialect of that name.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> by_name = {row.source: row for row in rows(MAPPING, "keras3", "mindspore")}
@@ -58,6 +74,11 @@ def rows(mapping: Mapping, source: str, target: str) -> list[Row]:
 def without_correction(beta1: float, beta2: float, step: int) -> float:
     r"""Return how many times as long a step is without bias correction: :math:`(1-\beta_1^t) / \sqrt{1-\beta_2^t}`.
 
+    Args:
+        beta1: decay rate of the first moment, in [0, 1).
+        beta2: decay rate of the second moment, in [0, 1).
+        step: the number :math:`t` of the step, 1 at the first.
+
     >>> print(*(f"{without_correction(0.9, 0.999, step):.3g}" for step in (1, 10, 1000)))
     3.16 6.53 1.26
     """
@@ -65,7 +86,11 @@ def without_correction(beta1: float, beta2: float, step: int) -> float:
 
 
 def longer_steps(beta1: float, beta2: float) -> str:
-    """Say how much longer steps are without bias correction.
+    """Return a clause that says how much longer steps are without bias correction.
+
+    Args:
+        beta1: decay rate of the first moment, in [0, 1).
+        beta2: decay rate of the second moment, in [0, 1).
 
     >>> longer_steps(0.9, 0.999)
     '3.16, 6.53 and 1.26 times as long at t = 1, 10 and 1,000 (with betas of 0.9 and 0.999)'
@@ -81,7 +106,7 @@ _TIMES = (1, 10, 1000)
 
 
 def _steps(a: Dialect, b: Dialect) -> list[Row]:
-    """Return what the two compute differently of the same hyperparameters."""
+    """Return a row for each thing that two dialects compute differently from the same hyperparameters."""
     found = []
     for name, title, about in (
         ("bias_correction", "bias correction", _about_correction(b)),
@@ -105,7 +130,7 @@ def _about_correction(dialect: Dialect) -> str:
 def _section(
     mapping: Mapping, a: Dialect, b: Dialect, ours: tuple[ParameterFact, ...], theirs: tuple[ParameterFact, ...]
 ) -> list[Row]:
-    """Our parameters with their counterparts, then what only the other side has."""
+    """Return the rows of our parameters with their counterparts, then of those that only the other side has."""
     pairs: list[tuple[ParameterFact | None, ParameterFact | None]] = []
     pairs += [(fact, _counterpart(fact, theirs)) for fact in ours]
     pairs += [(None, fact) for fact in theirs if _counterpart(fact, ours) is None]
@@ -121,7 +146,7 @@ def _kind(a: Dialect, b: Dialect, fact: ParameterFact | None, other: ParameterFa
 
 
 def _counterpart(fact: ParameterFact, others: tuple[ParameterFact, ...]) -> ParameterFact | None:
-    """The parameter that means the same; failing that, the one of the same name."""
+    """Return the parameter that means the same; failing that, the one of the same name; else None."""
     same_meaning = [
         o for o in others if o.canonical == fact.canonical and (o.alias_of is None) == (fact.alias_of is None)
     ]
@@ -143,7 +168,14 @@ def _row(mapping: Mapping, a: Dialect, b: Dialect, fact: ParameterFact | None, o
 
 
 def default_text(fact: ParameterFact | None) -> str:
-    """A default as it stands in a signature; "" where there is none."""
+    """Return a default as it stands in a signature, or "" where there is no parameter.
+
+    Args:
+        fact: the parameter, or None.
+
+    Returns:
+        The default as Python source; ``"required"`` for a parameter that has none.
+    """
     if fact is None:
         return ""
     return "required" if fact.required else repr(fact.default)

@@ -64,7 +64,15 @@ _NEEDED_SLOTS = {"first_moment", "second_moment"}
 
 
 def read_canonical(name: str, node: Node) -> Canonical:
-    """Read what a canonical name means."""
+    """Read what a canonical name means.
+
+    Args:
+        name: the canonical name.
+        node: its block under ``canonical``.
+
+    Raises:
+        MappingError: a key is missing or unknown, or its value is of another kind.
+    """
     fields = node.fields()
     entry = Canonical(
         name=name,
@@ -77,13 +85,29 @@ def read_canonical(name: str, node: Node) -> Canonical:
 
 
 class NumericsReader:
-    """Read ways of rounding, of which one may extend another that stands above."""
+    """Read ways of rounding, each of which may extend one that stands above it.
+
+    Attributes:
+        read: what was read so far, by name.
+    """
 
     def __init__(self) -> None:
         self.read: dict[str, Numerics] = {}
 
     def numerics(self, name: str, node: Node) -> Numerics:
-        """Read one way of rounding."""
+        """Read one way of rounding, and keep it for those that extend it.
+
+        Args:
+            name: its name.
+            node: its block under ``numerics``.
+
+        Returns:
+            The way of rounding. Each fact that the block leaves out is that of the one that it extends.
+
+        Raises:
+            MappingError: a key is missing or unknown, a word is not in the vocabulary, or the block extends one that
+                does not stand above.
+        """
         fields = node.fields()
         base: Numerics | None = fields.maybe("extends", lambda child: extended(child, "numerics", self.read), None)
         ways = {}
@@ -102,7 +126,19 @@ class NumericsReader:
 
 
 def extended(node: Node, kind: str, read: dict[str, T]) -> T:
-    """Read the name of an entry that stands above."""
+    """Return the entry that is extended, which must stand above the one that extends it.
+
+    Args:
+        node: the value of ``extends``, a name.
+        kind: what such entries are called in an error: ``numerics`` or ``dialect``.
+        read: the entries that stand above, by name.
+
+    Returns:
+        The entry of that name.
+
+    Raises:
+        MappingError: the value is no text, or no entry above has that name.
+    """
     name = node.text()
     if name not in read:
         raise node.error(f"unknown {kind} {name!r}; extends takes one that is defined above: {', '.join(read)}")
@@ -110,7 +146,15 @@ def extended(node: Node, kind: str, read: dict[str, T]) -> T:
 
 
 class DialectReader(ParameterReader):
-    """Read dialects; their canonical names and numerics must exist."""
+    """Read dialects, each of which may extend one that stands above it.
+
+    Args:
+        canonical: the canonical names that parameters may have.
+        numerics: the ways of rounding that a dialect may name.
+
+    Attributes:
+        read: the dialects that were read so far, by name.
+    """
 
     def __init__(self, canonical: dict[str, Canonical], numerics: dict[str, Numerics]) -> None:
         super().__init__(canonical)
@@ -127,7 +171,7 @@ class DialectReader(ParameterReader):
         return fact
 
     def method(self, node: Node) -> MethodFact:
-        """Read one method."""
+        """Read one method of the calling convention."""
         fields = node.fields()
         fact = MethodFact(
             name=fields.take("name", Node.text),
@@ -138,11 +182,18 @@ class DialectReader(ParameterReader):
         return fact
 
     def numerics_name(self, node: Node) -> str:
-        """Read the name of a way of rounding."""
+        """Read the name of a way of rounding, which must exist."""
         return node.choice(tuple(self.numerics))
 
     def changes(self, fields: Fields) -> tuple[dict[str, Node], dict[str, Node]]:
-        """Read which parameters of an extended dialect have other defaults here, and which are left out."""
+        """Read how a dialect changes the parameters of the one that it extends.
+
+        Args:
+            fields: the entries of the dialect's block; ``defaults`` and ``without`` are taken.
+
+        Returns:
+            The nodes of other defaults, and the nodes that name what is left out, each by the name of the parameter.
+        """
         defaults: dict[str, Node] = fields.maybe("defaults", lambda child: dict(child.entries()), {})
         without: dict[str, Node] = fields.maybe(
             "without", lambda child: {item.text(): item for item in child.items()}, {}
@@ -150,12 +201,24 @@ class DialectReader(ParameterReader):
         return defaults, without
 
     def dialect(self, name: str, node: Node) -> Dialect:
-        """Read one dialect."""
+        """Read one dialect, and keep it for those that extend it.
+
+        Args:
+            name: its name.
+            node: its block under ``dialects``.
+
+        Returns:
+            The dialect. What the block leaves out is that of the dialect that it extends.
+
+        Raises:
+            MappingError: a key is missing or unknown, a value is of another kind, a name is not defined, or facts
+                contradict each other.
+        """
         fields = node.fields()
         base: Dialect | None = fields.maybe("extends", lambda child: extended(child, "dialect", self.read), None)
 
         def take(key: str, read: Callable[[Node], T], *absent: T) -> T:
-            """Take an entry; where there is none, it is that of the extended dialect."""
+            """Return an entry of the block, or that of the extended dialect where it is left out."""
             if base is None or key in fields.left:
                 return fields.maybe(key, read, absent[0]) if absent else fields.take(key, read)
             fields.known.append(key)
@@ -279,7 +342,18 @@ def _corrections(node: Node) -> tuple[Correction, ...]:
 
 
 def with_corrections(node: Node, dialects: dict[str, Dialect]) -> dict[str, Dialect]:
-    """Return the dialects; raise an error if none describes a correction that a drop-in makes."""
+    """Return the dialects, once each correction that a drop-in makes is found among them.
+
+    Args:
+        node: the block of the dialects, where an error points.
+        dialects: the dialects, by name.
+
+    Returns:
+        The same dialects.
+
+    Raises:
+        MappingError: no dialect describes some correction that a drop-in makes.
+    """
     named = {correction.name for dialect in dialects.values() for correction in dialect.corrections}
     if missing := sorted(set(_CORRECTIONS) - named):
         raise node.error(f"no dialect has the correction {', '.join(missing)}, which a drop-in makes")

@@ -1,4 +1,4 @@
-"""Facts about the parameters of a dialect: names, meanings, types, defaults and ranges."""
+"""Hold facts about the parameters of a dialect: names, meanings, types, defaults and ranges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ Default: TypeAlias = bool | int | float | str | None
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A range of real numbers, read from text such as ``"[0, 1)"``.
+    """Hold a range of real numbers, read from text such as ``"[0, 1)"``.
+
+    Attributes:
+        low: the lower end; may be minus infinity.
+        high: the upper end, more than `low`; may be infinity.
+        includes_low: whether `low` itself is in the range.
+        includes_high: whether `high` itself is in the range.
 
     >>> Interval.parse("[0, 1)").contains(0.0), Interval.parse("[0, 1)").contains(1.0)
     (True, False)
@@ -27,7 +33,18 @@ class Interval:
 
     @classmethod
     def parse(cls, text: str) -> Interval:
-        """Read an interval; raises ValueError when `text` is none."""
+        """Read an interval.
+
+        Args:
+            text: two numbers between brackets, such as ``"[0, 1)"`` or ``"(0, inf)"``. A square bracket includes its
+                end, a round one does not.
+
+        Returns:
+            The interval.
+
+        Raises:
+            ValueError: `text` is no interval, or the interval holds no number.
+        """
         stripped = text.strip()
         ends = stripped[1:-1].split(",")
         if len(stripped) < 5 or stripped[0] not in "[(" or stripped[-1] not in "])" or len(ends) != 2:
@@ -51,7 +68,24 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class ParameterFact:
-    """One parameter of a dialect: its name there, its meaning, its default."""
+    """Describe one parameter of a dialect: its name there, its meaning, its default.
+
+    Attributes:
+        name: the dialect's own name.
+        canonical: the canonical name, which says what the parameter means.
+        type: the kind of values that it takes, one of the words of `vocabulary.Type`.
+        default: the default; None also where it is required.
+        required: whether it has no default.
+        range: where its values must lie; None where every value of its type is taken.
+        absent: what to do with a value that matters where another dialect has no counterpart: ``refuse``, ``warn`` or
+            ``ignore``.
+        note: what a reader of the mapping table must know; may be empty.
+        alias_of: the name of the parameter that it stands in for, or None.
+        read_as_default: other values that the original takes for "not given".
+        mistaken: what to do with a value that matters where a parameter of the same name means something else: ``warn``
+            or ``refuse``.
+        keyword_only: whether it is given by name only.
+    """
 
     name: str
     canonical: str
@@ -68,11 +102,15 @@ class ParameterFact:
 
     @property
     def parts(self) -> tuple[ParameterFact, ...]:
-        """Return what has one meaning each: the parameter itself."""
+        """Return the parameters that have one meaning each: here the parameter itself."""
         return (self,)
 
     def reads_as_default(self, value: object) -> bool:
-        """Return whether the original takes a value for "not given"."""
+        """Return whether the original takes a value for "not given".
+
+        Args:
+            value: any value that a caller may give.
+        """
         if value is None:
             return None in self.read_as_default
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -81,12 +119,12 @@ class ParameterFact:
 
 @dataclass(frozen=True, slots=True)
 class TupleFact:
-    """One parameter of a dialect that is a tuple of values, each with a meaning of its own.
+    """Describe one parameter of a dialect that is a tuple of values, each with a meaning of its own.
 
     Attributes:
-        name: of the parameter.
-        elements: what stands at each place. They have the type, the range and the note in common; their names, such
-            as ``betas[0]``, are for messages and tables, and no keywords.
+        name: the dialect's own name of the tuple.
+        elements: the parameter at each place. They have the type, the range and the note in common; their names, such
+            as ``betas[0]``, are for messages and tables, and cannot be used as keywords.
     """
 
     name: str
@@ -94,12 +132,12 @@ class TupleFact:
 
     @property
     def parts(self) -> tuple[ParameterFact, ...]:
-        """Return what has one meaning each: the elements."""
+        """Return the parameters that have one meaning each: the elements."""
         return self.elements
 
     @property
     def default(self) -> tuple[Default, ...]:
-        """The default of each element."""
+        """Return the default of each element."""
         return tuple(element.default for element in self.elements)
 
     @property
@@ -109,12 +147,12 @@ class TupleFact:
 
     @property
     def type(self) -> str:
-        """The type of each element."""
+        """Return the type that each element has."""
         return self.elements[0].type
 
     @property
     def range(self) -> Interval | None:
-        """The range of each element."""
+        """Return the range of each element, or None where every value of the type is taken."""
         return self.elements[0].range
 
     @property
@@ -129,15 +167,15 @@ class TupleFact:
 
     @property
     def alias_of(self) -> None:
-        """Return nothing: a tuple stands in for no other parameter."""
+        """Return None: a tuple stands in for no other parameter."""
 
     @property
     def read_as_default(self) -> tuple[Default, ...]:
-        """Return nothing: only a tuple is read."""
+        """Return no values: the original takes no tuple for "not given"."""
         return ()
 
     def reads_as_default(self, value: object) -> bool:
-        """Return whether the original takes a value for "not given": of a tuple none."""
+        """Return False: the original takes no tuple for "not given"."""
         return False
 
 
@@ -146,6 +184,6 @@ Fact: TypeAlias = ParameterFact | TupleFact
 
 
 def exception(name: str) -> type[Exception]:
-    """The built-in exception that a dialect names."""
+    """Return the built-in exception type of a name, as the errors of a dialect give it."""
     found: type[Exception] = getattr(builtins, name)
     return found

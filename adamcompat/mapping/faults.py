@@ -16,10 +16,10 @@ from adamcompat.mapping.runtimes import RUNTIMES
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Name a fact that nothing executes.
+    """Describe a fact that nothing executes.
 
     Attributes:
-        path: of the fact, from the top of mapping.yaml.
+        path: the keys that lead to the fact, from the top of mapping.yaml.
         text: what is wrong, and how to mend it.
     """
 
@@ -28,7 +28,10 @@ class Fault:
 
 
 def faults(mapping: Mapping) -> Iterator[Fault]:
-    """Find the facts that nothing would execute, or that an adapter's base class cannot.
+    """Yield the facts that nothing would execute, or that an adapter's base class cannot execute.
+
+    Args:
+        mapping: the facts to look through.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> list(faults(MAPPING))
@@ -47,7 +50,7 @@ def faults(mapping: Mapping) -> Iterator[Fault]:
 
 
 def _unasked(dialect: Dialect) -> Iterator[Fault]:
-    """Forms that no parameter asks for."""
+    """Yield the forms of AMSGrad and Nesterov that no parameter asks for."""
     given = {fact.canonical for fact in dialect.facts}
     for name in ("amsgrad", "nesterov"):
         if name not in given and getattr(dialect.semantics, name) != "none":
@@ -64,7 +67,7 @@ _STATE = {
 
 
 def _unread(dialect: Dialect) -> Iterator[Fault]:
-    """Parameters that no stage and no form of the update reads."""
+    """Yield the parameters that no stage and no form of the update reads."""
     path = ("dialects", dialect.name)
     given = {fact.canonical: fact.name for fact in dialect.facts}
     for stage, canonical in STAGES.items():
@@ -89,7 +92,7 @@ def _unread(dialect: Dialect) -> Iterator[Fault]:
 
 
 def _ungrouped(dialect: Dialect) -> Iterator[Fault]:
-    """Groups of a kind that the calling convention does not read."""
+    """Yield the groups of a kind that the calling convention does not read."""
     wrong = {"step": not dialect.overrides, "apply_gradients": dialect.overrides}
     if wrong.get(dialect.protocol):
         kind = "a list of keys, or nothing" if dialect.overrides else "the word 'every'"
@@ -98,7 +101,7 @@ def _ungrouped(dialect: Dialect) -> Iterator[Fault]:
 
 
 def _unsaved(dialect: Dialect) -> Iterator[Fault]:
-    """State that a step may keep, and that the dialect has no name for: it would be left out of what is saved."""
+    """Yield the state that a step may keep, but that the dialect has no name for: it would not be saved."""
     given = {fact.canonical for fact in dialect.facts}
     kept = {slot.role for block in dialect.slots for slot in block}
     for canonical, role in _STATE.items():
@@ -112,7 +115,7 @@ def _unsaved(dialect: Dialect) -> Iterator[Fault]:
 
 
 def _misplaced(dialect: Dialect) -> Iterator[Fault]:
-    """Stages where they would do nothing, or something else."""
+    """Yield the stages that stand where they would do nothing, or something else."""
     stages, path = dialect.stages, ("dialects", dialect.name, "stages")
     update = stages.index("update")
     for stage in stages[update + 1 :]:
@@ -125,7 +128,7 @@ def _misplaced(dialect: Dialect) -> Iterator[Fault]:
 
 
 def _beyond(adapter: Adapter, dialect: Dialect, numerics: dict[str, Numerics]) -> Iterator[Fault]:
-    """Facts of a dialect that the base class of an adapter does not execute."""
+    """Yield the facts of a dialect that the base class of an adapter does not execute."""
     path = ("dialects", dialect.name)
     who = f"the adapter {adapter.module}.{adapter.name}"
     base = RUNTIMES[adapter.runtime].base(dialect)

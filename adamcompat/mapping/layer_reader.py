@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def _by_framework(fields: Fields, read: Callable[[Node], T]) -> dict[str, T]:
-    """Read what stands for each framework; those that have it alike share a key."""
+    """Read the entry of each framework; frameworks whose entries are equal may share a key."""
     found: dict[str, T] = {}
     for framework in ORIGINALS:
         if framework not in found:
@@ -121,6 +121,17 @@ def _compound(name: str, node: Node) -> Compound:
 
 
 def layer_or_compound(name: str, node: Node) -> Layer | Compound:
-    """Read a layer: one weight, or several that are matched together."""
+    """Read a layer: one weight, or several that are matched together.
+
+    Args:
+        name: the name of the kind of layer.
+        node: its block under ``layers``.
+
+    Returns:
+        A `Compound` where the block has the key ``weights``, else a `Layer`.
+
+    Raises:
+        MappingError: a key is missing or unknown, or names, axes or gates of the frameworks do not belong together.
+    """
     several = any(key == "weights" for key, _ in node.entries())
     return _compound(name, node) if several else _layer(name, node)

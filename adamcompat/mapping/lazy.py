@@ -9,10 +9,11 @@ T = TypeVar("T")
 
 
 class Lazy(Mapping[str, T]):
-    """A mapping whose values are made once each, when they are first asked for.
+    """Hold values that are made once each, when they are first asked for.
 
     Args:
-        makers: for each name a function that makes its value; always the same one.
+        makers: for each name a function without arguments that makes its value. It may run twice where two threads ask
+            at once; the first value stays.
 
     >>> squares = Lazy({"two": lambda: 4, "three": lambda: 9})
     >>> squares["two"], list(squares), len(squares)

@@ -18,14 +18,15 @@ def parts(fact: Fact, value: Any, dialect: Dialect) -> tuple[tuple[ParameterFact
 
     Args:
         fact: the parameter.
-        value: of the parameter, unchecked.
+        value: what is given for it, unchecked.
         dialect: whose exceptions to raise.
 
     Returns:
-        Each single meaning with its value; of a parameter that is no tuple, the parameter itself.
+        Each single meaning with its value. For a parameter that is no tuple this is the parameter itself.
 
     Raises:
-        The dialect's exceptions: the value of a tuple is no tuple or list, or has another length.
+        The dialect's wrong_type: the value of a tuple is no tuple or list.
+        The dialect's out_of_range: the value of a tuple has another length.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> dialect = MAPPING.dialects["mindspore"]
@@ -48,8 +49,12 @@ def each(fact: Fact | None, value: Any, function: Callable[[Any], Any]) -> Any:
 
     Args:
         fact: the parameter; None for one that is known to nobody.
-        value: its value, unchecked; what should be a tuple and is none is left for `parts` to refuse.
-        function: what to apply.
+        value: its value, unchecked.
+        function: takes a single value, and returns what stands in its place.
+
+    Returns:
+        A tuple of the results where `fact` is a tuple, else the one result. A value that should be a tuple and is none
+        comes back as it is, for `parts` to refuse.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> each(MAPPING.dialects["mindspore"].find("eps"), 1, float)
@@ -63,7 +68,7 @@ def each(fact: Fact | None, value: Any, function: Callable[[Any], Any]) -> Any:
 def taken(
     dialect: Dialect, native: Mapping[str, Any], borrowed: Iterable[Fact] = ()
 ) -> Iterator[tuple[ParameterFact, Any]]:
-    """Yield each single meaning that native keywords speak of, with its value, aliases among them.
+    """Yield each single meaning that native keywords give a value, with that value; aliases are among them.
 
     Args:
         dialect: whose names they are.
@@ -71,7 +76,9 @@ def taken(
         borrowed: parameters of other dialects that may stand among them.
 
     Raises:
-        The dialect's exceptions: a name is unknown, or a tuple is none.
+        The dialect's unknown_keyword: a name is unknown.
+        The dialect's wrong_type: the value of a tuple is no tuple or list.
+        The dialect's out_of_range: the value of a tuple has another length.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> [(fact.name, value) for fact, value in taken(MAPPING.dialects["tf26"], {"lr": 0.1, "decay": 0.0})]
@@ -103,10 +110,12 @@ def to_canonical(dialect: Dialect, native: Mapping[str, Any], borrowed: Iterable
         borrowed: parameters of other dialects that may stand among them.
 
     Returns:
-        Canonical names to values, of what was given: defaults are not filled in.
+        Canonical names to values, of what was given. Defaults are not filled in.
 
     Raises:
-        The dialect's exceptions: a name is unknown, or a tuple is none.
+        The dialect's unknown_keyword: a name is unknown.
+        The dialect's wrong_type: the value of a tuple is no tuple or list.
+        The dialect's out_of_range: the value of a tuple has another length.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> to_canonical(MAPPING.dialects["mindspore"], {"eps": 1e-7, "weight_decay": 0.1})
@@ -127,12 +136,16 @@ def to_native(dialect: Dialect, canonical: Mapping[str, Any], borrowed: Iterable
 
     Args:
         dialect: whose names to use.
-        canonical: canonical names to values. Where only some elements of a tuple are given, the defaults of the
-            others stand beside them.
+        canonical: canonical names to values. Where only some elements of a tuple are given, the defaults of the others
+            stand beside them.
         borrowed: parameters of other dialects that may be used where the dialect has none.
 
+    Returns:
+        The dialect's own names to values, with tuples as tuples.
+
     Raises:
-        The dialect's exceptions: it has no parameter of a meaning, or an element of a tuple has no default.
+        The dialect's unknown_keyword: it has no parameter of a meaning.
+        The dialect's wrong_type: an element of a tuple is not given and has no default.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> to_native(MAPPING.dialects["mindspore"], {"epsilon": 1e-7, "l2_weight_decay": 0.1})
@@ -173,8 +186,14 @@ def settled(dialect: Dialect, native: Mapping[str, Any], borrowed: Iterable[Fact
             for, its value stands there; None says nothing.
         borrowed: parameters of other dialects that may stand among them.
 
+    Returns:
+        The dialect's own names to values. An alias or a borrowed parameter keeps its name where it is None, or where
+        the dialect has no parameter for it.
+
     Raises:
-        The dialect's exceptions: a name is unknown, or a tuple is none.
+        The dialect's unknown_keyword: a name is unknown.
+        The dialect's wrong_type: the value of a tuple is no tuple or list.
+        The dialect's out_of_range: the value of a tuple has another length.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> settled(MAPPING.dialects["tf26"], {"learning_rate": 0.001, "lr": 0.1})

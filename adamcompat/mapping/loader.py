@@ -130,7 +130,8 @@ def _top(file: Path) -> Node:
     """Read a file of YAML.
 
     Raises:
-        MappingError: it is none, or is empty.
+        MappingError: the file is not valid YAML in UTF-8, or is empty.
+        OSError: the file cannot be read.
     """
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -151,11 +152,14 @@ def load(path: str | Path, *, executed: bool = False) -> Mapping:
         path: a file in the grammar that the head of mapping.yaml explains.
         executed: whether to refuse facts that nothing would execute, as the generator must.
 
+    Returns:
+        All that the file says.
+
     Raises:
-        MappingError: with file and line, for anything that is not in the grammar: a repeated or
-            unknown key, a name that is not defined, a default that is not of its type, a number
-            that YAML reads as text, a dialect without slots; and, where that is asked for, a fact that
-            nothing executes.
+        MappingError: with file and line, for anything that is not in the grammar: a repeated or unknown key, a name
+            that is not defined, a default that is not of its type, a number that YAML reads as text, a dialect without
+            slots; and with `executed` for a fact that nothing executes.
+        OSError: the file cannot be read.
     """
     top = _top(Path(path))
     fields = top.fields()
@@ -181,12 +185,15 @@ def load(path: str | Path, *, executed: bool = False) -> Mapping:
 
 
 def extend(path: str | Path, mapping: Mapping) -> Mapping:
-    """Read a file of aliases: classes of other libraries, beside the dialects of a mapping.
+    """Read a file of aliases, which adds classes of other libraries to the dialects of a mapping.
 
     Args:
         path: a file with one block or both: `dialects`, in the grammar of mapping.yaml, where `extends` may name a
             dialect of the mapping; and `aliases`, the dotted names of further classes by the dialect that they speak.
         mapping: the dialects that there are.
+
+    Returns:
+        A mapping with the further dialects and names beside those that there are.
 
     Raises:
         MappingError: with file and line, as `load`; and for a name that is taken already.
@@ -226,7 +233,7 @@ def extend(path: str | Path, mapping: Mapping) -> Mapping:
 
 
 def _free_name(node: Node, name: str, dialect: str, taken: dict[str, str]) -> str:
-    """Return the dotted name of a class; refuse what is none, or is another class's."""
+    """Return the dotted name of a class; refuse text that is no such name, and the name of another class."""
     parts = name.split(".")
     if len(parts) < 2 or not all(map(str.isidentifier, parts)):
         raise node.error(f"{name!r} is no dotted name of a class, such as package.module.AdamW")

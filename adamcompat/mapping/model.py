@@ -1,4 +1,4 @@
-"""The mapping as frozen dataclasses: what mapping.yaml says, and nothing that follows from it."""
+"""Hold the mapping as frozen dataclasses: what mapping.yaml says, and nothing that follows from it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,15 @@ STAGES: dict[str, str | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Canonical:
-    """Describe the meaning of a parameter, under whatever name."""
+    """Describe the meaning of a parameter, whatever a dialect calls it.
+
+    Attributes:
+        name: the canonical name.
+        about: one or two sentences.
+        neutral: the value at which the parameter changes nothing; None where that is "not given".
+        scope: ``hyperparameter``, ``input`` (parameters and gradients), ``group`` (a key of a parameter group) or
+            ``label`` (a name, or a choice of how the same step is run).
+    """
 
     name: str
     about: str
@@ -62,7 +70,33 @@ class Canonical:
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """Describe how a dialect rounds the one formula."""
+    """Describe how a dialect rounds the one formula.
+
+    Attributes:
+        name: what it is called.
+        about: one sentence.
+        extends: the numerics that give the facts that were left out, or None.
+        given: how hyperparameters are taken in: ``float64``, ``float32_rates`` (learning rate and betas pass through
+            float32) or ``float32`` (all of them do).
+        scalars: the dtype in which a step's scalars are computed: ``float64``, ``float32`` or ``parameter`` (that of
+            the parameter).
+        one_minus_beta: how ``1 - beta`` is formed: ``float64`` (subtract, then round) or ``scalar`` (round beta, then
+            subtract).
+        beta_power: how the powers of the betas are formed: ``power`` at each step, or ``product``, one float32
+            multiplication a step.
+        multiply_add: how ``a*b + c`` is rounded: ``separate`` (twice), ``fused`` (once), ``fused_blocks`` (fused in
+            blocks of eight elements, the rest of a tensor in float64) or ``fused_wide`` (fused, with the step divided
+            and subtracted in float64).
+        half: the arithmetic for float16 parameters: ``float16`` or ``float32``.
+        unscale: how the loss scale is taken out: ``quotient`` or ``reciprocal`` (multiplied by the rounded reciprocal).
+        surroundings: how the stages around the update are rounded: ``once`` (their coefficients are merged in float64)
+            or ``stepwise`` (one by one, to the parameter's dtype).
+        decay: how decoupled decay is taken off: from the ``parameter`` before the update, in the ``update`` after its
+            division, or as a ``factor`` of the parameter.
+        moments: how the moments move: by the ``difference`` to the gradient, or by PyTorch's ``lerp``.
+        correction: ``step`` (the corrections of both moments make one step size) or ``root`` (that of the second moment
+            divides its root).
+    """
 
     name: str
     about: str
@@ -82,7 +116,12 @@ class Numerics:
 
 @dataclass(frozen=True, slots=True)
 class ArgumentFact:
-    """One argument of a method of the calling convention."""
+    """Describe one argument of a method of the calling convention.
+
+    Attributes:
+        name: the argument's name.
+        canonical: what it means; None for arguments that tables leave out.
+    """
 
     name: str
     canonical: str | None
@@ -90,7 +129,13 @@ class ArgumentFact:
 
 @dataclass(frozen=True, slots=True)
 class MethodFact:
-    """One method of the calling convention."""
+    """Describe one method of the calling convention.
+
+    Attributes:
+        name: the method's name.
+        role: ``step``, ``differentiate_and_step`` or ``forget_gradients``.
+        arguments: its arguments, in order.
+    """
 
     name: str
     role: MethodRole
@@ -99,7 +144,12 @@ class MethodFact:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two parameters of which at most one may be set."""
+    """Name two parameters of which at most one may be set.
+
+    Attributes:
+        pair: their names in the dialect.
+        original: what the original does with both: ``raises`` or ``ignores`` (one of them, without a word).
+    """
 
     pair: tuple[str, str]
     original: ConflictForm
@@ -107,7 +157,17 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Names of the built-in exception types that a dialect raises."""
+    """Name the built-in exception types that a dialect raises.
+
+    Attributes:
+        unknown_keyword: for a keyword that the class does not take.
+        wrong_type: for a value of a wrong type.
+        out_of_range: for a value outside its range.
+        conflict: for two parameters that exclude each other.
+        unknown_parameter: for a parameter that the optimizer does not update.
+        repeated_parameter: for a parameter that is passed twice.
+        wrong_gradients: for gradients that do not fit their parameters.
+    """
 
     unknown_keyword: str
     wrong_type: str
@@ -133,7 +193,20 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Semantics:
-    """Describe what a dialect does where dialects differ."""
+    """Describe what a dialect does where dialects differ.
+
+    Attributes:
+        epsilon: ``hat`` (added to ``sqrt(v)``) or ``paper`` (added to the root of the corrected second moment).
+        bias_correction: of ``both`` moments, or ``none``.
+        decay_skips: parts of names; parameters with one of them do not decay while parameters are not grouped.
+        amsgrad: of which second moments the maximum is taken: ``raw_maximum``, ``corrected_maximum`` or ``none``.
+        nesterov: ``blend`` (the numerator is ``beta1*m + (1 - beta1)*g``) or ``none``.
+        schedule_start: the number of the step that a schedule sees first.
+        average_start: the first value of the moving average: the parameter after the ``first_update``, the ``initial``
+            parameter, or ``none``.
+        power_start: the first value of the running products of the betas that are kept as state: ``one``, ``beta`` or
+            ``none``.
+    """
 
     epsilon: Epsilon
     bias_correction: BiasCorrection
@@ -156,7 +229,12 @@ SINGLE_SLOTS = ("step", "learning_rate", "beta1_power", "beta2_power")
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One kind of state and the name it has; ``{parameter}`` stands for a parameter's name."""
+    """Describe one kind of state and its name; ``{parameter}`` stands for a parameter's name.
+
+    Attributes:
+        role: the kind, such as ``first_moment``.
+        template: its name in the original's state.
+    """
 
     role: str
     template: str
@@ -167,18 +245,25 @@ class Slot:
         return "{parameter}" in self.template
 
     def name_for(self, parameter: str) -> str:
-        """The slot's name for one parameter."""
+        """Return the slot's name for one parameter."""
         return self.template.replace("{parameter}", parameter)
 
 
 def release(text: str) -> tuple[int, ...]:
-    """A version's numbers, which compare as versions do."""
+    """Return a version's numbers, which compare as versions do; parts that are no numbers are left out."""
     return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """Hold a fact that older versions of the original's framework do not share."""
+    """Hold a fact that older versions of the original's framework do not share.
+
+    Attributes:
+        fact: the path of the fact in the dialect, such as ``parameters.name.default``.
+        framework: the framework, as it is called in text.
+        below: the first version in which the fact holds.
+        was: what was found in versions before that.
+    """
 
     fact: str
     framework: str
@@ -188,7 +273,7 @@ class Older:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """Describe a fault of the original that changes trainings without a word, and that ours mends where it is asked to.
+    """Describe a fault of the original that it does not report and that changes trainings; ours can mend it.
 
     Attributes:
         name: what it is called.
@@ -205,7 +290,36 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One API that people write against."""
+    """Describe one API that people write against.
+
+    Attributes:
+        name: what the mapping calls it, such as ``keras3``.
+        extends: the dialect that gives the facts that were left out, or None.
+        title: what to call it in a table.
+        target: the dotted name of the original class.
+        aliases: other dotted names of the same class.
+        former: dotted names that meant this class in older versions, and now mean the class of another dialect.
+        versions: where the facts hold, in words.
+        protocol: the calling convention: ``apply_gradients``, ``call``, ``step``, ``update`` or ``node``.
+        methods: the methods of the calling convention.
+        rates: what may be the learning rate beside a number: ``list``, ``schedule``, ``callable``.
+        kwargs: whether the signature ends in ``**kwargs``.
+        parameters: the signature, in order.
+        keywords: what is taken through ``**kwargs``.
+        groups: the keys of a parameter group; none where a group may hold each parameter of the signature.
+        overrides: whether a group may hold each parameter of the signature, under its own name.
+        ignored: names of parameters that the original accepts and does nothing with.
+        devices: where the original runs; empty where it runs everywhere.
+        conflicts: pairs of parameters that exclude each other.
+        errors: the exceptions that the original raises.
+        stages: what a step does, in order; keys of `STAGES`.
+        corrections: faults of the original that ours can mend.
+        semantics: what it does where dialects differ.
+        numerics: the name of its way of rounding.
+        slot_names: what the dialect itself calls kinds of state, by role.
+        slots: the state, in the original's order. The slots of one entry are interleaved, parameter by parameter.
+        older: facts that older versions do not share.
+    """
 
     name: str
     extends: str | None
@@ -236,18 +350,18 @@ class Dialect:
 
     @property
     def original_stages(self) -> tuple[str, ...]:
-        """The stages of the original, which has none of the corrections."""
+        """Return the stages of the original, which has none of the corrections."""
         corrected = {correction.stage for correction in self.corrections}
         return tuple(stage for stage in self.stages if stage not in corrected)
 
     @property
     def accepted(self) -> tuple[Fact, ...]:
-        """Signature and keywords together."""
+        """Return the parameters of the signature and the keywords, in this order."""
         return self.parameters + self.keywords
 
     @property
     def facts(self) -> tuple[ParameterFact, ...]:
-        """Signature and keywords, with the elements of a tuple in its place: each has one meaning."""
+        """Return the signature and the keywords with the elements of tuples in their place: one meaning each."""
         return tuple(part for fact in self.accepted for part in fact.parts)
 
     @property
@@ -257,19 +371,30 @@ class Dialect:
 
     @property
     def library(self) -> str:
-        """Return whose the class is: the title without the member's name, with which some titles end."""
+        """Return the name of the library that the class belongs to: the title without the class's own name."""
         return self.title.removesuffix(f" {self.member}")
 
     def find(self, name: str) -> Fact | None:
-        """The parameter of that native name, or None."""
+        """Return the parameter of that native name, or None."""
         return next((fact for fact in self.accepted if fact.name == name), None)
 
     def named(self, canonical: str) -> ParameterFact | None:
-        """The parameter, or the element of a tuple, that means `canonical`, or None; aliases do not count."""
+        """Return the parameter, or the element of a tuple, that means `canonical`, or None.
+
+        Args:
+            canonical: the canonical name. Aliases of a parameter do not count.
+        """
         return next((fact for fact in self.facts if fact.canonical == canonical and fact.alias_of is None), None)
 
     def slot(self, role: str) -> Slot:
-        """Return the slot of one kind of state; one with the kind's own name where the dialect has none."""
+        """Return the slot of one kind of state.
+
+        Args:
+            role: the kind, such as ``first_moment``.
+
+        Returns:
+            The slot; where the dialect has none of that kind, one that is named after the kind.
+        """
         found = (slot for block in self.slots for slot in block if slot.role == role)
         return next(found, Slot(role, role if role in SINGLE_SLOTS else f"{{parameter}}/{role}"))
 
@@ -279,13 +404,22 @@ class Dialect:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every dotted name of the class, the preferred one first."""
+        """Return every dotted name of the class, the preferred one first."""
         return (self.target, *self.aliases)
 
 
 @dataclass(frozen=True, slots=True)
 class RateArgument:
-    """One argument of a learning-rate schedule; `role` is what it means under any name."""
+    """Describe one argument of a learning-rate schedule.
+
+    Attributes:
+        name: as the dialect spells it.
+        role: what it means: ``initial``, ``final``, ``rate``, ``steps``, ``power``, ``repeat``, ``staircase`` or
+            ``step``.
+        default: the default; None also where it is required.
+        required: whether it has no default.
+        fill: the expression to write where another dialect has nothing to say, or None.
+    """
 
     name: str
     role: str
@@ -296,7 +430,12 @@ class RateArgument:
 
 @dataclass(frozen=True, slots=True)
 class RateClass:
-    """A class or function of one dialect that computes a schedule."""
+    """Describe a class or function of one dialect that computes a schedule.
+
+    Attributes:
+        target: its dotted name.
+        arguments: its signature, in order.
+    """
 
     target: str
     arguments: tuple[RateArgument, ...]
@@ -304,7 +443,14 @@ class RateClass:
 
 @dataclass(frozen=True, slots=True)
 class RateSchedule:
-    """A learning rate that follows a formula, and who computes it."""
+    """Describe a learning rate that follows a formula, and the classes that compute it.
+
+    Attributes:
+        name: what it is called.
+        about: the formula.
+        canonical: the hyperparameter that stands for it, with the same rate and one step, or None.
+        classes: the class or function that computes it, by the name of the dialect.
+    """
 
     name: str
     about: str
@@ -314,7 +460,13 @@ class RateSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Describe a layer's weight in one framework: its name, and what its axes mean."""
+    """Describe a layer's weight in one framework: its name, and what its axes mean.
+
+    Attributes:
+        names: patterns of the last part of the weight's name; ``*`` and ``[ab]`` mean what they mean in file names.
+        axes: one text for each number of axes, with a letter for each axis. ``(a b)`` is two axes as one, ``1`` an axis
+            of size one.
+    """
 
     names: tuple[str, ...]
     axes: tuple[str, ...]
@@ -322,7 +474,13 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Describe a kind of layer: its weight by framework."""
+    """Describe a kind of layer by its weight in each framework.
+
+    Attributes:
+        name: the name of the layout.
+        about: one sentence.
+        weights: the weight, by framework. The texts of their axes belong together, one by one.
+    """
 
     name: str
     about: str
@@ -331,13 +489,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A weight of one framework, or a part of it, among the weights of a layer.
+    """Describe a weight of one framework, or a part of it, among the weights of a layer.
 
     Attributes:
-        name: the end of its name; ``*`` stands for what tells the layers of one cell apart.
-        axes: a letter an axis, as in `Weights`; ``g`` is the axis of the gates, a capital another axis of the size of
-            its letter.
-        part: which of how many equal parts along the first axis; None for all of it.
+        name: the end of its name; ``*`` stands for the part that tells the layers of one cell apart.
+        axes: a letter for each axis, as in `Weights`; ``g`` is the axis of the gates, a capital another axis of the
+            size of its letter.
+        part: ``(i, n)`` for the i-th, from 0, of n equal parts along the first axis; None for all of it.
         addend: whether the layer sees only the sum of this weight and another one.
     """
 
@@ -353,7 +511,7 @@ class Twins:
 
     Attributes:
         shares: where they are, by framework.
-        optional: whether a layer may be without them.
+        optional: whether a layer may lack them.
     """
 
     shares: dict[str, Share]
@@ -366,15 +524,16 @@ class Twins:
 
 @dataclass(frozen=True, slots=True)
 class Compound:
-    """A kind of layer whose weights are matched together.
+    """Describe a kind of layer whose weights are matched together.
 
     Attributes:
-        name: of the kind.
+        name: the name of the kind.
         about: one sentence.
-        weights: in the order in which Keras makes them.
-        gates: the order of the gates by framework; nothing where there are none.
+        weights: its weights, in the order in which Keras makes them.
+        gates: the order of the gates by framework; empty where there are none.
         cell: the part of Keras's layer that holds the weights, or None.
-        ways: what says that a layer runs forwards and backwards, by framework; nothing where nothing does.
+        ways: for each framework the texts that mark the weights of a layer's forward and backward way; empty where
+            there is one way only.
     """
 
     name: str
@@ -387,7 +546,15 @@ class Compound:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A class to generate."""
+    """Describe a class to generate.
+
+    Attributes:
+        name: the name of the class.
+        module: the module of this package that it is for.
+        runtime: the name of the runtime whose tensors it updates.
+        dialect: the name of the dialect that it is called in.
+        borrows: the names of parameters that it takes from other dialects, by the name of the dialect.
+    """
 
     name: str
     module: str
@@ -396,13 +563,24 @@ class Adapter:
     borrows: tuple[tuple[str, tuple[str, ...]], ...]
 
     def replaces(self, dialect: Dialect) -> bool:
-        """Return whether it is the drop-in for the original of its dialect, in the original's framework."""
+        """Return whether the class is the drop-in for its dialect's original, in the original's framework."""
         return self.name == dialect.member
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """All of mapping.yaml."""
+    """Hold all of mapping.yaml.
+
+    Attributes:
+        canonical: what parameters mean, by canonical name.
+        numerics: ways of rounding, by name.
+        dialects: the dialects, by name.
+        schedules: learning rates that follow a formula, by name.
+        layers: kinds of layers with one weight, by name.
+        compounds: kinds of layers whose weights are matched together, by name.
+        adapters: the classes to generate.
+        modules: other names of modules, each with the name that the dialects use.
+    """
 
     canonical: dict[str, Canonical]
     numerics: dict[str, Numerics]
@@ -414,11 +592,23 @@ class Mapping:
     modules: dict[str, str]
 
     def adapter(self, runtime: str, name: str) -> Adapter:
-        """The adapter of that name for one runtime."""
+        """Return the adapter of that name for one runtime.
+
+        Args:
+            runtime: the name of the runtime, such as ``numpy``.
+            name: the name of the class.
+        """
         return next(adapter for adapter in self.adapters if (adapter.runtime, adapter.name) == (runtime, name))
 
     def schedules_of(self, dialect: Dialect) -> str:
-        """Return the dialect whose schedules a learning rate may be: that one, or the first that it extends with any.
+        """Return the name of the dialect whose schedules a learning rate of a dialect may be.
+
+        Args:
+            dialect: the dialect of the optimizer.
+
+        Returns:
+            The dialect's own name where it has schedules, else that of the first that has some among those that it
+            extends; its own again where none has.
 
         >>> from adamcompat.mapping.tables import MAPPING
         >>> MAPPING.schedules_of(MAPPING.dialects["keras3_adamw"])
@@ -432,11 +622,11 @@ class Mapping:
         return dialect.name
 
     def scope(self, fact: Fact) -> str:
-        """Return what kind of thing a parameter is; the elements of a tuple are of one kind."""
+        """Return the scope of a parameter's meaning; the elements of a tuple have the same one."""
         return self.canonical[fact.parts[0].canonical].scope
 
     def borrowed(self, adapter: Adapter) -> tuple[tuple[Dialect, Fact], ...]:
-        """The parameters that an adapter takes from other dialects."""
+        """Return the parameters that an adapter takes from other dialects, each with its dialect."""
         found: list[tuple[Dialect, Fact]] = []
         for dialect_name, names in adapter.borrows:
             dialect = self.dialects[dialect_name]

@@ -45,7 +45,10 @@ class Original:
         return _importable(self.target).partition(".")[0]
 
     def loaded(self) -> type[Any] | None:
-        """Return the class, also while ours stands under its name; None where its package is not imported."""
+        """Return the original's own class, or None where its package is not imported.
+
+        While ours stands under its name, this is still the class that ours stands for.
+        """
         if self.package not in sys.modules:
             return None
         try:
@@ -65,7 +68,7 @@ def _importable(target: str) -> str:
 
 
 def locate(target: str) -> Any:
-    """Import what mapping.yaml names as a target.
+    """Return the object that a target of mapping.yaml names, importing its package.
 
     Args:
         target: the dotted name of a class or function.
@@ -106,6 +109,10 @@ def _all() -> Iterator[Original]:
 
 
 def original_of(kind: type[Any]) -> Original | None:
-    """Return the original that a class is or extends, the nearest of several; None if it is another optimizer's."""
+    """Return the original that a class is or extends, the nearest of several; None if there is none.
+
+    Args:
+        kind: the class of an optimizer.
+    """
     found = {original.loaded(): original for original in originals().values()}
     return next((found[base] for base in kind.__mro__ if base in found), None)

@@ -38,20 +38,42 @@ def _interval(node: Node) -> Interval:
 
 
 class ParameterReader:
-    """Read parameters; their canonical names must exist."""
+    """Read parameters; their canonical names must exist.
+
+    Args:
+        canonical: the canonical names that parameters may have.
+    """
 
     def __init__(self, canonical: dict[str, Canonical]) -> None:
         self.canonical = canonical
 
     def canonical_name(self, node: Node) -> str:
-        """Read a canonical name."""
+        """Read a canonical name.
+
+        Args:
+            node: the name.
+
+        Raises:
+            MappingError: the value is no text, or the name is not defined.
+        """
         name = node.text()
         if name not in self.canonical:
             raise node.error(f"the canonical name {name!r} is not defined under 'canonical'")
         return name
 
     def meanings(self, node: Node) -> tuple[str, ...] | str:
-        """Read what a parameter means: a canonical name, or the one of each element of a tuple."""
+        """Read what a parameter means.
+
+        Args:
+            node: a canonical name, or a list of them for a tuple.
+
+        Returns:
+            The canonical name, or for a tuple those of its elements, in order.
+
+        Raises:
+            MappingError: a name is not defined or is listed twice, a tuple cannot hold it, or the list has fewer than
+                two.
+        """
         if not node.is_list:
             return self.canonical_name(node)
         names: list[str] = []
@@ -67,7 +89,18 @@ class ParameterReader:
         return tuple(names)
 
     def default(self, node: Node, type_: Type) -> Default:
-        """Read a default, which must be of the parameter's type."""
+        """Read a default, which must be of the parameter's type.
+
+        Args:
+            node: the default, a single value.
+            type_: the type, one of the words of `vocabulary.Type`.
+
+        Returns:
+            The default. None is of every type.
+
+        Raises:
+            MappingError: the value is of another type.
+        """
         value = node.scalar()
         if value is None:
             return None
@@ -77,7 +110,18 @@ class ParameterReader:
         return value
 
     def parameter(self, node: Node) -> Fact:
-        """Read one parameter."""
+        """Read one parameter.
+
+        Args:
+            node: its block.
+
+        Returns:
+            A `TupleFact` where its canonical names are a list, else a `ParameterFact`.
+
+        Raises:
+            MappingError: a key is missing or unknown, a tuple has a key that tuples cannot have, or the default is of
+                another type or outside the range.
+        """
         fields = node.fields()
         name = fields.take("name", Node.text)
         canonical = fields.take("canonical", self.meanings)
@@ -113,7 +157,18 @@ class ParameterReader:
         return fact if default is None else self.with_default(fact, default, node)
 
     def parameters(self, node: Node) -> tuple[Fact, ...]:
-        """Read parameters, each with a name of its own."""
+        """Read parameters, each with a name of its own.
+
+        Args:
+            node: the list of their blocks.
+
+        Returns:
+            The parameters, in the order of the list.
+
+        Raises:
+            MappingError: a name is listed twice, a parameter that may be given by position follows one that may not, or
+                a parameter itself has a mistake.
+        """
         found: list[Fact] = []
         for item in node.items():
             fact = self.parameter(item)
@@ -125,7 +180,17 @@ class ParameterReader:
         return tuple(found)
 
     def group_keys(self, node: Node) -> tuple[ParameterFact, ...]:
-        """Read the keys of a parameter group; none of their own where a group may hold every parameter."""
+        """Read the keys of a parameter group.
+
+        Args:
+            node: a list of keys, or the word ``every`` where a group may hold each parameter of the signature.
+
+        Returns:
+            The keys; none for ``every``.
+
+        Raises:
+            MappingError: a key is a tuple, or the value is another word.
+        """
         if not node.is_list:
             node.choice(("every",))
             return ()
@@ -136,7 +201,19 @@ class ParameterReader:
         return tuple(part for fact in found for part in fact.parts)
 
     def changed(self, facts: tuple[F, ...], defaults: Mapping[str, Node], without: Mapping[str, Node]) -> tuple[F, ...]:
-        """Give parameters the defaults of an extending dialect, and leave out those that it lacks."""
+        """Return parameters as a dialect that extends another has them.
+
+        Args:
+            facts: the parameters of the extended dialect.
+            defaults: the nodes of other defaults, by the name of the parameter.
+            without: the nodes that name the parameters to leave out.
+
+        Returns:
+            The parameters that are left, in the same order, with their defaults.
+
+        Raises:
+            MappingError: a default is of another type, or outside the range of its parameter.
+        """
         found = []
         for fact in facts:
             if fact.name not in without:
@@ -145,12 +222,19 @@ class ParameterReader:
         return tuple(found)
 
     def with_default(self, fact: F, node: Node, place: Node) -> F:
-        """Give a parameter a default; for a tuple, one for each element.
+        """Return a parameter with another default; for a tuple, with one for each element.
 
         Args:
             fact: the parameter.
-            node: the default.
-            place: where an error about its value points.
+            node: the default; for a tuple a list with one value for each element.
+            place: the node at which an error about the default's value points.
+
+        Returns:
+            The parameter, which is not required any more.
+
+        Raises:
+            MappingError: the default is of another type or outside the range, the default of a tuple is no list of its
+                length, or the default is also among the values that are read as it.
         """
         if isinstance(fact, TupleFact):
             count = len(fact.elements)
@@ -164,7 +248,7 @@ class ParameterReader:
 
 
 def _with_right_default(fact: ParameterFact, node: Node) -> ParameterFact:
-    """Return a parameter; refuse a default outside its range, or one that is read as itself."""
+    """Return a parameter as it is; refuse a default outside its range, or one that is read as itself."""
     default = fact.default
     if fact.range is not None and isinstance(default, (int, float)) and not fact.range.contains(default):
         raise node.error(f"the default {default!r} of {fact.name!r} is outside its range {fact.range}")

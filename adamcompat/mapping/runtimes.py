@@ -1,4 +1,4 @@
-"""Register the runtimes: what tools ask of each, and what each executes, against which the mapping is held."""
+"""Register the runtimes: what tools ask of each, and what each executes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Base:
     Attributes:
         protocol: the calling convention.
         host: the dotted name of the original class that it extends, or None where it belongs to no original.
-        module, name: of the class.
-        stages: those that it executes.
+        module: the module that defines the class.
+        name: the name of the class.
+        stages: the stages that it executes.
         semantics: for a fact of `Semantics` the values that it executes; of a fact that is not named, all.
         numerics: for a fact of `Numerics` the values that it executes; of a fact that is not named, all.
         in_order: whether it executes exactly these stages, in this order: the step is that of the original's own class.
@@ -40,7 +41,15 @@ class Base:
     leads: bool = False
 
     def lacking(self, numerics: Numerics) -> dict[str, str]:
-        """Return the facts of a rounding that it does not execute, with their values."""
+        """Return the facts of a way of rounding that the class does not execute, with their values.
+
+        Args:
+            numerics: the way of rounding.
+
+        Returns:
+            The names of the facts, such as ``moments``, to their values there; empty where the class executes all of
+            them.
+        """
         given = {name: str(getattr(numerics, name)) for name in self.numerics}
         return {name: value for name, value in given.items() if value not in self.numerics[name]}
 
@@ -121,13 +130,14 @@ def _original(
     every: bool = False,
     **semantics: object,
 ) -> Base:
-    """The base of a drop-in, which is a subclass of the original: it executes the original's own facts.
+    """Return the base of a drop-in, a subclass of the original that executes the original's own facts.
 
     Args:
         protocol: the calling convention.
-        host: the original class.
-        module, name: of the class.
-        stages: of the original, in order.
+        host: the dotted name of the original class.
+        module: the module that defines the base class.
+        name: the name of the base class.
+        stages: the stages of the original, in order.
         rounding: facts of its numerics where they are not those of most.
         every: whether a group may hold each setting.
         semantics: facts of the original where they are not those of most.
@@ -158,13 +168,19 @@ class Framework:
     def part(self, tool: str) -> str:
         """Return the name of the module with the framework's part of a tool.
 
+        Args:
+            tool: the folder of the tool in this package, such as ``drive``.
+
         >>> FRAMEWORKS["mindspore"].part("drive")
         'adamcompat.drive.mindspore'
         """
         return f"adamcompat.{tool}.{self.name}"
 
     def load(self, tool: str) -> ModuleType:
-        """Import the framework's part of a tool.
+        """Import and return the framework's part of a tool.
+
+        Args:
+            tool: the folder of the tool in this package, such as ``drive``.
 
         Raises:
             ModuleNotFoundError: the framework is missing; the text says how to install it.
@@ -174,7 +190,7 @@ class Framework:
         return import_module(self.part(tool))
 
     def missing(self) -> list[str]:
-        """Return the packages that are not installed."""
+        """Return the framework's packages that are not installed."""
         return [name for name in self.packages if find_spec(name) is None]
 
 
@@ -194,8 +210,8 @@ class Runtime:
     """Register one kind of adapters.
 
     Attributes:
-        framework: whose tensors are updated.
-        originals: the dialects whose original classes the framework has.
+        framework: the framework whose tensors are updated.
+        originals: the names of the dialects whose original classes the framework has.
         modes: how a step can be run; the first is the default.
         bases: the base classes of the adapters.
     """
@@ -206,9 +222,13 @@ class Runtime:
     bases: tuple[Base, ...]
 
     def base(self, dialect: Dialect) -> Base | None:
-        """Return the base class for a dialect: one that extends its original class, else one of no original.
+        """Return the base class for a dialect, or None where the runtime has none.
 
-        A member whose original is another class gets no base class of a sibling, for isinstance would not hold.
+        A base class that extends the dialect's own original comes before one that extends none. A base class that
+        extends another original is never taken, for isinstance would not hold.
+
+        Args:
+            dialect: the dialect that the class is called in.
 
         >>> from adamcompat.mapping.tables import MAPPING
         >>> base = RUNTIMES["mindspore"].base(MAPPING.dialects["mindspore"])

@@ -1,4 +1,4 @@
-"""State the words that mapping.yaml may use, each list of them once, as a type."""
+"""List the words that mapping.yaml may use, each list of them once, as a type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collects the edits and findings of one module, and writes the imports that the edits need."""
+"""Collect the edits and findings of one module, and write the imports that the edits need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from adamcompat.translation.messages import Message
 
 
 class Editor:
-    """The edits of one module."""
+    """Collect the edits of one module.
+
+    Args:
+        module: the module, as it was read.
+
+    Attributes:
+        edits: the edits so far, those of import statements aside.
+        findings: the findings so far.
+    """
 
     def __init__(self, module: Module) -> None:
         self.module = module
@@ -21,15 +29,20 @@ class Editor:
         self._moved: dict[ast.ImportFrom, dict[str, str]] = {}
 
     def say(self, node: ast.expr | ast.stmt, message: Message) -> None:
-        """Remark on a node."""
+        """Add a remark on a node to the findings."""
         self.findings.append(Finding(message, node.lineno, self.module.code.column(node)))
 
     def replace(self, node: ast.expr, new: str) -> None:
-        """Write something else in place of a node."""
+        """Write another expression in place of a node."""
         self.edits.append(Edit(*self.module.code.span(node), new))
 
     def need(self, line: str, after: Iterable[Import]) -> None:
-        """Have an import line behind some import statements, unless the module has it."""
+        """Have an import line written behind some import statements, unless the module has it.
+
+        Args:
+            line: the line, without indentation or end.
+            after: the statements; where there are none, the first import of the module.
+        """
         for statement in list(after) or self.module.imports[:1]:
             lines = self._lines.setdefault(statement, [])
             if line not in lines and not self._has(line):
@@ -39,15 +52,25 @@ class Editor:
         return any(node.col_offset == 0 and self.module.source(node) == line for node in self.module.imports)
 
     def move(self, statement: ast.ImportFrom, name: str, new: str) -> None:
-        """Take a name out of a statement and import it by another."""
+        """Take a name out of a statement, and import it by another line.
+
+        Args:
+            statement: the statement that binds the name.
+            name: the name, as the statement binds it.
+            new: the import line that takes its place; empty where the name is not needed any more.
+        """
         self._moved.setdefault(statement, {})[name] = new
 
     def moves(self, statement: Import) -> bool:
-        """Return whether a name is taken out of a statement."""
+        """Return whether names are taken out of a statement."""
         return statement in self._moved
 
     def result(self) -> str:
-        """The edited text."""
+        """Return the edited text of the module.
+
+        Raises:
+            ValueError: two edits overlap.
+        """
         edits = list(self.edits)
         above: set[str] = set()
         for statement in sorted({*self._lines, *self._moved}, key=lambda node: (node.lineno, node.col_offset)):
@@ -60,7 +83,7 @@ class Editor:
         return apply(self.module.code.text, edits)
 
     def _below(self, statement: Import, lines: list[str]) -> Edit:
-        """Lines below a statement; behind it, where it shares its line with others."""
+        """Return the edit that writes lines below a statement; behind it, where others share its line."""
         code = self.module.code
         assert statement.end_lineno is not None
         start, end = code.span(statement)
@@ -71,7 +94,7 @@ class Editor:
         return Edit(line_end, line_end, "".join(f"{code.newline}{before}{line}" for line in lines))
 
     def _rewritten(self, statement: ast.ImportFrom, needed: list[str]) -> Edit:
-        """A statement without the names that are imported elsewhere now, behind the lines that import them."""
+        """Return the edit that takes the moved names out of a statement, and writes lines in front of it."""
         from adamcompat.migrate.rewrite import without_aliases
 
         assert statement.end_lineno is not None

@@ -6,17 +6,16 @@ import io
 import os
 import re
 import stat
-import tempfile
 import tokenize
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 
 from adamcompat.executors.launch import processors
+from adamcompat.files import replacing
 from adamcompat.migrate.findings import Finding, Outcome
 from adamcompat.migrate.notebook import migrate_notebook
 from adamcompat.migrate.text import TARGETS, migrate_text
@@ -34,10 +33,13 @@ __all__ = ["TARGETS", "Outcome", "find", "migrate_file", "migrate_files", "write
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files to look at: files as they are named, and in folders every .py and .ipynb.
+    """Yield the files to look at: files as they are named, and in folders every .py and .ipynb.
 
-    Hidden folders, virtual environments, __pycache__ and node_modules are passed over, and links to
-    folders are not followed. A folder that cannot be listed stands for itself.
+    Hidden folders, virtual environments, __pycache__ and node_modules are passed over, and links to folders are not
+    followed. A folder that cannot be listed is yielded itself.
+
+    Args:
+        paths: files and folders.
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -74,6 +76,14 @@ def migrate_file(path: Path, to: str, aliases: str | Path | None = None) -> Outc
         path: a .py or .ipynb file.
         to: shim, mindspore or tensorflow.
         aliases: a file that describes classes of other libraries; see docs/translate.md.
+
+    Returns:
+        The texts before and after, and the findings. Both texts are empty where the file was not read, or has nothing
+        to do with Adam.
+
+    Raises:
+        ValueError: a mistake in the file of aliases.
+        ModuleNotFoundError: aliases are given, and PyYAML is missing.
     """
     if reason := _reason(path):
         return Outcome(path, (Finding(error("cannot-read", reason)),))
@@ -99,7 +109,7 @@ def migrate_file(path: Path, to: str, aliases: str | Path | None = None) -> Outc
 
 @lru_cache(maxsize=4)
 def _mentions(names: frozenset[str], homes: frozenset[str]) -> re.Pattern[bytes]:
-    """Return what a file with an Adam has: the name of a class, or what looks one up in its module."""
+    """Return the pattern of a file with an Adam: the name of a class, or code that looks one up in its module."""
     named = "|".join(["adam", *sorted(re.escape(name) for name in names if "adam" not in name.lower())])
     home = "|".join(sorted({re.escape(home.rpartition(".")[2]) for home in homes}))
     look_up = rf"optimizers\s*(?:\.\s*(?:get|deserialize)\b|import)|(?:getattr|vars)\s*\(\s*[\w.]*\b(?:{home})\b"
@@ -117,7 +127,7 @@ def _may_mention(data: bytes, catalogue: Catalogue) -> bool:
 
 
 def _reason(path: Path) -> str | None:
-    """Why a path is no file that can be read, if it is none; a pipe would be waited for, forever."""
+    """Return a text that says why a path is no file that can be read, or None; a pipe would be waited for, forever."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -133,10 +143,10 @@ def _said(problem: BaseException) -> str:
 
 
 def _decoded(data: bytes, path: Path) -> str:
-    """The text of a file, which gives the same bytes when it is written again.
+    """Return the text of a file, which gives the same bytes when it is written again.
 
     Raises:
-        SyntaxError, UnicodeError, LookupError: there is none.
+        SyntaxError, UnicodeError, LookupError: there is no such text.
     """
     encoding = _encoding(data, path)
     text = data.decode(encoding)
@@ -150,7 +160,22 @@ def _encoding(data: bytes, path: Path) -> str:
 
 
 def migrate_files(paths: Sequence[Path], to: str, aliases: str | Path | None = None) -> Iterator[Outcome]:
-    """Migrate many files, in their order; nothing is written. The arguments are those of `migrate_file`."""
+    """Migrate many files; nothing is written. Whatever is wrong with a file is a finding.
+
+    Where there are many, several processes share them. A file that ends its process is left alone, with a finding.
+
+    Args:
+        paths: .py and .ipynb files.
+        to: shim, mindspore or tensorflow.
+        aliases: a file that describes classes of other libraries; see docs/translate.md.
+
+    Yields:
+        What `migrate_file` returns for each file, in the order of the files.
+
+    Raises:
+        ValueError: a mistake in the file of aliases.
+        ModuleNotFoundError: aliases are given, and PyYAML is missing.
+    """
     work = partial(migrate_file, to=to, aliases=aliases)
     workers = min(processors(), 8)
     if len(paths) < _MANY or workers == 1:
@@ -168,7 +193,7 @@ def migrate_files(paths: Sequence[Path], to: str, aliases: str | Path | None = N
 
 
 def _alone(work: Callable[[Path], Outcome], path: Path) -> Outcome:
-    """Migrate one file in a process that may die of it."""
+    """Migrate one file in a process of its own, which the file may end."""
     try:
         with ProcessPoolExecutor(1) as pool:
             return pool.submit(work, path).result()
@@ -179,30 +204,26 @@ def _alone(work: Callable[[Path], Outcome], path: Path) -> Outcome:
 def write(outcome: Outcome) -> Outcome:
     """Replace a file by its migrated text: as a whole or not at all, with its mode and encoding.
 
+    A symbolic link stays one: the file that it leads to is replaced.
+
+    Args:
+        outcome: what `migrate_file` returned for the file.
+
     Returns:
-        The outcome; with another finding, and unchanged, where the file could not be written.
+        The outcome; with another finding, and unchanged, where the file could not be written or has changed meanwhile.
+
+    Raises:
+        MemoryError: there is not enough memory for the file. Every other fault is a finding.
     """
-    # A link stays a link.
-    temporary: str | None = None
     try:
-        path = outcome.path.resolve()
-        old = path.read_bytes()
+        old = outcome.path.read_bytes()
         encoding = _encoding(old, outcome.path)
         if outcome.before.encode(encoding) != old:
             raise OSError("the file was changed meanwhile")
         data = outcome.after.encode(encoding)
-        mode = path.stat().st_mode
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(mode & 0o7777)
-        Path(temporary).replace(path)
+        with replacing(outcome.path) as partial_file:
+            partial_file.write_bytes(data)
     except (OSError, RuntimeError, SyntaxError, UnicodeError) as problem:
-        if temporary is not None:
-            with suppress(OSError):
-                Path(temporary).unlink()
         finding = Finding(error("cannot-write", f"left alone: {problem}"))
         return outcome.unchanged(*outcome.findings, finding)
     return outcome

@@ -1,4 +1,4 @@
-"""Hold what a migration found, and what it would change."""
+"""Hold the findings of a migration, and the changes that it would make."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from adamcompat.translation.messages import Message, Severity
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One remark on one place.
+    """Hold one remark on one place.
 
     Attributes:
         message: code, severity and reason.
-        line, column: where, counted from 1; 0 where the remark is on the whole file.
+        line: the line, counted from 1; 0 where the remark is on the whole file.
+        column: the column in characters, counted from 1; 0 where the remark is on the whole file.
         cell: the cell of a notebook, counted from 1, in which `line` counts; else None.
     """
 
@@ -25,12 +26,16 @@ class Finding:
     cell: int | None = None
 
     def where(self, path: Path) -> str:
-        """The place as editors and terminals link it."""
+        """Return the place as editors and terminals link it, such as ``train.py:3:7``.
+
+        Args:
+            path: the file.
+        """
         cell = f"cell {self.cell}:" if self.cell is not None else ""
         return f"{path}:{cell}{self.line}:{self.column}" if self.line else str(path)
 
     def as_data(self) -> dict[str, Any]:
-        """The finding as JSON data."""
+        """Return the finding as a dictionary that JSON can hold."""
         place = {"line": self.line, "column": self.column, "cell": self.cell}
         message = self.message
         return {**place, "code": message.code, "severity": message.severity.value, "text": message.text}
@@ -38,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replace ``text[start:end]`` by `new`."""
+    """Describe the replacement of ``text[start:end]`` by `new`."""
 
     start: int
     end: int
@@ -47,12 +52,13 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Hold what became of one file.
+    """Hold the result of migrating one file.
 
     Attributes:
         path: the file.
         findings: remarks, in the order of the file.
-        before, after: its text; equal where nothing is to be changed.
+        before: the text of the file.
+        after: the migrated text; the same where nothing is to be changed.
     """
 
     path: Path
@@ -62,26 +68,34 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
-        """Return whether there is something to write."""
+        """Return whether there is a change to write."""
         return self.before != self.after
 
     @property
     def failed(self) -> bool:
-        """Return whether something is left that cannot be done here."""
+        """Return whether a part is left that cannot be migrated."""
         return any(finding.message.severity is Severity.ERROR for finding in self.findings)
 
     @property
     def unclear(self) -> bool:
-        """Return whether something is left that must be looked at."""
+        """Return whether a part is left that must be looked at."""
         return any(finding.message.severity is not Severity.INFO for finding in self.findings)
 
     def unchanged(self, *findings: Finding) -> Outcome:
-        """The same file left alone, with other findings."""
+        """Return the outcome of the same file left alone, with other findings."""
         return replace(self, findings=findings, after=self.before)
 
 
 def apply(text: str, edits: list[Edit]) -> str:
-    """The text after some edits; of two that overlap the outer one must have been left out."""
+    """Return a text after some edits.
+
+    Args:
+        text: the text.
+        edits: the edits, in any order; equal ones count once.
+
+    Raises:
+        ValueError: two edits overlap.
+    """
     parts: list[str] = []
     end = 0
     for edit in sorted(set(edits), key=lambda edit: (edit.start, edit.end)):

@@ -1,4 +1,4 @@
-"""Name what a training loop does with an optimizer that finds gradients by itself, as PyTorch's and Paddle's do."""
+"""Report the uses of optimizers that find gradients by themselves, as PyTorch's and Paddle's do, in training loops."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def report(module: Module, editor: Editor, uses: Sequence[Use], target: str, pro
         module: the module.
         editor: takes the findings.
         uses: the places that name the optimizers' classes; those have findings of their own.
-        target: what to call the framework that is written.
-        protocol: its calling convention.
+        target: the name of the framework that is written, for messages.
+        protocol: the calling convention of that framework: ``apply_gradients`` or ``call``.
     """
     if not uses:
         return
@@ -91,7 +91,7 @@ def report(module: Module, editor: Editor, uses: Sequence[Use], target: str, pro
 
 
 class _Loop:
-    """Look through one module for what its optimizers, their schedules and their scalers are used for."""
+    """Find the places where one module uses its optimizers, their schedules and their scalers."""
 
     def __init__(self, module: Module, uses: Sequence[Use], target: str, instead: dict[str, str]) -> None:
         self.module = module
@@ -112,7 +112,7 @@ class _Loop:
         self.scalers = self._named(call for call in module.calls if self._last(call) == _SCALER)
 
     def _named(self, calls: Iterable[ast.Call]) -> set[str]:
-        """The names, as they are written, that are given what some calls make."""
+        """Return the names, as they are written, that are given the results of some calls."""
         found: set[str] = set()
         for call in calls:
             for node in self.module.ancestors(call):
@@ -130,7 +130,7 @@ class _Loop:
 
     @staticmethod
     def _last(call: ast.Call) -> str:
-        """The last part of the name of what is called."""
+        """Return the last part of the name of a called function."""
         return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
     def _schedules(self, call: ast.Call) -> bool:
@@ -147,7 +147,7 @@ class _Loop:
         )
 
     def _gradient(self, node: ast.Attribute) -> bool:
-        """Return whether an attribute of that name is a parameter's: no function of a module, and nobody's own."""
+        """Return whether an attribute ``grad`` is a parameter's: no function of a module, and not one of ``self``."""
         parent = self.module.parents.get(node)
         called = isinstance(parent, ast.Call) and parent.func is node
         root = root_of(node.value)
@@ -161,7 +161,7 @@ class _Loop:
         return value is not node and isinstance(value, ast.Constant) and value.value is None
 
     def findings(self) -> Iterator[tuple[ast.expr | ast.stmt, Message]]:
-        """Find the places, each with what there is to say."""
+        """Yield the places that are not ported, each with its message."""
         for node in self.module.nodes:
             if isinstance(node, ast.Call):
                 yield from self._call(node)
@@ -203,13 +203,13 @@ class _Loop:
                 yield node, self.asked(node)
 
     def _given(self, node: ast.Name | ast.Attribute) -> bool:
-        """Return whether a name is given the optimizer here, of which the call has a finding."""
+        """Return whether a name is given the optimizer here; the call has a finding then."""
         return isinstance(node.ctx, ast.Store) and any(
             call in self.made for call in ast.walk(_statement(self.module, node)) if isinstance(call, ast.Call)
         )
 
     def use(self, node: ast.Name | ast.Attribute) -> Message:
-        """Return what to say of a place where an optimizer stands."""
+        """Return the message on a place where an optimizer stands."""
         parent = self.module.parents.get(node)
         if isinstance(parent, ast.Attribute):
             return self.asked(parent)
@@ -222,7 +222,7 @@ class _Loop:
         return warning("other-use", f"the optimizer is used in a way that is not ported: {self.text(node)}")
 
     def asked(self, node: ast.Attribute) -> Message:
-        """Return what to say of an attribute of an optimizer, or of something that may be one."""
+        """Return the message on an attribute of an optimizer, or of something that may be one."""
         call = self.module.parents.get(node)
         if node.attr == "step":
             closes = isinstance(call, ast.Call) and call.func is node and bool(call.args or call.keywords)
@@ -240,13 +240,13 @@ class _Loop:
         return warning("other-use", f"the optimizer is used in a way that is not ported: {self.text(node)}")
 
     def lost(self, node: ast.expr, part: str, code: str = "loop-not-ported") -> Message:
-        """Return that a part of the loop is not ported, and what to write instead."""
+        """Return a message that a part of the loop is not ported, and that says what to write instead."""
         return error(
             code, f"{self.text(node)} is {self.source}'s and not ported; in {self.target}: {self.instead[part]}"
         )
 
     def text(self, node: ast.expr) -> str:
-        """The first line of the statement around a node; of one with a body, the node and what is done with it."""
+        """Return the first line of the statement around a node; of a compound one the node and its use alone."""
         statement = _statement(self.module, node)
         if hasattr(statement, "body"):
             parents = self.module.parents
@@ -261,15 +261,15 @@ def _statement(module: Module, node: ast.AST) -> ast.stmt:
 
 
 def _place(module: Module, node: ast.AST) -> ast.stmt:
-    """The statement at which a node without a place of an expression is reported."""
+    """Return the statement at which a node is reported that is no expression itself."""
     return _statement(module, node)
 
 
 def of_loops(uses: Iterable[Use], protocols: Collection[str]) -> list[Use]:
-    """Return the uses whose optimizers find gradients by themselves, where the framework that is written has none such.
+    """Return the uses whose optimizers find gradients by themselves, if the target framework has none such.
 
     Args:
-        uses: of classes.
-        protocols: the calling conventions of that framework.
+        uses: places that name classes.
+        protocols: the calling conventions of the target framework.
     """
     return [use for use in uses if use.signature.dialect.protocol == PROTOCOL and PROTOCOL not in protocols]

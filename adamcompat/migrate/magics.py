@@ -1,4 +1,4 @@
-"""Hide from the parser what IPython runs beside Python, cells and lines of magics, and show it again."""
+"""Hide from the parser the parts of a cell that IPython runs beside Python, and show them again."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ _SHOWN = ("html", "markdown", "latex", "svg", "javascript", "js", "css")
 
 @dataclass
 class Cell:
-    """The source of a code cell, as Python.
+    """Hold the source of a code cell, as Python.
 
     Attributes:
-        program: what it is a part of: "" for the notebook, else the name of a file or process; None where
+        program: the program that it is a part of: "" for the notebook, else the name of a file or process; None where
             nothing of it is Python.
         head: the lines in front of the code.
         text: the code, with everything hidden that is no Python.
-        hidden: what is hidden.
+        hidden: the texts that are hidden, in their order.
         block: whether the code stands in a block, because all of it is indented.
-        shifts: line of the text to how many characters are hidden in front.
-        unread: the lines of the cell that are not read as Python, with their numbers.
-        problem: why the code does not parse, if it does not.
+        shifts: line of the text, counted from 1, to how many characters are hidden in front.
+        unread: the lines of the cell that are not read as Python, with their numbers, counted from 1.
+        problem: the reason why the code does not parse, or None.
     """
 
     program: str | None
@@ -72,12 +72,16 @@ class Cell:
     problem: SyntaxError | None = None
 
     def line(self, number: int) -> int:
-        """The line of the cell in which a line of the text stands."""
+        """Return the line of the cell in which a line of the text stands; both are counted from 1."""
         return number + self.head.count("\n") - self.block
 
 
 def problem(text: str) -> SyntaxError | None:
-    """Why some text is not valid Python, if it is not."""
+    """Return the error that says why some text is not valid Python, or None where it is.
+
+    Args:
+        text: any text.
+    """
     try:
         parse(text)
     except SyntaxError as found:
@@ -93,9 +97,12 @@ def read(source: str, mark: str, name: str) -> Cell:
     """Read the source of a code cell.
 
     Args:
-        source: what the cell holds.
+        source: the text of the cell.
         mark: a text that no cell holds.
         name: what to call the cell, if it is a program of its own.
+
+    Returns:
+        The cell as Python. Where it does not parse, its `problem` says why.
 
     >>> cell = read("%%time\\n%prun -l 5 f(x)\\n!ls", "mark", "cell 1")
     >>> cell.head, cell.text
@@ -124,7 +131,7 @@ def read(source: str, mark: str, name: str) -> Cell:
 
 
 def _program(magic: str, words: list[str], name: str) -> str | None:
-    """Return what the code of a cell magic is a part of; "" is the notebook, None is no Python."""
+    """Return the program that the code of a cell magic is a part of; "" is the notebook, None is no Python."""
     if magic in _HERE or (magic == "px" and "--local" in words):
         return ""
     if magic == "px":
@@ -136,14 +143,17 @@ def _program(magic: str, words: list[str], name: str) -> str | None:
 
 
 def _parse(cell: Cell, body: str, kept: list[str], shifts: dict[int, int], mark: str) -> Cell:
-    """Hide what is no Python, as little as possible: nothing, what looks like a magic, what does not parse.
+    """Hide the parts that are no Python, as few as possible: nothing, then magics, then lines that do not parse.
 
     Args:
         cell: gets the code.
         body: the code.
-        kept: what is hidden already.
-        shifts: as in `Cell`, for what is hidden already.
+        kept: the texts that are hidden already.
+        shifts: as in `Cell`, for the texts that are hidden already.
         mark: a text that no cell holds.
+
+    Returns:
+        The same cell.
     """
     lines = body.split("\n")
     magics = {number for number, line in enumerate(lines) if _MAGIC.match(line)}
@@ -185,7 +195,7 @@ def _is_automagic(line: str) -> bool:
 
 
 def _hide(cell: Cell, lines: list[str], wanted: Collection[int], mark: str) -> list[str]:
-    """Some lines as Python: their code with a remark, or a placeholder."""
+    """Return lines as Python; of those that are hidden stands their code with a remark, or a placeholder."""
     found = list(lines)
     continued = False
     for number, line in enumerate(lines):
@@ -213,7 +223,7 @@ def _hide(cell: Cell, lines: list[str], wanted: Collection[int], mark: str) -> l
 
 
 def _code(line: str, signs: int, magic: str) -> int | None:
-    """Return where the code of a magic's line begins; None where there is none, or it is no Python."""
+    """Return the position where the code of a magic's line begins, or None where it has no Python."""
     if magic not in _HERE:
         return None
     start = len(line) - len(line.lstrip()) + signs + len(magic)
@@ -230,7 +240,16 @@ def _code(line: str, signs: int, magic: str) -> int | None:
 
 
 def show(cell: Cell, text: str, mark: str) -> str:
-    """The source of a cell whose text is `text`, with everything that was hidden."""
+    """Return the source of a cell with everything that `read` has hidden.
+
+    Args:
+        cell: the cell, as it was read.
+        text: its text now.
+        mark: the mark that it was read with.
+
+    Returns:
+        The source, with `text` in place of the text that was read.
+    """
     if cell.block:
         text = text.removeprefix(f"if '{mark}':\n")
     whole = re.compile(rf"^[ \t]*(?:pass  )?# {re.escape(mark)}:h(\d+)(?=\r?$)", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Read one module of source code: its tree, what its names stand for, and the places that name an Adam."""
+"""Read one module of source code: its tree, the meanings of its names, and the places that name an Adam."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _SHARED = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A place that names an Adam.
+    """Hold a place that names an Adam.
 
     Attributes:
         node: the name or attribute.
         signature: the class that it means.
-        name: its full dotted name.
-        call: the call of which it is the callee, if any.
-        misfits: what the class does not take of the call's arguments.
+        name: the full dotted name of the class.
+        call: the call of which it is the callee, or None.
+        misfits: messages on arguments of the call that the class does not take.
     """
 
     node: ast.Name | ast.Attribute
@@ -44,27 +44,27 @@ class Use:
 
     @property
     def bound_by_from(self) -> bool:
-        """Return whether the class itself has a name here, rather than being an attribute of something."""
+        """Return whether the class has a name of its own here, rather than being an attribute of something."""
         return isinstance(self.node, ast.Name)
 
 
 @dataclass
 class Module:
-    """A parsed module. Use `Module.parse`.
+    """Hold a parsed module. `Module.parse` makes it.
 
     Attributes:
         code: the source.
         nodes: the nodes of its syntax tree.
-        bindings: what its names stand for.
-        values: what they are assigned, for those with one assignment.
+        bindings: the meanings of its names.
+        values: the expressions that its names are assigned, for names with one assignment.
         parents: the node around each node.
         calls: every call.
-        imports: every import statement.
+        imports: every import statement, in the order of the text.
         uses: the places that name an Adam.
         unclear: the places that may name an Adam or something else.
-        loose: the places whose name is that of an Adam, and of which no import tells whose.
-        unlocated: the places that name an Adam where the text says something else: inside an f-string,
-            whose parts have no places of their own before Python 3.12.
+        loose: the places with an Adam's name of which no import tells whose it is.
+        unlocated: the places that name an Adam where the text says something else: inside an f-string, whose parts have
+            no places of their own before Python 3.12.
         others: the places that name an Adam which is not known here, with their dotted names.
     """
 
@@ -84,7 +84,7 @@ class Module:
 
     @property
     def catalogue(self) -> Catalogue:
-        """The classes that are known."""
+        """Return the classes that are known."""
         return self.bindings.catalogue
 
     @classmethod
@@ -97,6 +97,7 @@ class Module:
 
         Raises:
             SyntaxError, ValueError: it is not valid Python.
+            RecursionError, MemoryError: it is nested too deeply.
         """
         nodes, parents = _walk(parse(text))
         bindings = Bindings.of(nodes, catalogue=catalogue)
@@ -178,11 +179,11 @@ class Module:
         return isinstance(found, ast.Expr) and ast.dump(found.value) == ast.dump(node)
 
     def source(self, node: ast.expr | ast.stmt) -> str:
-        """The text of a node."""
+        """Return the text of a node."""
         return self.code.segment(node)
 
     def ancestors(self, node: ast.AST) -> list[ast.AST]:
-        """The nodes around a node, innermost first."""
+        """Return the nodes around a node, innermost first."""
         found: list[ast.AST] = []
         while node in self.parents:
             node = self.parents[node]
@@ -199,12 +200,12 @@ class Module:
         return found
 
     def function(self, node: ast.AST) -> ast.AST | None:
-        """The function in which a node stands, or None."""
+        """Return the function in which a node stands, or None."""
         return self._functions[node]
 
     @cached_property
     def stores(self) -> dict[tuple[ast.AST | None, str], list[int]]:
-        """The lines in which each name gets a value: by function, and under None all of them."""
+        """Return the lines in which each name gets a value: by function, and under None all of them."""
         found: dict[tuple[ast.AST | None, str], list[int]] = defaultdict(list)
         for node, name in self.bindings.places:
             line = getattr(node, "lineno", 1)
@@ -229,10 +230,13 @@ class Module:
         return False
 
     def binders(self, name: str) -> list[Import]:
-        """The import statements that give a name its value; those of the module's top level first.
+        """Return the import statements that give a name its value; those of the module's top level first.
 
-        Where the top level has one, those inside functions are left out. A name that only stands for
-        another is brought by what brings that.
+        Where the top level has one, those inside functions are left out. A name that only stands for another is brought
+        by the imports of that one.
+
+        Args:
+            name: a name of the module.
         """
         names, found = [name], []
         for item in names:
@@ -246,13 +250,17 @@ class Module:
         return top[:1] or found
 
     def bringers(self, node: ast.expr) -> list[Import]:
-        """The import statements that bring what an expression names; a star import, where no other does."""
+        """Return the import statements that bring the name of an expression; star imports, where no other does.
+
+        Args:
+            node: a name, or an attribute of one.
+        """
         stars = [item for item in self.imports if any(alias.name == "*" for alias in item.names)]
         return self.binders(root_of(node)) or stars
 
 
 def _walk(tree: ast.AST) -> tuple[list[ast.AST], dict[ast.AST, ast.AST]]:
-    """Every node but Load, Add and the like, which all places share, and the node around each."""
+    """Return every node but Load, Add and the like, which all places share, and the node around each."""
     found: list[ast.AST] = []
     parents: dict[ast.AST, ast.AST] = {}
     waiting = [tree]

@@ -38,7 +38,14 @@ _WRONG_CLASS = ("bias-correction", "other-meaning")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Plan one construction: its class, its conversion and its steps, or what stands in the way."""
+    """Plan the rewriting of one construction.
+
+    Attributes:
+        target: the dialect of the class to write.
+        conversion: the arguments of the new call, and the remarks on it.
+        steps: the calls that step the optimizer, with the text to write for each.
+        problems: the obstacles, each with its place and its message.
+    """
 
     target: Dialect
     conversion: Conversion
@@ -56,7 +63,7 @@ def migrate(module: Module, editor: Editor, targets: Sequence[Dialect]) -> None:
 
     Args:
         module: the module.
-        editor: takes the edits.
+        editor: takes the edits and the findings.
         targets: the dialects of the framework's classes, the first of which is its Adam. They share one calling
             convention.
     """
@@ -108,7 +115,7 @@ def migrate(module: Module, editor: Editor, targets: Sequence[Dialect]) -> None:
 def _plans(
     module: Module, uses: Sequence[Use], targets: Sequence[Dialect], kept: dict[int, Optimizer]
 ) -> dict[int, Plan]:
-    """Return what is to become of each construction.
+    """Return a plan for each construction.
 
     A schedule that has a name is written anew where it is made, if every place that reads it is rewritten.
     """
@@ -126,7 +133,7 @@ def _plans(
 
 
 def _best(plans: Sequence[Plan], use: Use) -> Plan:
-    """The plan with the fewest errors and warnings; of several that of the class with the same name, if there is one.
+    """Return the plan with the fewest errors and warnings; of several that of the class with the same name.
 
     Where several are refused alike, the first says why the others are, too.
     """
@@ -143,7 +150,7 @@ def _trouble(conversion: Conversion) -> tuple[int, int]:
 
 
 def _say_why(best: Conversion, others: Sequence[Conversion]) -> None:
-    """Add to the reasons of a conversion those of others that have as many, as far as they are of another kind."""
+    """Add to the errors of a conversion those of other codes from conversions that have as many."""
     for other in others:
         if not best.ok and _trouble(other)[0] == _trouble(best)[0]:
             known = {message.code for message in best.messages}
@@ -152,12 +159,12 @@ def _say_why(best: Conversion, others: Sequence[Conversion]) -> None:
 
 
 def _value(plan: Plan, name: str) -> str:
-    """Return what a plan wants a name to be assigned, or ""."""
+    """Return the expression that a plan wants a name to be assigned, or ""."""
     return plan.conversion.values.get(name, "") if plan.ok else ""
 
 
 def _schedules_to_write(module: Module, uses: Sequence[Use]) -> dict[str, list[Use]]:
-    """The names of schedules that nothing but these constructions reads, with those that do."""
+    """Return the names of schedules that only these constructions read, with the constructions."""
     readers: dict[str, list[Use]] = {}
     for use in uses:
         assert use.call is not None
@@ -233,7 +240,7 @@ def _context(
 
 
 def _say(module: Module, editor: Editor, use: Use, plan: Plan) -> None:
-    """Say what a plan has to say; where nothing is rewritten, with the call that it comes to."""
+    """Report the remarks of a plan; where nothing is rewritten, with the call to write by hand."""
     assert use.call is not None
     suggested = ""
     wrong = any(item.code in _WRONG_CLASS and item.severity is Severity.ERROR for item in plan.conversion.messages)
@@ -253,7 +260,11 @@ def _say(module: Module, editor: Editor, use: Use, plan: Plan) -> None:
 
 
 def _string(module: Module, editor: Editor, form: StringForm, targets: Sequence[Dialect]) -> bool:
-    """Write the call for a string that is one of Keras's members, or say why not; returns whether it was written."""
+    """Write the call for a string that names one of Keras's members, or report why not.
+
+    Returns:
+        Whether it was written.
+    """
     model = form.call.func.value if isinstance(form.call.func, ast.Attribute) else None
     certain = form.certain and compiled_model(module, form.node) is model and model is not None
     parameters = all_of(module, model) if model is not None and certain and known_at(module, model, form.call) else ""
@@ -282,7 +293,7 @@ def _string(module: Module, editor: Editor, form: StringForm, targets: Sequence[
 
 
 def _callee(module: Module, use: Use, target: Dialect) -> str:
-    """Return how the target's class is written in place of a use."""
+    """Return the text of the target's class in place of a use."""
     if use.name in map(full, target.names):
         return module.source(use.node)
     return _local(module, target.target, target) or target.target
@@ -320,7 +331,7 @@ def _write_values(module: Module, editor: Editor, uses: Sequence[Use], plans: di
 
 
 def _local(module: Module, name: str, target: Dialect) -> str | None:
-    """Return how a module can write a dotted name of the target's framework with the imports that it has."""
+    """Return the text with which a module can write a dotted name by the imports that it has, or None."""
     for other in [name, *_synonyms(name, target)]:
         for local, meanings in module.bindings.imported.items():
             meaning = next(iter(meanings))
@@ -331,7 +342,7 @@ def _local(module: Module, name: str, target: Dialect) -> str | None:
 
 
 def _synonyms(name: str, target: Dialect) -> list[str]:
-    """Other dotted names for something beside the target's class, which has several."""
+    """Return other dotted names for something beside the target's class, which has several."""
     here = full(target.target).split(".")
     found: list[str] = []
     for other in (full(alias).split(".") for alias in target.aliases):
@@ -352,7 +363,7 @@ def _import_root(module: Module, editor: Editor, after: Sequence[Import], name: 
 
 
 def _drop_imports(module: Module, editor: Editor, done: set[int], targets: Sequence[Dialect]) -> None:
-    """Remove names whose every use was rewritten."""
+    """Remove imported names of which every use was rewritten."""
     kept = {full(name) for target in targets for name in target.names}
     for statement in module.imports:
         if not isinstance(statement, ast.ImportFrom) or statement.col_offset:
@@ -367,7 +378,7 @@ def _drop_imports(module: Module, editor: Editor, done: set[int], targets: Seque
 
 
 def _whole(module: Module, node: ast.expr) -> ast.expr:
-    """The expression around a name that says what is done with it."""
+    """Return the expression around a name that says what is done with it."""
     parent = module.parents[node]
     if isinstance(parent, ast.keyword):
         parent = module.parents[parent]

@@ -22,11 +22,11 @@ _OLD = "worksheets"
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """A code cell.
+    """Hold a code cell.
 
     Attributes:
         number: its place among all cells, counted from 1.
-        source: what it holds.
+        source: its text.
         spans: where the JSON strings of its source stand in the file; more than one only in a list.
     """
 
@@ -44,9 +44,12 @@ def migrate_notebook(raw: str, to: str, aliases: str | Path | None = None) -> tu
         aliases: a file that describes classes of other libraries; see docs/translate.md.
 
     Returns:
-        The new text and the findings. A cell sees the imports of all cells; a cell that is a program of
-        its own, such as one that writes a file, sees its own. One that names Adam and does not parse is
-        left alone, with a finding.
+        The new text and the findings. A cell sees the imports of all cells; a cell that is a program of its own, such
+        as one that writes a file, sees its own. One that names Adam and does not parse is left alone, with a finding.
+
+    Raises:
+        ValueError: a mistake in the file of aliases.
+        ModuleNotFoundError: aliases are given, and PyYAML is missing.
     """
     try:
         cells = list(_code_cells(raw))
@@ -87,7 +90,7 @@ def migrate_notebook(raw: str, to: str, aliases: str | Path | None = None) -> tu
 
 
 def _mark(cells: Sequence[_Cell]) -> str:
-    """A text that no cell holds."""
+    """Return a text that no cell holds."""
     mark = "adamcompat:cell"
     while any(mark in cell.source for cell in cells):
         mark += "_"
@@ -95,9 +98,9 @@ def _mark(cells: Sequence[_Cell]) -> str:
 
 
 def _code_cells(raw: str) -> Iterator[_Cell]:
-    """The code cells of a notebook with the places of their strings.
+    """Yield the code cells of a notebook with the places of their strings.
 
-    JSON's strings are the same in the file and in a walk over what it says, one after the other.
+    The strings of the file stand in the order in which a walk over its parsed JSON meets them.
     """
     tokens = _STRING.finditer(raw)
 
@@ -138,7 +141,7 @@ def _code_cells(raw: str) -> Iterator[_Cell]:
 
 
 def _placed(finding: Finding, cells: Sequence[tuple[_Cell, Cell]]) -> Finding:
-    """A finding on all cells of a program together as one on its cell."""
+    """Return a finding on all cells of a program together as a finding on the cell that it is in."""
     start = 0
     for cell, code in cells:
         length = code.text.count("\n") + 2
@@ -151,7 +154,7 @@ def _placed(finding: Finding, cells: Sequence[tuple[_Cell, Cell]]) -> Finding:
 
 
 def _edit(raw: str, cell: _Cell, source: str) -> Edit:
-    """The strings of a cell's source, written anew where they changed."""
+    """Return the edit that writes the source of a cell; lines that did not change keep their text."""
     old = {json.loads(raw[start:end]): raw[start:end] for start, end in cell.spans}
     start, end = cell.spans[0][0], cell.spans[-1][1]
     before = raw[:start].rstrip()

@@ -18,12 +18,15 @@ _DEEP = 500
 
 
 def call(text: str, callee: str, arguments: Sequence[NewArgument]) -> str:
-    """A call with another callee and other arguments, laid out as it was.
+    """Return a call with another callee and other arguments, laid out as it was.
 
     Args:
         text: the source of the call.
         callee: the new callee.
         arguments: the new arguments; those that come from an argument of the call keep its comments.
+
+    Returns:
+        The source of the new call.
 
     >>> print(call("Adam(1e-3,  # peak\\n     amsgrad=True)", "nn.Adam", [
     ...     NewArgument(None, "params", None), NewArgument("learning_rate", "1e-3", 0)]))
@@ -39,7 +42,7 @@ def call(text: str, callee: str, arguments: Sequence[NewArgument]) -> str:
 
 
 def _check(text: str) -> None:
-    """Refuse what LibCST's parser cannot take: it nests where Python does not, and ends the process.
+    """Refuse text that LibCST's parser cannot take: it nests where Python does not, and ends the process.
 
     Raises:
         RecursionError: conditions, strings in a row or loops in a comprehension are too many.
@@ -76,7 +79,7 @@ class _Layout:
         self.trailing_comma = bool(old.args) and isinstance(old.args[-1].comma, cst.Comma)
 
     def arguments(self, arguments: Sequence[NewArgument]) -> dict[str, Any]:
-        """The changes to a call that gives it other arguments."""
+        """Return the changes to a call that gives it other arguments."""
         new: list[cst.Arg] = []
         positions = [argument.position for argument in arguments]
         for index, argument in enumerate(arguments):
@@ -101,7 +104,7 @@ class _Layout:
         return {"args": new, "whitespace_before_args": opening}
 
     def _comment(self, argument: NewArgument) -> cst.Comment | None:
-        """The comments of the arguments that one comes from, as one."""
+        """Return the comments of the arguments that a new one comes from, as one comment; or None."""
         if argument.position is None:
             return None
         found = [self.comments[position] for position in (argument.position, *argument.beside)]
@@ -109,13 +112,16 @@ class _Layout:
         return cst.Comment("  ".join(texts)) if texts else None
 
     def _above(self, argument: NewArgument, before: Sequence[int | None]) -> Sequence[cst.EmptyLine]:
-        """The lines above the arguments that one comes from, unless they stand above another one before it."""
+        """Return the lines above the arguments that a new one comes from, once for each of them.
+
+        Where a new argument before it comes from the same one, the lines stand there.
+        """
         if argument.position is None or argument.position in before:
             return ()
         return [line for position in (argument.position, *argument.beside) for line in self.lines[position]]
 
     def _space(self, like: _Space, comment: cst.Comment | None, lines: Sequence[cst.EmptyLine]) -> _Space:
-        """Whitespace like some other, with these comments."""
+        """Return whitespace like some other, with these comments."""
         if comment is None and not lines and not isinstance(like, cst.ParenthesizedWhitespace):
             return like
         space = like if isinstance(like, cst.ParenthesizedWhitespace) else self.any_break
@@ -132,22 +138,26 @@ _EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
 
 
 def _gap(argument: cst.Arg) -> _Space:
-    """Return what stands behind an argument and its comma."""
+    """Return the whitespace behind an argument and its comma."""
     return argument.comma.whitespace_after if isinstance(argument.comma, cst.Comma) else argument.whitespace_after_arg
 
 
 def _line(space: _Space) -> cst.Comment | None:
-    """The comment on the line of the argument before."""
+    """Return the comment on the line of the argument before, or None."""
     return space.first_line.comment if isinstance(space, cst.ParenthesizedWhitespace) else None
 
 
 def _lines(space: _Space) -> Sequence[cst.EmptyLine]:
-    """Empty lines and comments above the argument behind."""
+    """Return the empty lines and comments above the argument behind."""
     return space.empty_lines if isinstance(space, cst.ParenthesizedWhitespace) else ()
 
 
 def without_aliases(text: str, names: Collection[str]) -> str:
-    """A ``from ... import`` statement without some of its names (as they are bound).
+    """Return a ``from ... import`` statement without some of its names.
+
+    Args:
+        text: the source of the statement.
+        names: the names to leave out, as the statement binds them; at least one other must be left.
 
     >>> without_aliases("from keras.optimizers import (SGD, Adam as A)", {"A"})
     'from keras.optimizers import (SGD)'
@@ -164,7 +174,7 @@ def without_aliases(text: str, names: Collection[str]) -> str:
 
 
 def _code(node: cst.CSTNode, text: str) -> str:
-    """The text of a node, with the line ends of the text that it was made from."""
+    """Return the text of a node, with the line ends of the text that it was made from."""
     newline = next((end for end in ("\r\n", "\n", "\r") if end in text), "\n")
     return cst.Module([], default_newline=newline).code_for_node(node)
 

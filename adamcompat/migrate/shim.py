@@ -17,7 +17,12 @@ from adamcompat.translation.names import canonical, drop_in
 
 
 def migrate(module: Module, editor: Editor) -> None:
-    """Plan the edits that put adamcompat's classes in the place of the originals."""
+    """Plan the edits that put adamcompat's classes in the place of the originals.
+
+    Args:
+        module: the module.
+        editor: takes the edits and the findings.
+    """
     originals = [use for use in module.uses if use.signature.adapter is None]
     _report_steps(module, editor)
     for use in originals:
@@ -34,7 +39,7 @@ def migrate(module: Module, editor: Editor) -> None:
 
 
 def _strings(module: Module, editor: Editor) -> None:
-    """Write a class for each string that is one of Keras's members, and report those that may reach one."""
+    """Write a class for each string that names one of Keras's members, and report strings that may name one."""
     forms = string_forms(module)
     for form in forms:
         adapter = drop_in(form.dialect)
@@ -61,7 +66,10 @@ def _called(form: StringForm) -> str:
 
 
 def _dialect(module: Module, editor: Editor, use: Use, originals: Sequence[Use]) -> Dialect | None:
-    """Whose class a use means; of one that gets a name (``Adam = keras.optimizers.Adam``) the calls of that tell."""
+    """Return the dialect of a use, or None where its calls contradict each other.
+
+    Where a name is given the class (``Adam = keras.optimizers.Adam``), the calls of that name tell the dialect.
+    """
     parent = module.parents.get(use.node)
     if use.call is not None or not isinstance(parent, ast.Assign):
         return use.signature.dialect
@@ -77,7 +85,7 @@ def _called_as(
     uses: Sequence[Use],
     otherwise: Dialect,
 ) -> Dialect | None:
-    """The dialect in which some names are called; None, with a reason, where they are called in several."""
+    """Return the dialect in which some names are called; None, with a reason, where they are called in several."""
     known = set().union(*map(module.bindings.followers, names)) if names else set()
     calls = [use for use in uses if use.call is not None and use.bound_by_from and _id(use) in known]
     if any(use.misfits for use in calls):
@@ -91,7 +99,7 @@ def _called_as(
 
 
 def _adapter(editor: Editor, node: ast.expr | ast.stmt, dialect: Dialect) -> Adapter | None:
-    """The drop-in for a class; None, with a reason, where there is none."""
+    """Return the drop-in for a class; None, with a reason, where there is none."""
     found = drop_in(dialect)
     if found is None:
         text = f"adamcompat has no drop-in for {dialect.target}; left alone: "
@@ -164,7 +172,7 @@ def _attribute(module: Module, editor: Editor, use: Use, dialect: Dialect) -> No
 
 
 def _mind(editor: Editor, node: ast.expr | ast.stmt, adapter: Adapter) -> None:
-    """Say where a class works only in part of the framework of today."""
+    """Warn of a class that works only in part of today's framework."""
     former = MAPPING.dialects[adapter.dialect].former
     if former:
         text = (

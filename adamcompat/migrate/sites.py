@@ -1,4 +1,4 @@
-"""Find where a module makes an optimizer, steps it and uses it otherwise."""
+"""Find the places where a module makes an optimizer, steps it and uses it otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _METHODS = {method.name for dialect in MAPPING.dialects.values() for method in d
 
 @dataclass
 class Optimizer:
-    """An optimizer that a module makes and keeps under one name.
+    """Hold an optimizer that a module makes and keeps under one name.
 
     Attributes:
         key: the name, such as ``opt`` or ``self.opt``.
@@ -31,7 +31,11 @@ class Optimizer:
 
 
 def optimizers(module: Module) -> list[Optimizer]:
-    """The optimizers that are assigned to a name or an attribute, with every use of it."""
+    """Return the optimizers that are assigned to a name or an attribute, with every use of it.
+
+    Args:
+        module: the module.
+    """
     found: dict[str, Optimizer] = {}
     for use in module.uses:
         parent = module.parents.get(use.call) if use.call is not None else None
@@ -69,7 +73,12 @@ def optimizers(module: Module) -> list[Optimizer]:
 
 
 def step_of(module: Module, node: ast.expr) -> ast.Call | None:
-    """The call that steps an optimizer, if the place where it is read belongs to one."""
+    """Return the call that steps an optimizer at a place where it is read, or None where it does not.
+
+    Args:
+        module: the module.
+        node: the place where the optimizer is read.
+    """
     parent = module.parents[node]
     if isinstance(parent, ast.Call) and parent.func is node:
         return parent

@@ -20,7 +20,15 @@ Step = tuple[ast.Call, str]
 
 
 def unknown_method(step: ast.Call, target: Dialect) -> tuple[ast.expr, Message] | None:
-    """Return what the target's method of the same calling convention does not take."""
+    """Return an error on a step that the target's methods cannot take, or None where one can.
+
+    Args:
+        step: the call of a method of the optimizer.
+        target: a dialect with the same calling convention.
+
+    Returns:
+        The step, with the error.
+    """
     name = step.func.attr if isinstance(step.func, ast.Attribute) else ""
     method = next((method for method in target.methods if method.name == name), None)
     if method is None:
@@ -37,17 +45,18 @@ def unknown_method(step: ast.Call, target: Dialect) -> tuple[ast.expr, Message] 
 def to_call(
     module: Module, use: Use, kept: Optimizer | None, steps: list[Step], problems: list[Problem]
 ) -> tuple[str, str]:
-    """Rewrite apply_gradients(zip(gradients, variables)).
+    """Rewrite ``apply_gradients(zip(gradients, variables))`` as a call of the optimizer with the gradients.
 
     Args:
         module: the module.
-        use: where the optimizer is made.
+        use: the place where the optimizer is made; it is called there.
         kept: its steps and other uses, where it has a name.
-        steps: gets the steps and what they become.
-        problems: gets what stands in the way.
+        steps: gets the steps and the text to write for each.
+        problems: gets the obstacles, each with its place.
 
     Returns:
-        What is trained, as text; and else why that is not certain.
+        The expression of the parameters that are trained, and the reason why it is not certain; one of the two is
+        empty. Both are empty where there are problems.
     """
     assert use.call is not None
     trained: dict[str, ast.expr] = {}
@@ -83,12 +92,25 @@ def to_call(
 
 
 def all_of(module: Module, model: ast.expr) -> str:
-    """Return what a model trains, as a model of the calling convention `call` lists it."""
+    """Return the text of all that a model trains, as models of the calling convention ``call`` list it.
+
+    Args:
+        module: the module.
+        model: the expression of the model.
+    """
     return f"{module.source(model)}{LISTS['call']}"
 
 
 def compiled_model(module: Module, optimizer: ast.expr) -> ast.expr | None:
-    """The model of ``model.compile(optimizer)``, if an optimizer is given to that, and the model has a name."""
+    """Return the model of ``model.compile(optimizer)``, or None.
+
+    Args:
+        module: the module.
+        optimizer: an expression that may be given to such a call.
+
+    Returns:
+        The expression of the model; None where the optimizer is given to no such call, or the model has no name.
+    """
     parent = module.parents.get(optimizer)
     if isinstance(parent, ast.keyword) and parent.arg == "optimizer":
         call = module.parents.get(parent)
@@ -100,7 +122,7 @@ def compiled_model(module: Module, optimizer: ast.expr) -> ast.expr | None:
 
 
 def _zipped(module: Module, step: ast.Call) -> tuple[ast.expr, ast.expr] | None:
-    """Gradients and variables of ``apply_gradients(zip(gradients, variables))`` as a statement."""
+    """Return gradients and variables of a statement ``apply_gradients(zip(gradients, variables))``, or None."""
     if not (isinstance(step.func, ast.Attribute) and step.func.attr == "apply_gradients"):
         return None
     if len(step.args) != 1 or step.keywords or not isinstance(module.parents.get(step), ast.Expr):
@@ -118,7 +140,15 @@ def _zipped(module: Module, step: ast.Call) -> tuple[ast.expr, ast.expr] | None:
 
 
 def to_apply_gradients(module: Module, use: Use, kept: Optimizer, steps: list[Step], problems: list[Problem]) -> None:
-    """Rewrite opt(gradients); the arguments are those of `to_call`."""
+    """Rewrite ``opt(gradients)`` as ``opt.apply_gradients(zip(gradients, variables))``.
+
+    Args:
+        module: the module.
+        use: the place where the optimizer is made; it is called there.
+        kept: its name, its steps and its other uses.
+        steps: gets the steps and the text to write for each.
+        problems: gets the obstacles, each with its place.
+    """
     assert use.call is not None
     given = {item.keyword or f"{item.position}": item for item in arguments(use.call, module.code) or ()}
     params = given.get("params") or given.get("0")
@@ -142,7 +172,7 @@ def to_apply_gradients(module: Module, use: Use, kept: Optimizer, steps: list[St
 
 
 def _trained(node: ast.expr) -> bool:
-    """Return whether an expression may be read again at each step: a name, a list, or what a model trains."""
+    """Return whether an expression may be read again at each step: a name, a list, or all that a model trains."""
     if isinstance(node, (ast.List, ast.Tuple)):
         return all(_trained(item) for item in node.elts)
     if isinstance(node, ast.Call):
@@ -152,7 +182,15 @@ def _trained(node: ast.expr) -> bool:
 
 
 def known_at(module: Module, node: ast.expr, place: ast.expr) -> bool:
-    """Return whether an expression certainly means the same at another place: each name has one value, given before."""
+    """Return whether an expression certainly means the same at another place.
+
+    It does where each of its names, and each attribute of ``self``, is given one value, before that place.
+
+    Args:
+        module: the module.
+        node: the expression.
+        place: the other place.
+    """
     in_class = [item for item in module.ancestors(place) if isinstance(item, ast.ClassDef)]
     for name in [item for item in ast.walk(node) if isinstance(item, ast.Name)]:
         if name.id == "self" and in_class and in_class[0] in module.ancestors(node):
@@ -165,7 +203,7 @@ def known_at(module: Module, node: ast.expr, place: ast.expr) -> bool:
 
 
 def _one_value(module: Module, name: ast.Name, place: ast.expr) -> bool:
-    """Tell whether a name has one value at both places: given once in the module, or in their common function."""
+    """Return whether a name has one value at both places: given once in the module, or in their function."""
     lines = module.stores[None, name.id]
     function = module.function(place)
     if function is not None and function is module.function(name) and module.stores[function, name.id]:

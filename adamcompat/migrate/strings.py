@@ -1,4 +1,4 @@
-"""Find where a module names Adam by a string, or looks it up."""
+"""Find the places where a module names Adam by a string, or looks it up."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _NAMESPACES = ("vars", "globals", "locals")
 
 @dataclass(frozen=True, slots=True)
 class StringForm:
-    """A string that is one of Keras's members where it stands, or may be.
+    """Hold a string that names one of Keras's members where it stands, or may name one.
 
     Attributes:
         node: the string.
-        dialect: the member.
+        dialect: the dialect of the member.
         call: the call that is given the string.
         certain: whether it surely is Keras's name of an optimizer.
         after: the import statement that brings Keras; None where none does in that place.
@@ -59,12 +59,12 @@ class StringForm:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A place through which an Adam may be got that cannot be rewritten.
+    """Hold a place through which an Adam may be got, and that cannot be rewritten.
 
     Attributes:
         node: the place.
-        message: what to say.
-        dialect: whose Adam it may be; None where that is open.
+        message: the remark on it.
+        dialect: the name of the dialect whose Adam it may be; None where that is open.
     """
 
     node: ast.expr
@@ -73,7 +73,11 @@ class Mention:
 
 
 def string_forms(module: Module) -> list[StringForm]:
-    """Every ``compile(optimizer="adam")`` and ``optimizers.get("adam")`` of a module."""
+    """Return every ``compile(optimizer="adam")`` and ``optimizers.get("adam")`` of a module.
+
+    Args:
+        module: the module. Strings without a place of their own are added to its `unlocated`.
+    """
     found: list[StringForm] = []
     for call in module.calls:
         getter = _GETTERS.get(module.bindings.resolve(call.func) or "")
@@ -98,7 +102,7 @@ def string_forms(module: Module) -> list[StringForm]:
 
 
 def _leaves(node: ast.expr | None) -> Iterator[ast.Constant]:
-    """The strings of which an expression may be one: itself, or the branches of a condition."""
+    """Yield the strings of which an expression may be one: itself, or the branches of a condition."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node
     elif isinstance(node, ast.IfExp):
@@ -110,7 +114,7 @@ def _leaves(node: ast.expr | None) -> Iterator[ast.Constant]:
 
 
 def _home(module: Module, call: ast.Call) -> Import | None:
-    """The import statement that brings Keras where a call stands."""
+    """Return the import statement that brings Keras where a call stands, or None."""
     around = module.ancestors(call)
     brings = [node for node in module.imports if _root(node) in _KERAS_ROOTS]
     seen = [node for node in brings if (function := module.function(node)) is None or function in around]
@@ -134,11 +138,11 @@ def _is_module(module: Module, call: ast.Call) -> bool:
 
 
 def mentions(module: Module, forms: list[StringForm]) -> list[Mention]:
-    """The other strings and look-ups through which an Adam may be got.
+    """Return the other strings and look-ups through which an Adam may be got.
 
     Args:
         module: the module.
-        forms: what `string_forms` found, which is not repeated.
+        forms: the results of `string_forms`, which are not repeated.
     """
     done: set[ast.AST] = {form.node for form in forms}
     uses_keras = any(_root(node) in _STRING_ROOTS for node in module.imports)
@@ -161,7 +165,7 @@ def mentions(module: Module, forms: list[StringForm]) -> list[Mention]:
 
 
 def _string(module: Module, node: ast.Constant, uses_keras: bool, uses_others: bool) -> Mention | None:
-    """Return what to say of a string."""
+    """Return a remark on a string, or None."""
     text = _text(node)
     dotted = "." in text and len(text) < 100
     if dotted and (signatures := module.catalogue.classes.get(full(text))):
@@ -186,7 +190,7 @@ def _string(module: Module, node: ast.Constant, uses_keras: bool, uses_others: b
 
 
 def _classes(module: Module) -> set[str]:
-    """The names that classes have in their modules."""
+    """Return the names that classes have in their modules."""
     return {name.rpartition(".")[2] for name in module.catalogue.classes}
 
 
@@ -224,13 +228,13 @@ def _is_no_use(module: Module, node: ast.expr) -> bool:
 
 
 def _is_framework(module: Module, function: ast.expr) -> bool:
-    """Tell whether a function is a framework's, or ours: what it makes is no name, and its name= is a label."""
+    """Return whether a function is a framework's, or ours: its result is no name, and its ``name=`` is a label."""
     roots = {name.partition(".")[0] for name in module.bindings.meanings(function)}
     return any(root in module.catalogue.roots or module.catalogue.elsewhere(f"{root}.Adam") for root in roots)
 
 
 def _label_of(entries: ast.Dict, value: ast.AST) -> str:
-    """The key of a dictionary's value, where it is a text."""
+    """Return the key of a dictionary's value where it is a text, else ""."""
     keys = [key for key, item in zip(entries.keys, entries.values, strict=True) if item is value]
     return _text(keys[0]) if keys and keys[0] is not None else ""
 
@@ -261,7 +265,7 @@ def _chooses(module: Module, node: ast.expr) -> bool:
 
 
 def _defaulted(arguments: ast.arguments, default: ast.AST) -> list[str]:
-    """The parameter that has a default."""
+    """Return the name of the parameter that has a default, in a list."""
     plain = [*arguments.posonlyargs, *arguments.args]
     pairs = [*zip(reversed(plain), reversed(arguments.defaults), strict=False)]
     pairs += [(name, value) for name, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
@@ -273,7 +277,7 @@ def _last(node: ast.expr) -> str:
 
 
 def _look_up(module: Module, call: ast.Call, done: set[ast.AST]) -> Mention | None:
-    """Return what to say of a call that may get an Adam by a name or a configuration."""
+    """Return a remark on a call that may get an Adam by a name or a configuration, or None."""
     if isinstance(call.func, ast.Name) and call.func.id == "getattr" and len(call.args) > 1:
         return _attribute(module, call, call.args[0], call.args[1])
     runs = isinstance(call.func, ast.Name) and call.func.id in ("eval", "exec")
@@ -297,7 +301,7 @@ def _look_up(module: Module, call: ast.Call, done: set[ast.AST]) -> Mention | No
 
 
 def _built(module: Module, call: ast.Call) -> Mention | None:
-    """Return what to say where a model is compiled with a name that is put together."""
+    """Return a remark on a model that is compiled with a name that is put together, or None."""
     if not (isinstance(call.func, ast.Attribute) and call.func.attr == "compile") or _is_module(module, call):
         return None
     named = [item.value for item in call.keywords if item.arg == "optimizer"]
@@ -309,7 +313,7 @@ def _built(module: Module, call: ast.Call) -> Mention | None:
 
 
 def _value(module: Module, node: ast.expr) -> ast.expr:
-    """Return what a name is given, where it is given one value; another expression as it is."""
+    """Return the expression that a name is given, where it is given one; another expression as it is."""
     return module.values.get(node.id, node) if isinstance(node, ast.Name) else node
 
 
@@ -327,7 +331,7 @@ def _is_literal(node: ast.expr) -> bool:
 
 
 def _entry(module: Module, node: ast.Subscript) -> Mention | None:
-    """Return what to say of ``vars(module)[name]`` and the like."""
+    """Return a remark on ``vars(module)[name]`` and the like, or None."""
     base = node.value
     if isinstance(base, ast.Attribute) and base.attr == "__dict__":
         return _attribute(module, node, base.value, node.slice)
@@ -342,7 +346,7 @@ def _entry(module: Module, node: ast.Subscript) -> Mention | None:
 
 
 def _attribute(module: Module, node: ast.expr, home: ast.expr, name: ast.expr) -> Mention | None:
-    """Return what to say where an attribute of a module is looked up by a name."""
+    """Return a remark on an attribute of a module that is looked up by a name, or None."""
     for meaning in sorted(module.bindings.meanings(home)):
         if meaning not in module.catalogue.homes:
             continue
@@ -360,5 +364,5 @@ def _attribute(module: Module, node: ast.expr, home: ast.expr, name: ast.expr) -
 
 
 def _text(node: ast.AST) -> str:
-    """The text of a string, "" of anything else."""
+    """Return the text of a string, "" for any other expression."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

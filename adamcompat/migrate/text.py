@@ -29,11 +29,13 @@ def migrate_text(text: str, to: str, aliases: str | Path | None = None) -> tuple
         aliases: a file that describes classes of other libraries; see docs/translate.md.
 
     Returns:
-        The new source and the findings, in the order of the lines. Source that does not parse is
-        returned as it is, with a finding.
+        The new source and the findings, in the order of the lines. Source that does not parse is returned as it is,
+        with a finding.
 
     Raises:
         ValueError: a mistake in the file of aliases.
+        ModuleNotFoundError: aliases are given, and PyYAML is missing.
+        KeyError: `to` is something else.
 
     >>> text, findings = migrate_text("import tensorflow as tf\\nopt = tf.keras.optimizers.Adam(1e-3)\\n", "shim")
     >>> print(text, end="")

@@ -1,4 +1,4 @@
-"""Read a user's own file of aliases: classes of other libraries, as dialects that are known here or extend one."""
+"""Read a user's own file of aliases: classes of other libraries, as known dialects or as ones that extend them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from adamcompat.translation.names import KNOWN, Catalogue
 
 
 def known(aliases: str | Path | None) -> Catalogue:
-    """Return the classes that are known with a file of aliases.
+    """Return the classes that are known, those of a file of aliases among them.
 
     Args:
         aliases: the file, of which docs/translate.md shows one; None means no more classes than adamcompat's mapping.
 
     Raises:
-        ValueError: with file and line, for a mistake in the file; or it cannot be read.
+        ValueError: the file has a mistake, of which the text names file and line; or it cannot be read.
         ModuleNotFoundError: PyYAML is missing.
 
     >>> "keras.optimizers.Adam" in known(None).classes
@@ -35,7 +35,12 @@ def known(aliases: str | Path | None) -> Catalogue:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, *state: int) -> Catalogue:
-    """Read a file, once for each state that it is in."""
+    """Read a file, once for each state that it is in.
+
+    Args:
+        path: the file.
+        state: numbers that differ once the file has changed.
+    """
     if find_spec("yaml") is None:
         raise ModuleNotFoundError(f"aliases need PyYAML: {how_to_install('aliases')}", name="yaml")
     from adamcompat.mapping.loader import extend

@@ -24,7 +24,17 @@ _OF_MEANING = {
 
 
 def candidates(source: Signature, target: Signature, mapping: Mapping) -> Iterator[Signature]:
-    """The other classes beside a framework's own: its other members, then ours, those in the source's style first."""
+    """Yield the classes that may stand in for a framework's own class.
+
+    Args:
+        source: the class that is called.
+        target: the class that was asked for.
+        mapping: the dialects that there are.
+
+    Yields:
+        The other originals of the target's runtime, then our classes for that runtime, those in the source's style
+        first. There are none where the target is ours, or where we have no drop-in for it.
+    """
     own = drop_in(target.dialect)
     if own is None or target.adapter is not None:
         return
@@ -38,19 +48,24 @@ def candidates(source: Signature, target: Signature, mapping: Mapping) -> Iterat
 
 
 def akin(one: Signature, other: Signature) -> bool:
-    """Return whether two originals have the same name, each in its own module."""
+    """Return whether two originals have the same name, each in its own module.
+
+    Args:
+        one: an original.
+        other: another one.
+    """
     names = [signature.dialect.member for signature in (one, other)]
     return names[0] == names[1]
 
 
 def advise(conversion: Conversion, others: Iterable[tuple[Signature, Conversion]]) -> None:
-    """Name, in the gravest remark on what a class computes, the first class that computes what is meant.
+    """Name the first class that computes what is meant in the gravest remark on what a class computes.
+
+    Where no class computes it and the asked-for class is refused, the first that differs in epsilon alone is named.
 
     Args:
-        conversion: for the class that was asked for; its messages may change.
+        conversion: the conversion for the class that was asked for; the text of one message may change.
         others: other classes, and the conversions for them; they are made only as far as they are needed.
-
-    Where none computes it and the asked-for class is refused, the first that differs in epsilon alone is named.
     """
     concerned = [i for i, item in enumerate(conversion.messages) if _concerns(item) and item.code in _OF_MEANING]
     if not concerned:

@@ -1,4 +1,4 @@
-"""The arguments of a call as they stand in source code, and what can be known of them without running it."""
+"""Read the arguments of a call as they stand in source code, without running it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adamcompat.translation.source import Source
 
 
 class _Unknown:
-    """The value of an expression that only running it would tell."""
+    """Stand for the value of an expression that only running it would tell."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -22,7 +22,7 @@ UNKNOWN: Any = _Unknown()
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument of a call.
+    """Hold one argument of a call.
 
     Attributes:
         keyword: its keyword, or None where it is positional.
@@ -44,7 +44,11 @@ _NUMBERS = {"abs", "float", "int", "max", "min", "pow", "round"}
 
 
 def literal(node: ast.expr) -> Any:
-    """The value of a literal, else UNKNOWN."""
+    """Return the value of a literal, else UNKNOWN.
+
+    Args:
+        node: any expression.
+    """
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -52,7 +56,12 @@ def literal(node: ast.expr) -> Any:
 
 
 def arguments(call: ast.Call, source: Source) -> tuple[Argument, ...] | None:
-    """The arguments of a call, or None where it unpacks a sequence or dictionary."""
+    """Return the arguments of a call, or None where it unpacks a sequence or dictionary.
+
+    Args:
+        call: the call.
+        source: the text in which it stands.
+    """
     found: list[Argument] = []
     entries: Iterator[tuple[str | None, ast.expr]] = (
         *((None, node) for node in call.args),
@@ -66,7 +75,15 @@ def arguments(call: ast.Call, source: Source) -> tuple[Argument, ...] | None:
 
 
 def text_of(node: ast.expr, source: Source) -> str:
-    """An expression as it is written, such that it may stand behind a keyword."""
+    """Return the text of an expression such that it may stand behind a keyword.
+
+    Args:
+        node: the expression.
+        source: the text in which it stands.
+
+    Returns:
+        The text as it is written; in parentheses where it needs them.
+    """
     text = source.segment(node) or ast.unparse(node)
     return f"({text})" if isinstance(node, (ast.NamedExpr, ast.Yield, ast.YieldFrom)) else text
 
@@ -76,7 +93,7 @@ def form(node: ast.expr, values: Mapping[str, ast.expr]) -> str:
 
     Args:
         node: the expression.
-        values: what the names of the module are assigned, for those with one assignment.
+        values: the expressions that the names of the module are assigned, for names with one assignment.
     """
     if isinstance(node, ast.Name) and node.id in values:
         return form(values[node.id], {})
@@ -99,11 +116,14 @@ def form(node: ast.expr, values: Mapping[str, ast.expr]) -> str:
 
 
 def assigned_once(nodes: Iterable[ast.AST], bound: Mapping[str, int]) -> dict[str, ast.expr]:
-    """The names that a module gives a value exactly once, by a plain assignment, with the expressions.
+    """Return the names that a module gives a value exactly once, by a plain assignment.
 
     Args:
         nodes: the nodes of the module.
         bound: how often each name gets a value, by whatever means.
+
+    Returns:
+        The names, with the expressions that they are assigned.
     """
     found: dict[str, ast.expr] = {}
     for node in nodes:

@@ -1,4 +1,4 @@
-"""Find what the names of a module stand for, as far as its import statements and plain assignments tell."""
+"""Find the objects that a module's names stand for, as far as its imports and plain assignments tell."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from adamcompat.translation.names import CUSTOMARY, KNOWN, Catalogue, canonical,
 
 @dataclass
 class Bindings:
-    """Tell what the names of a module stand for.
+    """Tell which objects the names of a module stand for.
 
     Attributes:
         imported: name to the dotted names that are imported under it.
         followed: name to the dotted names that are assigned to it, as in ``keras = tf.keras``.
-        followed_from: the names at the beginning of what is assigned to those.
+        followed_from: name to the names at the beginning of the expressions that are assigned to it.
         rebound: names that get a value in another way, anywhere in the module.
         places: the nodes that give a name a value, by whatever means, each with the name.
         bound: how often each name gets a value.
@@ -38,7 +38,13 @@ class Bindings:
 
     @classmethod
     def of(cls, nodes: Sequence[ast.AST], *, customary: bool = False, catalogue: Catalogue = KNOWN) -> Bindings:
-        """Collect the bindings of a module from its nodes."""
+        """Return the bindings of a module.
+
+        Args:
+            nodes: every node of the module's syntax tree.
+            customary: whether a name that is not bound at all may mean what it customarily means, as ``tf`` does.
+            catalogue: the classes that are known.
+        """
         found = cls(customary=customary, catalogue=catalogue)
         plain: dict[str, list[ast.expr]] = {}
         targets: set[ast.expr] = set()
@@ -67,7 +73,7 @@ class Bindings:
         return found
 
     def _follow(self, plain: dict[str, list[ast.expr]]) -> None:
-        """Let names that only stand for other names mean what those do; a name of a name, too."""
+        """Let names that only stand for other names mean the same as those; a name of a name, too."""
         # None is what a name is given where an import fails; it is no Adam.
         plain = {name: [value for value in values if not _is_none(value)] for name, values in plain.items()}
         waiting = {
@@ -89,16 +95,23 @@ class Bindings:
                     progress = True
 
     def followers(self, name: str) -> set[str]:
-        """A name and the names that stand for what it means, as ``A`` in ``A = Adam`` does."""
+        """Return a name with the names that stand for the same, as ``A`` in ``A = Adam`` does.
+
+        Args:
+            name: a name of the module.
+        """
         found = {name}
         while more := {other for other, roots in self.followed_from.items() if roots & found} - found:
             found |= more
         return found
 
     def resolve(self, node: ast.expr) -> str | None:
-        """The full dotted name of an expression such as ``tf.keras.optimizers.Adam``, or None.
+        """Return the full dotted name of an expression such as ``tf.keras.optimizers.Adam``, or None.
 
         A name with several meanings resolves where all of them are the same class.
+
+        Args:
+            node: any expression.
         """
         found = sorted(self.meanings(node))
         classes = [self.catalogue.classes.get(name) for name in found]
@@ -106,7 +119,11 @@ class Bindings:
         return found[0] if len(found) == 1 or (found and same) else None
 
     def meanings(self, node: ast.expr) -> set[str]:
-        """Every dotted name that an expression may stand for."""
+        """Return every dotted name that an expression may stand for.
+
+        Args:
+            node: any expression; only names and their attributes stand for something.
+        """
         attributes: list[str] = []
         while isinstance(node, ast.Attribute):
             attributes.append(node.attr)
@@ -127,7 +144,11 @@ class Bindings:
         return set()
 
     def ambiguous(self, node: ast.expr) -> bool:
-        """Return whether an expression may be an Adam that is known here, or something else."""
+        """Return whether an expression may be an Adam that is known here, or something else.
+
+        Args:
+            node: any expression.
+        """
         root = root_of(node)
         if not root or not self.meanings(node) & self.catalogue.classes.keys():
             return False
@@ -135,7 +156,11 @@ class Bindings:
 
 
 def root_of(node: ast.expr) -> str:
-    """The name at the beginning of an expression such as ``a.b.c``, or ""."""
+    """Return the name at the beginning of an expression such as ``a.b.c``, or "".
+
+    Args:
+        node: any expression.
+    """
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
@@ -161,7 +186,7 @@ _BINDING = {
 
 
 def _names_bound_by(node: ast.AST) -> Iterator[str]:
-    """The names that a node of one of these types gives a value."""
+    """Yield the names that a node of one of these types gives a value."""
     if isinstance(node, ast.Name):
         if not isinstance(node.ctx, ast.Load):
             yield node.id
@@ -180,7 +205,7 @@ def _names_bound_by(node: ast.AST) -> Iterator[str]:
 
 
 def _assignments(nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Name, ast.expr]]:
-    """The names that are assigned something plainly, each with what it is assigned."""
+    """Yield the names that are assigned something plainly, each with the expression."""
     for node in nodes:
         if isinstance(node, ast.Assign):
             for target in node.targets:

@@ -1,4 +1,4 @@
-"""Hold what goes into the conversion of a call, and what comes out of it."""
+"""Hold the input of the conversion of a call, and its result."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Hold what one hyperparameter is set to.
+    """Hold the setting of one hyperparameter.
 
     Attributes:
         fact: the parameter of the source.
         text: the expression.
-        value: what it evaluates to, or UNKNOWN.
+        value: the value of the expression, or UNKNOWN where only running it would tell.
         node: the expression, parsed; None for a default.
-        position: the argument that it stands in; None for a default.
+        position: the argument that it stands in, counted from 0; None for a default.
         whole: the tuple that it is an element of, where only that is written.
     """
 
@@ -56,17 +56,17 @@ class Value:
 
     @property
     def given(self) -> bool:
-        """Return whether the call says it, rather than the default."""
+        """Return whether the call gives the value, rather than the default."""
         return self.node is not None
 
     @property
     def effective(self) -> Any:
-        """The value, where None means the value that changes nothing."""
+        """Return the value; for None the value that changes nothing."""
         return MAPPING.canonical[self.fact.canonical].neutral if self.value is None else self.value
 
     @property
     def matters(self) -> bool:
-        """Return whether it may change anything."""
+        """Return whether the value may change anything."""
         return self.value is UNKNOWN or self.effective != MAPPING.canonical[self.fact.canonical].neutral
 
     def __str__(self) -> str:
@@ -75,13 +75,13 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class NewArgument:
-    """One argument of the translated call.
+    """Hold one argument of the translated call.
 
     Attributes:
         keyword: its keyword, or None where it is positional.
         text: the expression.
-        position: the argument of the original call that it comes from, or None.
-        beside: other arguments that it comes from.
+        position: the argument of the original call that it comes from, counted from 0, or None.
+        beside: the positions of other arguments that it comes from.
     """
 
     keyword: str | None
@@ -95,13 +95,13 @@ class NewArgument:
 
 @dataclass
 class Conversion:
-    """The arguments of the translated call and what there is to say about them.
+    """Hold the arguments of the translated call, and the remarks on it.
 
     Attributes:
-        arguments: of the translated call.
-        messages: what there is to say.
-        modules: dotted names that the arguments use.
-        values: what must be assigned to the names that `Context.in_place` lists.
+        arguments: the arguments of the translated call, in the order of the target's signature.
+        messages: the remarks.
+        modules: dotted names of the target's framework that the arguments use.
+        values: the expressions that must be assigned to some of the names that `Context.in_place` lists.
     """
 
     arguments: list[NewArgument] = field(default_factory=list)
@@ -120,14 +120,14 @@ class Context:
     """Describe what surrounds the call.
 
     Attributes:
-        source: the source.
-        bindings: what its names stand for.
-        values: what they are assigned, for those with one assignment.
+        source: the source text.
+        bindings: the meanings of its names.
+        values: the expressions that its names are assigned, for names with one assignment.
         nodes: every node of the source.
-        parameters: the expression that stands for `params`, where it is known.
-        local: how to write the dotted name of a schedule there.
+        parameters: the expression that stands for `params`; empty where it is not known.
+        local: returns how to write the dotted name of a schedule there.
         in_place: the names whose value can be written anew where they are assigned it.
-        repeatable: whether an expression that is assigned to a name certainly means the same at the call.
+        repeatable: returns whether an expression that is assigned to a name certainly means the same at the call.
     """
 
     source: Source

@@ -30,12 +30,17 @@ _FLOATS = ("float", "beta", "learning_rate", "decay")
 
 
 def convert(given: Sequence[Argument] | None, source: Signature, target: Signature, context: Context) -> Conversion:
-    """Translate the arguments of a call.
+    """Translate the arguments of a call of one class for a call of another.
 
     Args:
-        given: the arguments; None where the call unpacks some.
-        source, target: the class that is called, and the class to call.
-        context: what surrounds the call.
+        given: the arguments; None where the call unpacks some, which is refused.
+        source: the class that is called.
+        target: the class to call.
+        context: the code around the call.
+
+    Returns:
+        The new arguments, and the remarks. Where one of them is an error, the arguments are no translation. A remark on
+        what the target computes may name another class of its framework that computes the same.
     """
     out = _converted(given, source, target, context)
     mapping = context.bindings.catalogue.mapping
@@ -73,7 +78,7 @@ def _converted(given: Sequence[Argument] | None, source: Signature, target: Sign
 
 
 def _bind(given: Sequence[Argument], source: Signature, context: Context, messages: list[Message]) -> dict[str, Value]:
-    """Canonical name to value, in the order of the source's signature; defaults included."""
+    """Return canonical names to values, in the order of the source's signature; defaults are included."""
     slots: dict[str, Argument] = {}
     signature = source.positional
     for argument in given:
@@ -128,7 +133,12 @@ def _bind(given: Sequence[Argument], source: Signature, context: Context, messag
 
 
 def not_taken(given: Sequence[Argument], source: Signature) -> list[Message]:
-    """Return what is wrong with the arguments of a call that the class has no place for."""
+    """Return a message for each argument of a call that the class has no place for.
+
+    Args:
+        given: the arguments of the call.
+        source: the class that is called.
+    """
     count = len(source.positional)
     return [
         _not_taken(argument, source)
@@ -138,7 +148,7 @@ def not_taken(given: Sequence[Argument], source: Signature) -> list[Message]:
 
 
 def _both(conflict: Conflict, by_name: Mapping[str, Value]) -> bool:
-    """Return whether a call certainly sets both."""
+    """Return whether a call certainly sets both parameters of a conflict."""
     values = [by_name[name] for name in conflict.pair if name in by_name]
     return len(values) == 2 and all(value.value is not UNKNOWN and value.matters for value in values)
 
@@ -153,7 +163,7 @@ def _not_taken(argument: Argument, source: Signature) -> Message:
 
 
 def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -> Message | None:
-    """Return what is wrong with a literal for a parameter, if anything."""
+    """Return an error where a literal is not a value that the parameter takes; else None."""
     known = value.value
     if (
         known is UNKNOWN
@@ -171,7 +181,11 @@ def _judge(value: Value, fact: ParameterFact, signature: Signature, code: str) -
 
 
 def at_each_step(signature: Signature, canonical: str) -> str | None:
-    """Return the argument with a meaning that a class takes at each step, or None.
+    """Return the name of the argument of the step that has a meaning, or None.
+
+    Args:
+        signature: the class whose method makes the step.
+        canonical: the meaning, a canonical name.
 
     >>> from adamcompat.translation.names import original
     >>> at_each_step(original(MAPPING.dialects["onnx"]), "learning_rate")
@@ -183,7 +197,7 @@ def at_each_step(signature: Signature, canonical: str) -> str | None:
 
 
 class _Converter(Groups, Decays):
-    """One conversion: each hyperparameter of the source finds its place in the target, or a message."""
+    """Convert one call: each hyperparameter of the source finds its place in the target, or a message."""
 
     def run(self) -> None:
         given = self.values.get(_PARAMETERS)
@@ -277,7 +291,7 @@ class _Converter(Groups, Decays):
             self.say(info("params-at-each-step", text))
 
     def switch_off(self) -> None:
-        """Write out what the target does by itself, or insists on, and the source does not know."""
+        """Write neutral values for parameters that the source lacks, and that the target requires or has on."""
         for fact in (part for entry in self.target.accepted for part in entry.parts):
             entry = MAPPING.canonical[fact.canonical]
             unknown = fact.canonical not in self.values and fact.name not in self.new and fact.alias_of is None
@@ -324,12 +338,12 @@ class _Converter(Groups, Decays):
         self.write(fact, self.number(value.text, value.value, fact), value)
 
     def number(self, text: str, value: Any, fact: ParameterFact) -> str:
-        """A literal as the parameter's type wants it."""
+        """Return a literal as the parameter's type wants it: a whole number as a float where that is needed."""
         number = as_float(value)
         return repr(number) if number is not value and fact.type in _FLOATS else text
 
     def absent(self, value: Value) -> None:
-        """Say what becomes of a hyperparameter that the target does not have."""
+        """Say how a hyperparameter is treated that the target does not have."""
         canonical = MAPPING.canonical[value.fact.canonical]
         same_name = self.target.find(value.fact.name)
         if isinstance(same_name, ParameterFact):
@@ -375,7 +389,7 @@ class _Converter(Groups, Decays):
             self.write(fact, self.number(value.text, value.value, fact), value)
 
     def hyperparameters(self) -> dict[str, Value]:
-        """Return what decides the numbers of a step."""
+        """Return the values that decide the numbers of a step, by canonical names."""
         return {
             name: value
             for name, value in self.values.items()

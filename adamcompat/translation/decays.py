@@ -23,11 +23,11 @@ _ARITHMETIC = (ast.BinOp, ast.UnaryOp)
 
 
 def decouple(values: dict[str, Value], target: Signature, say: Callable[[Message], None]) -> None:
-    """Read an L2 weight decay that a flag makes decoupled as the decoupled one that it is.
+    """Read an L2 weight decay as the decoupled one that a flag makes of it.
 
     Args:
         values: the hyperparameters of the call, by canonical names; they change.
-        target: the class to call.
+        target: the class to call. Where it has such a flag itself, nothing changes.
         say: takes a message.
     """
     flag, decay = values.get(_SWITCH), values.get(_L2)
@@ -45,27 +45,53 @@ def decouple(values: dict[str, Value], target: Signature, say: Callable[[Message
 
 
 class Decays(Writer):
-    """One conversion while its arguments are written; here those of decoupled weight decay."""
+    """Write the arguments of one conversion; here those of decoupled weight decay."""
 
     def switched(self, value: Value) -> tuple[ParameterFact, ParameterFact] | None:
-        """The target's L2 weight decay and the flag that makes it the decoupled one, where only these say it."""
+        """Return the target's L2 weight decay and the flag that makes it decoupled, or None.
+
+        Args:
+            value: a hyperparameter of the call that the target does not have.
+
+        Returns:
+            The two parameters; None where the value is no decoupled weight decay, the call sets L2 weight decay too, or
+            the target lacks one of the two.
+        """
         decay, flag = self.target.named(_L2), self.target.named(_SWITCH)
         free = value.fact.canonical == _SCALED and _L2 not in self.values
         return (decay, flag) if free and decay is not None and flag is not None else None
 
     def switch(self, value: Value, decay: ParameterFact, flag: ParameterFact) -> None:
-        """Write a decoupled weight decay as an L2 one with its flag."""
+        """Write a decoupled weight decay as an L2 one with the flag that makes it decoupled.
+
+        Args:
+            value: the decoupled weight decay of the call.
+            decay: the target's L2 weight decay.
+            flag: the target's flag.
+        """
         self.write(decay, value.text, value)
         self.write(flag, "True", replace(value, text="True", value=True, position=None))
         self.say(info("decoupled-decay", f"{value} is decoupled weight decay, so {flag.name}=True stands beside it"))
 
     def counterpart(self, value: Value) -> ParameterFact | None:
-        """The target's decay of the other kind, where it has not this one."""
+        """Return the target's decay of the other kind: scaled by the learning rate, or not; or None.
+
+        Args:
+            value: a hyperparameter of the call that the target does not have.
+        """
         other = _COUNTERPARTS.get(value.fact.canonical)
         return self.target.named(other) if other is not None and other not in self.values else None
 
     def rescale(self, value: Value, fact: ParameterFact) -> None:
-        """Write a decay divided by the learning rate, or multiplied by it."""
+        r"""Write a decay :math:`d` divided by the learning rate :math:`\eta`, or multiplied by it.
+
+        A decay :math:`d` that the learning rate does not scale takes as much off as the scaled decay :math:`d / \eta`.
+        Where the learning rate is no constant, there is no such number, and an error says so.
+
+        Args:
+            value: the decay of the call.
+            fact: the target's decay of the other kind.
+        """
         rate = self.values[RATE]
         divides = value.fact.canonical == _ABSOLUTE
         sign = "/" if divides else "*"
@@ -92,7 +118,11 @@ class Decays(Writer):
             self.say(info("scaled-decay", f"{text}; {later}"))
 
     def constant(self, value: Value) -> bool:
-        """Return whether an expression may be a number, and may be evaluated twice."""
+        """Return whether an expression may be a number, and may be evaluated twice.
+
+        Args:
+            value: a hyperparameter of the call.
+        """
         if value.node is None or value.value is not UNKNOWN:
             return True
         shape = form(value.node, self.context.values)

@@ -1,4 +1,4 @@
-"""Tell how much a difference matters: a weight after 100 steps, by the NumPy runtime."""
+"""Compute how much a difference matters: a weight after 100 steps, by the NumPy runtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTING = f"a weight of {WEIGHT:g} after {STEPS} steps with a gradient of {GRADI
 
 
 def weight_after(signature: Signature, values: Mapping[str, Any]) -> float | None:
-    """Return what becomes of a weight of 1 in 100 steps under a gradient of 0.1, in float64.
+    """Return the value of a weight of 1 after 100 steps with a gradient of 0.1, in float64.
 
     Args:
         signature: the class that makes the steps.
@@ -65,14 +65,17 @@ def weight_after(signature: Signature, values: Mapping[str, Any]) -> float | Non
 def difference(
     before: Signature, values: Mapping[str, Any], after: Signature, others: Mapping[str, Any], names: tuple[str, str]
 ) -> str:
-    """A clause with the weights that two calls give, "" where they cannot be computed.
+    """Return a clause with the weights that two calls give, or "".
 
     Args:
-        before: a class.
+        before: the class of the first call.
         values: its canonical hyperparameters.
-        after: the same, or another one.
-        others: the hyperparameters of that.
-        names: of the two, in the clause.
+        after: the class of the second call; may be the same.
+        others: the canonical hyperparameters of the second call.
+        names: what to call the two in the clause.
+
+    Returns:
+        The clause, which begins with a semicolon; "" where a weight cannot be computed, or both agree in six decimals.
     """
     first, second = weight_after(before, values), weight_after(after, others)
     if first is None or second is None or f"{first:.6f}" == f"{second:.6f}":

@@ -25,12 +25,17 @@ _DECAYS = ("decoupled_weight_decay", "absolute_weight_decay", "l2_weight_decay")
 
 
 def other_forms(source: Signature, target: Signature, values: Mapping[str, Value], context: Context) -> list[Message]:
-    """Return what the target makes of the same hyperparameters that the source does not.
+    """Return messages on what the target computes differently from the same hyperparameters.
 
     Args:
-        source, target: the class that is called, and the class to call.
+        source: the class that is called.
+        target: the class to call.
         values: the hyperparameters of the call, by canonical names.
-        context: what surrounds the call.
+        context: the code around the call.
+
+    Returns:
+        A message each for the bias correction or the place of epsilon, the maximum of AMSGrad, the first step of a
+        schedule and the parameters that do not decay, where the two differ and the call uses it.
     """
     here, there = source.dialect.semantics, target.dialect.semantics
     found: list[Message] = []
@@ -52,7 +57,7 @@ def _bias_correction(source: Signature, target: Signature, values: Mapping[str, 
 
 
 def _number(values: Mapping[str, Value], name: str) -> float:
-    """A beta; everybody's default where only running the code would tell."""
+    """Return a beta; the usual default where only running the code would tell."""
     value = values.get(name)
     if value is not None and value.value is not UNKNOWN:
         return float(value.value)

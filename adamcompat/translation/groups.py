@@ -30,7 +30,10 @@ class _Entry:
 
 
 def group_keys(signature: Signature) -> list[str]:
-    """Return the settings that a group of a class may have, by its own names.
+    """Return the settings that a group of a class may have, by the class's own names.
+
+    Args:
+        signature: the class.
 
     >>> from adamcompat.translation.names import original
     >>> group_keys(original(MAPPING.dialects["mindspore"]))
@@ -40,7 +43,7 @@ def group_keys(signature: Signature) -> list[str]:
 
 
 def _keys(signature: Signature) -> dict[str, tuple[str, ...]]:
-    """What each key of a group means: the meanings of a tuple's elements, or one."""
+    """Return the meanings of each key of a group: those of a tuple's elements, or one."""
     dialect = signature.dialect
     if dialect.overrides:
         meant = {fact.name: tuple(part.canonical for part in fact.parts) for fact in dialect.parameters}
@@ -50,10 +53,14 @@ def _keys(signature: Signature) -> dict[str, tuple[str, ...]]:
 
 
 class Groups(Writer):
-    """One conversion while its arguments are written; here what is to be trained."""
+    """Write the arguments of one conversion; here the parameters to be trained."""
 
     def lists(self, value: Value) -> str | None:
-        """Return the parameters as the target takes them, or None where it refuses these."""
+        """Return the text of the parameters as the target takes them, or None where it refuses these.
+
+        Args:
+            value: the parameters of the call, an expression.
+        """
         assert value.node is not None
         holds = trained(value.node, self.context.nodes)
         if holds is Trained.GROUPS and _keys(self.source) != _keys(self.target):
@@ -65,7 +72,11 @@ class Groups(Writer):
         return self.listed(value.node)
 
     def listed(self, node: ast.expr) -> str:
-        """Return an expression of parameters with the target's lists of what models train; say what is uncertain."""
+        """Return the text of an expression, with models' lists as those of the target; say what is uncertain.
+
+        Args:
+            node: an expression of parameters.
+        """
         if listing(self.source) == listing(self.target):
             return text_of(node, self.context.source)
         grouped = trained(node, self.context.nodes) is Trained.GROUPS
@@ -77,17 +88,25 @@ class Groups(Writer):
         return self.relisted(node)
 
     def parts(self) -> Parts:
-        """Return what tells which parts of an expression are uncertain."""
+        """Return the object that finds the uncertain parts of an expression."""
         keys = [name for name, meant in _keys(self.source).items() if meant[0] == _PARAMETERS]
         return Parts(listing(self.source), listing(self.target), keys)
 
     def relisted(self, node: ast.expr) -> str:
-        """Return the text of an expression with the target's lists."""
+        """Return the text of an expression, with models' lists as those of the target.
+
+        Args:
+            node: an expression of parameters.
+        """
         text = relisted(node, self.context.source, listing(self.source), listing(self.target))
         return text if text != self.context.source.segment(node) else text_of(node, self.context.source)
 
     def not_read(self, node: ast.expr) -> None:
-        """Say that an expression is right where it holds parameters of the target's framework."""
+        """Say that an expression is right where it holds parameters of the target's framework.
+
+        Args:
+            node: the expression, which cannot be read.
+        """
         text, new, there = text_of(node, self.context.source), self.relisted(node), listing(self.target)
         what = f"{text} is kept as it is written: right where it" if new == text else f"{new} is right where it"
         said = f"{what} holds {home(self.target).library}'s own parameters"
@@ -96,7 +115,14 @@ class Groups(Writer):
         self.say((info if open_ else warning)("parameters-not-read", said))
 
     def groups(self, value: Value, node: ast.expr) -> str | None:
-        """Return groups that are written out with the target's keys; None, with the reason, where that cannot be."""
+        """Return the text of groups with the target's keys, or None where they cannot be written.
+
+        A message says why they cannot.
+
+        Args:
+            value: the parameters of the call.
+            node: the expression of the groups; a list of dictionaries that is written out, or a name of one.
+        """
         elsewhere = isinstance(node, ast.Name)
         if isinstance(node, ast.Name):
             node = self.context.values.get(node.id, node)
@@ -133,20 +159,39 @@ class Groups(Writer):
         return written
 
     def entry(self, entry: _Entry) -> str:
-        """Return the expression of an entry."""
+        """Return the text of the value of an entry of a group.
+
+        Args:
+            entry: the entry.
+        """
         if _keys(self.source).get(entry.key, ("",))[0] == _PARAMETERS:
             return self.of_group(entry.node)
         return text_of(entry.node, self.context.source)
 
     def of_group(self, node: ast.expr) -> str:
-        """Return the parameters of one group; in a list, where the target reads them more than once."""
+        """Return the text of the parameters of one group.
+
+        An iterator stands in ``list(...)`` where the target reads the parameters more than once.
+
+        Args:
+            node: the expression of the parameters.
+        """
         text = self.listed(node)
         again = self.target.adapter is None and not self.target.dialect.overrides
         once = again and read_once(node, self.context.values, self.context.nodes)
         return f"list({text})" if once else text
 
     def key(self, number: int, entry: _Entry, lost: list[str]) -> str | None:
-        """Return what a key is called in the target; None where it is left out, which is said, or lost."""
+        """Return the target's name of the key of a group's entry, or None where there is none.
+
+        Args:
+            number: the place of the group, counted from 0, for messages.
+            entry: the entry.
+            lost: gets a text for an entry that means something that the target's groups do not have.
+
+        Returns:
+            The name; None where the entry is left out, which a message says, or lost.
+        """
         what = f"{entry.key}={text_of(entry.node, self.context.source)} of group {number}"
         meant = _keys(self.source).get(entry.key)
         if meant is None:
@@ -174,12 +219,21 @@ class Groups(Writer):
         return None
 
     def decays(self, canonical: str) -> str:
-        """Return what a decay of a group means: what it means in the call, where a flag says so."""
+        """Return the meaning of a group's decay: that of the call's decay, which a flag may have changed.
+
+        Args:
+            canonical: the meaning of a key; others than decays come back as they are.
+        """
         known = [name for name in _DECAYS if name in self.values]
         return known[0] if canonical in _DECAYS and known else canonical
 
     def idle(self, meant: Sequence[str], value: object) -> bool:
-        """Return whether a setting is what the call says anyway, or a label, or changes nothing."""
+        """Return whether a setting of a group changes nothing: it is the call's own, a label, or neutral.
+
+        Args:
+            meant: the meanings of its key.
+            value: its value, or UNKNOWN.
+        """
         if all(MAPPING.canonical[name].scope == "label" for name in meant):
             return True
         if value is UNKNOWN:
@@ -192,7 +246,7 @@ class Groups(Writer):
 
 
 def _read(node: ast.expr, writer: Writer) -> list[list[_Entry]] | None:
-    """The groups of a list that is written out, else None."""
+    """Return the groups of a list that is written out, or None where one cannot be read."""
     if not isinstance(node, (ast.List, ast.Tuple)):
         return None
     groups = [list(_entries(item, writer)) for item in node.elts]
@@ -200,7 +254,7 @@ def _read(node: ast.expr, writer: Writer) -> list[list[_Entry]] | None:
 
 
 def _entries(node: ast.expr, writer: Writer) -> Iterator[_Entry | None]:
-    """The entries of a dictionary; None for each that cannot be read."""
+    """Yield the entries of a dictionary; None for each that cannot be read."""
     if isinstance(node, ast.Dict):
         for key, item in zip(node.keys, node.values, strict=True):
             readable = isinstance(key, ast.Constant) and isinstance(key.value, str)
@@ -220,6 +274,6 @@ def _quoted(entry: _Entry, key: str) -> str:
 
 
 def _plain(entries: Sequence[_Entry], writer: Writer) -> str:
-    """A group as it is written, on one line."""
+    """Return the text of a group as it is written, on one line."""
     source = writer.context.source
     return f"{{{', '.join(f'{entry.written}: {text_of(entry.node, source)}' for entry in entries)}}}"

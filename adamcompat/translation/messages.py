@@ -1,4 +1,4 @@
-"""Hold what translation and migration have to say, as data."""
+"""Hold the remarks of translation and migration, as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One remark on one call.
+    """Hold one remark on one call.
 
     Attributes:
         code: what kind of remark, one of the codes in docs/translate.md.
@@ -34,15 +34,30 @@ class Message:
 
 
 def info(code: str, text: str) -> Message:
-    """A remark that asks for nothing."""
+    """Return a remark that asks for nothing.
+
+    Args:
+        code: the kind of remark, one of the codes in docs/translate.md.
+        text: the reason, in a sentence.
+    """
     return Message(code, Severity.INFO, text)
 
 
 def warning(code: str, text: str) -> Message:
-    """A remark on something that will differ."""
+    """Return a remark on something that will differ.
+
+    Args:
+        code: the kind of remark, one of the codes in docs/translate.md.
+        text: the reason, in a sentence.
+    """
     return Message(code, Severity.WARNING, text)
 
 
 def error(code: str, text: str) -> Message:
-    """A reason why there is no translation."""
+    """Return a remark that says why there is no translation.
+
+    Args:
+        code: the kind of remark, one of the codes in docs/translate.md.
+        text: the reason, in a sentence.
+    """
     return Message(code, Severity.ERROR, text)

@@ -24,7 +24,10 @@ _KIND_OF_ADAM = re.compile(r"\w*Adam(?!ax)\w*|adamw?")
 
 @cache
 def canonical(name: str) -> str:
-    """A dotted name by the module that the mapping names it by.
+    """Return a dotted name that begins with the module that the mapping names the object by.
+
+    Args:
+        name: a dotted name; may begin with another name of the module.
 
     >>> canonical("tensorflow.compat.v1.compat.v2.optimizers.Adam"), canonical("tensorflow.compat.v1.train")
     ('tensorflow.optimizers.Adam', 'tensorflow.compat.v1.train')
@@ -39,7 +42,10 @@ def canonical(name: str) -> str:
 
 
 def full(name: str) -> str:
-    """A dotted name with customary abbreviations written out, by the module that the mapping names it by.
+    """Return a dotted name with customary abbreviations written out, by the module that the mapping names it by.
+
+    Args:
+        name: a dotted name; may begin with an abbreviation such as ``tf``.
 
     >>> full("tf.keras.optimizers.Adam"), full("nn.Adam")
     ('tensorflow.keras.optimizers.Adam', 'mindspore.nn.Adam')
@@ -50,14 +56,14 @@ def full(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A class that can be called: an original, or the adapter that stands in for one.
+    """Describe a class that can be called: an original, or the adapter that stands in for one.
 
     Attributes:
-        dialect: whose names, defaults and meanings it has.
+        dialect: the dialect whose names, defaults and meanings it has.
         name: its dotted name.
         accepted: its parameters, those that it borrows from other dialects included.
-        schedules: the dialect whose schedule classes its learning rate may be.
-        rates: what it takes as a learning rate beside a number.
+        schedules: the name of the dialect whose schedule classes its learning rate may be.
+        rates: what may be the learning rate beside a number: ``list``, ``schedule``, ``callable``.
         adapter: set where the class is adamcompat's.
     """
 
@@ -70,50 +76,69 @@ class Signature:
 
     @property
     def title(self) -> str:
-        """Return what to call it in a message."""
+        """Return the name of the class for a message."""
         return self.name if self.adapter is not None else self.dialect.title
 
     @property
     def positional(self) -> tuple[Fact, ...]:
-        """The parameters that may be given by position."""
+        """Return the parameters that may be given by position."""
         return tuple(fact for fact in self.dialect.parameters if not fact.keyword_only)
 
     def named(self, canonical: str) -> ParameterFact | None:
-        """The parameter, or the element of a tuple, that means `canonical`; aliases do not count."""
+        """Return the parameter, or the element of a tuple, that means `canonical`, or None.
+
+        Args:
+            canonical: the canonical name. Aliases of a parameter do not count.
+        """
         facts = (part for fact in self.accepted for part in fact.parts)
         return next((fact for fact in facts if fact.canonical == canonical and fact.alias_of is None), None)
 
     def find(self, name: str) -> Fact | None:
-        """The parameter of that name."""
+        """Return the parameter of that name, or None."""
         return next((fact for fact in self.accepted if fact.name == name), None)
 
     def ignores(self, fact: Fact) -> bool:
-        """Return whether it accepts a parameter and does nothing with it, as some originals do."""
+        """Return whether the class accepts a parameter and does nothing with it, as some originals do."""
         return self.adapter is None and fact.name in self.dialect.ignored
 
     def reads_as_default(self, fact: Fact, value: object) -> bool:
-        """Return whether it takes a value for "not given", as an original does; our styles refuse such values."""
+        """Return whether the class takes a value for "not given", as some originals do.
+
+        Our styles refuse such values.
+
+        Args:
+            fact: the parameter.
+            value: its value, or UNKNOWN.
+        """
         return fact.reads_as_default(value) and (self.adapter is None or self.adapter.replaces(self.dialect))
 
 
 def original(dialect: Dialect, mapping: Mapping = MAPPING) -> Signature:
-    """The framework's own class.
+    """Return the framework's own class of a dialect.
 
     Args:
-        dialect: of the class.
-        mapping: what holds the dialects that it extends.
+        dialect: the dialect of the class.
+        mapping: holds the dialects that it extends.
     """
     return Signature(dialect, dialect.target, dialect.accepted, mapping.schedules_of(dialect), dialect.rates)
 
 
 def drop_in(dialect: Dialect) -> Adapter | None:
-    """The adapter that replaces a dialect's original in its own framework, if there is one."""
+    """Return the adapter that replaces a dialect's original in its own framework, or None."""
     own = (found for found in MAPPING.adapters if found.dialect == dialect.name)
     return next((found for found in own if found.replaces(dialect)), None)
 
 
 def of_adapter(adapter: Adapter) -> Signature:
-    """One of adamcompat's classes."""
+    """Return one of adamcompat's classes.
+
+    Args:
+        adapter: the class.
+
+    Returns:
+        The class as it is called. Where its parameters come first though the dialect gives them at each step, they are
+        part of its signature.
+    """
     dialect = MAPPING.dialects[adapter.dialect]
     accepted = dialect.accepted + tuple(fact for _, fact in MAPPING.borrowed(adapter))
     # On another framework's tensors a learning rate is that framework's schedule.
@@ -129,7 +154,11 @@ def of_adapter(adapter: Adapter) -> Signature:
 
 
 def shims(dialect: Dialect) -> tuple[Signature, ...]:
-    """adamcompat's classes for the framework of a dialect."""
+    """Return adamcompat's classes for the framework of a dialect; none where it has no drop-in.
+
+    Args:
+        dialect: the dialect of an original.
+    """
     own = drop_in(dialect)
     return tuple(of_adapter(item) for item in MAPPING.adapters if own is not None and item.runtime == own.runtime)
 
@@ -146,7 +175,7 @@ class Catalogue:
 
     @cached_property
     def classes(self) -> dict[str, tuple[Signature, ...]]:
-        """The classes that a dotted name may mean; of several the one that it means first comes first."""
+        """Return the classes that each dotted name may mean; the one that it means first comes first."""
         found: dict[str, list[Signature]] = {}
         for names in ("names", "former"):
             for dialect in self.mapping.dialects.values():
@@ -159,28 +188,28 @@ class Catalogue:
 
     @cached_property
     def roots(self) -> frozenset[str]:
-        """The names at the beginning of the dotted names, as the mapping abbreviates them."""
+        """Return the names at the beginning of the dotted names, as the mapping abbreviates them."""
         names = (name for dialect in self.mapping.dialects.values() for name in dialect.names)
         return frozenset({name.partition(".")[0] for name in names} | {"adamcompat"})
 
     @cached_property
     def packages(self) -> frozenset[str]:
-        """The packages that hold an Adam."""
+        """Return the packages that hold an Adam."""
         return frozenset(full(root).partition(".")[0] for root in self.roots) - {"adamcompat"}
 
     @cached_property
     def homes(self) -> frozenset[str]:
-        """The modules that hold an Adam."""
+        """Return the modules that hold an Adam."""
         names = (name for dialect in self.mapping.dialects.values() for name in dialect.names)
         return frozenset(full(name).rpartition(".")[0] for name in names)
 
     @cached_property
     def class_names(self) -> frozenset[str]:
-        """The classes' own names."""
+        """Return the classes' own names, without their modules."""
         return frozenset(dialect.member for dialect in self.mapping.dialects.values())
 
     def elsewhere(self, name: str, *, customary: bool = False) -> str | None:
-        """The full dotted name of an Adam of some framework that no dialect describes, or None.
+        """Return the full dotted name of a framework's Adam that no dialect describes, or None.
 
         Args:
             name: a dotted name.
@@ -199,7 +228,10 @@ class Catalogue:
         return whole if known and _KIND_OF_ADAM.fullmatch(whole.rpartition(".")[2]) else None
 
     def customary(self, name: str) -> tuple[Signature, ...]:
-        """The classes that a name means as people abbreviate it, where no import says so.
+        """Return the classes that a name means as people abbreviate it, where no import says so.
+
+        Args:
+            name: a dotted name, such as ``optim.AdamW``.
 
         >>> [signature.dialect.name for signature in KNOWN.customary("optim.AdamW")]
         ['torch_adamw']
@@ -208,10 +240,13 @@ class Catalogue:
         return self.classes.get(f"{_CUSTOMARY_ELSEWHERE.get(first, first)}{dot}{rest}", ())
 
     def dialect(self, name: str) -> Dialect:
-        """A dialect by its short name or by a dotted name of its class.
+        """Return a dialect by its short name or by a dotted name of its class.
+
+        Args:
+            name: such as ``keras3`` or ``keras.optimizers.Adam``.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none of that name.
         """
         for dialect in self.mapping.dialects.values():
             if name in (dialect.name, *dialect.names):
@@ -223,9 +258,17 @@ KNOWN = Catalogue(MAPPING)
 
 
 def choose(candidates: tuple[Signature, ...], positional: int, keywords: Sequence[str]) -> Signature:
-    """The class that takes most of these arguments; of several the one that the name means first.
+    """Return the class that takes most of some arguments; of several the one that the name means first.
 
     ``tf.keras.optimizers.Adam`` is Keras 3's today and was TensorFlow 2.6's; ``decay=`` says which is meant.
+
+    Args:
+        candidates: the classes that the name may mean, at least one.
+        positional: how many arguments are given by position.
+        keywords: the names of the others.
+
+    Returns:
+        The class that lacks a place for the fewest arguments.
     """
 
     def strange(signature: Signature) -> int:

@@ -15,21 +15,26 @@ _NAMED = (ast.Name, ast.Attribute, ast.Subscript)
 
 
 class Parts:
-    """Look for the parts of expressions that are not certain to be right in another framework."""
+    """Find the parts of expressions that are not certain to be right in another framework."""
 
     def __init__(self, before: str, after: str, keys: Collection[str]) -> None:
-        """Look with these facts.
+        """Find parts by these facts.
 
         Args:
-            before, after: how models of the two frameworks list what they train.
-            keys: those that hold the parameters of a group.
+            before: how the models of the one framework list what they train, a value of `LISTS`.
+            after: how those of the other do.
+            keys: the keys that hold the parameters of a group.
         """
         self.before = before
         self.asked = _ASKED.get(after, ())
         self.keys = keys
 
     def of(self, node: ast.expr) -> Iterator[ast.expr]:
-        """Return the parts of an expression that are neither models' lists nor lists of weights by name."""
+        """Yield the parts of an expression that are neither models' lists nor lists of weights by name.
+
+        Args:
+            node: an expression of parameters or groups.
+        """
         if is_listing(node, self.before):
             return
         entries = list(self.entries(node))
@@ -54,7 +59,11 @@ class Parts:
             yield node
 
     def entries(self, node: ast.expr) -> Iterator[ast.expr]:
-        """Return the parameters of a group that is written out."""
+        """Yield the parameters of a group that is written out; nothing for another expression.
+
+        Args:
+            node: any expression.
+        """
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if key is None or (isinstance(key, ast.Constant) and key.value in self.keys):
@@ -64,7 +73,11 @@ class Parts:
             yield from (keyword.value for keyword in node.keywords if keyword.arg is None or keyword.arg in self.keys)
 
     def comprehended(self, node: ast.ListComp | ast.GeneratorExp) -> Iterator[ast.expr]:
-        """Return what a comprehension has of such parts: all of it, unless it selects from a model's list."""
+        """Yield the uncertain part of a comprehension: all of it, unless it selects from a model's list.
+
+        Args:
+            node: the comprehension.
+        """
         first = node.generators[0]
         plain = len(node.generators) == 1 and isinstance(first.target, ast.Name)
         if plain and isinstance(first.target, ast.Name) and all(self.selects(i, first.target.id) for i in first.ifs):
@@ -76,7 +89,11 @@ class Parts:
         yield node
 
     def called(self, node: ast.Call) -> Iterator[ast.expr]:
-        """Return what a call has of such parts: all of it, unless it puts models' lists together."""
+        """Yield the uncertain parts of a call: all of it, unless it puts models' lists together.
+
+        Args:
+            node: the call.
+        """
         name = _last(node)
         if name in (*AROUND, *JOINING, "from_iterable", "iter") and node.args and not node.keywords:
             for item in node.args:
@@ -91,7 +108,12 @@ class Parts:
             yield node
 
     def selects(self, node: ast.expr, name: str) -> bool:
-        """Return whether a condition asks of a parameter only what it can be asked in the other framework."""
+        """Return whether a condition only reads an attribute that parameters have in the other framework, too.
+
+        Args:
+            node: the condition.
+            name: the name that stands for a parameter in it.
+        """
         of_it = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
         return of_it and isinstance(node, ast.Attribute) and node.attr in self.asked
 
@@ -101,7 +123,7 @@ def read_once(node: ast.expr, values: Mapping[str, ast.expr], nodes: Sequence[as
 
     Args:
         node: the expression.
-        values: what names are assigned, for those with one assignment.
+        values: the expressions that names are assigned, for names with one assignment.
         nodes: every node of the code around it.
 
     >>> [read_once(ast.parse(text, mode="eval").body, {}, ()) for text in ("filter(f, p)", "[*p]", "(i for i in p)")]
@@ -127,5 +149,5 @@ def _within(bodies: Sequence[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _last(call: ast.Call) -> str:
-    """The last part of the name of what is called."""
+    """Return the last part of the name of a called function."""
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")

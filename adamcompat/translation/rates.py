@@ -20,7 +20,7 @@ _PLACES = {"list": "a list", "schedule": "a schedule object", "callable": "a cal
 
 
 def _schedule_of(dialect: str, name: str) -> tuple[RateSchedule, RateClass] | None:
-    """The schedule of a dialect by the last part of its class's name."""
+    """Return the schedule of a dialect by the last part of its class's name, with that class; or None."""
     for schedule in MAPPING.schedules.values():
         found = schedule.classes.get(dialect)
         if found is not None and found.target.rpartition(".")[2] == name.rpartition(".")[2]:
@@ -29,7 +29,7 @@ def _schedule_of(dialect: str, name: str) -> tuple[RateSchedule, RateClass] | No
 
 
 def _roles(call: ast.Call, found: RateClass) -> dict[str, ast.expr] | None:
-    """The arguments of a schedule's call by role, or None where they do not fit."""
+    """Return the arguments of a schedule's call by role, or None where they do not fit."""
     roles: dict[str, ast.expr] = {}
     if len(call.args) > len(found.arguments) or any(isinstance(item, ast.Starred) for item in call.args):
         return None
@@ -47,7 +47,14 @@ def _roles(call: ast.Call, found: RateClass) -> dict[str, ast.expr] | None:
 
 
 def unfold(values: dict[str, Value], source: Signature, context: Context) -> None:
-    """Read a schedule that a hyperparameter of another dialect stands for as that hyperparameter."""
+    """Read a schedule as the hyperparameter of another dialect that stands for it.
+
+    Args:
+        values: the hyperparameters of the call, by canonical names. A learning rate that is such a schedule is replaced
+            by its first value and by that hyperparameter.
+        source: the class that is called.
+        context: the code around the call.
+    """
     rate = values.get(RATE)
     if rate is None or not isinstance(rate.node, ast.Call):
         return
@@ -71,13 +78,25 @@ def _default(roles: Mapping[str, ast.expr], found: RateClass, role: str) -> bool
 
 
 def _callee(call: ast.Call, context: Context) -> str | None:
-    """The dotted name of what is called: in full where an import tells, else as it is written."""
+    """Return the dotted name of a called function: in full where an import tells, else as it is written."""
     name = context.bindings.resolve(call.func)
     return name or (ast.unparse(call.func) if isinstance(call.func, (ast.Name, ast.Attribute)) else None)
 
 
 class Writer:
-    """One conversion while its arguments are written; here those of the learning rate."""
+    """Write the arguments of one conversion; here those of the learning rate.
+
+    Args:
+        source: the class that is called.
+        target: the class to call.
+        context: the code around the call.
+        values: the hyperparameters of the call, by canonical names.
+        out: gets the arguments and the remarks.
+
+    Attributes:
+        new: the new arguments so far, by the names of parameters and of elements of tuples.
+        carried: the values that they come from, by the same names.
+    """
 
     def __init__(
         self, source: Signature, target: Signature, context: Context, values: dict[str, Value], out: Conversion
@@ -91,20 +110,39 @@ class Writer:
         self.carried: dict[str, Value] = {}
 
     def say(self, message: Message) -> None:
-        """Remark on the call."""
+        """Add a remark on the call."""
         self.out.messages.append(message)
 
     def write(self, fact: ParameterFact, text: str, value: Value) -> None:
-        """Write an argument."""
+        """Write an argument of the new call.
+
+        Args:
+            fact: the parameter of the target, or the element of a tuple.
+            text: the expression to write.
+            value: the hyperparameter of the call that it comes from.
+        """
         self.new[fact.name] = NewArgument(fact.name, text, value.position)
         self.carried[fact.name] = replace(value, fact=fact)
 
     def carry(self, value: Value, fact: ParameterFact) -> None:
-        """Write a hyperparameter that means the same on the other side."""
+        """Write a hyperparameter that means the same on the other side.
+
+        Args:
+            value: the hyperparameter of the call.
+            fact: the parameter of the target.
+
+        Raises:
+            NotImplementedError: the converter does not supply it.
+        """
         raise NotImplementedError
 
     def rate(self, value: Value, fact: ParameterFact) -> None:
-        """Write the learning rate, whose idioms differ."""
+        """Write the learning rate as the target takes it, or say why that cannot be done.
+
+        Args:
+            value: the learning rate of the call.
+            fact: the target's learning rate.
+        """
         shape = form(value.node, self.context.values) if value.node is not None else "number"
         if shape == "number" or self.source.schedules == self.target.schedules:
             self.carry(value, fact)
@@ -119,7 +157,12 @@ class Writer:
             self.say(error("learning-rate-form", f"{value} is {article(shape)}; {self.takes()}"))
 
     def call(self, value: Value, fact: ParameterFact) -> None:
-        """Write a learning rate that some call makes: a schedule, or who knows what."""
+        """Write a learning rate that some call makes: a schedule, or something that cannot be known.
+
+        Args:
+            value: the learning rate of the call: a call, or a name that is assigned one.
+            fact: the target's learning rate.
+        """
         kept = value.node.id if isinstance(value.node, ast.Name) else None
         node = self.context.values[kept] if kept is not None else value.node
         assert isinstance(node, ast.Call)
@@ -155,12 +198,20 @@ class Writer:
         self.say(warning("kept-expression", text))
 
     def repeatable(self, node: ast.expr) -> bool:
-        """Return whether an expression that was assigned to a name can be written in the call instead."""
+        """Return whether an expression that was assigned to a name can be written in the call instead.
+
+        Args:
+            node: the expression.
+        """
         names = [item.id for item in ast.walk(node) if isinstance(item, ast.Name)]
         return all(self.context.bindings.bound[name] <= 1 for name in names) and self.context.repeatable(node)
 
     def foreign(self, name: str) -> bool:
-        """Return whether a call stands beside the known schedules of the source's framework."""
+        """Return whether a dotted name is in a module with known schedules of the source's framework.
+
+        Args:
+            name: the dotted name of a called function.
+        """
         homes = {
             found.target.rpartition(".")[0].split(".", 1)[-1]
             for schedule in MAPPING.schedules.values()
@@ -170,7 +221,7 @@ class Writer:
         return any(module == home or module.endswith(f".{home}") for home in homes)
 
     def takes(self) -> str:
-        """Return what the target takes as a learning rate."""
+        """Return a clause that says what the target takes as a learning rate."""
         forms = ["a number", *(_PLACES[item] for item in self.target.rates)]
         known = [
             found.target
@@ -189,14 +240,23 @@ class Writer:
         return names[0] == names[1]
 
     def schedule_for(self, canonical: str) -> RateClass | None:
-        """The target's schedule that a hyperparameter stands for."""
+        """Return the target's schedule that a hyperparameter stands for, or None.
+
+        Args:
+            canonical: the hyperparameter.
+        """
         for schedule in MAPPING.schedules.values():
             if schedule.canonical == canonical:
                 return schedule.classes.get(self.target.schedules)
         return None
 
     def fold(self, value: Value, there: RateClass) -> None:
-        """Write a decay of the learning rate as the schedule that it is."""
+        """Write a decay of the learning rate as the schedule that it is.
+
+        Args:
+            value: the decay.
+            there: the target's schedule.
+        """
         rate = self.values[RATE]
         fact = self.target.named(RATE)
         assert fact is not None
@@ -217,7 +277,13 @@ class Writer:
         self.say(info("schedule", text))
 
     def spell(self, there: RateClass, texts: Mapping[str, tuple[str, Any]]) -> str:
-        """The call of a schedule."""
+        """Return the text of a schedule's call.
+
+        Args:
+            there: the target's schedule.
+            texts: the text and the value of each argument, by role. Arguments that are equal to their defaults are left
+                out.
+        """
         parts: list[str] = []
         for argument in there.arguments:
             if argument.role in texts:
@@ -235,18 +301,18 @@ class Writer:
         return f"{self.context.local(there.target)}({', '.join(parts)})"
 
     def step_methods(self) -> str:
-        """The methods that step the target, for a message."""
+        """Return the names of the methods that step the target, for a message."""
         return " or ".join(f"{method.name}()" for method in self.target.dialect.methods)
 
 
 def _rate_text(argument: RateArgument, text: str, value: Any) -> str:
-    """A schedule's argument; everything but counts and flags is a float."""
+    """Return the text of a schedule's argument; everything but counts and flags is a float."""
     number = as_float(value)
     return repr(number) if number is not value and argument.role in ("initial", "final", "rate", "power") else text
 
 
 def as_float(value: Any) -> Any:
-    """A whole number as a float; anything else, and what no float holds, as it is."""
+    """Return a whole number as a float; other values, and numbers that no float holds, as they are."""
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     try:
@@ -256,5 +322,5 @@ def as_float(value: Any) -> Any:
 
 
 def article(shape: str) -> str:
-    """A form as a message says it."""
+    """Return a form of a learning rate as a message says it, such as ``a list``."""
     return {"list": "a list", "callable": "a callable", "groups": "a list of groups"}.get(shape, shape)

@@ -1,4 +1,4 @@
-"""Source text, found by the lines and columns of its syntax tree."""
+"""Find the text of the nodes of a syntax tree by their lines and columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _STRIDE = 4096
 
 
 def parse(text: str) -> ast.Module:
-    """Parse source code, whatever Python would warn of in it: that is for whoever runs it.
+    """Parse source code, without the warnings that Python has for whoever runs it.
+
+    Args:
+        text: Python source.
 
     Raises:
         SyntaxError, ValueError: it is not valid Python.
@@ -27,7 +30,10 @@ def parse(text: str) -> ast.Module:
 
 
 class Source:
-    """Text and the places of its nodes. A place costs the same in a long line as in a short one.
+    """Hold text and find the places of its nodes; a place costs the same in a long line as in a short one.
+
+    Args:
+        text: the source.
 
     Attributes:
         text: the source.
@@ -48,7 +54,15 @@ class Source:
         self._bytes: dict[int, list[int] | None] = {}
 
     def offset(self, line: int, column: int) -> int:
-        """The position in the text of a node's line and column, which counts bytes of UTF-8."""
+        """Return the position in the text of a node's line and column.
+
+        Args:
+            line: the line, counted from 1.
+            column: the column, counted from 0 in bytes of UTF-8, as `ast` counts it.
+
+        Returns:
+            The position, counted from 0 in characters.
+        """
         text = self.lines[line - 1]
         if line not in self._bytes:
             parts = (text[i : i + _STRIDE] for i in range(0, len(text), _STRIDE))
@@ -62,29 +76,29 @@ class Source:
         return self._starts[line - 1] + column
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
-        """The positions in the text where a node begins and ends."""
+        """Return the positions in the text where a node begins and ends."""
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
 
     def segment(self, node: ast.expr | ast.stmt) -> str:
-        """The text of a node."""
+        """Return the text of a node."""
         start, end = self.span(node)
         return self.text[start:end]
 
     def column(self, node: ast.expr | ast.stmt) -> int:
-        """A node's column in characters, counted from 1."""
+        """Return a node's column in characters, counted from 1."""
         return self.offset(node.lineno, node.col_offset) - self._starts[node.lineno - 1] + 1
 
     def line(self, number: int) -> str:
-        """A line, counted from 1, with its end."""
+        """Return a line with its end; lines are counted from 1."""
         return self.lines[number - 1]
 
     def line_end(self, number: int) -> int:
-        """The position behind a line's text, before its end-of-line characters."""
+        """Return the position behind a line's text, before its end-of-line characters."""
         return self._starts[number - 1] + len(self.lines[number - 1].rstrip("\r\n"))
 
     @cached_property
     def newline(self) -> str:
-        """The end of line that the text uses."""
+        """Return the end of line that the text uses."""
         return next((end for end in ("\r\n", "\n", "\r") if any(line.endswith(end) for line in self.lines)), "\n")

@@ -1,4 +1,4 @@
-"""Tell what an expression that an optimizer is to train holds, as far as source code does."""
+"""Tell which parameters an expression of an optimizer's call holds, as far as source code does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GROWING = ("append", "extend", "insert")
 
 
 class Trained(Enum):
-    """Hold what is certain of some parameters.
+    """Grade what is certain of the parameters that an expression holds.
 
     ALL: everything that a model trains. SOME: parameters that are named or selected. GROUPS: dictionaries
     with settings of their own. OPEN: a name that the code gives no value. UNKNOWN: only running it would tell.
@@ -38,7 +38,7 @@ class Trained(Enum):
 
 
 def trained(node: ast.expr, nodes: Sequence[ast.AST]) -> Trained:
-    """Read an expression.
+    """Return what is certain of the parameters that an expression holds.
 
     Args:
         node: the expression.
@@ -48,7 +48,7 @@ def trained(node: ast.expr, nodes: Sequence[ast.AST]) -> Trained:
 
 
 class _Reader:
-    """Reads expressions of one module; a name that is being read already tells nothing new."""
+    """Read expressions of one module; a name that is being read already tells nothing new."""
 
     def __init__(self, nodes: Sequence[ast.AST]) -> None:
         self.nodes = nodes
@@ -88,7 +88,7 @@ class _Reader:
         return self._function(name)
 
     def _function(self, name: str) -> Trained:
-        """Return what a function of the same module returns."""
+        """Return what is certain of the results of a function of the same module."""
         if not name or name in self.reading:
             return Trained.UNKNOWN
         self.reading.add(name)
@@ -111,7 +111,7 @@ class _Reader:
         return found if certain or found is Trained.GROUPS else Trained.UNKNOWN
 
     def _either(self, values: Sequence[ast.expr]) -> Trained:
-        """Return what several values have in common; groups, where one of them is."""
+        """Return what is certain of each of several values; groups, where one of them is."""
         found = [self.read(value) for value in values]
         if groups := self._first_of(found, Trained.GROUPS):
             return groups
@@ -126,6 +126,9 @@ class _Reader:
 def home(signature: Signature) -> Dialect:
     """Return the dialect of the framework whose parameters a class takes.
 
+    Args:
+        signature: an original, or one of adamcompat's classes.
+
     >>> from adamcompat.translation.names import KNOWN
     >>> home(KNOWN.classes["adamcompat.tensorflow.TorchStyleAdam"][0]).library
     'Keras 3'
@@ -135,12 +138,23 @@ def home(signature: Signature) -> Dialect:
 
 
 def listing(signature: Signature) -> str:
-    """Return how models list what is trained in the framework of a class; "" where it has no models."""
+    """Return how models of the framework of a class list what is trained; "" where it has no models.
+
+    Args:
+        signature: the class.
+
+    Returns:
+        A value of `LISTS`, such as ``.parameters()``, or "".
+    """
     return LISTS.get(home(signature).protocol, "")
 
 
 def is_listing(node: ast.AST, listed: str) -> bool:
-    """Return whether an expression is such a list of a model.
+    """Return whether an expression is a model's list of what is trained.
+
+    Args:
+        node: any expression.
+        listed: how such lists are written, a value of `LISTS`.
 
     >>> is_listing(ast.parse("net.parameters()", mode="eval").body, ".parameters()")
     True
@@ -153,12 +167,16 @@ def is_listing(node: ast.AST, listed: str) -> bool:
 
 
 def relisted(node: ast.expr, source: Source, before: str, after: str) -> str:
-    """Return the text of an expression in which models list what they train as another framework's do.
+    """Return the text of an expression with models' lists written as those of another framework.
 
     Args:
         node: the expression.
-        source: where it stands.
-        before, after: how the models of the two do that.
+        source: the text in which it stands.
+        before: how models of its own framework list what they train, a value of `LISTS`, or "".
+        after: how those of the other framework do, or "".
+
+    Returns:
+        The new text; the text as it is written where `before` or `after` is empty.
 
     >>> text = "list(a.parameters()) + [b.bias]"
     >>> relisted(ast.parse(text, mode="eval").body, Source(text), ".parameters()", ".trainable_params()")
@@ -179,14 +197,14 @@ def relisted(node: ast.expr, source: Source, before: str, after: str) -> str:
 
 
 def _dot(node: ast.expr, source: Source) -> int:
-    """Where the model of such a list ends; it may stand in parentheses."""
+    """Return the position where the model of such a list ends; the model may stand in parentheses."""
     named = node.func if isinstance(node, ast.Call) else node
     assert isinstance(named, ast.Attribute)
     return source.text.rindex(".", source.span(named.value)[1], source.span(named)[1])
 
 
 def _given(name: str, nodes: Sequence[ast.AST]) -> Iterator[ast.expr]:
-    """Return what a name is assigned, and what its list grows by."""
+    """Yield the expressions that a name is assigned, and those that its list grows by."""
     for node in nodes:
         if isinstance(node, ast.Assign) and any(_is(target, name) for target in node.targets):
             yield node.value

@@ -1,4 +1,4 @@
-"""`translate`: one call, from any dialect to any other."""
+"""Translate one call, from any dialect to any other."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from adamcompat.translation.source import Source, parse
 
 
 class TranslationError(ValueError):
-    """Source text in which there is no call to translate, or no way to tell which Adam is called."""
+    """Report source text without one call to translate, or without a way to tell which Adam is called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A translated call; ``str()`` gives its text.
+    """Hold a translated call; ``str()`` gives its text.
 
     Attributes:
-        source, target: the dialects.
+        source: the name of the dialect that the call was written in.
+        target: the name of the dialect that it was translated to.
         call: the text of the call, or None where there is no translation (`errors` says why).
         imports: the import lines that it needs.
         messages: what will differ, what was left out, what to look at.
@@ -42,12 +43,12 @@ class Translation:
 
     @property
     def errors(self) -> tuple[Message, ...]:
-        """The reasons why there is no translation."""
+        """Return the remarks that say why there is no translation."""
         return self._with(Severity.ERROR)
 
     @property
     def warnings(self) -> tuple[Message, ...]:
-        """Return what will differ, or must be looked at."""
+        """Return the remarks on things that will differ, or must be looked at."""
         return self._with(Severity.WARNING)
 
     def _with(self, severity: Severity) -> tuple[Message, ...]:
@@ -57,7 +58,7 @@ class Translation:
         return self.call or ""
 
     def to_json(self) -> str:
-        """The translation as a JSON object."""
+        """Return the translation as the text of a JSON object."""
         return json.dumps(
             {
                 "from": self.source,
@@ -77,9 +78,9 @@ def translate(
 ) -> Translation:
     """Translate a call of Adam from one dialect to another.
 
-    Expressions stay as they are written. Defaults that differ are written out, so that the call means
-    what it meant. A parameter without counterpart is an error; one that means something else is a warning,
-    with the size of the difference where it can be computed.
+    Expressions stay as they are written. Defaults that differ are written out, so that the call means what it meant. A
+    parameter without counterpart is an error; one that means something else is a warning, with the size of the
+    difference where it can be computed.
 
     Args:
         source: Python code with one call of a known Adam, alone or with imports and an assignment.
@@ -88,9 +89,14 @@ def translate(
         shim: write adamcompat's class for that framework instead of the framework's own.
         aliases: a file that describes classes of other libraries; see docs/translate.md.
 
+    Returns:
+        The translated call, with the remarks on it. Where one of them is an error, there is no call.
+
     Raises:
-        TranslationError: the code does not parse, or does not hold one call of an Adam known here.
+        TranslationError: the code does not parse, does not hold one call of an Adam known here, or is nested too
+            deeply; or with `shim` adamcompat has no class for that framework.
         ValueError: an unknown dialect, or a mistake in the file of aliases.
+        ModuleNotFoundError: aliases are given, and PyYAML is missing.
 
     >>> print(translate("tf.keras.optimizers.Adam(0.001, amsgrad=True)", "mindspore"))
     mindspore.nn.Adam(params, learning_rate=0.001, eps=1e-07, use_amsgrad=True)
@@ -138,7 +144,7 @@ def _translate(text: str, target: Dialect, told: Dialect | None, shim: bool, cat
 
 
 def _parsed(text: str) -> ast.Module:
-    """The syntax tree of a text; of one that is no Python an error that says where."""
+    """Return the syntax tree of a text; raise an error that says where the text is no Python."""
     try:
         return parse(text)
     except SyntaxError as problem:
@@ -149,7 +155,7 @@ def _parsed(text: str) -> ast.Module:
 
 
 def _find(nodes: Sequence[ast.AST], bindings: Bindings, told: Dialect | None) -> tuple[ast.Call, tuple[Signature, ...]]:
-    """The one call of an Adam, and the classes that it may mean."""
+    """Return the one call of an Adam, and the classes that it may mean."""
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     if not calls:
         raise TranslationError("there is no call; expected something like tf.keras.optimizers.Adam(0.001)")
@@ -181,7 +187,7 @@ def _find(nodes: Sequence[ast.AST], bindings: Bindings, told: Dialect | None) ->
 
 
 def _strange(call: ast.Call, bindings: Bindings, told: Dialect | None) -> str | None:
-    """The dotted name of an Adam that is none of those known here, if that is what is called."""
+    """Return the dotted name of the Adam that is called where it is none of those known here; else None."""
     name = bindings.resolve(call.func)
     if name is not None:
         return bindings.catalogue.elsewhere(name)
@@ -191,7 +197,7 @@ def _strange(call: ast.Call, bindings: Bindings, told: Dialect | None) -> str | 
 
 
 def _loose(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
-    """The classes that a name without an import may mean."""
+    """Return the classes that a name without an import may mean."""
     root = root_of(call.func)
     if told is None and root and not bindings.bound[root]:
         customary = bindings.catalogue.customary(ast.unparse(call.func))
@@ -201,7 +207,7 @@ def _loose(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Si
 
 
 def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> tuple[Signature, ...]:
-    """The classes that a name without an import may mean; an error where there are several and nobody tells."""
+    """Return the class that a name without an import means; raise an error where there are several."""
     root = root_of(call.func)
     if not root or root in bindings.imported:
         return ()
@@ -221,7 +227,7 @@ def _by_last_name(call: ast.Call, bindings: Bindings, told: Dialect | None) -> t
 
 
 def _shims(source: Signature, target: Dialect) -> list[Signature]:
-    """adamcompat's classes for the target's framework; those that keep the source's call come first."""
+    """Return adamcompat's classes for the target's framework; those that keep the source's call come first."""
     return sorted(
         shims(target), key=lambda item: (item.dialect.name != source.dialect.name, item.dialect.name != target.name)
     )
@@ -230,7 +236,7 @@ def _shims(source: Signature, target: Dialect) -> list[Signature]:
 def _best(
     given: Sequence[Argument] | None, source: Signature, targets: Sequence[Signature], context: Context
 ) -> tuple[Signature, Conversion]:
-    """The class whose call says it with the fewest errors and warnings."""
+    """Return the class whose call has the fewest errors and warnings, with its conversion."""
     tried = [(target, convert(given, source, target, context)) for target in targets]
 
     def trouble(item: tuple[Signature, Conversion]) -> tuple[int, int]:
@@ -245,7 +251,7 @@ def _import_line(target: Signature) -> str:
 
 
 def _import_root(name: str) -> str:
-    """The import line that makes a dotted name work."""
+    """Return the import line that makes a dotted name work."""
     first = name.partition(".")[0]
     module = CUSTOMARY.get(first, first)
     return f"import {module}" if module == first else f"import {module} as {first}"

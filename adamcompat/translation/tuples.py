@@ -16,7 +16,7 @@ from adamcompat.translation.names import Signature
 
 
 class _Written:
-    """An expression, shown in a message as it is written."""
+    """Show an expression in a message as it is written."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -26,24 +26,27 @@ class _Written:
 
 
 def defaults(fact: TupleFact) -> list[Value]:
-    """Return the elements of a tuple that a call does not give."""
+    """Return the elements of a tuple that a call does not give, with their defaults."""
     return [Value(element, repr(element.default), element.default) for element in fact.elements]
 
 
 def take_apart(
     fact: TupleFact, given: Argument, source: Signature, context: Context, say: Callable[[Message], None]
 ) -> list[Value]:
-    """Return the elements of a tuple as it stands in a call; none, with a message, where it is no such tuple.
+    """Return the elements of a tuple as it stands in a call.
 
     Elements that are written out are taken as they are. Of a name or an attribute ``b`` they are ``b[0]``, ``b[1]`` and
     so on. Of any other expression they can only be passed on together.
 
     Args:
         fact: the parameter.
-        given: what the call gives for it.
+        given: the argument of the call for it.
         source: the class that is called.
-        context: what surrounds the call.
+        context: the code around the call.
         say: takes a message.
+
+    Returns:
+        One value for each element; none, with a message, where the argument is known to be no tuple of that length.
     """
     items = _items(given.node)
     known = _known(given, context)
@@ -75,13 +78,13 @@ def take_apart(
 
 
 def _items(node: ast.expr) -> list[ast.expr] | None:
-    """The elements of a tuple or list that is written out, else None."""
+    """Return the elements of a tuple or list that is written out, else None."""
     written = isinstance(node, (ast.Tuple, ast.List)) and not any(isinstance(item, ast.Starred) for item in node.elts)
     return node.elts if written and isinstance(node, (ast.Tuple, ast.List)) else None
 
 
 def _known(given: Argument, context: Context) -> Any:
-    """What can be known of a value without running it: a literal, or the number of its elements."""
+    """Return what a value is known to be without running it: a literal, or a tuple of its elements' texts."""
     node = context.values.get(given.node.id, given.node) if isinstance(given.node, ast.Name) else given.node
     value, items = literal(node), _items(node)
     if value is UNKNOWN and items is not None:
@@ -101,8 +104,8 @@ def put_together(
 
     Args:
         target: the class to call.
-        new: its arguments so far, by the names of parameters and elements.
-        carried: the values that they come from.
+        new: its arguments so far, by the names of parameters and elements. A tuple takes the place of its elements.
+        carried: the values that they come from, by the same names.
         say: takes a message.
     """
     together: set[str] = set()
@@ -144,7 +147,10 @@ def put_together(
 
 
 def _whole(fact: TupleFact, written: Mapping[str, NewArgument], carried: Mapping[str, Value]) -> Whole | None:
-    """The expression that is the whole tuple already, if its elements come from one, in this order."""
+    """Return the expression that is the whole tuple already, or None.
+
+    There is one where all elements come from it, in this order.
+    """
     wholes = [carried[element.name].whole if element.name in written else None for element in fact.elements]
     first = wholes[0]
     if first is None or first.count != len(wholes):
