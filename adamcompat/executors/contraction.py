@@ -50,7 +50,7 @@ class Contraction(NamedTuple):
 
         Args:
             numerics: how to round.
-            dtype: of the parameters.
+            dtype: the NumPy dtype of the parameters.
             amsgrad: whether the maximum of the second moments divides. Numerics that contract in blocks contract
                 nothing then.
 

@@ -307,9 +307,9 @@ def share(start: Any, stop: Any, begin: Any, end: Any) -> Any:
 
     Args:
         start: where the tensor begins, in elements counted over all tensors.
-        stop: where it ends.
+        stop: the element after the tensor's last one.
         begin: where the thread's piece begins, counted in the same way.
-        end: where that ends.
+        end: the element after the piece's last one.
 
     Returns:
         The first element of the part and the one after its last, counted from the beginning of the tensor. They are

@@ -78,7 +78,7 @@ class ApplyGradientsAdam(TFStyleState):
                 Parameters, in the order of `build`.
 
         Returns:
-            How often the optimizer has been called.
+            The number of times that the optimizer has been called.
 
         Raises:
             ValueError: no gradient at all, an unknown Parameter, or a gradient of the wrong shape. Then

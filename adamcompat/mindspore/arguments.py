@@ -30,7 +30,7 @@ def listed(given: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
 
     Args:
         given: the arguments of a call by name, the Parameters among them.
-        dialect: whose names they are.
+        dialect: the facts of the original, whose names the arguments have.
     """
     keys = {fact.name for fact in dialect.groups if fact.canonical in ("group_parameters", "group_learning_rate")}
     found = {name: list(value) if _is_iterator(value) else value for name, value in given.items()}

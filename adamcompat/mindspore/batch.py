@@ -59,7 +59,7 @@ def narrow(values: NDArray[np.float32], raw: np.dtype[Any]) -> NDArray[Any]:
     """Return float32 numbers as elements of two bytes, rounded with ties to even.
 
     Args:
-        values: the numbers.
+        values: the numbers, of any shape.
         raw: float16, or uint16, which stands for bfloat16.
     """
     if raw == np.uint16:
@@ -98,8 +98,8 @@ class Listed(Interpreter):
         Args:
             lane: the stages listed so far.
             code: the stage, one of the codes of `program`.
-            a: its first number.
-            b: its second number.
+            a: the first number of its formula.
+            b: the second number of its formula.
 
         Returns:
             A new list.

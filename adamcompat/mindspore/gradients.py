@@ -85,7 +85,7 @@ def check(
     Args:
         gradients: what the optimizer was called with.
         parameters: the Parameters that they belong to, in the same order.
-        dialect: whose exceptions to raise.
+        dialect: the facts of the original; its exceptions are raised.
         refusals: what else the original raises.
         numbers: whether each Parameter of one element takes a single number without axes as its gradient.
 
@@ -195,14 +195,15 @@ def prepared(
     """Return a gradient after the stages of a step, which run in the order and the dtypes of nn.Adam.
 
     Args:
-        gradient: a dense Tensor.
+        gradient: a dense Tensor of any dtype.
         parameter: the Parameter that it belongs to, or the rows of it, of the same shape.
         decay: the L2 decay, a Tensor, or None where there is none.
         reciprocal: of the loss scale, a Tensor, or None where there is none.
-        instructions: the stages.
+        instructions: the stages of the program, in order.
         centralize: whether to subtract the mean over all axes but the first.
-        leave_integers: asked about gradients of integers or truth values of which the loss scale leaves something in
-            their own dtype: whether to leave them that, as nn.Adam does. Told whether it shows.
+        leave_integers: asked about a gradient of integers or truth values, where the reciprocal is not 0 in its dtype.
+            It takes whether the numbers may be others than those of a gradient of real numbers, and returns whether to
+            multiply in the gradient's own dtype, as nn.Adam does.
 
     Returns:
         A contiguous Tensor of the Parameter's dtype.

@@ -249,14 +249,14 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         """Update one Parameter by the operator of nn.Adam.
 
         Args:
-            i: its place.
+            i: its place among all Parameters.
             beta1_power: ``beta1**step``.
             beta2_power: ``beta2**step``.
-            rate: its learning rate.
+            rate: its learning rate in this step.
             gradient: a dense Tensor.
 
         Returns:
-            What was written.
+            The result of the operator, on which a graph can depend.
         """
         p, m, v = self._parameters[i], self.moment1[i], self.moment2[i]
         if self.use_amsgrad:

@@ -109,10 +109,10 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         """Return the gradients and the parameters of some places after one instruction.
 
         Args:
-            part: the places.
-            gs: all gradients.
-            ps: all parameters.
-            rate: the learning rate.
+            part: the places, numbers from 0.
+            gs: the gradients of all parameters, in the dtype of the stages.
+            ps: all parameters, in that dtype.
+            rate: the learning rate, a Tensor of float64.
             instruction: its code and its two numbers, from `loaded`.
             norm: of all gradients together, where the instruction needs it; else None.
         """
@@ -130,8 +130,9 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         Args:
             lane: a place, the gradient and the parameter there, and the learning rate.
             code: the stage, one of the codes of `program`.
-            a: its first number: a factor, and the name of the step's number that it is multiplied by, or None.
-            b: its second number.
+            a: the first number of its formula: a factor, and the name of the step's number that it is multiplied by, or
+                None.
+            b: the second number of its formula, in the same form.
 
         Returns:
             A lane; the same where weight decay does not reach the parameter.
@@ -196,7 +197,7 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
 
         Args:
             part: the places of these gradients.
-            gs: all gradients.
+            gs: the gradients of all parameters.
             total: a sum so far, in float64.
 
         Returns:

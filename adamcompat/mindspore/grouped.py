@@ -62,9 +62,9 @@ class Setting:
     """Hold the program of a step, compiled from a group's settings.
 
     Attributes:
-        given: the settings.
+        given: the settings, under the dialect's names.
         hyper: the same under canonical names.
-        program: the step.
+        program: the compiled step.
         decay: the L2 decay, or None.
         scalars: of each dtype that was asked for.
     """
@@ -107,9 +107,9 @@ class _Part:
     """Parameters of one dtype, with AMSGrad or without.
 
     Attributes:
-        positions: of the Parameters.
+        positions: the places of the Parameters.
         groups: the groups that they are of; a Parameter's kind is the place of its group here.
-        batch: their memory.
+        batch: makes their updates.
     """
 
     positions: list[int]
@@ -122,10 +122,10 @@ class _Layout:
     """Hold what stays the same while the same Parameters are updated step after step.
 
     Attributes:
-        forms: of the Parameters.
+        forms: shapes and dtypes of the Parameters.
         written: everything that is written, column by column; the counter is last.
-        amsgrad: of each group.
-        parts: of the Parameters.
+        amsgrad: whether each group keeps the maximum of its second moments.
+        parts: the Parameters, by dtype and AMSGrad.
         found: the addresses that the parts know.
         counter: the counter of steps, in its memory.
     """
@@ -341,7 +341,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the names of settings that are new, or have another value than before.
 
     Args:
-        before: settings by name.
+        before: settings by name, as they were.
         now: settings by name. Those that are in `before` alone are not looked at.
     """
     return [name for name in now if name not in before or before[name] != now[name]]

@@ -23,8 +23,8 @@ class GroupGraph(GraphStep):
     Args:
         own: the settings of the group with the program compiled from them.
         numerics: how to round.
-        parameters: of the group.
-        state: of the group.
+        parameters: the Parameters of the group.
+        state: the state of these Parameters.
         before: the value of the counter of steps before the first one.
     """
 
@@ -66,7 +66,7 @@ def graphs_of(
     """Return the step of each group as a graph.
 
     Args:
-        optimizer: with the groups.
+        optimizer: an optimizer whose groups hold every setting.
         settings: the settings of each group with the program compiled from them.
         numerics: how to round.
         before: the value of the counter of steps before the first one.

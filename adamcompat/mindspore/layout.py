@@ -38,7 +38,7 @@ class Attributes:
         """Return those of a dialect's original.
 
         Args:
-            dialect: its facts.
+            dialect: the facts of the original.
             moments: what it calls the first and the second moments.
         """
         powers = ("beta1_power", "beta2_power") if dialect.semantics.power_start != "none" else ()
@@ -121,7 +121,7 @@ class Part:
         positions: their places among all Parameters.
         kinds: the kinds that there are among them.
         scalars: the scalars of all steps, for their dtype.
-        batch: their memory.
+        batch: makes their updates.
     """
 
     positions: list[int]
@@ -205,7 +205,7 @@ def check_state(layout: Written, kinds: Sequence[Any]) -> None:
     """Refuse state that does not fit its Parameter: the kernel writes wherever an address says.
 
     Args:
-        layout: what is written.
+        layout: knows the forms of the Parameters, and all that is written.
         kinds: how each counter lies in memory; the counters are the last that are written.
 
     Raises:

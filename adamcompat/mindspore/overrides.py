@@ -84,7 +84,7 @@ class Overrides:
         """Return the operators and constants of an optimizer that has just been made.
 
         Args:
-            optimizer: the optimizer.
+            optimizer: an optimizer that has just been made.
             read: attributes that the fast path asks the optimizer for, so that they may change.
         """
         names = self._parts.attributes.difference(read)
@@ -99,7 +99,7 @@ class Overrides:
         """Return the names of what is replaced: by a subclass, on the optimizer itself, or since it was made.
 
         Args:
-            optimizer: the optimizer.
+            optimizer: the same optimizer at any later time.
             made: its operators and constants when it was made, from `made`.
         """
         kind, own = type(optimizer), vars(optimizer)

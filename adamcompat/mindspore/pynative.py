@@ -40,8 +40,8 @@ class PyNativeStep:
     """Make the steps of one optimizer.
 
     Args:
-        optimizer: a drop-in.
-        dialect: its facts.
+        optimizer: a drop-in of this package.
+        dialect: the facts of its original.
         attributes: what its step reads and writes.
         refusals: what its original refuses as gradients.
     """
@@ -336,7 +336,7 @@ class PyNativeStep:
         """Return a gradient after all stages before the update: a Tensor of the Parameter's dtype, or Rows.
 
         Args:
-            layout: of the Parameters.
+            layout: the layout of all Parameters.
             i: the place of the Parameter.
             parameter: the Parameter.
             gradient: as it was given, and checked.

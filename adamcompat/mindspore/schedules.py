@@ -42,7 +42,7 @@ class Place:
     is put in its place does not (`set_data`, `assign_value`).
 
     Args:
-        tensor: of float32.
+        tensor: a Tensor of float32.
         live: look at what was put in its place after all.
         stale: called where that is not looked at.
     """
@@ -76,7 +76,7 @@ class Constants:
     """Read Tensors of one float32 each, in the memory that they have now, which is kept.
 
     Args:
-        tensors: in order.
+        tensors: of one element each.
     """
 
     def __init__(self, tensors: Sequence[Any]) -> None:

@@ -75,12 +75,12 @@ class GraphStep(GraphStages):
     """Make the step of one optimizer as a graph.
 
     Args:
-        program: of the optimizer.
+        program: the compiled step of the optimizer.
         numerics: how to round.
         schedule: None for a constant learning rate, a Tensor for a list, else a callable of the step.
         parameters: the Parameters that are updated.
         decays: whether weight decay reaches each.
-        state: of the optimizer.
+        state: the Parameters of the optimizer's state.
 
     Raises:
         NotImplementedError: the program has a stage or a form of the update that the graph lacks.
@@ -184,7 +184,7 @@ class GraphStep(GraphStages):
 
         Args:
             gradients: one for each, dense or a RowTensor.
-            parameters: the Parameters.
+            parameters: the Parameters to update.
         """
         written = self.stepped(gradients, parameters, cast(self.iterations, _DOUBLE))
         written += (ops.assign_add(self.iterations, Tensor(1, mindspore.int64)),)
@@ -199,7 +199,7 @@ class GraphStep(GraphStages):
             calls: how many there were before, in float64.
 
         Returns:
-            What was written, a tuple. A graph whose outputs depend on nothing is not run.
+            A tuple of all that was written: a graph whose outputs depend on nothing is not run.
         """
         completes = True
         done = calls

@@ -208,8 +208,8 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
         """Name variables that weight decay leaves alone; call it before the first step.
 
         Args:
-            var_list: the Parameters themselves.
-            var_names: regular expressions that are searched for in the names of Parameters.
+            var_list: the Parameters themselves; None stands for none.
+            var_names: regular expressions that are searched for in the names of Parameters; None stands for none.
 
         Raises:
             ValueError: the optimizer is already built.

@@ -46,7 +46,8 @@ class StepAdam(Adapted, GroupedSteps):
             they are then.
         lrs: the learning rate of each group, a Parameter, unless a number stands in the group.
         state_step: how many steps were made.
-        exp_avg, exp_avg_sq: the moments.
+        exp_avg: the first moments, a Parameter for each.
+        exp_avg_sq: the second moments.
         max_exp_avg_sq: the maxima of the second moments, where amsgrad asks for them.
     """
 
@@ -178,7 +179,7 @@ class StepAdam(Adapted, GroupedSteps):
         """Add Parameters to those that an attribute holds, without changing the known ones.
 
         Args:
-            name: of the attribute.
+            name: the name of the attribute.
             new: the Parameters to add.
         """
         for parameter in new:

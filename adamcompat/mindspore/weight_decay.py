@@ -120,13 +120,13 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
         """Update one Parameter by the operator of nn.AdamWeightDecay.
 
         Args:
-            i: its place.
-            rate: its learning rate.
+            i: its place among all Parameters.
+            rate: its learning rate in this step.
             decay: its weight decay; 0 where none reaches it.
             gradient: a dense Tensor.
 
         Returns:
-            What was written.
+            The result of the operator, on which a graph can depend.
         """
         p, m, v = self._parameters[i], self.moments1[i], self.moments2[i]
         return self.fused_opt(p, m, v, rate, self.beta1, self.beta2, self.eps, decay, gradient.astype(p.dtype))

@@ -61,8 +61,8 @@ class ApplyGradientsAdam(NumPyAdam):
         """Name variables that weight decay leaves alone; call it before the first step.
 
         Args:
-            var_list: the variables themselves.
-            var_names: regular expressions that are searched for in the names of variables.
+            var_list: the variables themselves; None stands for none.
+            var_names: regular expressions that are searched for in the names of variables; None stands for none.
 
         Raises:
             ValueError: the optimizer is already built.
@@ -77,7 +77,7 @@ class ApplyGradientsAdam(NumPyAdam):
                 none") and the variable that it belongs to, which is updated in place.
 
         Returns:
-            How often the optimizer has been called.
+            The number of times that the optimizer has been called.
 
         Raises:
             ValueError: no gradient at all, an unknown variable, or a gradient of the wrong shape. Then

@@ -243,7 +243,7 @@ def check_apart(arrays: Sequence[Array], names: Sequence[str], error: type[Excep
     """Refuse parameters that share memory.
 
     Args:
-        arrays: the parameters.
+        arrays: the parameters, of any shape and layout.
         names: what errors call each of them.
         error: the exception to raise.
 

@@ -52,9 +52,13 @@ class Tensors:
     Parameters of one kind share their scalars and their program.
 
     Attributes:
-        parameters, m, v: one array each.
-        vhat, accumulated, average: one array each, or empty where the optimizer keeps none.
-        kinds: one number for each parameter.
+        parameters: one array each.
+        m: their first moments, of the same shapes and dtype.
+        v: their second moments.
+        vhat: the maxima of their second moments, or empty without AMSGrad.
+        accumulated: their accumulated gradients, or empty where gradients are not accumulated.
+        average: their moving averages, or empty where none are kept.
+        kinds: the kind of each parameter, a number from 0.
     """
 
     parameters: Sequence[Array]

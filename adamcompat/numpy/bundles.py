@@ -56,8 +56,8 @@ class BatchBundle:
     """Hold the gradients of a batch.
 
     Args:
-        batch: it has loaded the gradients.
-        kinds: of its parameters.
+        batch: a batch that has loaded the gradients.
+        kinds: the kinds of its parameters, by the numbers that the batch gives them.
     """
 
     def __init__(self, batch: Batch, kinds: Sequence[Kind]) -> None:

@@ -114,7 +114,7 @@ class Cohorts:
             parameters: those that have a gradient.
 
         Returns:
-            What is left to write, one piece for each number of steps that the parameters have had.
+            The operations that are left, which write: one `Pending` for each number of steps that parameters have had.
 
         Raises:
             The dialect's exceptions for a wrong parameter or gradient. Nothing has changed then but the state of new

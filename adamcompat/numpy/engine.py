@@ -79,7 +79,7 @@ class Engine(Kept):
         """Make one step, whole or not at all.
 
         Args:
-            indices: which slots have a gradient, each once.
+            indices: the places of the slots that have a gradient, each once.
             gradients: their gradients, in the same order.
 
         Raises:
@@ -95,11 +95,11 @@ class Engine(Kept):
         """Do all of a step that can fail.
 
         Args:
-            indices: which slots have a gradient, each once.
+            indices: the places of the slots that have a gradient, each once.
             gradients: their gradients, in the same order.
 
         Returns:
-            What is left to write.
+            The operations that are left, which write.
 
         Raises:
             TypeError, ValueError: a gradient does not fit, or a schedule gave no valid number; then

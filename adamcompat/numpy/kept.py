@@ -46,7 +46,7 @@ class Kept:
     """Keep the state of one optimizer.
 
     Args:
-        dialect: whose order of stages and semantics to follow.
+        dialect: the API whose order of stages and semantics to follow.
         numerics: how to round.
         hyper: the hyperparameters; others can be assigned later.
         iterations: an integer array of one element that counts the calls.
@@ -188,7 +188,7 @@ class Kept:
         """Create state for parameters, or for none if one is refused.
 
         Args:
-            variables: arrays, or `Parameter`.
+            variables: the parameters, arrays or `Parameter`.
             groups: the group of each, in the same order.
             decays: takes a parameter's position and name, and returns whether weight decay reaches it.
 

@@ -22,10 +22,12 @@ class Layout:
     """Hold what stays the same while the same parameters are updated step after step.
 
     Attributes:
-        indices: of the slots.
-        types, shapes, dtypes: of the gradients that need no conversion.
+        indices: the places of the slots in the engine.
+        types: the types of gradients that need no conversion, one for each slot.
+        shapes: their shapes.
+        dtypes: their dtypes.
         large: positions of gradients that are read where they are.
-        kinds: of all parameters.
+        kinds: the kinds that there are among the parameters.
         bundles: one for each dtype.
         positions: for each bundle the positions of its gradients.
         compiled: whether compiled code does all of the update.

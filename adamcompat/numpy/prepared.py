@@ -32,10 +32,10 @@ class Prepared(Interpreter):
         """Add a stage of one formula to the programs of a bundle; a kind that the stage does not reach goes without it.
 
         Args:
-            lane: the bundle.
+            lane: the bundle, whose programs are replaced.
             code: the stage, one of the codes of `program`.
-            a: its first number.
-            b: its second number.
+            a: the first number of its formula.
+            b: the second number of its formula.
 
         Returns:
             The same bundle.

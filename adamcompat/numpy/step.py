@@ -40,8 +40,8 @@ class Step:
         kinds: the kinds of the parameters that have a gradient.
 
     Attributes:
-        program: the program.
-        number: which update this is, 1 at the first; with accumulation, which one it belongs to.
+        program: the compiled step.
+        number: the number of this update, 1 at the first; with accumulation, of the update that this call belongs to.
         completes: whether this call makes an update.
         rates: the learning rate of each group, by its id; 0 where this call makes no update.
         decays: the weight decay of each group, by its id.

@@ -16,7 +16,7 @@ def configuration(
     """Return an optimizer's configuration: its hyperparameters under their own names, and its parameters by name.
 
     Args:
-        private: of the optimizer.
+        private: the private data of the optimizer, with its settings and parameters.
         dialect: the API that it speaks.
         rate_variable: holds the learning rate; None where that is a schedule.
         parameters: the names of its parameters, or groups of names; None where the model brings them.
@@ -37,7 +37,7 @@ def described(private: Private, dialect: Dialect, serialize: Callable[[Any], Any
     """Return the parameters of an optimizer with MindSpore's call, by name.
 
     Args:
-        private: of the optimizer.
+        private: the private data of the optimizer, with its settings and parameters.
         dialect: the API that it speaks.
         serialize: Keras's function that describes a schedule.
 
@@ -84,7 +84,7 @@ def group_key(dialect: Dialect, canonical: str) -> str:
     """Return a dialect's name of an entry of a parameter group.
 
     Args:
-        dialect: the API.
+        dialect: the API whose groups they are.
         canonical: the meaning of the entry, such as ``"group_learning_rate"``.
     """
     return next(fact.name for fact in dialect.groups if fact.canonical == canonical)
@@ -105,7 +105,7 @@ def plain(value: Any, serialize: Callable[[Any], Any]) -> Any:
     """Return a value as a configuration holds it: schedules described, tuples as lists.
 
     Args:
-        value: a hyperparameter.
+        value: the value of a hyperparameter.
         serialize: Keras's function that describes a schedule.
     """
     if isinstance(value, tuple):

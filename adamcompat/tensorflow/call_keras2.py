@@ -165,7 +165,7 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
         """Return an optimizer without variables yet: `build`, or the model that it is loaded with, brings them.
 
         Args:
-            config: from `get_config`.
+            config: a dictionary from `get_config`.
             custom_objects: not looked at; custom objects come from the scope in which it is called.
         """
         deserialize: Callable[[Any], Any] = tf_keras.saving.deserialize_keras_object

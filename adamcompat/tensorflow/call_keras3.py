@@ -163,7 +163,7 @@ class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[
         """Return an optimizer without variables yet: `build`, or the model that it is loaded with, brings them.
 
         Args:
-            config: from `get_config`.
+            config: a dictionary from `get_config`.
             custom_objects: classes and functions by name, for schedules that Keras does not know.
         """
 

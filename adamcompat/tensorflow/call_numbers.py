@@ -19,7 +19,7 @@ def numbers_of_step(private: Private, iterations: Any, rate_variable: Any) -> li
     """Return learning rate and weight decay of each group; eagerly, every value is checked before anything is written.
 
     Args:
-        private: of the optimizer.
+        private: the private data of the optimizer, with its schedules and groups.
         iterations: the variable that counts steps.
         rate_variable: holds the learning rate; None where that is a schedule.
 
@@ -55,7 +55,7 @@ def current_rate(private: Private, iterations: Any) -> Any:
     """Return the optimizer's own learning rate for the next step, from its schedule; a list without a value gives NaN.
 
     Args:
-        private: of the optimizer.
+        private: the private data of the optimizer, with its schedules and groups.
         iterations: the variable that counts steps.
     """
     step = tf.cast(iterations + private.program.rate.start, tf.int64)
@@ -66,7 +66,7 @@ def length_checks(private: Private, iterations: Any) -> list[Any]:
     """Return the assertions on lists of learning rates that must hold before a graph may write anything.
 
     Args:
-        private: of the optimizer.
+        private: the private data of the optimizer, with its schedules and groups.
         iterations: the variable that counts steps.
     """
     step = tf.cast(iterations, tf.int64) + private.program.rate.start

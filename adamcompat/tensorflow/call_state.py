@@ -40,7 +40,7 @@ class Part:
     """Hold the step of some parameters.
 
     Args:
-        program: the step.
+        program: the compiled step.
         roundings: how to round, by dtype of variables.
     """
 
@@ -65,7 +65,7 @@ class Private:
 
     Args:
         dialect: the API that the optimizer speaks.
-        hyper: its hyperparameters.
+        hyper: the validated hyperparameters.
         given: the arguments that it was made with, under native names.
         numerics: how to round.
 
@@ -100,7 +100,7 @@ class Private:
 
         Args:
             dialect: the API that the optimizer speaks.
-            hyper: the hyperparameters.
+            hyper: the validated hyperparameters.
         """
         self.program = compile_step(dialect, self.numerics, hyper)
         self.hyper = hyper
@@ -144,7 +144,7 @@ def create(private: Private, dialect: Dialect, arranged: Arranged, new_variable:
     """Create the state for parameters.
 
     Args:
-        private: of the optimizer; it holds the state then.
+        private: the private data of the optimizer; it holds the state then.
         dialect: the API that the optimizer speaks.
         arranged: the parameters and their groups.
         new_variable: makes a state variable. It takes the variable beside which it lies, or None, a dtype and a name,

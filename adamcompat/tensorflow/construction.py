@@ -28,7 +28,7 @@ def construct(
     Args:
         adapter: which class of ours was called.
         init: the constructor, bound to the new optimizer.
-        arguments: its keywords.
+        arguments: the keywords of the call.
         explained: texts for keywords that the mapping knows, and this original does not.
 
     Raises:

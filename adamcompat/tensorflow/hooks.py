@@ -23,7 +23,7 @@ class Hooks:
         inner: count what they call, but not the roots themselves, which ours calls in their place.
 
     Attributes:
-        names: what counts.
+        names: the names of the methods and properties that count.
     """
 
     def __init__(self, original: type[Any], ours: type[Any], roots: Iterable[str], *, inner: bool = False) -> None:

@@ -354,7 +354,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
         Args:
             gradients: one for each variable.
-            variables: TensorFlow's.
+            variables: their tf.Variables, in the same order.
             learning_rate: of this step.
             whole: whether they may be updated together.
             assign: writes a value into a variable; None where nobody has replaced the methods of Keras that write.

@@ -16,7 +16,7 @@ FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
 
 
 def arithmetic(dtype: Any) -> Any:
-    """Return the dtype in which variables of `dtype` are updated: it, but float32 for bfloat16, where 0.999 is 1."""
+    """Return the dtype in which variables of `dtype` are updated: float32 for bfloat16, which rounds 0.999 to 1."""
     return tf.float32 if dtype == tf.bfloat16 else dtype
 
 
@@ -24,7 +24,7 @@ def in_float32(create: Any, **arguments: Any) -> Any:
     """Create a variable in float32; for tf.variable_creator_scope.
 
     Args:
-        create: creates the variable.
+        create: the next creator, which makes the variable.
         arguments: of `create`, by name. The initial value is rounded to float32.
     """
     initial = arguments["initial_value"]
@@ -94,7 +94,7 @@ def moving_average(old: Any, variable: Any, momentum: Any, iterations: Any) -> A
         momentum old + (1 - momentum) variable
 
     Args:
-        old: the average before.
+        old: the average before the step.
         variable: the variable, of the same shape and dtype.
         momentum: weight of the old average, in [0, 1], of the same dtype.
         iterations: the step counter, which keeps XLA from contracting products and sums.

@@ -33,7 +33,7 @@ def once(a: Any, b: Any, c: Any) -> Any:
     """Return ``a*b + c``, rounded once in float32; wider arithmetic is never contracted.
 
     Args:
-        a: a tensor.
+        a: a floating-point tensor.
         b: a tensor of the same dtype.
         c: a tensor of the same dtype, which decides.
     """

@@ -82,7 +82,7 @@ def dense_and_square(gradient: Any, shape: Any, dtype: Any, zero: Any = None) ->
 
     Args:
         gradient: IndexedSlices.
-        shape: of the variable.
+        shape: of the variable, whose first size is the number of rows.
         dtype: the dtype to compute in.
         zero: inside XLA, a zero that keeps the product and the sum after it apart; else None.
     """

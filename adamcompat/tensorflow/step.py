@@ -54,12 +54,12 @@ class Lane(NamedTuple):
     """Hold one variable on its way through the stages.
 
     Attributes:
-        member: the variable.
+        member: the variable with its state.
         rounding: how to round its dtype.
         p: the parameter, in the dtype of the stages.
         g: its gradient, in the same dtype.
         rows: the indices of the rows that they hold, or None where they hold all.
-        touched: which rows are to be written, or None where all are.
+        touched: truth values that say for each row whether it is written, or None where all rows are.
     """
 
     member: Member
@@ -78,9 +78,9 @@ class Step(Interpreter):
     """Make one step, in the mode that TensorFlow is in.
 
     Args:
-        program: of the optimizer.
+        program: the compiled step of the optimizer.
         roundings: how to round, by dtype of variables.
-        numbers: of each group.
+        numbers: learning rate and weight decay of each group.
         iterations: the steps made so far, as a tensor.
         products: the running products of the betas before this step, where they are kept, by dtype.
 
@@ -117,7 +117,7 @@ class Step(Interpreter):
         """Update variables and their state.
 
         Args:
-            members: the variables.
+            members: the variables, with their state.
             gradients: a tensor or IndexedSlices for each.
             missed: how many of the steps each was left out of, as one tensor; None where all of them count.
         """
@@ -165,10 +165,10 @@ class Step(Interpreter):
         """Return a lane after a stage of one formula.
 
         Args:
-            lane: the variable.
+            lane: the variable with its gradient, in the dtype of the stages.
             code: the stage, one of the codes of `program`.
-            a: its first number.
-            b: its second number.
+            a: the first number of its formula.
+            b: the second number of its formula.
 
         Returns:
             A lane; the same where the step has no number for the stage, or weight decay does not reach the variable.
@@ -254,7 +254,7 @@ class Step(Interpreter):
         """Return the scalars of a lane that was left out of some steps.
 
         Args:
-            lane: the variable.
+            lane: the variable with its gradient after the stages.
             missed: how many steps, a tensor; None means none.
         """
         member, rounding = lane.member, lane.rounding

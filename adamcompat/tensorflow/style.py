@@ -287,7 +287,7 @@ class StyledAdam(Copied, Adapted):
         """Return a learning rate that replaces another, checked; None for a tensor whose value is not known yet.
 
         Args:
-            value: the new one.
+            value: the new learning rate.
             constant: whether the other one is a number.
 
         Raises:

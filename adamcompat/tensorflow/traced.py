@@ -57,7 +57,7 @@ class Traced:
 
         Args:
             counter: the variable that counts steps, which is one more after each.
-            make: makes the step.
+            make: a function without arguments that makes the step.
 
         Returns:
             The value that `make` returned.
@@ -136,7 +136,7 @@ class Traced:
 
         Args:
             key: what tracing turns into constants.
-            function: what to trace.
+            function: the function to trace.
             gradients: one for each variable.
             variables: as `function` takes them.
             raws: the same as TensorFlow's variables.

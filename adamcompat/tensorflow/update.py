@@ -37,12 +37,12 @@ class Row(NamedTuple):
     """Hold one variable with its gradient and its state.
 
     Attributes:
-        variable: the tf.Variable.
+        variable: the tf.Variable to update.
         gradient: of its shape; or IndexedSlices, whose rows are squared before those with the same index are added up.
         m: the variable with its first moment.
         v: the variable with its second moment.
         vhat: the variable with the maximum of its second moments, or None without AMSGrad.
-        square: what stands for the square of the gradient; None where that is its square.
+        square: a tensor in place of the square of the gradient; None stands for the square itself.
     """
 
     variable: Any
@@ -98,7 +98,7 @@ def decay_of(hyper: Hyper, dtype: Any, *, product: bool = False) -> Decay:
     """Return the decay of one step, rounded as Keras rounds it: numbers of Python pass through float32.
 
     Args:
-        hyper: of this step.
+        hyper: the hyperparameters of this step.
         dtype: of the variables.
         product: whether the two scalars are multiplied first. In a graph that holds Keras's formula TensorFlow does so
             for variables of more than one element.
@@ -364,7 +364,7 @@ def update_list(
         whole: whether variables may be updated together; a strategy's replicas may not.
         assign: how to assign where variables are updated one by one.
         decays: tells of a variable whether it decays before its update; of no variable where it is None.
-        product: see `decay_of`.
+        product: whether decay and learning rate are multiplied first; see `decay_of`.
     """
     groups: dict[tuple[Any, Any, bool], list[Row]] = {}
     for row in rows:

@@ -85,9 +85,9 @@ class EagerStep:
         """Update a variable, unless that is done.
 
         Args:
-            variable: the variable.
-            slots: its state.
-            apply: updates both.
+            variable: the variable to update.
+            slots: the variables of its state.
+            apply: a function without arguments that updates both.
             operations: how many operations that takes: one has run or has not, so that nothing need be held.
 
         Returns:

@@ -53,7 +53,7 @@ def turned(tensor: Any, like: Any = None) -> Any:
     nothing is done.
 
     Args:
-        tensor: of PyTorch.
+        tensor: a tensor of PyTorch.
         like: the other one, of the same shape; left out, the tensor itself.
 
     >>> turned(torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)).is_contiguous()
@@ -77,7 +77,7 @@ def gradient_of(gradient: Any, like: Any) -> Any:
 
     Args:
         gradient: a tensor on any device, of any layout.
-        like: the parameter.
+        like: the parameter that it belongs to.
 
     Raises:
         TypeError: it is complex, or no tensor.

@@ -33,12 +33,6 @@ class Many:
     Args:
         tensors: of one dtype and device; their shapes may differ.
 
-    Args:
-        tensors: of one dtype and device; their shapes may differ.
-
-    Args:
-        tensors: of one dtype and device; their shapes may differ.
-
     >>> (Many([torch.ones(2), torch.ones(3)]) * 2.0 - 1.0).tensors
     [tensor([1., 1.]), tensor([1., 1., 1.])]
     """
@@ -287,7 +281,7 @@ class Elsewhere:
             gradients: theirs, in the same order: tensors on any device, of any layout.
 
         Returns:
-            What is left to write.
+            The operations that are left, which write.
 
         Raises:
             ValueError (or what the dialect raises): a gradient is complex, or has another shape than its parameter.

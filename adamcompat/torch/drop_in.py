@@ -25,7 +25,7 @@ class Cohort:
     """Hold the parameters of one group that have been updated equally often.
 
     Args:
-        held: makes their steps.
+        held: the parameters, with the engine that makes their steps.
         states: the optimizer's state of each. The numbers of steps in it become views of one memory.
     """
 
@@ -213,7 +213,7 @@ class TorchAdam(Fused, torch.optim.Adam):  # type: ignore[misc]
             closure: called first, with gradients enabled; it may compute them.
 
         Returns:
-            What `closure` returned, or None.
+            The value that `closure` returned, or None.
 
         Raises:
             RuntimeError: a gradient is sparse, or what else the original raises.

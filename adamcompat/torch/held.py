@@ -162,7 +162,7 @@ class Held:
             gradients: theirs, in the same order: tensors on any device, of any layout.
 
         Returns:
-            What is left to write.
+            The operations that are left, which write.
 
         Raises:
             TypeError, ValueError: a gradient does not fit.
@@ -189,7 +189,7 @@ class Held:
             indices: the places of the parameters that have one; None where all have.
 
         Returns:
-            What is left to write.
+            The operations that are left, which write.
 
         Raises:
             TypeError, ValueError: a gradient or a parameter does not fit.

@@ -150,7 +150,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             closure: called first, with gradients enabled; it may compute them.
 
         Returns:
-            What `closure` returned, or None.
+            The value that `closure` returned, or None.
 
         Raises:
             ValueError, TypeError: a gradient does not fit, or a setting is out of range. Then nothing has changed.
@@ -169,7 +169,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             grads_and_vars: pairs of a gradient (a tensor, or None) and the parameter that it belongs to.
 
         Returns:
-            How many steps were made.
+            The number of steps that were made so far.
 
         Raises:
             ValueError: no gradient at all, or a parameter that the optimizer does not know. Then nothing has changed.

@@ -51,13 +51,13 @@ class HonestAdam(optim.Adam):  # type: ignore[misc]
         Args:
             beta1: decay rate of the first moment, in [0, 1).
             beta2: decay rate of the second moment, in [0, 1).
-            eps: epsilon, not negative.
-            lr: the learning rate.
+            eps: epsilon, at least 0, which is added to the root of the second moment.
+            lr: the learning rate of the group.
             start_id: place of the group's first Parameter among all of them.
             end_id: place after its last one.
             gradients: one for each Parameter of the optimizer.
             maximize: whether to step along the gradients, not against them.
-            weight_decay: L2 decay.
+            weight_decay: the L2 decay, 0 for none.
 
         Returns:
             True; in a graph it depends on everything that is written.

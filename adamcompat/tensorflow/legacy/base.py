@@ -73,7 +73,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
 
         Args:
             grads_and_vars: pairs of a gradient (a tensor, IndexedSlices or None) and its variable.
-            name: of the operation.
+            name: of the operation; None stands for the optimizer's name.
             experimental_aggregate_gradients: whether gradients of replicas are added up.
 
         Returns:

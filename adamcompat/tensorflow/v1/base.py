@@ -27,7 +27,7 @@ def _known_here(arguments: dict[str, Any], dialect: Dialect, original: Callable[
     Args:
         arguments: by name; changed in place.
         dialect: the facts of the original.
-        original: its constructor.
+        original: the original's constructor.
 
     Raises:
         TypeError (or what the dialect raises): an argument that it lacks is not at its default.
