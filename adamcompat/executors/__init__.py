@@ -14,11 +14,17 @@ VARIABLE = "ADAMCOMPAT_EXECUTOR"
 
 
 def compiled() -> ModuleType | None:
-    """The compiled executor, or None where Numba is absent or ADAMCOMPAT_EXECUTOR is ``numpy``.
+    """Return the compiled executor, or None where NumPy alone makes the steps.
+
+    The environment variable ADAMCOMPAT_EXECUTOR decides: ``numba`` asks for the compiled executor, ``numpy`` for NumPy
+    alone. Where it is unset or empty, the compiled executor is taken if Numba is installed.
+
+    Returns:
+        The module `adamcompat.executors.fused`, or None.
 
     Raises:
-        ValueError: ADAMCOMPAT_EXECUTOR is neither ``numpy`` nor ``numba``.
-        ModuleNotFoundError: it is ``numba``, and Numba is not installed.
+        ValueError: ADAMCOMPAT_EXECUTOR is set to something other than ``numpy`` or ``numba``.
+        ModuleNotFoundError: ADAMCOMPAT_EXECUTOR is ``numba``, and Numba is not installed.
     """
     return _executor(os.environ.get(VARIABLE, ""))
 

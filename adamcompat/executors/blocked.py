@@ -22,7 +22,7 @@ BLOCK = 1 << 14
 
 
 def _fma(a: Any, b: Any, c: Any) -> Any:
-    """``a*b + c`` rounded once: a float32 product is exact in float64."""
+    """Return ``a*b + c`` of float32 arrays, rounded once: a float32 product is exact in float64."""
     return (np.multiply(a, b, dtype=np.float64) + c).astype(np.float32)
 
 
@@ -53,7 +53,14 @@ _STAGES = make_stages(
 
 
 class Elements:
-    """The elements of an array in C order, readable and writable block by block."""
+    """Read and write the elements of an array in C order, block by block.
+
+    Args:
+        array: of any shape and layout. It is referenced, not copied.
+
+    Attributes:
+        size: the number of elements.
+    """
 
     __slots__ = ("_flat", "_view", "size")
 
@@ -63,11 +70,20 @@ class Elements:
         self._flat = array.flat
 
     def read(self, start: int, stop: int) -> Array:
-        """Elements ``start`` to ``stop``; a view where the memory allows it."""
+        """Return the elements from `start` up to but without `stop`, with one axis.
+
+        They are a view of the array where it is C-contiguous, else a copy.
+        """
         return self._view[start:stop] if self._view is not None else self._flat[start:stop]
 
     def write(self, start: int, stop: int, values: Array) -> None:
-        """Store elements, rounded to the array's dtype."""
+        """Store elements, rounded to the array's dtype.
+
+        Args:
+            start: place of the first element in C order, from 0.
+            stop: place after the last one.
+            values: ``stop - start`` numbers with one axis.
+        """
         if self._view is not None:
             self._view[start:stop] = values
         else:
@@ -75,19 +91,28 @@ class Elements:
 
 
 class Rows:
-    """A gradient that holds some rows only, without repetition; the others are zero."""
+    """Read a gradient that holds some rows only, each once; the other rows are zero.
+
+    Args:
+        indices: row numbers, sorted and without repetition.
+        values: one row for each index, of shape ``(len(indices), *shape[1:])``.
+        shape: of the dense gradient.
+
+    Attributes:
+        size: the number of elements of the dense gradient.
+    """
 
     __slots__ = ("_indices", "_values", "_width", "size")
 
     def __init__(self, indices: NDArray[np.intp], values: Array, shape: tuple[int, ...]) -> None:
-        """`indices` are sorted and unique; `values` has one row for each."""
+        """Take the rows; see the class."""
         self.size = int(np.prod(shape))
         self._width = self.size // shape[0] if shape[0] else 0
         self._indices = indices
         self._values = values.reshape(len(indices), self._width)
 
     def read(self, start: int, stop: int) -> Array:
-        """Elements ``start`` to ``stop`` of the dense gradient."""
+        """Return a copy of the elements from `start` up to but without `stop` of the dense gradient, with one axis."""
         first, last = start // self._width, -(-stop // self._width)
         lo, hi = np.searchsorted(self._indices, [first, last])
         if self._width > stop - start:
@@ -107,14 +132,30 @@ Gradient = Elements | Rows
 
 
 def blocks(size: int) -> list[tuple[int, int]]:
-    """Bounds of the blocks that cover `size` elements."""
+    """Return the start and stop of each block: together they cover `size` elements, and all but the last have BLOCK."""
     return [(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
 
 
 def prepare(
     gradient: Gradient, parameter: Elements, start: int, stop: int, program: Stages, real: np.dtype[Any], row_size: int
 ) -> tuple[Array, Array]:
-    """A block of the gradient and of the parameter after the stages of `program`, in order."""
+    """Return one block of the gradient and of the parameter after the stages before the update.
+
+    Nothing is written. What no stage changes may be a view of the given memory.
+
+    Args:
+        gradient: all elements of the gradient.
+        parameter: all elements of the parameter, as many.
+        start: place of the block's first element in C order.
+        stop: place after its last one.
+        program: the stages with their numbers, which run in order. Each changes the gradient or, by decay, the
+            parameter.
+        real: the dtype in which the stages are computed.
+        row_size: elements under one index of the first axis. SUBTRACT takes one value for each of these rows.
+
+    Returns:
+        The gradient and the parameter, each of ``stop - start`` elements with one axis, of dtype `real`.
+    """
     g = gradient.read(start, stop).astype(real, copy=False)
     p = parameter.read(start, stop).astype(real, copy=False)
     for step in program:
@@ -129,12 +170,22 @@ def prepare(
 
 
 def row_size(shape: tuple[int, ...]) -> int:
-    """Elements under one index of the first axis."""
+    """Return how many elements an array of that shape has under one index of its first axis; 1 where it has none."""
     return int(np.prod(shape[1:])) if shape else 1
 
 
 def sum_of_squares(gradient: Gradient, parameter: Array, program: Stages, numerics: Numerics) -> float:
-    """Sum of squares of a gradient after `program`, accumulated in float64."""
+    """Return the sum of squares of a gradient after the stages of a program, accumulated in float64.
+
+    Args:
+        gradient: all elements of the gradient.
+        parameter: the array that it belongs to. It is read, and stays as it is.
+        program: the stages that the gradient passes first.
+        numerics: how to round; they say in which dtype the stages are computed.
+
+    Returns:
+        The square of the L2 norm.
+    """
     real = stage_dtype(numerics, parameter.dtype)
     p = Elements(parameter)
     total = 0.0
@@ -146,7 +197,17 @@ def sum_of_squares(gradient: Gradient, parameter: Array, program: Stages, numeri
 
 
 def row_means(gradient: Gradient, parameter: Array, program: Stages, numerics: Numerics) -> NDArray[np.float64]:
-    """Mean of a gradient over all axes but the first, after `program`, accumulated in float64."""
+    """Return the mean of a gradient over all axes but the first, after the stages of a program, accumulated in float64.
+
+    Args:
+        gradient: all elements of the gradient.
+        parameter: the array that it belongs to, with at least one axis. It is read, and stays as it is.
+        program: the stages that the gradient passes first.
+        numerics: how to round; they say in which dtype the stages are computed.
+
+    Returns:
+        One mean for each index of the first axis: an array of shape ``parameter.shape[:1]``.
+    """
     real = stage_dtype(numerics, parameter.dtype)
     p, width = Elements(parameter), row_size(parameter.shape)
     sums = np.zeros(parameter.shape[0], np.float64)
@@ -164,12 +225,13 @@ class _Target(Protocol):
 
 
 class _Blocks:
-    """Writes arrays block by block; after an interruption it goes on where it was.
+    """Write arrays block by block; after an interruption the next call goes on where the last one was.
 
     Args:
-        bounds: of the blocks.
-        new: the new elements of a block of each target, computed before any is written.
-        targets: what is written.
+        bounds: start and stop of each block.
+        new: takes a start and a stop, and returns the new elements of that block for each target. It is called before
+            any target is written there.
+        targets: the arrays to write, in the order of what `new` returns.
     """
 
     __slots__ = ("_bounds", "_new", "_state", "_targets")
@@ -187,7 +249,7 @@ class _Blocks:
         self._state: tuple[int, Sequence[Array] | None] = (0, None)
 
     def __call__(self) -> None:
-        """Write the blocks that are not written."""
+        """Write the blocks that are not written yet."""
         at, values = self._state
         with np.errstate(all="ignore"):
             while at < len(self._bounds):
@@ -204,7 +266,22 @@ class _Blocks:
 def accumulate(
     total: Array, gradient: Gradient, parameter: Array, program: Stages, numerics: Numerics, divisor: int | None
 ) -> Operation:
-    """Return the addition of a gradient, after `program`, to `total` in place; then a division by `divisor`."""
+    """Return an operation that adds a gradient to the accumulated one in place::
+
+        total <- total + g                 between updates
+        total <- (total + g) / divisor     where an update follows
+
+    Args:
+        total: the accumulated gradient, of the parameter's shape. It is overwritten.
+        gradient: all elements of the gradient.
+        parameter: the array that it belongs to. It is read, and stays as it is.
+        program: the stages that the gradient passes first.
+        numerics: how to round; they say in which dtype the sum is formed.
+        divisor: how many gradients make one update, where the sum is to become their mean now; else None.
+
+    Returns:
+        The operation. Nothing is written before it is called.
+    """
     real = stage_dtype(numerics, parameter.dtype)
     p, sums, width = Elements(parameter), Elements(total), row_size(parameter.shape)
 
@@ -217,7 +294,20 @@ def accumulate(
 
 
 def move_average(old: Array, parameter: Array, momentum: Any, complement: Any, numerics: Numerics) -> Operation:
-    """Return the move of the average towards the parameter, in place; the weights are of the dtype of the stages."""
+    """Return an operation that moves the average of a parameter in place::
+
+        old <- momentum old + complement p
+
+    Args:
+        old: the moving average, of the parameter's shape. It is overwritten.
+        parameter: the array that is averaged.
+        momentum: weight of the old average, in [0, 1], of the dtype of the stages.
+        complement: weight of the parameter, of the same dtype; one minus the momentum, rounded as the numerics say.
+        numerics: how to round.
+
+    Returns:
+        The operation. Nothing is written before it is called.
+    """
     real = stage_dtype(numerics, parameter.dtype)
     p, averages = Elements(parameter), Elements(old)
 
@@ -238,15 +328,20 @@ def update_one(
     program: Stages,
     numerics: Numerics,
 ) -> Operation:
-    """Return the update of one tensor in place.
+    """Return an operation that updates one tensor and its moments in place; for the formula see `kernel.make_update`.
 
     Args:
-        parameter: writable, of any layout.
-        gradient: its elements.
-        m, v, vhat: the moments, of the parameter's shape; `vhat` only for AMSGrad.
-        coefficients: the scalars of this step.
+        parameter: a writable array of any layout.
+        gradient: all elements of its gradient.
+        m: the first moment, of the parameter's shape.
+        v: the second moment, of the parameter's shape.
+        vhat: the maximum of the second moments, of the parameter's shape, for AMSGrad; else None.
+        coefficients: the scalars of this step, of the dtype of the arithmetic.
         program: the stages before the update.
         numerics: how to round.
+
+    Returns:
+        The operation. Nothing is written before it is called; interrupted and called again, it goes on where it was.
     """
     real, around = arithmetic_dtype(numerics, parameter.dtype), stage_dtype(numerics, parameter.dtype)
     contraction = Contraction.of(numerics, parameter.dtype, amsgrad=vhat is not None)
@@ -278,13 +373,18 @@ def update_rows(
     program: Stages,
     numerics: Numerics,
 ) -> Operation:
-    """Return the update of some rows in place; the others stay as they are.
+    """Return an operation that updates some rows of a tensor in place; the others and their moments stay as they are.
 
     Args:
-        kept: the parameter, its moments and, for AMSGrad, the maximum.
-        rows: which rows, without repetition.
-        values: their gradients.
-        coefficients, program, numerics: as for `update_one`.
+        kept: the parameter, its first and its second moment and, for AMSGrad, the maximum: arrays of one shape.
+        rows: the numbers of these rows, without repetition.
+        values: their gradients, of shape ``(len(rows), *shape[1:])``.
+        coefficients: the scalars of this step, of the dtype of the arithmetic.
+        program: the stages before the update.
+        numerics: how to round.
+
+    Returns:
+        The operation. Nothing is written before it is called.
     """
     many = max(8, BLOCK // max(row_size(kept[0].shape), 1) // 8 * 8)
     bounds = [(start, min(start + many, len(rows))) for start in range(0, len(rows), many)]
@@ -305,7 +405,7 @@ def update_rows(
 
 
 class _ChosenRows:
-    """Some rows of an array, to be written."""
+    """Write to some rows of an array."""
 
     __slots__ = ("_array", "_rows")
 
@@ -314,5 +414,5 @@ class _ChosenRows:
         self._rows = rows
 
     def write(self, start: int, stop: int, values: Array) -> None:
-        """Store the rows ``start`` to ``stop`` of the chosen ones."""
+        """Store the rows that the chosen indices from `start` up to but without `stop` name."""
         self._array[self._rows[start:stop]] = values

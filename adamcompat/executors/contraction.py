@@ -46,7 +46,17 @@ class Contraction(NamedTuple):
 
     @classmethod
     def of(cls, numerics: Numerics, dtype: np.dtype[Any], *, amsgrad: bool) -> Contraction:
-        """The contraction that `numerics` ask for; only float32 arithmetic is ever contracted."""
+        """Return the contraction that `numerics` ask for; only float32 arithmetic is ever contracted.
+
+        Args:
+            numerics: how to round.
+            dtype: the NumPy dtype of the parameters.
+            amsgrad: whether the maximum of the second moments divides. Numerics that contract in blocks contract
+                nothing then.
+
+        Returns:
+            Which products and sums are rounded once, and where the tail of a tensor begins.
+        """
         fused = numerics.multiply_add != "separate" and arithmetic_dtype(numerics, dtype) == np.float32
         if fused and numerics.multiply_add == "fused_wide":
             return cls(True, _ENDLESS)

@@ -56,7 +56,7 @@ CHUNK = 1 << 16
 
 
 def _digest() -> str:
-    """A hash of every source that is compiled in.
+    """Return a hash of every source that is compiled in.
 
     Numba's disk cache looks at the time stamp of this file only; captured by the compiled function,
     the hash makes a change of the formula a different cache entry.
@@ -76,7 +76,12 @@ def _digest() -> str:
 
 
 def _build(digest: str) -> Any:
-    """The compiled entry points; `digest` is captured, so that it is part of their keys in the disk cache."""
+    """Return the compiled entry points.
+
+    Args:
+        digest: a hash of what is compiled. The functions capture it, so that it is part of their keys in the disk
+            cache.
+    """
 
     @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
     def update(
@@ -283,12 +288,12 @@ _update, _squares, _accumulate, _move, same_headers = _build(_digest())
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Programs in the form that compiled code reads.
+    """Hold programs in the form that compiled code reads.
 
     Attributes:
-        starts: where each program begins; one more entry than programs.
+        starts: where each program begins among the instructions; one more entry than programs.
         codes: the stage of each instruction.
-        scalars: its two scalars, in the dtype of the parameters.
+        scalars: its two scalars, in the dtype of the parameters; one row an instruction.
         places: for an instruction with a scalar for each tensor its row in `factors`, else -1.
         factors: one row for each such instruction, one column for each tensor.
     """
@@ -301,7 +306,16 @@ class Programs:
 
     @classmethod
     def of(cls, programs: Sequence[Stages], dtype: np.dtype[Any], tensors: int) -> Programs:
-        """Flatten programs for a batch of that many tensors."""
+        """Flatten the programs of a batch.
+
+        Args:
+            programs: one for each kind of tensor.
+            dtype: of the parameters; scalars are rounded to it.
+            tensors: how many tensors the batch has. An instruction may hold one scalar for each of them.
+
+        Returns:
+            The same programs, one after the other.
+        """
         starts = np.zeros(len(programs) + 1, np.int64)
         np.cumsum([len(program) for program in programs], out=starts[1:])
         flat = [step for program in programs for step in program]
@@ -325,7 +339,7 @@ class Programs:
 
 
 def row(coefficients: Coefficients) -> tuple[Any, ...]:
-    """The scalars of an update as compiled code reads them."""
+    """Return the scalars of an update as compiled code reads them: in a fixed order, with 0 in place of None."""
     c = coefficients
     found = (c.alpha, c.c1, c.c2, c.epsilon, c.beta1, c.rate, c.decay, c.lerp, c.beta2, c.root)
     return tuple([0.0 if number is None else number for number in found])
@@ -353,7 +367,7 @@ class Table:
 
     @property
     def elements(self) -> int:
-        """Elements of all tensors."""
+        """Return the number of elements of all tensors together."""
         return int(self.offsets[-1])
 
 
@@ -367,16 +381,19 @@ def update_all(
     contraction: Contraction,
     accumulated: bool = False,
 ) -> Launch:
-    """Return the update of many tensors in place.
+    """Return a launch that updates many tensors and their moments in place; for the formula see `kernel.make_update`.
 
     Args:
-        table: where they lie.
-        rows: the scalars of each kind, from `row`.
-        programs: the stages before the update, for each kind.
+        table: where tensors, moments and gradients lie.
+        rows: the scalars of each kind of tensor, one row a kind, in the order of `row` and of the table's dtype.
+        programs: the stages before the update, one program for each kind.
         amsgrad: whether the maximum of the second moments divides.
-        like: the scalars of one kind; which of them there are says which form the update has.
-        contraction: where to round once.
+        like: the scalars of one kind; which of them are None says which form the update has.
+        contraction: where products and sums are rounded once.
         accumulated: whether the accumulated gradients are the gradients.
+
+    Returns:
+        The launch. Nothing is written before it is called.
     """
     dtype = table.dtype if accumulated else table.gradient_dtype
     flags = (
@@ -399,7 +416,16 @@ def update_all(
 
 
 def squares(table: Table, programs: Programs, *, accumulated: bool = False) -> NDArray[np.float64]:
-    """Return the sum of squares of each gradient after `programs`, in float64."""
+    """Return the sum of squares of each gradient after the stages of its program, in float64.
+
+    Args:
+        table: where tensors and gradients lie. Tensors are read, and stay as they are.
+        programs: the stages that gradients pass first, one program for each kind.
+        accumulated: whether the accumulated gradients are the gradients.
+
+    Returns:
+        One sum for each tensor of the table. It does not depend on the number of threads.
+    """
     sizes = np.diff(table.offsets)
     counts = -(-sizes // CHUNK)
     chunks = np.zeros((int(counts.sum()), 2), np.int64)
@@ -419,7 +445,19 @@ def squares(table: Table, programs: Programs, *, accumulated: bool = False) -> N
 
 
 def accumulate_all(table: Table, programs: Programs, divisor: int | None) -> Launch:
-    """Return the addition of each gradient, after `programs`, to its accumulated one; then a division by `divisor`."""
+    """Return a launch that adds each gradient to its accumulated one in place::
+
+        total <- total + g                 between updates
+        total <- (total + g) / divisor     where an update follows
+
+    Args:
+        table: where tensors, gradients and accumulated gradients lie.
+        programs: the stages that gradients pass first, one program for each kind.
+        divisor: how many gradients make one update, where the sums are to become their means now; else None.
+
+    Returns:
+        The launch. Nothing is written before it is called.
+    """
     likes = (table.dtype.type(0), table.gradient_dtype.type(0), table.dtype.type(divisor or 0))
     arguments = (table.addresses, table.offsets, table.kinds, *programs.arrays, *likes)
     form = (table.dtype, table.gradient_dtype)
@@ -427,6 +465,17 @@ def accumulate_all(table: Table, programs: Programs, divisor: int | None) -> Lau
 
 
 def move_averages(table: Table, momentum: Any, complement: Any) -> Launch:
-    """Return the move of each average towards its parameter; the weights are of the table's dtype."""
+    """Return a launch that moves each average towards its parameter in place::
+
+        average <- momentum average + complement p
+
+    Args:
+        table: where tensors and averages lie.
+        momentum: weight of the old average, in [0, 1], of the table's dtype.
+        complement: weight of the parameter, of the same dtype; one minus the momentum, rounded as the numerics say.
+
+    Returns:
+        The launch. Nothing is written before it is called.
+    """
     arguments = (table.addresses, table.offsets, table.dtype.type(0), momentum, complement)
     return Launch(_move, arguments, (table.dtype,), table.elements, threads_for(table.elements), table.dtype)

@@ -23,12 +23,12 @@ _FIELDS = 7
 
 
 def _fields(array: NDArray[Any]) -> Any:
-    """The header's fields, as memory that follows the array."""
+    """Return the fields of an array's header, as memory that changes with it."""
     return (ctypes.c_char * (_FIELDS * _WORD)).from_address(id(array) + _START)
 
 
 def _axes(array: NDArray[Any]) -> Any:
-    """The sizes and strides of the axes: they lie behind the header's pointer, one after the other."""
+    """Return the sizes and strides of an array's axes: the header points to them, and they lie one after the other."""
     start = ctypes.c_void_p.from_address(id(array) + _START + DIMENSIONS * _WORD).value or 0
     return (ctypes.c_char * (2 * array.ndim * _WORD)).from_address(start)
 
@@ -89,10 +89,10 @@ class Headers:
         return [_public(array) for array in self._arrays]
 
     def unchanged(self, compiled: ModuleType | None) -> bool:
-        """Return whether all arrays are what they were.
+        """Return whether all arrays are what they were: their memory, dtype and shape, and whether they can be written.
 
         Args:
-            compiled: the compiled executor, which is faster at it, or None.
+            compiled: the compiled executor, which is faster at it, or None where there is none.
         """
         if compiled is not None and _KNOWN:
             return bool(compiled.same_headers(self._addresses, *self._words))

@@ -20,10 +20,10 @@ MARK = 16
 
 
 def threads_asked() -> int | None:
-    """Return the number of threads that ADAMCOMPAT_NUM_THREADS asks for, or None.
+    """Return the number of threads that ADAMCOMPAT_NUM_THREADS asks for, or None where it is not set.
 
     Raises:
-        ValueError: it is no whole number of at least 1.
+        ValueError: it is set, and is no whole number of at least 1.
     """
     asked = os.environ.get("ADAMCOMPAT_NUM_THREADS")
     if asked is None:
@@ -57,7 +57,7 @@ class _Pool:
         self._made: tuple[int, ThreadPoolExecutor | None] = (0, None)
 
     def get(self, size: int) -> ThreadPoolExecutor:
-        """Return at least so many threads, which start when they have something to do."""
+        """Return a pool of at least `size` threads, which start when they have something to do."""
         most, threads = self._made
         if threads is None or most < size:
             threads = ThreadPoolExecutor(size, thread_name_prefix="adamcompat")
@@ -69,22 +69,23 @@ _pool = _Pool()
 
 
 class Launch:
-    """A compiled function over a range that is cut into pieces, one thread a piece.
+    """Run a compiled function over a range that is cut into pieces, one thread a piece.
 
     Each piece is done once: the compiled code itself claims it, and notes when it has ended. So a call that was
     interrupted may be repeated, a thread that never started costs time only, and one that comes late finds nothing to
     do. No lock is held that an exception could leave locked.
 
     Args:
-        function: takes `arguments` and then begin, end, number, marks and scratch memory of a piece.
-        arguments: of the function. The memory behind addresses among them must outlive the launch.
-        form: tells the types of the arguments apart.
-        total: length of the range.
-        threads: how many pieces.
+        function: the compiled function. It takes `arguments` and then begin, end, number, marks and scratch memory of a
+            piece.
+        arguments: what the function takes first. The memory behind addresses among them must outlive the launch.
+        form: a key that differs where the types of the arguments do: for each the function is compiled once.
+        total: length of the range, in elements or in whatever the function counts.
+        threads: how many pieces there are; at least 1.
         dtype: of the scratch memory.
 
     Attributes:
-        keep: anything that must live as long.
+        keep: an object that must live as long as the launch, or None.
     """
 
     __slots__ = ("_arguments", "_cuts", "_ended", "_function", "_marks", "_scratch", "keep")
@@ -140,7 +141,13 @@ _compiled: set[tuple[Any, ...]] = set()
 
 
 def threads_for(elements: int) -> int:
-    """Threads for one step: ADAMCOMPAT_NUM_THREADS or one for each processor, as far as they pay."""
+    """Return how many threads a step over that many elements is to use.
+
+    It is ADAMCOMPAT_NUM_THREADS, or one for each processor, but at most ``elements // THREADS_ABOVE + 1``.
+
+    Raises:
+        ValueError: ADAMCOMPAT_NUM_THREADS is no whole number of at least 1, and more than one thread would pay.
+    """
     paying = elements // THREADS_ABOVE + 1
     # Asking the system and the environment shows in the step of a small network.
     return 1 if paying == 1 else min(threads_asked() or processors(), paying)

@@ -26,7 +26,13 @@ def _hardware_fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def pointer(typing_context: Any, address: Any, like: Any) -> Any:
-    """Return an address as a pointer to elements of the dtype of `like`."""
+    """Return an address as a pointer to elements of the dtype of `like`.
+
+    Args:
+        typing_context: Numba's own; compiled code does not pass it.
+        address: of the first element, a whole number.
+        like: a number of the elements' dtype; its value does not matter.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
@@ -36,7 +42,16 @@ def pointer(typing_context: Any, address: Any, like: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def exchange(typing_context: Any, address: Any, value: Any) -> Any:
-    """Write a whole number of eight bytes and return the one before, as one act for all threads."""
+    """Write a whole number of eight bytes and return the one before, as one act for all threads.
+
+    Args:
+        typing_context: Numba's own; compiled code does not pass it.
+        address: of the number; a multiple of 8.
+        value: the number to write, an int64.
+
+    Returns:
+        The number that was there, an int64.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = builder.inttoptr(arguments[0], context.get_value_type(types.int64).as_pointer())
@@ -110,7 +125,15 @@ _multiply, _divide, _add_decay, _clip_value, _subtract, _decoupled_decay, _add_d
 
 
 def choose(flag: Any, chosen: Any, other: Any) -> Any:
-    """Return `other` where `flag` is None, else `chosen`; decided by type, so the two may differ in type."""
+    """Return `other` where `flag` is None, else `chosen`.
+
+    Numba decides by the type of the flag, when it compiles, so the two values may differ in type.
+
+    Args:
+        flag: None, or anything else.
+        chosen: the value where the flag is something.
+        other: the value where the flag is None.
+    """
 
 
 @overload(choose)
@@ -138,7 +161,25 @@ def sweep(
     root: Any,
     fused: Any,
 ) -> None:
-    """Update pieces of one size in place; what is None is left out of the formula."""
+    """Update arrays of one size in place; for the formula see `kernel.make_update`.
+
+    An argument that is None is left out of the formula when Numba compiles.
+
+    Args:
+        p: elements of the parameter, with one axis.
+        g: elements of the gradient, as many as the parameter's.
+        m: elements of the first moment.
+        v: elements of the second moment.
+        vhat: elements of the maximum of the second moments for AMSGrad, or None.
+        row: scalars of the step, of which the first four are step size, ``1 - beta1``, ``1 - beta2`` and epsilon.
+        beta1: for Nesterov's look-ahead, or None.
+        rate: the learning rate, where a decay is added to the update; else None.
+        decay: the decay that is added to the update, or None.
+        lerp: how far the first moment goes, from its nearer end, where it is rounded as PyTorch's; else None.
+        beta2: for a second moment that is rounded as PyTorch's, or None.
+        root: what divides the root of the second moment, or None.
+        fused: None to round products and sums one by one, anything else to round ``a*b + c`` once.
+    """
     alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
     for i in range(p.size):
         if vhat is None:
@@ -175,7 +216,22 @@ def sweep_tail(
     beta2: Any,
     root: Any,
 ) -> None:
-    """Update pieces in place, with the step divided and subtracted in float64."""
+    """Update arrays of one size in place, rounding ``a*b + c`` once; the step is divided and subtracted in float64.
+
+    Args:
+        p: elements of the parameter, with one axis.
+        g: elements of the gradient, as many as the parameter's.
+        m: elements of the first moment.
+        v: elements of the second moment.
+        vhat: elements of the maximum of the second moments for AMSGrad, or None.
+        row: scalars of the step, of which the first four are step size, ``1 - beta1``, ``1 - beta2`` and epsilon.
+        beta1: for Nesterov's look-ahead, or None.
+        rate: the learning rate, where a decay is added to the update; else None.
+        decay: the decay that is added to the update, or None.
+        lerp: how far the first moment goes, from its nearer end, where it is rounded as PyTorch's; else None.
+        beta2: for a second moment that is rounded as PyTorch's, or None.
+        root: what divides the root of the second moment, or None.
+    """
     alpha, c1, c2, epsilon = row[0], row[1], row[2], row[3]
     for i in range(p.size):
         if vhat is None:
@@ -192,7 +248,20 @@ def sweep_tail(
 def prepare(
     p: Any, g: Any, out: Any, codes: Any, scalars: Any, places: Any, factors: Any, tensor: Any, first: Any, last: Any
 ) -> None:
-    """Write into `out` a piece of a gradient after the stages `first` to `last`, and decay the parameter in place."""
+    """Write a piece of a gradient after some stages into `out`; a stage that decays the parameter changes it in place.
+
+    Args:
+        p: elements of the parameter, with one axis. A decay overwrites them.
+        g: elements of the gradient, as many. They stay as they are.
+        out: memory for the result, as long, in the dtype of the parameter.
+        codes: the stage of each instruction.
+        scalars: its two scalars, one row an instruction.
+        places: the row in `factors` of an instruction with a scalar for each tensor, else -1.
+        factors: one row for each such instruction, one column for each tensor.
+        tensor: the column of the tensor that this is a piece of.
+        first: the first instruction to run.
+        last: the instruction after the last one to run.
+    """
     for i in range(p.size):
         out[i] = g[i]
     for k in range(first, last):
@@ -234,7 +303,18 @@ def square_sum(x: Any) -> Any:
 
 @_inline  # type: ignore[untyped-decorator]
 def share(start: Any, stop: Any, begin: Any, end: Any) -> Any:
-    """Return which elements of a tensor belong to a thread; a cut never splits a vector."""
+    """Return the part of a tensor that belongs to a thread; a cut never splits 16 elements, so that no vector is split.
+
+    Args:
+        start: where the tensor begins, in elements counted over all tensors.
+        stop: the element after the tensor's last one.
+        begin: where the thread's piece begins, counted in the same way.
+        end: the element after the piece's last one.
+
+    Returns:
+        The first element of the part and the one after its last, counted from the beginning of the tensor. They are
+        equal where the thread has none of it.
+    """
     size = stop - start
     lo = min((max(begin - start, 0) + 15) // 16 * 16, size)
     hi = min((min(max(end - start, 0), size) + 15) // 16 * 16, size)

@@ -20,7 +20,7 @@ from adamcompat.pairs import split
 
 
 def _in_graphs(graph: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """MindSpore compiles the source of `graph` where Python runs the decorated method."""
+    """Return a decorator: MindSpore compiles the source of `graph` where Python runs the decorated method."""
 
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         # The compiler reads source as inspect.getsource does, which looks behind wrappers.
@@ -48,7 +48,15 @@ class ApplyGradientsAdam(TFStyleState):
         return self._iterations
 
     def _split_in_graph(self, part: Any, pairs: Any) -> Any:
-        """Gradients and Parameters of some pairs."""
+        """Return the gradients and the Parameters of some pairs.
+
+        Args:
+            part: the places of these pairs.
+            pairs: a gradient and a Parameter each, in the order of `build`.
+
+        Raises:
+            ValueError: a Parameter has another shape than that of its place, or a gradient is None.
+        """
         gradients: Any = ()
         variables: Any = ()
         for i in part:
@@ -70,7 +78,7 @@ class ApplyGradientsAdam(TFStyleState):
                 Parameters, in the order of `build`.
 
         Returns:
-            How often the optimizer has been called.
+            The number of times that the optimizer has been called.
 
         Raises:
             ValueError: no gradient at all, an unknown Parameter, or a gradient of the wrong shape. Then
@@ -92,11 +100,12 @@ class ApplyGradientsAdam(TFStyleState):
 
     @_in_graphs(_apply_in_graph)
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
-        """Make one step; `trainable_variables` default to those the optimizer was built with.
+        """Make one step.
 
         Args:
-            grads: one gradient for each variable.
-            trainable_variables: the Parameters, in the same order.
+            grads: one gradient for each variable. An empty list makes no step.
+            trainable_variables: the Parameters, in the same order; None stands for those that the optimizer was built
+                with.
 
         Raises:
             ValueError: as `apply_gradients`; or the numbers of gradients and variables differ.
@@ -123,7 +132,11 @@ class ApplyGradientsAdam(TFStyleState):
                 raise
 
     def construct(self, grads: Any) -> Any:
-        """Make one step with a gradient for each Parameter of `build`; what calling the optimizer runs in a graph."""
+        """Make one step in a graph, where the optimizer is called there.
+
+        Args:
+            grads: one gradient for each Parameter of `build`, in its order.
+        """
         return self._graph(grads, self._parameters_of_graph)
 
     def __call__(self, grads: Any) -> None:
@@ -135,7 +148,7 @@ class ApplyGradientsAdam(TFStyleState):
         return bool(modes == ("CPU", context.PYNATIVE_MODE))
 
     def _in_place(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-        """One step in the memory of the Parameters."""
+        """Make one step in the memory of the Parameters."""
         self._locate()
         arrays = self._views.of(gradients)
         if arrays is None:
@@ -148,7 +161,17 @@ class ApplyGradientsAdam(TFStyleState):
         self._trained.apply(list(arrays), list(named), nullcontext)
 
     def _by_graph(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-        """One step as a compiled graph."""
+        """Make one step as a compiled graph.
+
+        Args:
+            gradients: one for each variable.
+            variables: all Parameters of `build`, in any order.
+
+        Raises:
+            ValueError, TypeError (or what the dialect raises): a gradient is missing or does not fit, or a variable is
+                unknown.
+            RuntimeError: a list of learning rates has no value for this step.
+        """
         places = {id(variable): i for i, variable in enumerate(self._variables)}
         ordered: list[Any] = [None] * len(places)
         if len(gradients) != len(variables):
@@ -180,18 +203,31 @@ class ApplyGradientsAdam(TFStyleState):
         self._compiled(*ordered)
 
     def _stranger(self, variable: Any) -> Named:
-        """Return what the engine says of a Parameter that it does not know."""
+        """Return a stand-in for a Parameter that the engine does not know, so that the engine's error names it.
+
+        Raises:
+            TypeError: it is no Parameter.
+        """
         if not isinstance(variable, Parameter):
             raise self._error("wrong_type")(f"a variable must be a mindspore.Parameter, got {type(variable).__name__}")
         return Named(np.zeros(variable.shape, own_dtype(variable.dtype)), name=variable.name)
 
     def _fitting(self, gradient: Any, position: int, variables: Sequence[Any]) -> Any:
-        """The gradient of the variable at a position, as it can be read."""
+        """Return a gradient in a form that can be read; see `fitting`.
+
+        Args:
+            gradient: as it was given.
+            position: its place among the gradients.
+            variables: the Parameters in the same order; there may be fewer.
+        """
         name = variables[position].name if position < len(variables) else f"number {position}"
         return fitting(gradient, name, self._error("wrong_type"))
 
     def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
-        """With an average, overwrite the variables by it, as after training.
+        """Overwrite variables by their moving averages, as after training; without ``use_ema`` nothing happens.
+
+        Args:
+            var_list: the Parameters to overwrite.
 
         Raises:
             ValueError: a variable is unknown.
@@ -205,6 +241,6 @@ class ApplyGradientsAdam(TFStyleState):
             ops.assign(variable, averages[id(variable)].astype(variable.dtype))
 
     def scale_loss(self, loss: Any) -> Any:
-        """The loss times the loss scale that gradients are divided by."""
+        """Return the loss times the loss scale, by which a step divides gradients."""
         scale = self._hyper["loss_scale"]
         return loss if scale == 1 else loss * scale

@@ -23,10 +23,14 @@ Parameters: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
 
 
 def listed(given: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
-    """The arguments, with lists in place of iterators that can be read only once.
+    """Return arguments with lists in place of iterators, which can be read only once.
 
     MindSpore reads what a group holds twice: of an iterator it finds nothing the second time, and so never trains the
     Parameters.
+
+    Args:
+        given: the arguments of a call by name, the Parameters among them.
+        dialect: the facts of the original, whose names the arguments have.
     """
     keys = {fact.name for fact in dialect.groups if fact.canonical in ("group_parameters", "group_learning_rate")}
     found = {name: list(value) if _is_iterator(value) else value for name, value in given.items()}
@@ -48,13 +52,23 @@ def _is_iterator(value: Any) -> bool:
 
 
 def ignored_names(dialect: Dialect, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the original accepts and ignores of these arguments: the second of a pair, with the first."""
+    """Return the arguments that the original accepts and ignores: the second of a pair, with the first.
+
+    Args:
+        dialect: the facts of the original.
+        given: the arguments of a call by name.
+    """
     pairs = [conflict.pair for conflict in dialect.conflicts if conflict.original == "ignores"]
     return {second: first for first, second in pairs if given.get(first) is True and given.get(second) is True}
 
 
 def ignored(adapter: Adapter, given: Mapping[str, Any]) -> list[str]:
-    """Return what the original accepts and ignores of these arguments, as sentences."""
+    """Return sentences about the arguments that the original accepts and ignores.
+
+    Args:
+        adapter: the class that was called.
+        given: its arguments by name.
+    """
     dialect = MAPPING.dialects[adapter.dialect]
     keys = [
         f"{adapter.name}: {dialect.target} accepts the key {key!r} of a group and ignores it without a word, and so "
@@ -69,7 +83,7 @@ def ignored(adapter: Adapter, given: Mapping[str, Any]) -> list[str]:
 
 
 def _ignored_keys(dialect: Dialect, given: Mapping[str, Any]) -> list[str]:
-    """The keys of groups that MindSpore takes from every optimizer, and that this one makes nothing of."""
+    """Return the keys of groups that MindSpore accepts from every optimizer, and that this one does nothing with."""
     params, known = dialect.named("parameters"), {fact.name for fact in dialect.groups}
     assert params is not None
     groups = [entry for entry in given[params.name] if isinstance(entry, Mapping)]
@@ -81,13 +95,17 @@ def _ignored_keys(dialect: Dialect, given: Mapping[str, Any]) -> list[str]:
 def explained(
     error: Exception, adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Exception | None:
-    """A clearer exception of the same type for what the original raised; None if nothing is clearer.
+    """Return a clearer exception of the same type than the one that the original raised; None if nothing is clearer.
 
     Args:
-        error: the exception.
+        error: the original's exception.
         adapter: the class that was called.
         given: the arguments of its signature.
         extra: what came through ``**kwargs``.
+
+    Returns:
+        An exception with a text of ours that ends with the original's. It is about the argument that the original
+        names, or about the only one that is wrong.
     """
     said = str(error).lower()
     found = [(names, better) for names, better in _faults(adapter, given, extra) if type(better) is type(error)]
@@ -97,12 +115,16 @@ def explained(
 
 
 def refuse(adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Raise what is wrong with the arguments of a call, if anything is.
+    """Refuse the arguments of a call, if anything is wrong with them.
 
     Args:
         adapter: the class that was called.
         given: the arguments of its signature.
         extra: what came through ``**kwargs``.
+
+    Raises:
+        The dialect's exceptions for the first argument that is unknown, of a wrong type, out of range, or excluded by
+        another; KeyError for a group without Parameters.
     """
     for _, wrong in _faults(adapter, given, extra):
         raise wrong
@@ -111,7 +133,7 @@ def refuse(adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any] 
 def _faults(
     adapter: Adapter, given: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Exception]]:
-    """Return what is wrong with the arguments, each with the names by which the original may speak of it."""
+    """Yield an exception for each fault of the arguments, with the names by which the original may speak of it."""
     dialect = MAPPING.dialects[adapter.dialect]
     known = {fact.name: fact for fact in dialect.accepted}
     for name in extra:
@@ -139,7 +161,7 @@ def _faults(
 
 
 def _check_argument(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
-    """Say what is wrong with one value; one that the original takes may be called wrong here too.
+    """Refuse a wrong value; one that the original takes may be called wrong here too.
 
     Raises:
         What the dialect raises for a wrong type or a value out of range.
@@ -182,7 +204,7 @@ def _check_argument(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
 
 
 def _check_setting(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
-    """Say what is wrong with a setting of a dialect whose groups hold every one.
+    """Refuse a wrong setting of a dialect whose groups hold every one.
 
     Raises:
         What the dialect raises for a wrong type or a value out of range.
@@ -210,7 +232,7 @@ def _check_list(fact: ParameterFact, values: list[Any]) -> None:
 
 
 def _no_number(value: Any) -> type[Exception] | None:
-    """The type of exception that says that a value is no number."""
+    """Return the type of exception that ``float(value)`` raises; None where the value is a number."""
     try:
         float(value)
     except (TypeError, ValueError) as error:
@@ -219,7 +241,7 @@ def _no_number(value: Any) -> type[Exception] | None:
 
 
 def _check_params(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
-    """Say what is wrong with the Parameters or groups.
+    """Refuse Parameters or groups with which something is wrong.
 
     Raises:
         What the original raises for it.
@@ -248,7 +270,7 @@ def _check_params(fact: ParameterFact, value: Any, dialect: Dialect) -> None:
 
 
 def _check_setting_groups(groups: Sequence[Mapping[str, Any]], key: str, dialect: Dialect) -> None:
-    """Say what is wrong with groups that may hold every setting, and any other key."""
+    """Refuse groups with which something is wrong, where groups may hold every setting and any other key."""
     known = {fact.name: fact for fact in dialect.accepted if fact.name != key}
     everyone: list[Any] = []
     for number, group in enumerate(groups):

@@ -49,14 +49,19 @@ STORAGE = {
 
 
 def widen(raw: NDArray[Any]) -> NDArray[np.float32]:
-    """Elements of two bytes as float32; uint16 holds bfloat16."""
+    """Return elements of two bytes as float32; uint16 stands for bfloat16."""
     if raw.dtype == np.uint16:
         return (raw.astype(np.uint32) << 16).view(np.float32)
     return raw.astype(np.float32)
 
 
 def narrow(values: NDArray[np.float32], raw: np.dtype[Any]) -> NDArray[Any]:
-    """Round float32 to elements of two bytes, ties to even; uint16 holds bfloat16."""
+    """Return float32 numbers as elements of two bytes, rounded with ties to even.
+
+    Args:
+        values: the numbers, of any shape.
+        raw: float16, or uint16, which stands for bfloat16.
+    """
     if raw == np.uint16:
         bits = values.view(np.uint32)
         rounded = ((bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16).astype(np.uint16)
@@ -66,7 +71,12 @@ def narrow(values: NDArray[np.float32], raw: np.dtype[Any]) -> NDArray[Any]:
 
 
 def store(values: NDArray[np.float32], raw: NDArray[Any]) -> None:
-    """Round float32 into memory of elements of two bytes, piece by piece, so that temporaries stay small."""
+    """Round float32 numbers into memory of two bytes an element, piece by piece, so that temporaries stay small.
+
+    Args:
+        values: the numbers, with one axis.
+        raw: the memory, an array of float16 or uint16 (bfloat16) with as many elements. It is overwritten.
+    """
     for start in range(0, values.size, blocked.BLOCK):
         piece = slice(start, start + blocked.BLOCK)
         raw[piece] = narrow(values[piece], raw.dtype)
@@ -76,14 +86,24 @@ class Listed(Interpreter):
     """List the stages before the update, with their numbers of one step.
 
     Args:
-        numbers: those of the step.
+        numbers: the numbers of the step.
     """
 
     def __init__(self, numbers: StepNumbers) -> None:
         self._numbers = numbers
 
     def elementwise(self, lane: Stages, code: int, a: Scalar, b: Scalar) -> Stages:
-        """See `Interpreter`."""
+        """Return the list with a stage of one formula added, unless the step has no number for it.
+
+        Args:
+            lane: the stages listed so far.
+            code: the stage, one of the codes of `program`.
+            a: the first number of its formula.
+            b: the second number of its formula.
+
+        Returns:
+            A new list.
+        """
         return (*lane, *bind(code, a, b, self._numbers, decays=True))
 
     def centralized(self, lane: Stages) -> Stages:
@@ -92,7 +112,7 @@ class Listed(Interpreter):
 
 
 class Batch:
-    """A set of Parameters of one dtype, with tables that serve step after step.
+    """Update a set of Parameters of one dtype, by tables that serve step after step.
 
     Args:
         numerics: how to round.
@@ -134,7 +154,7 @@ class Batch:
         self._wide: NDArray[np.float32] | None = None
 
     def place(self, written: NDArray[np.int64]) -> None:
-        """Take note of where what is written lies.
+        """Take note of the addresses of everything that is written.
 
         Args:
             written: one row a Parameter: addresses of itself, of its first and second moment and, for
@@ -150,7 +170,14 @@ class Batch:
         return gradients.tobytes() == self._known
 
     def read_from(self, gradients: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Take note of the addresses of the gradients; returns which overlap memory that is written."""
+        """Take note of the addresses of the gradients.
+
+        Args:
+            gradients: one address for each Parameter.
+
+        Returns:
+            The places of the gradients that overlap memory that is written. They must be read from elsewhere.
+        """
         self._known, self._rows = b"", None
         self._table[:, GRADIENT] = gradients
         overlapping = self._regions.touch(gradients, self._bytes)
@@ -159,10 +186,14 @@ class Batch:
         return overlapping
 
     def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
-        """Return the update of every Parameter in place.
+        """Return an operation that updates every Parameter in place.
 
         Args:
-            coefficients, programs: one for each kind.
+            coefficients: the scalars of this step, one set for each kind.
+            programs: the stages before the update, one program for each kind.
+
+        Returns:
+            The operation. Nothing is written to Parameters and state before it is called.
         """
         compiled = executors.compiled()
         if compiled is None:
@@ -198,7 +229,10 @@ class Batch:
     def _update_widened(
         self, compiled: ModuleType, coefficients: Sequence[Coefficients], programs: Sequence[Stages]
     ) -> Operation:
-        """The update of copies in float32, rounded back; stages of another dtype are done when gradients arrive."""
+        """Return the update of copies in float32, which are rounded back.
+
+        Stages of another dtype were done when gradients arrived.
+        """
         once = self._numerics.surroundings == "once"
         assert once or not any(programs), "the stages of these gradients are run in their own dtype"
         if self._wide is None:
@@ -218,7 +252,7 @@ class Batch:
         return together([self._update_compiled(compiled, table, coefficients, programs), write_back])
 
     def _update_blocked(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
-        """Without Numba: one Parameter after the other."""
+        """Return the update without Numba, one Parameter after the other."""
         views = {column: self._views(column) for column in self._used}
         return together(
             [

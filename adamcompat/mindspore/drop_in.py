@@ -26,7 +26,11 @@ from adamcompat.mindspore.schedules import check_length
 
 
 def once(construct: Any) -> Any:
-    """Return a construct under another name, so that compiling it does not compile what overrides construct."""
+    """Return a construct under another name, so that compiling it does not compile the construct that overrides it.
+
+    Args:
+        construct: the original's, compiled or plain.
+    """
     plain = inspect.unwrap(construct)
     named = FunctionType(plain.__code__, plain.__globals__, "_construct_once", plain.__defaults__, plain.__closure__)
     named.__module__ = plain.__module__
@@ -34,7 +38,11 @@ def once(construct: Any) -> Any:
 
 
 def in_place_of(stock: Any) -> Callable[..., Any]:
-    """Return the construct of a drop-in: Python runs ours, and MindSpore's compiler reads `stock`."""
+    """Return the construct of a drop-in: Python runs ours, and MindSpore's compiler reads the original's.
+
+    Args:
+        stock: the original's construct.
+    """
 
     def construct(self: Any, gradients: Any) -> Any:
         return self._step(gradients)
@@ -181,7 +189,11 @@ class DropIn(nn.Optimizer):  # type: ignore[misc]
         check(gradients, self.parameters, self._dialect, self._refusals, numbers)
 
     def _explain(self, error: Exception, gradients: Any = None) -> None:
-        """Say what is wrong with gradients if that is why the original raised `error`.
+        """Refuse gradients with which something is wrong, if that is why the original raised `error`.
+
+        Args:
+            error: the original's exception.
+            gradients: as the optimizer was called with.
 
         Raises:
             An exception of the same type with a better text.

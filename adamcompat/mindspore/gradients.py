@@ -25,12 +25,12 @@ _RANK = {mindspore.float16: 1, mindspore.bfloat16: 1, mindspore.float32: 2, mind
 
 
 class Refusals(NamedTuple):
-    """Say how an original takes what is not quite a gradient.
+    """Name what an original does with gradients that are not quite what it asks for.
 
     Attributes:
-        no_tuple: what it raises for gradients that are no tuple.
-        no_tensor: what it raises for None or a number in the place of a gradient.
-        converts: whether gradients of every dtype become the Parameter's.
+        no_tuple: the exception that it raises for gradients that are no tuple.
+        no_tensor: the exception that it raises for None or a number in the place of a gradient.
+        converts: whether it converts gradients of every dtype to the Parameter's.
     """
 
     no_tuple: type[Exception]
@@ -39,14 +39,24 @@ class Refusals(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A gradient that holds some rows only; repeated rows add up."""
+    """Hold a gradient of some rows only; repeated rows add up.
+
+    Attributes:
+        indices: the row numbers, a Tensor of integers with one axis.
+        values: a Tensor with one row for each index.
+    """
 
     indices: Any
     values: Any
 
 
 def rows_of(gradient: Any) -> Rows | None:
-    """The rows of a sparse gradient: a RowTensor, or the triple that compiled functions return; else None."""
+    """Return the rows of a sparse gradient; None for any other gradient.
+
+    Args:
+        gradient: a RowTensor, or the triple of indices, values and shape that compiled functions return; or anything
+            else.
+    """
     if isinstance(gradient, RowTensorInner):
         return Rows(gradient.indices, gradient.values)
     if isinstance(gradient, tuple) and len(gradient) == 3 and isinstance(gradient[2], tuple):
@@ -55,7 +65,7 @@ def rows_of(gradient: Any) -> Rows | None:
 
 
 def densified(rows: Rows, shape: tuple[int, ...]) -> Any:
-    """A gradient of some rows as a Tensor of `shape`; repeated rows add up."""
+    """Return a gradient of some rows as a Tensor of `shape`; repeated rows add up."""
     return ops.unsorted_segment_sum(rows.values, rows.indices, shape[0])
 
 
@@ -70,12 +80,12 @@ def say_real_part(dialect: Dialect) -> None:
 def check(
     gradients: Any, parameters: Sequence[Any], dialect: Dialect, refusals: Refusals, numbers: Sequence[bool]
 ) -> None:
-    """Explain what is wrong with gradients.
+    """Refuse gradients that do not fit, and say what is wrong with them.
 
     Args:
         gradients: what the optimizer was called with.
-        parameters: what they are for.
-        dialect: whose exceptions.
+        parameters: the Parameters that they belong to, in the same order.
+        dialect: the facts of the original; its exceptions are raised.
         refusals: what else the original raises.
         numbers: whether each Parameter of one element takes a single number without axes as its gradient.
 
@@ -182,17 +192,21 @@ def prepared(
     centralize: bool,
     leave_integers: Callable[[bool], bool],
 ) -> Any:
-    """A gradient after the stages of a step, in the order and the dtypes of nn.Adam, as its parameter's dtype.
+    """Return a gradient after the stages of a step, which run in the order and the dtypes of nn.Adam.
 
     Args:
-        gradient: dense.
-        parameter: what it belongs to.
-        decay: a Tensor, or None.
-        reciprocal: of the loss scale, a Tensor, or None.
-        instructions: the stages.
+        gradient: a dense Tensor of any dtype.
+        parameter: the Parameter that it belongs to, or the rows of it, of the same shape.
+        decay: the L2 decay, a Tensor, or None where there is none.
+        reciprocal: of the loss scale, a Tensor, or None where there is none.
+        instructions: the stages of the program, in order.
         centralize: whether to subtract the mean over all axes but the first.
-        leave_integers: asked about gradients of integers or truth values of which the loss scale leaves something in
-            their own dtype: whether to leave them that, as nn.Adam does. Told whether it shows.
+        leave_integers: asked about a gradient of integers or truth values, where the reciprocal is not 0 in its dtype.
+            It takes whether the numbers may be others than those of a gradient of real numbers, and returns whether to
+            multiply in the gradient's own dtype, as nn.Adam does.
+
+    Returns:
+        A contiguous Tensor of the Parameter's dtype.
     """
     exact = gradient.dtype in _RANK
     if not exact and reciprocal is not None and decay is None and not centralize:
@@ -209,7 +223,7 @@ def prepared(
 
 
 def centralized(gradient: Any) -> Any:
-    """A gradient without its mean over all axes but the first; those with one axis are left alone."""
+    """Return a gradient without its mean over all axes but the first; with fewer than two axes, as it is."""
     if gradient.ndim < 2:
         return gradient
     if gradient.dtype == mindspore.bfloat16:

@@ -105,7 +105,7 @@ def _widen_rows(parameter: Any, gradient: Any) -> Any:
 
 
 class GraphAdam(nn.Adam):  # type: ignore[misc]
-    """nn.Adam for every real dtype, with a centralization that works."""
+    """Make the steps of nn.Adam for every real dtype, with a centralization that works."""
 
     # Whether to correct what nn.Adam gets wrong without a word.
     corrections: bool = False
@@ -155,7 +155,7 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         return self.corrections or (self._in_divisions[i] and not self.use_offload)
 
     def decay_weight(self, gradients: Any) -> Any:
-        """Add the L2 decay to the gradients."""
+        """Return the gradients; to those of Parameters that decay the L2 decay is added: ``g + weight_decay p``."""
         if not self._prepared or self._all_by_operator or not self.exec_weight_decay:
             return self._decay_by_operators(gradients)
         decay = self.get_weight_decay()
@@ -176,7 +176,7 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         return found
 
     def gradients_centralization(self, gradients: Any) -> Any:
-        """Subtract from the gradients of marked groups their means; see `_centralizes`."""
+        """Return the gradients; of those of marked groups the means are subtracted. See `_centralizes`."""
         if not self._prepared:
             return self._centralize_by_operators(gradients)
         return self._centralized(gradients)
@@ -196,7 +196,7 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         return found
 
     def scale_grad(self, gradients: Any) -> Any:
-        """Divide by the loss scale; where nn.Adam leaves centralization out, it comes first."""
+        """Return the gradients divided by the loss scale; where nn.Adam leaves centralization out, it comes first."""
         if not self._prepared:
             return self._multiply_by_reciprocal(gradients)
         if self.use_offload:
@@ -246,7 +246,18 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         return success
 
     def _by_operator(self, i: int, beta1_power: Any, beta2_power: Any, rate: Any, gradient: Any) -> Any:
-        """One Parameter by the operator of nn.Adam."""
+        """Update one Parameter by the operator of nn.Adam.
+
+        Args:
+            i: its place among all Parameters.
+            beta1_power: ``beta1**step``.
+            beta2_power: ``beta2**step``.
+            rate: its learning rate in this step.
+            gradient: a dense Tensor.
+
+        Returns:
+            The result of the operator, on which a graph can depend.
+        """
         p, m, v = self._parameters[i], self.moment1[i], self.moment2[i]
         if self.use_amsgrad:
             return self.opt(
@@ -258,7 +269,7 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         return self.opt(p, m, v, beta1_power, beta2_power, rate, self.beta1, self.beta2, self.eps, gradient)
 
     def _by_rows(self, i: int, beta1_power: Any, beta2_power: Any, rate: Any, gradient: Any) -> Any:
-        """One Parameter by nn.Adam's function for rows."""
+        """Update one Parameter by nn.Adam's function for rows; see `_by_operator`."""
         update = _adam_opt
         if self.use_lazy:
             update = _lazy_adam_opt
@@ -281,7 +292,10 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         )
 
     def _by_update(self, i: int, beta1_power: Any, beta2_power: Any, rate: Any, gradient: Any) -> Any:
-        """One Parameter by the update of the kernel, traced; in float32 for dtypes of two bytes."""
+        """Update one Parameter by the update of the kernel, traced; see `_by_operator`.
+
+        Dtypes of two bytes are updated in float32.
+        """
         p, m, v = self._parameters[i], self.moment1[i], self.moment2[i]
         wide = mindspore.float32
         if p.dtype == mindspore.float64:

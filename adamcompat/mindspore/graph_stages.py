@@ -32,7 +32,9 @@ _DOUBLE = mindspore.float64
 
 
 def loaded(instructions: Sequence[Instruction]) -> tuple[Any, ...]:
-    """Return instructions as MindSpore's compiler reads them: numbers of Python would enter as float32.
+    """Return instructions as MindSpore's compiler reads them, with their numbers in Tensors of float64.
+
+    Numbers of Python would enter as float32.
 
     Raises:
         NotImplementedError: a number of the step is none that a graph knows.
@@ -70,7 +72,16 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         self.formulas = make_stages(SEPARATE, ops.minimum)
 
     def over(self, function: Any, *given: Any) -> Any:
-        """Return both results of `function` for all parameters, some at a time: see `TURNS`."""
+        """Return both results of a function for all parameters, some at a time: see `TURNS`.
+
+        Args:
+            function: takes the places of some parameters and what is given, and returns two tuples with an item for
+                each.
+            given: what else the function takes.
+
+        Returns:
+            Two tuples: the first results of all calls one after the other, and the second results.
+        """
         first: Any = ()
         second: Any = ()
         for part in self.parts:
@@ -80,13 +91,31 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         return first, second
 
     def each(self, instruction: Any, lanes: Any, norm: Any) -> Any:
-        """See `Interpreter`; the lanes are all gradients, all parameters and the learning rate."""
+        """Return the gradients, the parameters and the learning rate after one instruction.
+
+        Args:
+            instruction: its code and its two numbers, from `loaded`.
+            lanes: all gradients, all parameters and the learning rate.
+            norm: of all gradients together, where the instruction needs it; else None.
+
+        Returns:
+            A tuple like `lanes`.
+        """
         gs, ps, rate = lanes
         gs, ps = self.over(self.part_advanced, gs, ps, rate, instruction, norm)
         return gs, ps, rate
 
     def part_advanced(self, part: Any, gs: Any, ps: Any, rate: Any, instruction: Any, norm: Any) -> Any:
-        """Return the gradients and the parameters of some places after one instruction."""
+        """Return the gradients and the parameters of some places after one instruction.
+
+        Args:
+            part: the places, numbers from 0.
+            gs: the gradients of all parameters, in the dtype of the stages.
+            ps: all parameters, in that dtype.
+            rate: the learning rate, a Tensor of float64.
+            instruction: its code and its two numbers, from `loaded`.
+            norm: of all gradients together, where the instruction needs it; else None.
+        """
         found: Any = ()
         others: Any = ()
         for i in part:
@@ -96,7 +125,18 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         return found, others
 
     def elementwise(self, lane: Any, code: int, a: Any, b: Any) -> Any:
-        """See `Interpreter`."""
+        """Return a lane after a stage of one formula.
+
+        Args:
+            lane: a place, the gradient and the parameter there, and the learning rate.
+            code: the stage, one of the codes of `program`.
+            a: the first number of its formula: a factor, and the name of the step's number that it is multiplied by, or
+                None.
+            b: the second number of its formula, in the same form.
+
+        Returns:
+            A lane; the same where weight decay does not reach the parameter.
+        """
         i, g, p, rate = lane
         if code in OF_DECAYING and not self.decays[i]:
             return lane
@@ -108,7 +148,12 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         return i, g, p, rate
 
     def number(self, lane: Any, scalar: Any) -> Any:
-        """Return the number that a scalar stands for in this step, in the dtype of the lane's stages."""
+        """Return the number that a scalar stands for in this step, in the dtype of the lane's stages.
+
+        Args:
+            lane: a place, the gradient and the parameter there, and the learning rate.
+            scalar: a factor, and the name of the step's number that it is multiplied by, or None.
+        """
         factor, times = scalar
         if times == RATE:
             return self.narrowed(lane, lane[3] * factor)
@@ -148,7 +193,16 @@ class GraphStages(nn.Cell, Interpreter):  # type: ignore[misc]
         return ops.sqrt(total)
 
     def squares_of(self, part: Any, gs: Any, total: Any) -> Any:
-        """`total` and the squares of these gradients."""
+        """Return `total` plus the squares of some gradients.
+
+        Args:
+            part: the places of these gradients.
+            gs: the gradients of all parameters.
+            total: a sum so far, in float64.
+
+        Returns:
+            The new sum, in float64.
+        """
         for i in part:
             total = total + self.squares((i, gs[i]))
         return total

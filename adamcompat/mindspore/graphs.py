@@ -40,7 +40,7 @@ class _Seen(NamedTuple):
 
 
 class Graphs:
-    """The graphs of one optimizer, for steps that its original makes.
+    """Look after the graphs of one optimizer, for steps that its original makes.
 
     Args:
         optimizer: an optimizer of MindSpore.
@@ -70,7 +70,7 @@ class Graphs:
         self._known = self._now()
 
     def _compare(self) -> None:
-        """Look what was replaced since the last step."""
+        """Find what was replaced since the last step, and have the step compiled anew where that counts."""
         known = self._known
         if known is None:
             written = {id(parameter) for parameter in self._written()}

@@ -59,12 +59,12 @@ class Grouped(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Setting:
-    """Hold what a group's settings make of a step.
+    """Hold the program of a step, compiled from a group's settings.
 
     Attributes:
-        given: the settings.
+        given: the settings, under the dialect's names.
         hyper: the same under canonical names.
-        program: the step.
+        program: the compiled step.
         decay: the L2 decay, or None.
         scalars: of each dtype that was asked for.
     """
@@ -77,12 +77,15 @@ class Setting:
 
 
 def setting(given: dict[str, Any], adapter: Adapter, numerics: Numerics) -> Setting:
-    """Return what settings make of a step.
+    """Return the program of a step, compiled from a group's settings.
 
     Args:
         given: the settings, under the dialect's names; the learning rate is a number of each step.
         adapter: the class that has them.
         numerics: how to round.
+
+    Returns:
+        The settings, with the program and the decay that follow from them.
 
     Raises:
         The dialect's exceptions for wrong values.
@@ -104,9 +107,9 @@ class _Part:
     """Parameters of one dtype, with AMSGrad or without.
 
     Attributes:
-        positions: of the Parameters.
+        positions: the places of the Parameters.
         groups: the groups that they are of; a Parameter's kind is the place of its group here.
-        batch: their memory.
+        batch: makes their updates.
     """
 
     positions: list[int]
@@ -119,10 +122,10 @@ class _Layout:
     """Hold what stays the same while the same Parameters are updated step after step.
 
     Attributes:
-        forms: of the Parameters.
+        forms: shapes and dtypes of the Parameters.
         written: everything that is written, column by column; the counter is last.
-        amsgrad: of each group.
-        parts: of the Parameters.
+        amsgrad: whether each group keeps the maximum of its second moments.
+        parts: the Parameters, by dtype and AMSGrad.
         found: the addresses that the parts know.
         counter: the counter of steps, in its memory.
     """
@@ -144,7 +147,7 @@ class GroupedStep:
         numerics: how to round.
         refusals: what its original refuses as gradients.
         dtypes: of the Parameters that are updated here; a step of others is made in another way.
-        powers: the powers of the betas, where the kernel's own would be others.
+        powers: takes the betas and the number of a step, and returns their powers; None stands for the kernel's own.
 
     Attributes:
         numerics: how to round.
@@ -196,7 +199,7 @@ class GroupedStep:
         return replace(self.numerics, half="float32") if dtype == mindspore.bfloat16 else self.numerics
 
     def settings(self) -> list[Setting]:
-        """Return what the groups' settings make of a step, made anew where they have changed.
+        """Return the settings of all groups with their programs, compiled anew where settings have changed.
 
         Raises:
             The dialect's exceptions for wrong values.
@@ -329,11 +332,16 @@ class GroupedStep:
 
 
 def _stages(own: Setting, rate: float) -> Stages:
-    """The stages before the update, with their numbers of this step."""
+    """Return the stages before the update, with their numbers of this step."""
     (found,) = Listed(StepNumbers(rate=rate, decay=own.decay)).run(own.program.stages, [()])
     return cast(Stages, found)
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the names of settings that are others than before."""
+    """Return the names of settings that are new, or have another value than before.
+
+    Args:
+        before: settings by name, as they were.
+        now: settings by name. Those that are in `before` alone are not looked at.
+    """
     return [name for name in now if name not in before or before[name] != now[name]]

@@ -86,7 +86,7 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
 
     @classmethod
     def _named(cls, canonical: str) -> Fact:
-        """The parameter that has a meaning."""
+        """Return the parameter of the class that has a canonical meaning, alone or as a part of a tuple."""
         return next(fact for fact in cls._dialect().parameters if canonical in [part.canonical for part in fact.parts])
 
     def add_param_group(self, param_group: Any) -> None:
@@ -109,7 +109,7 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
         self._say_ignored(group)
 
     def _say_ignored(self, group: Mapping[str, Any]) -> None:
-        """Say what the original ignores of a group, and this class does not."""
+        """Warn of settings of a group that the original ignores, and this class does not."""
         dialect = self._dialect()
         for name in dialect.ignored:
             if group.get(name):
@@ -141,7 +141,7 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
         return super().__call__(*args, **kwargs)
 
     def _compare_settings(self) -> None:
-        """Say where a graph keeps settings that it saw first."""
+        """Warn of settings that have changed where a graph keeps those that it saw first."""
         now = [
             {name: value for name, value in group.items() if name != self._named("parameters").name}
             for group in self.param_groups
@@ -191,7 +191,7 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
         return made
 
     def _refuse_strangers(self, gradients: Any) -> None:
-        """Refuse what the original would make no step with, and say nothing.
+        """Refuse gradients with which the original would make no step, without a word.
 
         Raises:
             ValueError, TypeError: a gradient is None, or no Tensor.
@@ -240,7 +240,7 @@ class GroupedDropIn(Adapted, optim.Optimizer):  # type: ignore[misc]
 
 
 def _as_floats(value: Any) -> Any:
-    """Whole numbers of Python as floats, within a tuple too; everything else as it is."""
+    """Return whole numbers of Python as floats, within a tuple too; return everything else as it is."""
     if isinstance(value, (tuple, list)):
         return type(value)(map(_as_floats, value))
     return float(value) if type(value) in (int, bool) else value

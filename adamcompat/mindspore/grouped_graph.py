@@ -18,14 +18,14 @@ from adamcompat.program import CENTRALIZE, DECAY, Instruction, Program, Scalar
 
 
 class GroupGraph(GraphStep):
-    """The step of one group. The optimizer counts the steps.
+    """Make the step of one group as a graph. The optimizer counts the steps.
 
     Args:
-        own: what the settings of the group make of a step.
+        own: the settings of the group with the program compiled from them.
         numerics: how to round.
-        parameters: of the group.
-        state: of the group.
-        before: what the counter of steps is before the first.
+        parameters: the Parameters of the group.
+        state: the state of these Parameters.
+        before: the value of the counter of steps before the first one.
     """
 
     # A decay of a group is a constant here.
@@ -43,7 +43,7 @@ class GroupGraph(GraphStep):
 
 
 def _settled(own: Setting) -> Program:
-    """The program with the decay as a number, and without a stage that has none."""
+    """Return the program of a group with the decay as a number, and without the stage where there is no decay."""
     numbers = StepNumbers(decay=own.decay)
 
     def settled(scalar: Scalar) -> Scalar | None:
@@ -63,13 +63,13 @@ def _settled(own: Setting) -> Program:
 def graphs_of(
     optimizer: Grouped, settings: Sequence[Setting], numerics: Numerics, before: int
 ) -> tuple[GroupGraph, ...]:
-    """Return the step of each group.
+    """Return the step of each group as a graph.
 
     Args:
-        optimizer: with the groups.
-        settings: what their settings make of a step.
+        optimizer: an optimizer whose groups hold every setting.
+        settings: the settings of each group with the program compiled from them.
         numerics: how to round.
-        before: what the counter of steps is before the first.
+        before: the value of the counter of steps before the first one.
     """
     o, maxima, found = optimizer, optimizer._maxima(), []
     for number, own in enumerate(settings):

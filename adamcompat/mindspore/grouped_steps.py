@@ -17,7 +17,7 @@ from adamcompat.mindspore.grouped_graph import GroupGraph, graphs_of
 
 
 class GroupedSteps(optim.Optimizer):  # type: ignore[misc]
-    """An optimizer that makes its step by the kernel: on the Parameters' memory, or as a graph."""
+    """Make the steps of an optimizer by the kernel: on the Parameters' memory, or as a graph."""
 
     parameters: Any
     _grouped: GroupedStep
@@ -29,7 +29,11 @@ class GroupedSteps(optim.Optimizer):  # type: ignore[misc]
     _compiled: Callable[..., Any] | None = None
 
     def _make_graphs(self) -> bool:
-        """Make the graphs of the groups; anew where a setting has changed. Returns whether they are new."""
+        """Make the graphs of the groups; anew where a setting has changed.
+
+        Returns:
+            Whether they are new.
+        """
         settings = self._grouped.settings()
         rates = [group["lr"] for group in self.param_groups]
         known = self._known_to_graph

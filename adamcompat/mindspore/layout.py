@@ -38,7 +38,7 @@ class Attributes:
         """Return those of a dialect's original.
 
         Args:
-            dialect: its facts.
+            dialect: the facts of the original.
             moments: what it calls the first and the second moments.
         """
         powers = ("beta1_power", "beta2_power") if dialect.semantics.power_start != "none" else ()
@@ -77,7 +77,10 @@ class Attributes:
 
 
 def same(attribute: Any, other: Any) -> bool:
-    """Return whether two values of an attribute are the same; MindSpore puts equal tuples in the place of tuples."""
+    """Return whether two values of an attribute are the same objects.
+
+    Tuples are compared item by item, for MindSpore puts equal tuples in the place of tuples.
+    """
     if isinstance(attribute, tuple) and isinstance(other, tuple):
         return len(attribute) == len(other) and all(map(operator.is_, attribute, other))
     return attribute is other
@@ -85,7 +88,12 @@ def same(attribute: Any, other: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Parameters with the same learning rate and decay: places in the step's numbers."""
+    """Describe Parameters with the same learning rate and decay.
+
+    Attributes:
+        rate: the place of the learning rate among the step's numbers.
+        decay: the place of the decay among them, or None where nothing decays.
+    """
 
     rate: int
     decay: int | None
@@ -107,7 +115,14 @@ class Written(Protocol):
 
 @dataclass(slots=True)
 class Part:
-    """Parameters of one dtype."""
+    """Hold Parameters of one dtype.
+
+    Attributes:
+        positions: their places among all Parameters.
+        kinds: the kinds that there are among them.
+        scalars: the scalars of all steps, for their dtype.
+        batch: makes their updates.
+    """
 
     positions: list[int]
     kinds: list[Kind]
@@ -117,7 +132,26 @@ class Part:
 
 @dataclass(slots=True)
 class Layout:
-    """Hold what stays the same while the same Parameters are updated step after step."""
+    """Hold what stays the same while the same Parameters are updated step after step.
+
+    Attributes:
+        origin: the values of all attributes that a step reads and writes.
+        forms: shapes and dtypes of the Parameters.
+        written: everything that is written: Parameters, state and, last, the counters.
+        kinds: the kind of each Parameter.
+        centralize: whether the gradient of each Parameter loses its mean.
+        simple: whether gradients of the Parameters' dtypes need no preparation.
+        sources: of the step's numbers.
+        parts: the Parameters by dtype.
+        constants: the optimizer's Tensors of one number each.
+        values: the numbers in them.
+        scaled: the reciprocal of the loss scale, a Tensor, or None where gradients are not scaled.
+        stepped: whether a step was made with it.
+        outdated: whether attributes were replaced since that are not looked at.
+        found: the addresses of everything that is written, as bytes.
+        addresses: of the Parameters and their state, one row a Parameter.
+        counters: the counters in their memory.
+    """
 
     origin: tuple[Any, ...]
     forms: Forms
@@ -141,6 +175,10 @@ class Layout:
 
 def read(parts: Iterable[Placed], gradients: Sequence[Any]) -> list[Any]:
     """Look up where gradients lie; those that lie in memory that is written are copied.
+
+    Args:
+        parts: the Parameters, some at a time.
+        gradients: one contiguous Tensor for each Parameter, of its dtype.
 
     Returns:
         The copies, which must live until the update is done.
@@ -167,7 +205,7 @@ def check_state(layout: Written, kinds: Sequence[Any]) -> None:
     """Refuse state that does not fit its Parameter: the kernel writes wherever an address says.
 
     Args:
-        layout: what is written.
+        layout: knows the forms of the Parameters, and all that is written.
         kinds: how each counter lies in memory; the counters are the last that are written.
 
     Raises:
@@ -192,7 +230,7 @@ def check_state(layout: Written, kinds: Sequence[Any]) -> None:
 
 
 def straighten(tensors: Sequence[Any]) -> None:
-    """Give those with another layout than C's that layout."""
+    """Give Tensors that lie in another order than C's new memory in that order."""
     for tensor in tensors:
         if not tensor.is_contiguous():
             tensor.set_data(tensor.contiguous())

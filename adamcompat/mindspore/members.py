@@ -16,8 +16,8 @@ class Member(NamedTuple):
     """Describe one original of MindSpore.
 
     Attributes:
-        dialect: its facts.
-        kind: its class.
+        dialect: the facts of the original.
+        kind: the class itself.
         attributes: what of it a step reads and writes; None where groups hold every setting.
     """
 

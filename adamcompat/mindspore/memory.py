@@ -27,12 +27,17 @@ def settle() -> None:
 
 
 def addresses(tensors: Sequence[Any]) -> NDArray[np.int64]:
-    """Return where the elements of each Tensor begin. Ask anew in every step: loading a value may move it."""
+    """Return the address of the first element of each Tensor. Ask anew in every step: loading a value may move it."""
     return np.fromiter(map(_data_ptr, tensors), np.int64, len(tensors))
 
 
 class Forms(NamedTuple):
-    """Shapes and dtypes of several Tensors."""
+    """Hold the shapes and dtypes of several Tensors.
+
+    Attributes:
+        shapes: one tuple for each.
+        dtypes: MindSpore's, one for each.
+    """
 
     shapes: list[tuple[int, ...]]
     dtypes: list[Any]
@@ -43,7 +48,7 @@ class Forms(NamedTuple):
         return cls(list(map(_shape, tensors)), list(map(_dtype, tensors)))
 
     def fit(self, tensors: Sequence[Any]) -> bool:
-        """Return whether `tensors` have these, without a list in between."""
+        """Return whether Tensors have these shapes and dtypes; no list is made for it."""
         return (
             len(tensors) == len(self.shapes)
             and all(map(operator.eq, map(_shape, tensors), self.shapes))
@@ -57,7 +62,16 @@ def contiguous(tensors: Sequence[Any]) -> bool:
 
 
 def view(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A writable array over elements one after the other; the Tensor that owns them must outlive it."""
+    """Return a writable array over elements that lie one after the other in C order.
+
+    Args:
+        address: of the first element. The Tensor that owns the memory must outlive the array.
+        shape: of the array.
+        dtype: of its elements.
+
+    Returns:
+        The array; one without elements has memory of its own.
+    """
     count = math.prod(shape)
     if not count:
         return np.empty(shape, dtype)
@@ -66,7 +80,7 @@ def view(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[
 
 
 class Views:
-    """Arrays over the memory of Tensors, made anew only for those that lie elsewhere than when last asked.
+    """Make arrays over the memory of Tensors, anew only for those that lie elsewhere than when last asked.
 
     Args:
         dtypes: NumPy's dtypes by those of MindSpore.
@@ -78,7 +92,7 @@ class Views:
         self._kept: tuple[Forms, NDArray[np.int64], list[NDArray[Any]]] = (Forms([], []), np.zeros(0, np.int64), [])
 
     def of(self, tensors: Sequence[Any]) -> list[NDArray[Any]] | None:
-        """One array for each Tensor, which must outlive it; None where one has no memory in NumPy's form."""
+        """Return one array for each Tensor, which must outlive it; None where one has no memory that NumPy can read."""
         try:
             if not contiguous(tensors):
                 return None
@@ -101,7 +115,12 @@ class Views:
 
 
 class Regions:
-    """A set of memory regions that can be asked for overlap."""
+    """Hold a set of memory regions, and find others that overlap it.
+
+    Args:
+        starts: the address of each region's first byte.
+        sizes: the number of bytes of each.
+    """
 
     def __init__(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
         order = np.argsort(starts, kind="stable")
@@ -110,7 +129,12 @@ class Regions:
         self._reach = np.concatenate([[0], np.maximum.accumulate((starts + sizes)[order])])
 
     def touch(self, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Return which of the given regions overlap one of this set."""
+        """Return the places of those of the given regions that overlap one of this set.
+
+        Args:
+            starts: the address of each region's first byte.
+            sizes: the number of bytes of each.
+        """
         before = self._starts.searchsorted(starts + sizes)
         found: NDArray[np.intp] = (self._reach[before] > starts).nonzero()[0]
         return found

@@ -38,5 +38,10 @@ def say_once(text: str) -> None:
 
 
 def say_left_out(dialect: Dialect, correction: str) -> None:
-    """Warn the user, once a process, that a correction is off where it would have mattered."""
+    """Warn the user, once a process, that a correction is off where it would have mattered.
+
+    Args:
+        dialect: the API that has the fault.
+        correction: the name of the correction.
+    """
     left_out(dialect, correction, stacklevel=depth_outside(_LIBRARIES))

@@ -22,7 +22,7 @@ def _blend(a: Any, x: Any, b: Any, y: Any) -> Any:
 
 
 def same(a: Any) -> Any:
-    """`a`, which needs no wider precision."""
+    """Return a value as it is: it needs no wider precision."""
     return a
 
 
@@ -35,7 +35,7 @@ SEPARATE = Operations(_fma, _blend, ops.sqrt, ops.maximum, same, multiply)
 
 
 def cast(a: Any, dtype: Any) -> Any:
-    """Return a Tensor in another dtype."""
+    """Return a Tensor in another dtype; where it has that dtype, the Tensor itself."""
     # MindSpore's conversion from float64 to float64 goes through float32 unless its compiler leaves it out.
     if a.dtype == dtype:
         return a
@@ -47,7 +47,7 @@ def _double(a: Any) -> Any:
 
 
 def _once(a: Any, b: Any, c: Any) -> Any:
-    """``a*b + c`` of float32 rounded once: a float32 product is exact in float64."""
+    """Return ``a*b + c`` of float32 rounded once: a float32 product is exact in float64."""
     return cast(_double(a) * _double(b) + _double(c), mindspore.float32)
 
 

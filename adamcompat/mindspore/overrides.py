@@ -57,7 +57,7 @@ def parts_of(kind: type, first: str) -> Parts:
 
 
 def _names(method: Any) -> Iterator[str]:
-    """The names that a method looks up in its first argument."""
+    """Yield the names that a method looks up in its first argument."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
     own = next(iter(inspect.signature(method).parameters), None)
     for node in ast.walk(tree):
@@ -69,8 +69,8 @@ class Overrides:
     """Find the parts of a step that are replaced, seen from a class that replaces nothing.
 
     Args:
-        plain: that class.
-        first: the method that makes a step.
+        plain: the class that replaces nothing.
+        first: the name of the method that makes a step.
         original: the class whose source says what belongs to a step.
         switches: attributes that choose between forms of the step, of which the fast path has one.
     """
@@ -84,7 +84,7 @@ class Overrides:
         """Return the operators and constants of an optimizer that has just been made.
 
         Args:
-            optimizer: the optimizer.
+            optimizer: an optimizer that has just been made.
             read: attributes that the fast path asks the optimizer for, so that they may change.
         """
         names = self._parts.attributes.difference(read)
@@ -96,7 +96,12 @@ class Overrides:
         }
 
     def of(self, optimizer: Any, made: Mapping[str, Any]) -> frozenset[str]:
-        """Return the names of what is replaced: by a subclass, on the optimizer itself, or since it was made."""
+        """Return the names of what is replaced: by a subclass, on the optimizer itself, or since it was made.
+
+        Args:
+            optimizer: the same optimizer at any later time.
+            made: its operators and constants when it was made, from `made`.
+        """
         kind, own = type(optimizer), vars(optimizer)
         methods = {
             name

@@ -37,11 +37,11 @@ from adamcompat.whole import Operation, whole
 
 
 class PyNativeStep:
-    """The step of one optimizer.
+    """Make the steps of one optimizer.
 
     Args:
-        optimizer: a drop-in.
-        dialect: its facts.
+        optimizer: a drop-in of this package.
+        dialect: the facts of its original.
         attributes: what its step reads and writes.
         refusals: what its original refuses as gradients.
     """
@@ -89,6 +89,9 @@ class PyNativeStep:
 
         Args:
             gradients: a tuple or list with one gradient for each Parameter.
+
+        Returns:
+            One True for each Parameter.
 
         Raises:
             TypeError, ValueError: a gradient does not fit; nothing has changed.
@@ -152,25 +155,25 @@ class PyNativeStep:
         return (True,) * len(parameters)
 
     def _added(self, kind: Kind, numbers: Sequence[float]) -> float | None:
-        """The decay that is added to the update; None where the program adds none there."""
+        """Return the decay that is added to the update; None where the program adds none there."""
         if not self._program.update.decays:
             return None
         return 0.0 if kind.decay is None else numbers[kind.decay]
 
     def failed(self) -> bool:
-        """Take note that a step failed; whether none has been made: then there would be no graph of the original."""
+        """Take note that a step failed; return whether none was made yet, so that the original would have no graph."""
         self._layouts = {key: layout for key, layout in self._layouts.items() if layout.stepped}
         return not self._layouts
 
     def _signature(self, forms: Forms, gradients: Any) -> tuple[Any, ...] | None:
-        """Return what tells the graphs apart that the original would run these gradients with."""
+        """Return a key that differs where the original would run gradients with another graph."""
         if self._live or not isinstance(gradients, (tuple, list)):
             return None
         found = tuple(getattr(gradient, "dtype", None) for gradient in gradients)
         return None if list(found) == forms.dtypes else found
 
     def _current(self, key: tuple[Any, ...] | None) -> Layout:
-        """Return what was laid out; anew where what is written, or with corrections what is read, has been replaced."""
+        """Return the layout; made anew where what is written, or with corrections what is read, has been replaced."""
         layout, origin = self._layouts.get(key), self._origin(self._optimizer)
         if layout is not None and not any(map(operator.is_not, layout.origin, origin)):
             return layout
@@ -193,7 +196,7 @@ class PyNativeStep:
         return self._current(key)
 
     def _located(self, key: tuple[Any, ...] | None) -> Layout:
-        """The current layout, with the present addresses of everything that is written.
+        """Return the current layout, with the present addresses of everything that is written.
 
         Raises:
             TypeError: Parameters cannot be updated here any more.
@@ -293,7 +296,7 @@ class PyNativeStep:
         )
 
     def _numerics_of(self, dtype: Any) -> Numerics:
-        """How to round for one dtype.
+        """Return the numerics for one dtype.
 
         The original rounds every scalar to float32; an operator for float64 goes on in float64 from there. For bfloat16
         there is none, and the update is float32's.
@@ -330,7 +333,15 @@ class PyNativeStep:
             return False
 
     def _prepared(self, layout: Layout, i: int, parameter: Any, gradient: Any, numbers: Sequence[float]) -> Any:
-        """A gradient after all stages before the update: a Tensor of the Parameter's dtype, or Rows."""
+        """Return a gradient after all stages before the update: a Tensor of the Parameter's dtype, or Rows.
+
+        Args:
+            layout: the layout of all Parameters.
+            i: the place of the Parameter.
+            parameter: the Parameter.
+            gradient: as it was given, and checked.
+            numbers: of the step, in the order of the layout's sources.
+        """
         o, place = self._optimizer, layout.kinds[i].decay
         stage = place is not None and not self._program.update.decays
         decay = Tensor(numbers[place], mindspore.float32) if place is not None and stage else None
@@ -376,14 +387,14 @@ class PyNativeStep:
         )
 
     def _stages(self, layout: Layout, kind: Kind, numbers: Sequence[float]) -> Stages:
-        """The stages before the update that the kernel runs itself."""
+        """Return the stages before the update that the kernel runs itself."""
         decay = None if kind.decay is None else numbers[kind.decay]
         scale = None if layout.scaled is None else layout.values[-1]
         (found,) = Listed(StepNumbers(decay=decay, reciprocal_scale=scale)).run(self._program.stages, [()])
         return cast(Stages, found)
 
     def _by_operator(self, i: int, parameter: Any, rows: Rows, rate: float, powers: Any) -> Operation:
-        """The update of one Parameter by the operator that nn.Adam uses for rows."""
+        """Return the update of one Parameter by the operator that nn.Adam uses for rows."""
         o = self._optimizer
         scalars = [Tensor(float(x), mindspore.float32) for x in (*powers, rate)]
         inputs = (o.moment1[i], o.moment2[i], *scalars, o.beta1, o.beta2, o.eps)

@@ -20,6 +20,10 @@ _F4 = np.dtype("f4")
 def check_length(rates: Sequence[Any], step: int) -> None:
     """Refuse a step for which a list of learning rates has no value.
 
+    Args:
+        rates: learning rates as MindSpore holds them; only lists are looked at.
+        step: the number of the step, 0 at the first.
+
     Raises:
         RuntimeError: a list is too short.
     """
@@ -32,13 +36,13 @@ def check_length(rates: Sequence[Any], step: int) -> None:
 
 
 class Place:
-    """The memory of a Tensor, as the graph of the original looks at it.
+    """Read the memory of a Tensor, as the graph of the original does.
 
     The graph keeps the memory that it saw first. What is written into it later counts (`ops.assign`, `copy_`); what
     is put in its place does not (`set_data`, `assign_value`).
 
     Args:
-        tensor: of float32.
+        tensor: a Tensor of float32.
         live: look at what was put in its place after all.
         stale: called where that is not looked at.
     """
@@ -50,7 +54,7 @@ class Place:
         self.take()
 
     def take(self) -> None:
-        """Look at the memory that the Tensor has now."""
+        """Take the memory that the Tensor has now, to read it from here on."""
         if self._tensor.has_init:
             self._tensor.init_data()
         # A view shares the memory, and keeps it.
@@ -59,7 +63,7 @@ class Place:
         self._values: NDArray[Any] = view(self._address, tuple(self._tensor.shape), _F4)
 
     def __call__(self) -> NDArray[Any]:
-        """The values, as an array over the memory."""
+        """Return the values, as an array over the memory."""
         if self._tensor.data_ptr() != self._address:
             if self._live:
                 self.take()
@@ -69,10 +73,10 @@ class Place:
 
 
 class Constants:
-    """Tensors of one float32 each, in the memory that they have now, which is kept.
+    """Read Tensors of one float32 each, in the memory that they have now, which is kept.
 
     Args:
-        tensors: in order.
+        tensors: of one element each.
     """
 
     def __init__(self, tensors: Sequence[Any]) -> None:
@@ -82,7 +86,7 @@ class Constants:
         self._read = [ctypes.c_float.from_address(tensor.data_ptr()) for tensor in self._kept]
 
     def now(self) -> list[float]:
-        """Their values: something may have been written there."""
+        """Return the values of the Tensors: something may have been written there."""
         return [number.value for number in self._read]
 
     def moved(self) -> bool:
@@ -98,7 +102,7 @@ class Sources:
     therefore not compiled.
 
     Args:
-        sources: each without repetition.
+        sources: the learning rates and decays of an optimizer as MindSpore holds them, each without repetition.
         live: look at Parameters anew in each step, also where they were given other memory.
         folds: whether the original folds a decay that is a Tensor into its graph.
         stale: called where the memory that is looked at is not the Parameter's any more.
@@ -114,7 +118,7 @@ class Sources:
         self._compile()
 
     def at(self, step: int) -> list[float]:
-        """The value of each source at a step, counted from 0.
+        """Return the value of each source at a step, counted from 0.
 
         Raises:
             RuntimeError: a list of learning rates is too short.
@@ -144,7 +148,7 @@ class Sources:
         self._graph = _Together(self._cells) if self._cells else None
 
     def _reader(self, source: Any, live: bool) -> Callable[[int], float] | None:
-        """A function from the step to the value of a source; None for what is compiled."""
+        """Return a function from the step to the value of a source; None for a source that is compiled."""
         if isinstance(source, _IteratorLearningRate):
             rates = self._place(source.learning_rate, live)
             return lambda step: float(rates()[step])
@@ -163,7 +167,10 @@ class Sources:
         return self._constant(source, live)
 
     def _constant(self, source: Any, live: bool) -> Callable[[int], float]:
-        """A number; where the original folds it into its graph, not even what is written in place counts."""
+        """Return a function from the step to a number that no schedule gives.
+
+        Where the original folds the number into its graph, not even what is written in place counts.
+        """
         if not isinstance(source, Tensor):
             value = float(np.float32(source))
             return lambda step: value
@@ -186,7 +193,7 @@ class Sources:
 
 
 class _Together(nn.Cell):  # type: ignore[misc]
-    """Several Cells of the step as one graph: of a Cell, because MindSpore reports functions compiled twice."""
+    """Compile several Cells of the step as one graph: of a Cell, because MindSpore reports functions compiled twice."""
 
     def __init__(self, cells: Sequence[Any]) -> None:
         super().__init__(auto_prefix=False)
@@ -194,7 +201,10 @@ class _Together(nn.Cell):  # type: ignore[misc]
 
     @mindspore.jit  # type: ignore[untyped-decorator]
     def construct(self, step: Any) -> Any:
-        """The value of each, and the step: a graph that leaves its arguments unused looks for Parameters anew."""
+        """Return the value of each Cell, and the step.
+
+        A graph that leaves its arguments unused would look for Parameters anew.
+        """
         found: Any = ()
         for cell in self.chosen:
             found += (cell(step),)

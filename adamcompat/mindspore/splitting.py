@@ -27,7 +27,7 @@ _FIRST = threading.Lock()
 
 
 def shares(size: int) -> list[int]:
-    """The sizes of the parts into which the operator cuts a tensor of `size` elements."""
+    """Return the sizes of the parts into which the operator cuts a tensor of `size` elements."""
     if size <= _SHARE:
         return [size]
     with _FIRST:
@@ -38,7 +38,7 @@ def shares(size: int) -> list[int]:
 
 @cache
 def threads_of_kernel() -> int:
-    """The number of threads that MindSpore uses for one operator, seen from where float64 was used.
+    """Return the number of threads that MindSpore uses for one operator, found by where it computed in float64.
 
     MindSpore has no way to ask. Shares of a multiple of eight elements do not show, so several sizes
     are tried; on a processor without FMA none shows, and 1 is returned.
@@ -55,7 +55,7 @@ def threads_of_kernel() -> int:
 
 
 def _one_step(size: int) -> NDArray[np.float32]:
-    """A parameter of equal elements after one step with equal gradients."""
+    """Return a parameter of equal elements after one step with equal gradients."""
 
     def parameter(value: float, name: str) -> Parameter:
         return Parameter(Tensor(np.full(size, value, np.float32)), name=name)

@@ -1,4 +1,4 @@
-"""What the classes with TensorFlow's call take: learning rates, and gradients as arrays over their own memory."""
+"""Read the learning rates of classes with TensorFlow's call, and gradients as arrays over their own memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEEN = {dtype: storage.raw for dtype, storage in STORAGE.items() if storage.raw 
 
 
 def raw(tensor: Any) -> Any:
-    """The memory of a Tensor as an array; integers for bfloat16."""
+    """Return the memory of a Tensor as an array; integers for bfloat16."""
     dtype = STORAGE[tensor.dtype].raw if tensor.dtype in STORAGE else np.dtype(np.int64)
     return view(tensor.data_ptr(), tensor.shape, dtype)
 
@@ -30,7 +30,11 @@ def _number(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A learning rate as the NumPy runtime takes it; callables of the step get a Tensor, as in a graph."""
+    """Return a learning rate as the NumPy runtime takes it; callables of the step get a Tensor, as in a graph.
+
+    Args:
+        value: a number, a list, a Tensor, a Cell of the step, or a callable of the step or of nothing.
+    """
     if isinstance(value, nn.Cell):
         return lambda step: _number(value(Tensor(np.array([step], np.int32))))
     if callable(value) and not isinstance(value, Tensor):
@@ -41,7 +45,7 @@ def plain(value: Any) -> Any:
 
 
 def of_step(value: Callable[..., Any]) -> Callable[..., Any]:
-    """A callable that may be given the step."""
+    """Return a callable that takes the step; where the given one takes nothing, the step is ignored."""
     if isinstance(value, nn.Cell) or takes_step(value):
         return value
 
@@ -54,10 +58,15 @@ def of_step(value: Callable[..., Any]) -> Callable[..., Any]:
 def fitting(gradient: Any, name: str, wrong_type: type[Exception]) -> Any:
     """Return a gradient as a Tensor whose elements lie one after the other, or as RowSparse; None as it is.
 
+    Whole numbers become float64, and bfloat16 becomes float32.
+
     Args:
         gradient: a Tensor, rows, or None.
         name: of its variable, for errors.
         wrong_type: the exception for what holds no real numbers.
+
+    Raises:
+        Exception: of the type `wrong_type`, where the gradient is anything else, or holds no real numbers.
     """
     if gradient is None:
         return None
@@ -82,5 +91,5 @@ def fitting(gradient: Any, name: str, wrong_type: type[Exception]) -> Any:
 
 
 def seen(gradient: Any) -> Any:
-    """Return a Tensor as an array over its own memory; what is none as it is."""
+    """Return a Tensor as an array over its own memory; return anything else as it is."""
     return raw(gradient) if isinstance(gradient, Tensor) else gradient

@@ -43,13 +43,17 @@ _update_tail = make_update(WIDE)
 
 @dataclass(slots=True)
 class State:
-    """The Parameters of an optimizer's state; empty tuples where none is kept.
+    """Hold the Parameters of an optimizer's state; empty tuples where none is kept.
 
     Attributes:
         iterations: int64, counts the calls.
         rate: the learning rate, float64.
         powers: one Parameter with the running products of both betas.
-        m, v, vhat, average, accumulated: one for each variable.
+        m: the first moments, one for each variable.
+        v: the second moments.
+        vhat: the maxima of the second moments.
+        average: the moving averages of the variables.
+        accumulated: the accumulated gradients.
     """
 
     iterations: Parameter
@@ -63,20 +67,20 @@ class State:
 
 
 def own_dtype(dtype: Any) -> np.dtype[Any]:
-    """The NumPy dtype that stands for a dtype of MindSpore in questions of rounding."""
+    """Return the NumPy dtype that a dtype of MindSpore is rounded like; for bfloat16 it is float32."""
     return np.dtype(np.float32) if dtype == mindspore.bfloat16 else STORAGE[dtype].own
 
 
 class GraphStep(GraphStages):
-    """The step of one optimizer as a graph.
+    """Make the step of one optimizer as a graph.
 
     Args:
-        program: of the optimizer.
+        program: the compiled step of the optimizer.
         numerics: how to round.
         schedule: None for a constant learning rate, a Tensor for a list, else a callable of the step.
-        parameters: what is updated.
+        parameters: the Parameters that are updated.
         decays: whether weight decay reaches each.
-        state: of the optimizer.
+        state: the Parameters of the optimizer's state.
 
     Raises:
         NotImplementedError: the program has a stage or a form of the update that the graph lacks.
@@ -176,18 +180,26 @@ class GraphStep(GraphStages):
         self.average, self.accumulated = state.average, state.accumulated
 
     def construct(self, gradients: Any, parameters: Any) -> Any:
-        """Update `parameters`, which are in the order in which the optimizer was built."""
+        """Update `parameters`, which are in the order in which the optimizer was built, and count the step.
+
+        Args:
+            gradients: one for each, dense or a RowTensor.
+            parameters: the Parameters to update.
+        """
         written = self.stepped(gradients, parameters, cast(self.iterations, _DOUBLE))
         written += (ops.assign_add(self.iterations, Tensor(1, mindspore.int64)),)
         return ops.depend(True, written)
 
     def stepped(self, gradients: Any, parameters: Any, calls: Any) -> Any:
-        """Update `parameters`; returns what was written.
+        """Update `parameters`.
 
         Args:
-            gradients: one for each.
+            gradients: one for each, dense or a RowTensor.
             parameters: in the order in which the optimizer was built.
             calls: how many there were before, in float64.
+
+        Returns:
+            A tuple of all that was written: a graph whose outputs depend on nothing is not run.
         """
         completes = True
         done = calls
@@ -215,7 +227,19 @@ class GraphStep(GraphStages):
         return written
 
     def taken(self, part: Any, gradients: Any, parameters: Any) -> Any:
-        """Gradients and parameters in the dtype of the stages."""
+        """Return dense gradients and parameters in the dtype of the stages.
+
+        Args:
+            part: the places of some parameters.
+            gradients: all of them, dense or RowTensors.
+            parameters: all of them.
+
+        Returns:
+            Two tuples, for the places in `part`.
+
+        Raises:
+            NotImplementedError: a gradient holds some rows, and updates are lazy.
+        """
         gs: Any = ()
         ps: Any = ()
         for i in part:
@@ -230,20 +254,42 @@ class GraphStep(GraphStages):
         return gs, ps
 
     def stored(self, part: Any, ps: Any, parameters: Any) -> Any:
-        """Nothing, and what was written into the parameters."""
+        """Write new values into parameters, rounded to their dtypes.
+
+        Args:
+            part: the places of some parameters.
+            ps: all new values, in the dtype of the stages.
+            parameters: all of them.
+
+        Returns:
+            An empty tuple, and what was written.
+        """
         written: Any = ()
         for i in part:
             written += (parameters[i].copy_(cast(ps[i], parameters[i].dtype)),)
         return (), written
 
     def chosen(self, completes: Any, new: Any, old: Any) -> Any:
-        """`new` where this call makes an update."""
+        """Return the new value where this call makes an update, else the old one.
+
+        Args:
+            completes: whether this call makes an update: a truth value, or a Tensor of one.
+            new: the value after the update.
+            old: the value before, of the same shape and dtype.
+
+        Returns:
+            A Tensor; always `new` where gradients are not accumulated.
+        """
         if self.every > 0:
             return ops.where(completes, new, old)
         return new
 
     def rate_of(self, step: Any) -> Any:
-        """The learning rate of a step, in float64."""
+        """Return the learning rate of a step, in float64; NaN where a list has no value for it.
+
+        Args:
+            step: the number that a schedule is asked for, a Tensor of float64.
+        """
         if self.is_constant:
             rate = self.rate + 0.0
         elif self.is_list:
@@ -267,13 +313,22 @@ class GraphStep(GraphStages):
         return rate
 
     def given(self, rate: Any) -> Any:
-        """The learning rate as the numerics take it in."""
+        """Return the learning rate as the numerics take it in: rounded to float32, or as it is."""
         if self.narrow_rate:
             rate = cast(rate, mindspore.float32)
         return rate
 
     def scalars_of(self, rate: Any, t: Any) -> Any:
-        """Step size and epsilon hat for each dtype, and the running products after this step."""
+        """Return the step sizes and epsilons of a step, and the running products of the betas after it.
+
+        Args:
+            rate: the learning rate, in float64.
+            t: the number of the update, 1 at the first, in float64.
+
+        Returns:
+            Three tuples: one step size and one epsilon hat for each kind of dtype, and the products, where they are
+            kept.
+        """
         products: Any = ()
         if self.keeps_products:
             for i in range(len(self.powers)):
@@ -301,7 +356,21 @@ class GraphStep(GraphStages):
         return alphas, epsilons, products
 
     def gathered(self, part: Any, gs: Any, completes: Any) -> Any:
-        """The mean of the gradients so far, and what was written."""
+        """Add gradients to the accumulated ones, and return their means::
+
+            total <- total + g
+            mean = total / every
+
+        Where this call makes an update, the accumulated gradients start anew at zero.
+
+        Args:
+            part: the places of some parameters.
+            gs: all gradients, in the dtype of the stages.
+            completes: whether this call makes an update, a Tensor of a truth value.
+
+        Returns:
+            The means, which count only where this call makes an update; and what was written.
+        """
         found: Any = ()
         written: Any = ()
         for i in part:
@@ -313,7 +382,20 @@ class GraphStep(GraphStages):
         return found, written
 
     def updated(self, part: Any, gs: Any, ps: Any, parameters: Any, numbers: Any, completes: Any) -> Any:
-        """The parameters after the update, and what was written."""
+        """Return parameters after the update, where this call makes one, and write their moments.
+
+        Args:
+            part: the places of some parameters.
+            gs: all gradients, in the dtype of the stages.
+            ps: all parameters after the stages, in that dtype.
+            parameters: all of them as they were.
+            numbers: step sizes and epsilons, one for each kind of dtype, and the learning rate.
+            completes: whether this call makes an update: a truth value, or a Tensor of one.
+
+        Returns:
+            The parameters in the dtype of the stages, as they were where this call makes no update; and what was
+            written.
+        """
         alphas, epsilons, rate = numbers
         found: Any = ()
         written: Any = ()
@@ -345,7 +427,22 @@ class GraphStep(GraphStages):
         return found, written
 
     def update_of(self, i: int, p: Any, g: Any, m: Any, v: Any, vhat: Any, alpha: Any, epsilon: Any, rate: Any) -> Any:
-        """The kernel's update of one parameter."""
+        """Return one parameter and its state after the kernel's update; for the formula see `kernel.make_update`.
+
+        Args:
+            i: the place of the parameter.
+            p: the parameter, in the dtype of the arithmetic, as is everything else.
+            g: its gradient.
+            m: its first moment.
+            v: its second moment.
+            vhat: the maximum of its second moments for AMSGrad, or None.
+            alpha: the step size.
+            epsilon: epsilon hat.
+            rate: the learning rate, which a decay that is added to the update is multiplied by.
+
+        Returns:
+            The new parameter, first moment, second moment and maximum, or None in the place of the last.
+        """
         k = self.kind[i]
         decay = None
         if self.adds_decay:
@@ -367,7 +464,21 @@ class GraphStep(GraphStages):
         return p1.reshape(shape), m1.reshape(shape), v1.reshape(shape), None
 
     def averaged(self, part: Any, ps: Any, parameters: Any, done: Any) -> Any:
-        """The parameters, overwritten by their averages where it is time to, and what was written."""
+        """Move the averages of parameters, and return the parameters::
+
+            average <- momentum average + (1 - momentum) p
+
+        Every so many updates, where the optimizer is told so, the parameters are overwritten by their averages.
+
+        Args:
+            part: the places of some parameters.
+            ps: all parameters after the update, in the dtype of the stages.
+            parameters: all of them as they were, for their dtypes.
+            done: the number of updates before this one, in float64.
+
+        Returns:
+            The parameters, in the dtype of the stages; and what was written.
+        """
         found: Any = ()
         written: Any = ()
         for i in part:

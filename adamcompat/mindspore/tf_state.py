@@ -25,7 +25,7 @@ from adamcompat.numpy.trained import Trained
 
 
 def _key(parameter: Any) -> str:
-    """Under what a Cell keeps a Parameter; dots are not allowed."""
+    """Return the name under which a Cell keeps a Parameter; dots are not allowed there."""
     return str(parameter.name).replace(".", "_")
 
 
@@ -205,11 +205,11 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
     def exclude_from_weight_decay(
         self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
     ) -> None:
-        """Name variables that weight decay leaves alone; to be called before the first step.
+        """Name variables that weight decay leaves alone; call it before the first step.
 
         Args:
-            var_list: the Parameters themselves.
-            var_names: regular expressions that are searched for in the names of Parameters.
+            var_list: the Parameters themselves; None stands for none.
+            var_names: regular expressions that are searched for in the names of Parameters; None stands for none.
 
         Raises:
             ValueError: the optimizer is already built.
@@ -222,7 +222,7 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
         return exception(getattr(self._dialect.errors, kind))
 
     def _array(self, tensor: Any) -> Any:
-        """The memory of a Tensor as an array; bfloat16 as a copy in float32."""
+        """Return the memory of a Tensor as an array; for bfloat16 a copy in float32."""
         if not tensor.is_contiguous():
             tensor.set_data(tensor.contiguous())
         array = raw(tensor)
@@ -274,7 +274,7 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
         self._compiled = mindspore.jit(run)
 
     def _forget(self) -> None:
-        """Undo build(): what failed must not decide which variables there are."""
+        """Undo build(), so that a step that failed does not decide which variables there are."""
         assert self._state is not None
         for parameter in self.variables[1 if self._rate is None else 2 :]:
             self._params.pop(_key(parameter))
@@ -284,7 +284,11 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
         object.__setattr__(self, "_state", None)
 
     def _locate(self) -> None:
-        """Look up where everything lies now: loading a value may move it."""
+        """Look up where everything lies now: loading a value may move it.
+
+        Raises:
+            ValueError: something has another shape or dtype than it had.
+        """
         settle()
         singles = [self._iterations] + ([] if self._rate is None else [self._rate])
         state = self._state
@@ -340,7 +344,7 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
     _shapes: list[Any] | None = None
 
     def _bfloat16(self) -> list[Any]:
-        """The Parameters that are updated in copies."""
+        """Return the Parameters that are updated in copies."""
         return [variable for variable in self._variables if variable.dtype == mindspore.bfloat16] if self._wide else []
 
     def _write_back(self) -> None:
@@ -349,7 +353,10 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
             store(self._wide[id(variable)].reshape(-1), raw(variable).reshape(-1))
 
     def get_config(self) -> dict[str, Any]:
-        """The hyperparameters under their native names; `from_config` takes them back."""
+        """Return the hyperparameters that were given, the learning rate and the numerics, under their native names.
+
+        `from_config` makes an equal optimizer of them.
+        """
         fact = self._dialect.named("learning_rate")
         assert fact is not None
         rate = self._asked if self._rate is None else float(self._rate.asnumpy())
@@ -358,5 +365,5 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make an optimizer from `get_config`'s dictionary; it starts without state."""
+        """Return an optimizer with the hyperparameters of `get_config`'s dictionary; it starts without state."""
         return cls(**config)

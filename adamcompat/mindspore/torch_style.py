@@ -46,7 +46,8 @@ class StepAdam(Adapted, GroupedSteps):
             they are then.
         lrs: the learning rate of each group, a Parameter, unless a number stands in the group.
         state_step: how many steps were made.
-        exp_avg, exp_avg_sq: the moments.
+        exp_avg: the first moments, a Parameter for each.
+        exp_avg_sq: the second moments.
         max_exp_avg_sq: the maxima of the second moments, where amsgrad asks for them.
     """
 
@@ -90,7 +91,7 @@ class StepAdam(Adapted, GroupedSteps):
 
     @classmethod
     def _instead_of(cls, name: str) -> str | None:
-        """Say what to set in place of an attribute that has the name of a setting; None where it has not."""
+        """Return a text that says what to set in place of an attribute named like a setting; None for other names."""
         meant = settings_named(name)
         if not meant:
             return None
@@ -109,7 +110,7 @@ class StepAdam(Adapted, GroupedSteps):
         return fact.name
 
     def _listed(self, value: Any) -> Any:
-        """The Parameters or groups of a call, as lists, which can be read again; groups as copies."""
+        """Return the Parameters or groups of a call in a list, which can be read again; groups are copied."""
         if isinstance(value, Iterator):
             value = list(value)
         if not isinstance(value, (list, tuple)):
@@ -123,7 +124,10 @@ class StepAdam(Adapted, GroupedSteps):
         return self._plain(own)
 
     def _plain(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings, with numbers of NumPy and of other Tensors as numbers of Python."""
+        """Return settings with numbers of Python in place of NumPy's numbers and of Tensors without axes.
+
+        The learning rate stays a Tensor where it is one.
+        """
         known = {fact.name: fact for fact in self._dialect().accepted if fact.name != self._key}
 
         def plain(name: str, value: Any) -> Any:
@@ -172,7 +176,12 @@ class StepAdam(Adapted, GroupedSteps):
             self._make_graphs()
 
     def _extend(self, name: str, new: Any) -> None:
-        """Add Parameters to those that an attribute holds, without giving the known ones anew."""
+        """Add Parameters to those that an attribute holds, without changing the known ones.
+
+        Args:
+            name: the name of the attribute.
+            new: the Parameters to add.
+        """
         for parameter in new:
             self.insert_param_to_cell(parameter.name, parameter, check_name_contain_dot=False)
         object.__setattr__(self, name, ParameterTuple((*getattr(self, name), *new)))
@@ -232,7 +241,11 @@ class StepAdam(Adapted, GroupedSteps):
         return float(check_value(own, value, self._dialect()))
 
     def _check_rates(self) -> None:
-        """Raise what is wrong with a learning rate, where the step itself does not ask for it."""
+        """Refuse wrong learning rates, where the step itself does not ask for them.
+
+        Raises:
+            TypeError, ValueError: a learning rate is no number, or out of range.
+        """
         for number in range(len(self.param_groups)):
             self._rate(number)
 

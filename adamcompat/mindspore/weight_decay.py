@@ -49,7 +49,7 @@ def _fit_dense(parameter: Any, gradient: Any) -> Any:
 @_fit.register("Tensor", "Number")  # type: ignore[untyped-decorator]
 @_fit.register("Tensor", "None")  # type: ignore[untyped-decorator]
 def _leave(parameter: Any, gradient: Any) -> Any:
-    """What is no gradient is left to the operator to refuse."""
+    """Return what is no gradient as it is: the operator refuses it."""
     return gradient
 
 
@@ -59,7 +59,7 @@ def _fit_rows(parameter: Any, gradient: Any) -> Any:
 
 
 class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
-    """nn.AdamWeightDecay for every real dtype, and for gradients that hold some rows only."""
+    """Make the steps of nn.AdamWeightDecay for every real dtype, and for gradients that hold some rows only."""
 
     # Whether to correct what nn.AdamWeightDecay gets wrong without a word.
     corrections: bool = False
@@ -82,7 +82,11 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
 
     @mindspore.jit  # type: ignore[untyped-decorator]
     def construct(self, gradients: Any) -> Any:
-        """Make one step."""
+        """Make one step.
+
+        Args:
+            gradients: a tuple with one gradient for each Parameter, dense or a RowTensor.
+        """
         if not self._prepared:
             return self._by_operators(gradients)
         if isinstance(gradients, tuple):
@@ -113,12 +117,22 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
         return done
 
     def _by_operator(self, i: int, rate: Any, decay: Any, gradient: Any) -> Any:
-        """One Parameter by the operator of nn.AdamWeightDecay."""
+        """Update one Parameter by the operator of nn.AdamWeightDecay.
+
+        Args:
+            i: its place among all Parameters.
+            rate: its learning rate in this step.
+            decay: its weight decay; 0 where none reaches it.
+            gradient: a dense Tensor.
+
+        Returns:
+            The result of the operator, on which a graph can depend.
+        """
         p, m, v = self._parameters[i], self.moments1[i], self.moments2[i]
         return self.fused_opt(p, m, v, rate, self.beta1, self.beta2, self.eps, decay, gradient.astype(p.dtype))
 
     def _by_update(self, i: int, rate: Any, decay: Any, gradient: Any) -> Any:
-        """One Parameter by the update of the kernel, traced; in float32 for bfloat16."""
+        """Update one Parameter by the update of the kernel, traced; in float32 for bfloat16. See `_by_operator`."""
         p, m, v = self._parameters[i], self.moments1[i], self.moments2[i]
         wide, update = mindspore.float32, _update_wide
         if p.dtype == mindspore.float64:

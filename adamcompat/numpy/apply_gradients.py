@@ -58,11 +58,11 @@ class ApplyGradientsAdam(NumPyAdam):
     def exclude_from_weight_decay(
         self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
     ) -> None:
-        """Name variables that weight decay leaves alone; to be called before the first step.
+        """Name variables that weight decay leaves alone; call it before the first step.
 
         Args:
-            var_list: the variables themselves.
-            var_names: regular expressions that are searched for in the names of variables.
+            var_list: the variables themselves; None stands for none.
+            var_names: regular expressions that are searched for in the names of variables; None stands for none.
 
         Raises:
             ValueError: the optimizer is already built.
@@ -77,7 +77,7 @@ class ApplyGradientsAdam(NumPyAdam):
                 none") and the variable that it belongs to, which is updated in place.
 
         Returns:
-            How often the optimizer has been called.
+            The number of times that the optimizer has been called.
 
         Raises:
             ValueError: no gradient at all, an unknown variable, or a gradient of the wrong shape. Then
@@ -88,11 +88,13 @@ class ApplyGradientsAdam(NumPyAdam):
         return int(self._engine.iterations)
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Variable] | None = None) -> None:
-        """Make one step; `trainable_variables` default to those the optimizer was built with.
+        """Make one step.
 
         Args:
-            grads: one gradient for each variable.
-            trainable_variables: the variables, in the same order.
+            grads: one gradient for each variable, each an array, a list of numbers, `RowSparse` or None. An empty list
+                makes no step.
+            trainable_variables: the variables, in the same order; None stands for those that the optimizer was built
+                with.
 
         Raises:
             ValueError: as `apply_gradients`; or the numbers of gradients and variables differ.
@@ -104,11 +106,14 @@ class ApplyGradientsAdam(NumPyAdam):
         self._trained.apply(gradients, variables, self._guard)
 
     def scale_loss(self, loss: Any) -> Any:
-        """The loss times the loss scale that gradients are divided by."""
+        """Return the loss times the loss scale, by which a step divides gradients."""
         return loss * self._hyper["loss_scale"]
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
-        """With an average, overwrite the variables by it, as after training.
+        """Overwrite variables by their moving averages, as after training; without ``use_ema`` nothing happens.
+
+        Args:
+            var_list: the variables to overwrite.
 
         Raises:
             ValueError: a variable is unknown.
@@ -152,7 +157,7 @@ class ApplyGradientsAdam(NumPyAdam):
             whole([assign])
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        """Copy the state into `store` under "0", "1", ..., as Keras does."""
+        """Copy the state into `store` under "0", "1", ..., in the order of `variables`, as Keras does."""
         for position, array in enumerate(self.variables):
             store[str(position)] = array.copy()
 
@@ -173,7 +178,10 @@ class ApplyGradientsAdam(NumPyAdam):
         self.set_weights([store[str(position)] for position in range(len(store))])
 
     def get_config(self) -> dict[str, Any]:
-        """The hyperparameters under their native names; `from_config` takes them back."""
+        """Return the hyperparameters that were given, the learning rate and the numerics, under their native names.
+
+        `from_config` makes an equal optimizer of them.
+        """
         config = {name: value for name, value in self._hyper.native.items() if name in self._given}
         fact = self._dialect().named("learning_rate")
         assert fact is not None
@@ -181,5 +189,5 @@ class ApplyGradientsAdam(NumPyAdam):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make an optimizer from `get_config`'s dictionary; it starts without state."""
+        """Return an optimizer with the hyperparameters of `get_config`'s dictionary; it starts without state."""
         return cls(**config)

@@ -68,7 +68,7 @@ class Parameter:
         return self.data.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """The array itself, or a copy where `dtype` or `copy` asks for one."""
+        """Return the array itself, or a copy where `dtype` or `copy` asks for one."""
         if copy:
             return np.array(self.data, dtype=dtype)
         return np.asarray(self.data, dtype=dtype)
@@ -116,7 +116,19 @@ class RowSparse:
         self.values = data
 
     def merged(self, shape: tuple[int, ...], name: str, dtype: np.dtype[Any]) -> tuple[NDArray[np.intp], Array]:
-        """Sorted unique rows and the sums of their values in `dtype`, in the order they were given."""
+        """Return each row number once, sorted, and the sum of its rows.
+
+        Args:
+            shape: of the parameter that the gradient belongs to.
+            name: of that parameter, for errors.
+            dtype: in which rows are added up, in the order in which they were given.
+
+        Returns:
+            The row numbers, and the sums, of shape ``(number of rows, *shape[1:])`` and dtype `dtype`.
+
+        Raises:
+            ValueError: rows have another shape than the parameter's, or the parameter lacks one of the row numbers.
+        """
         if not shape or self.values.shape[1:] != shape[1:]:
             raise ValueError(
                 f"the gradient of {name} has rows of shape {self.values.shape[1:]}, but the parameter has "
@@ -135,7 +147,11 @@ class RowSparse:
         return unique, sums
 
     def dense(self, shape: tuple[int, ...]) -> Array:
-        """The gradient as an array of `shape`."""
+        """Return the gradient as an array of `shape`, of the dtype of its values.
+
+        Raises:
+            ValueError: rows have another shape, or `shape` has fewer rows than a row number asks for.
+        """
         indices, values = self.merged(shape, "the parameter", self.values.dtype)
         out = np.zeros(shape, self.values.dtype)
         out[indices] = values
@@ -146,7 +162,15 @@ class RowSparse:
 
 
 def real_array(value: object, what: str) -> Array:
-    """`value` as an array of real numbers; anything else is refused."""
+    """Return a value as an array of real numbers of the machine's byte order; whole numbers become float64.
+
+    Args:
+        value: a float16, float32 or float64 array, an array of integers, or nested lists of such numbers.
+        what: names the value in errors.
+
+    Raises:
+        TypeError: the value is None or a masked array, or holds anything else.
+    """
     if value is None:
         raise TypeError(f"{what} is None; pass zeros if it has none")
     if isinstance(value, np.ma.MaskedArray):
@@ -160,7 +184,16 @@ def real_array(value: object, what: str) -> Array:
 
 
 def check_parameter(array: object, name: str) -> None:
-    """Refuse what cannot be updated in place."""
+    """Refuse a parameter that cannot be updated in place.
+
+    Args:
+        array: the parameter; anything but a writable float16, float32 or float64 array is refused.
+        name: names it in errors.
+
+    Raises:
+        TypeError: it is no NumPy array or a masked one, or has another dtype or byte order.
+        ValueError: it is read-only, or some of its elements share memory.
+    """
     if not isinstance(array, np.ndarray):
         hint = "numpy.array(value)" if isinstance(array, (np.generic, float, int, list, tuple)) else "a numpy.ndarray"
         raise TypeError(
@@ -188,7 +221,7 @@ def _overlaps_itself(array: Array) -> bool:
 
 
 def bounds(array: Array) -> tuple[int, int]:
-    """First address of an array's memory and the one after its last."""
+    """Return the first address of an array's memory and the one after its last; equal where it has no elements."""
     start: int = array.__array_interface__["data"][0]
     if array.size == 0:
         return start, start
@@ -202,12 +235,21 @@ def bounds(array: Array) -> tuple[int, int]:
 
 
 def identity(array: Array) -> tuple[int, tuple[int, ...], tuple[int, ...], str]:
-    """Return what tells two views of the same elements to be the same parameter."""
+    """Return a key that two arrays share only where they are views of the same elements, and so the same parameter."""
     return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
 
 
 def check_apart(arrays: Sequence[Array], names: Sequence[str], error: type[Exception]) -> None:
-    """Refuse parameters that share memory."""
+    """Refuse parameters that share memory.
+
+    Args:
+        arrays: the parameters, of any shape and layout.
+        names: what errors call each of them.
+        error: the exception to raise.
+
+    Raises:
+        Exception: of the type `error`, where two parameters share an element.
+    """
     spans = sorted((*bounds(array), index) for index, array in enumerate(arrays) if array.size)
     reach = 0
     open_spans: list[tuple[int, int]] = []

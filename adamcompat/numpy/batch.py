@@ -27,7 +27,11 @@ GATHER_UP_TO = 1 << 12
 
 
 class Memory:
-    """Hold the addresses that the parameters and their state occupy, to find gradients that overlap them."""
+    """Hold the addresses that arrays occupy, to find gradients that overlap them.
+
+    Args:
+        arrays: the parameters and their state.
+    """
 
     def __init__(self, arrays: Sequence[Array]) -> None:
         spans = sorted(bounds(array) for array in arrays if array.size)
@@ -35,7 +39,7 @@ class Memory:
         self._reach = np.maximum.accumulate(np.array([high for _, high in spans], np.int64))
 
     def touches(self, array: Array) -> bool:
-        """Return whether `array` may share memory with any of them."""
+        """Return whether an array may share memory with one of them; True may be said of one that lies in a gap."""
         low, high = bounds(array)
         before = int(np.searchsorted(self._starts, high))
         return bool(before > 0 and low < self._reach[before - 1])
@@ -48,9 +52,13 @@ class Tensors:
     Parameters of one kind share their scalars and their program.
 
     Attributes:
-        parameters, m, v: one array each.
-        vhat, accumulated, average: one array each, or empty where the optimizer keeps none.
-        kinds: one number for each parameter.
+        parameters: one array each.
+        m: their first moments, of the same shapes and dtype.
+        v: their second moments.
+        vhat: the maxima of their second moments, or empty without AMSGrad.
+        accumulated: their accumulated gradients, or empty where gradients are not accumulated.
+        average: their moving averages, or empty where none are kept.
+        kinds: the kind of each parameter, a number from 0.
     """
 
     parameters: Sequence[Array]
@@ -63,7 +71,7 @@ class Tensors:
 
 
 class Batch(Protocol):
-    """Updates a fixed set of parameters."""
+    """Update a fixed set of parameters."""
 
     def load(self, gradients: Sequence[Array]) -> None:
         """Take the gradients of a step.
@@ -74,38 +82,64 @@ class Batch(Protocol):
         """
 
     def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
-        """Return the update of every parameter in place, with the loaded gradients.
+        """Return an operation that updates every parameter in place, with the loaded gradients.
 
         Args:
-            coefficients, programs: one for each kind.
+            coefficients: the scalars of this step, one set for each kind.
+            programs: the stages before the update, one program for each kind.
+
+        Returns:
+            The operation. Nothing is written before it is called.
         """
 
     def accumulate(self, programs: Sequence[Stages], divisor: int | None) -> Operation:
-        """Return the addition of the loaded gradients to the accumulated ones, which from here on are the gradients."""
+        """Return an operation that adds the loaded gradients to the accumulated ones.
+
+        From here on the accumulated gradients are the batch's gradients.
+
+        Args:
+            programs: the stages that gradients pass first, one program for each kind.
+            divisor: how many gradients make one update, where the sums are to become their means now; else None.
+        """
 
     def squares(self, programs: Sequence[Stages]) -> NDArray[np.float64]:
-        """Return the sum of squares of each loaded gradient after its program, in float64."""
+        """Return the sum of squares of each loaded gradient, one for each parameter, in float64.
+
+        Args:
+            programs: the stages that gradients pass first, one program for each kind.
+        """
 
     def move_averages(self, momentum: Any, complement: Any) -> Operation:
-        """Return the move of the averages towards the parameters; the weights are of the dtype of the stages."""
+        """Return an operation that moves the averages towards the parameters in place.
+
+        Args:
+            momentum: weight of the old average, in [0, 1], of the dtype of the stages.
+            complement: weight of the parameter, of the same dtype.
+        """
 
     def release(self) -> None:
         """Let the gradients of the step go."""
 
 
 def concatenated(arrays: Sequence[Array], out: Array, *, flat: bool = False) -> None:
-    """Copy the elements of many arrays into `out`, one after the other; `flat`: all have one axis."""
+    """Copy the elements of many arrays into one, one array after the other.
+
+    Args:
+        arrays: of any shape and layout; their elements are copied in C order.
+        out: of one axis, with as many elements as all of them together.
+        flat: whether each array has one axis, so that none need be flattened.
+    """
     pieces = arrays if flat else [array.ravel() for array in arrays]
     np.concatenate(pieces, out=out, casting="same_kind")
 
 
 class CompiledBatch:
-    """One call of the compiled update for all parameters.
+    """Update all parameters in one call of compiled code.
 
     Args:
         fused: the compiled executor.
         numerics: how to round.
-        tensors: the parameters.
+        tensors: the parameters with their state.
         gradient_dtype: dtype of the gradients that are not gathered.
         shares: cuts a tensor of so many elements into parts that each have a tail of their own, where
             numerics have tails; None leaves it whole.
@@ -192,7 +226,7 @@ class CompiledBatch:
         return self._owned(launch)
 
     def _owned(self, launch: Any) -> Operation:
-        """A launch that keeps alive what the table's addresses point to, except large gradients."""
+        """Return a launch that keeps alive what the table's addresses point to, except large gradients."""
         launch.keep = self
         owned: Operation = launch
         return owned
@@ -224,7 +258,12 @@ class CompiledBatch:
 
 
 def _for_rows(programs: Sequence[Stages], owner: NDArray[np.intp]) -> list[Stages]:
-    """Programs with their scalars for each tensor repeated for each row of a table."""
+    """Return programs for the rows of a table: scalars for each tensor are repeated for each of its rows.
+
+    Args:
+        programs: with scalars for each tensor, one program for each kind.
+        owner: the tensor of each row.
+    """
     return [
         [Bound(step.code, step.a[owner], step.b) if np.ndim(step.a) else step for step in program]
         for program in programs
@@ -241,11 +280,11 @@ def _address(array: Array) -> int:
 
 
 class BlockedBatch:
-    """NumPy alone: small parameters of one kind are gathered into blocks, large ones taken one by one.
+    """Update parameters by NumPy alone: small ones of one kind are gathered into blocks, large ones taken one by one.
 
     Args:
         numerics: how to round.
-        tensors: the parameters.
+        tensors: the parameters with their state.
     """
 
     def __init__(self, numerics: Numerics, tensors: Tensors) -> None:
@@ -343,18 +382,27 @@ class BlockedBatch:
 
 
 def _of_tensor(program: Stages, i: int) -> Stages:
-    """A program for one tensor: of scalars for each tensor its own."""
+    """Return the program of one tensor: of scalars for each tensor it keeps the tensor's own."""
     return [Bound(step.code, step.a[i], step.b) if np.ndim(step.a) else step for step in program]
 
 
 def _of_members(program: Stages, members: Sequence[int], sizes: Sequence[int]) -> Stages:
-    """A program for several tensors one after the other: scalars for each tensor become one for each element."""
+    """Return the program of several tensors that lie one after the other.
+
+    Args:
+        program: with one scalar for each tensor of the batch, where scalars differ.
+        members: the places of these tensors in the batch.
+        sizes: how many elements each of them has.
+
+    Returns:
+        The program with one scalar for each element in place of one for each tensor.
+    """
     chosen = list(members)
     return [Bound(step.code, np.repeat(step.a[chosen], sizes), step.b) if np.ndim(step.a) else step for step in program]
 
 
 class _Joined:
-    """The update of small arrays in buffers: gathered, updated there, and written back.
+    """Update small arrays in buffers: gather them, update the buffers, and write these back.
 
     Args:
         homes: for the parameters and each kind of state, the arrays.
@@ -382,7 +430,7 @@ class _Joined:
         self._new = self._done = False
 
     def __call__(self) -> None:
-        """Update what is not updated."""
+        """Do what is not done yet."""
         if self._done:
             return
         if not self._new:

@@ -20,7 +20,7 @@ from adamcompat.whole import Operation
 
 
 class Bundle(Protocol):
-    """Some gradients of a step, and what is to be done to each kind of them.
+    """Hold some gradients of a step, and what is to be done to each kind of them.
 
     Attributes:
         programs: for each kind the instructions found so far. A program is never changed in place: batches recognize
@@ -40,18 +40,24 @@ class Bundle(Protocol):
         """Let the program subtract the mean where the group asks for it."""
 
     def accumulate(self, divisor: int | None) -> Operation:
-        """Return the addition to the accumulated gradients, which from here on are the gradients."""
+        """Return an operation that adds the gradients to the accumulated ones.
+
+        From here on the accumulated gradients are the bundle's gradients.
+
+        Args:
+            divisor: how many gradients make one update, where the sums are to become their means now; else None.
+        """
 
     def update(self, step: Step) -> Operation:
-        """Return the update of the parameters."""
+        """Return an operation that updates the parameters with the numbers of `step`."""
 
 
 class BatchBundle:
-    """The gradients of a batch.
+    """Hold the gradients of a batch.
 
     Args:
-        batch: it has loaded the gradients.
-        kinds: of its parameters.
+        batch: a batch that has loaded the gradients.
+        kinds: the kinds of its parameters, by the numbers that the batch gives them.
     """
 
     def __init__(self, batch: Batch, kinds: Sequence[Kind]) -> None:
@@ -76,7 +82,7 @@ class BatchBundle:
 
 
 class SlotBundle:
-    """The gradient of one parameter, of whatever form.
+    """Hold the gradient of one parameter, of whatever form.
 
     Args:
         slot: the parameter.

@@ -85,21 +85,21 @@ class CallAdam(NumPyAdam):
         return self._engine.iterations.view()
 
     def get_lr(self) -> float | tuple[float, ...]:
-        """The learning rate of the next step; one for each parameter if a group has its own."""
+        """Return the learning rate of the next step; one for each parameter if a group has its own."""
         slots = self._engine.slots
         if any(slot.group.learning_rate is not None for slot in slots):
             return tuple(self._engine.learning_rate(slot.group) for slot in slots)
         return self._engine.learning_rate()
 
     def get_weight_decay(self) -> float | tuple[float, ...]:
-        """The weight decay of the next step; one for each parameter if a group has its own."""
+        """Return the weight decay of the next step; one for each parameter if a group has its own."""
         slots = self._engine.slots
         if any(slot.group.weight_decay is not None for slot in slots):
             return tuple(self._engine.decay(slot.group) for slot in slots)
         return self._engine.decay(slots[0].group)
 
     def parameters_dict(self) -> dict[str, Array]:
-        """Everything that is kept, by MindSpore's names and in its order, as live arrays.
+        """Return everything that is kept, by MindSpore's names and in its order, as live arrays.
 
         >>> from adamcompat import MindSporeStyleAdam
         >>> weight = Parameter(np.zeros(3, np.float32), name="dense.weight")

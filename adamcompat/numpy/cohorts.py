@@ -34,10 +34,10 @@ class Cohorts:
     their number of steps, and with it in their bias correction: those that have the same number share an engine.
 
     Args:
-        dialect: whose step.
+        dialect: the API whose step is made.
         numerics: how to round.
-        resolve: from a group's settings, its hyperparameters.
-        names: the name of a parameter.
+        resolve: takes a group's settings, and returns its hyperparameters.
+        names: takes a parameter, and returns its name.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Cohorts:
         """Take settings and state; nothing was updated here before.
 
         Args:
-            settings: of the group.
-            states: parameters, how often each was updated, and its state by role.
+            settings: of the group, by the dialect's names.
+            states: for each parameter that was updated: the parameter, how often, and its state by role.
 
         Raises:
             The dialect's exceptions for wrong settings; ValueError for state that does not fit.
@@ -84,8 +84,12 @@ class Cohorts:
     def follow(self, settings: dict[str, Any]) -> None:
         """Take the group's settings as they are now.
 
+        Args:
+            settings: by the dialect's names.
+
         Raises:
-            The dialect's exceptions for wrong values; ValueError for a setting that decides which state is kept.
+            ValueError: a setting that decides which state is kept has changed, and there is state.
+            The dialect's exceptions for wrong values.
         """
         # A number in an array may be changed in place.
         settings = {name: value.item() if _is_single(value) else value for name, value in settings.items()}
@@ -108,6 +112,9 @@ class Cohorts:
 
         Args:
             parameters: those that have a gradient.
+
+        Returns:
+            The operations that are left, which write: one `Pending` for each number of steps that parameters have had.
 
         Raises:
             The dialect's exceptions for a wrong parameter or gradient. Nothing has changed then but the state of new
@@ -137,7 +144,7 @@ class Cohorts:
         return part
 
     def add(self, parameters: Sequence[Parameter], step: int = 0) -> Cohort:
-        """Give parameters state of zeros.
+        """Give parameters state of zeros, and return their cohort.
 
         Args:
             parameters: without state.

@@ -29,12 +29,12 @@ from adamcompat.whole import Operation, later, whole
 
 @dataclass(slots=True)
 class Pending:
-    """A step of which nothing is left but to write; not frozen, for that costs a microsecond.
+    """Hold a step of which nothing is left but to write; not frozen, for that costs a microsecond.
 
     Attributes:
-        operations: what writes.
-        bundles: what holds the gradients, to whose memory the operations go by address.
-        layout: where these are from, if they are from one.
+        operations: they write, in order.
+        bundles: they hold the gradients, to whose memory the operations go by address.
+        layout: the layout that the bundles are from, or None where they are from none.
     """
 
     operations: list[Operation]
@@ -53,10 +53,14 @@ class Pending:
 
 
 class Engine(Kept):
-    """The step of one optimizer; see `Kept` for its arguments."""
+    """Make the steps of one optimizer; see `Kept` for the arguments."""
 
     def check_gradient(self, slot: Slot, gradient: Any) -> Any:
-        """A gradient as an array of the right shape, or as RowSparse.
+        """Return a gradient as an array of its parameter's shape; `RowSparse` is returned as it is.
+
+        Args:
+            slot: the parameter.
+            gradient: an array, numbers in lists, or `RowSparse`.
 
         Raises:
             TypeError: it does not hold real numbers.
@@ -75,7 +79,7 @@ class Engine(Kept):
         """Make one step, whole or not at all.
 
         Args:
-            indices: which slots have a gradient, each once.
+            indices: the places of the slots that have a gradient, each once.
             gradients: their gradients, in the same order.
 
         Raises:
@@ -88,7 +92,19 @@ class Engine(Kept):
         part.release()
 
     def prepared(self, indices: Sequence[int], gradients: Sequence[Any]) -> Pending:
-        """Do all of a step that can fail; see `step`."""
+        """Do all of a step that can fail.
+
+        Args:
+            indices: the places of the slots that have a gradient, each once.
+            gradients: their gradients, in the same order.
+
+        Returns:
+            The operations that are left, which write.
+
+        Raises:
+            TypeError, ValueError: a gradient does not fit, or a schedule gave no valid number; then
+                parameters and state are as they were.
+        """
         layout = self._layout_of(tuple(indices))
         step = Step(self, layout.kinds if layout is not None else [kind_of(self.slots[i]) for i in indices])
         bundles: Sequence[Bundle]
@@ -110,12 +126,12 @@ class Engine(Kept):
         return SlotBundle(slot, array, self.numerics)
 
     def _operations(self, bundles: Sequence[Bundle], layout: Layout | None, step: Step) -> list[Operation]:
-        """Do all of a step that can fail, and return what is left: what writes.
+        """Do all of a step that can fail, and return the operations that are left, which write.
 
         Args:
             bundles: the gradients.
-            layout: where the bundles are from, if they are from one.
-            step: its numbers.
+            layout: the layout that the bundles are from, or None where they are from none.
+            step: the numbers of the step.
         """
         program = step.program
         if program.every is None:
@@ -165,7 +181,7 @@ class Engine(Kept):
             layout.programs = (key, [bundle.programs for bundle in bundles])
 
     def _updates(self, bundles: Sequence[Bundle], step: Step) -> list[Operation]:
-        """The updates of all parameters; dense gradients of the same kind of memory in one call of compiled code."""
+        """Return the updates of all parameters; dense gradients of the same dtypes share one call of compiled code."""
         operations: list[Operation] = []
         joined: dict[tuple[np.dtype[Any], np.dtype[Any]], list[SlotBundle]] = {}
         for bundle in bundles:
@@ -182,7 +198,7 @@ class Engine(Kept):
         return operations
 
     def _compilable(self, bundle: SlotBundle) -> tuple[np.dtype[Any], np.dtype[Any]] | None:
-        """The dtypes of a parameter and a gradient that compiled code can read, else None."""
+        """Return the dtypes of a parameter and its gradient where compiled code can read both, else None."""
         compiled, slot, dense = self._executor, bundle.slot, bundle.dense
         if (
             compiled is not None
@@ -198,7 +214,7 @@ class Engine(Kept):
         return None
 
     def _averages(self, average: Average, layout: Layout | None, step: Step) -> list[Operation]:
-        """The moves of the averages, and the overwriting of the parameters by them where it is time to."""
+        """Return the operations that move the averages and, where it is time to, overwrite the parameters by them."""
         done = step.number - 1
         momentum = 0.0 if done == 0 and average.starts_with_first_update else average.momentum
         operations: list[Operation] = []

@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 
 def _nothing() -> None:
-    """The arrays are what is trained."""
+    """Write nothing back: the arrays themselves are trained."""
 
 
 class Kept:
-    """The state of one optimizer.
+    """Keep the state of one optimizer.
 
     Args:
-        dialect: whose order of stages and semantics to follow.
+        dialect: the API whose order of stages and semantics to follow.
         numerics: how to round.
         hyper: the hyperparameters; others can be assigned later.
         iterations: an integer array of one element that counts the calls.
@@ -117,7 +117,7 @@ class Kept:
         """Let some parameters go, with their state and their number of steps, to another engine, which is returned.
 
         Args:
-            indices: which of them.
+            indices: the places of these parameters among the slots.
         """
         other = copy.copy(self)
         other.iterations, other.rate = self.iterations.copy(), self.rate.copy()
@@ -137,7 +137,7 @@ class Kept:
         """Replace the learning rate from the next step on, and return its name in the dialect.
 
         Args:
-            value: a number, list or callable.
+            value: a number, a list with one value a step, or a callable of the step or of nothing.
 
         Raises:
             The dialect's exceptions for a wrong type or a value out of range.
@@ -153,11 +153,11 @@ class Kept:
         """Create the state of one more parameter.
 
         Args:
-            array: to be updated in place.
-            name: of the parameter.
-            group: of the parameter.
+            array: the parameter, a checked array that steps update in place.
+            name: what the parameter is called in the state and in errors.
+            group: the settings that it shares with others.
             decays: whether weight decay reaches it.
-            owner: the Parameter that holds the array, and may hold another one later.
+            owner: the Parameter that holds the array, and may hold another one later; None where there is none.
         """
         program = self.program
 
@@ -188,12 +188,13 @@ class Kept:
         """Create state for parameters, or for none if one is refused.
 
         Args:
-            variables: arrays, or `Parameter`.
-            groups: of each.
-            decays: tells from its position and name whether weight decay reaches a parameter.
+            variables: the parameters, arrays or `Parameter`.
+            groups: the group of each, in the same order.
+            decays: takes a parameter's position and name, and returns whether weight decay reaches it.
 
         Raises:
-            TypeError, ValueError: one cannot be updated in place, or two share memory.
+            TypeError, ValueError (or what the dialect raises for repetition): one cannot be updated in place, or two
+                share memory.
         """
         start, repeated = len(self.slots), exception(self.dialect.errors.repeated_parameter)
         names: list[str] = []
@@ -251,7 +252,11 @@ class Kept:
         return True
 
     def learning_rate(self, group: Group | None = None) -> float:
-        """The learning rate of the next step.
+        """Return the learning rate of the next step.
+
+        Args:
+            group: the group whose learning rate is asked for; None, and a group without one, stand for the optimizer's
+                own.
 
         Raises:
             ValueError, TypeError, RuntimeError: a schedule has no valid value for it.
@@ -272,7 +277,11 @@ class Kept:
         return float(time_decayed(real(rate), real(step), real(decay), real(1)))
 
     def decay(self, group: Group) -> float:
-        """The weight decay of the next step: of the group, else the optimizer's own."""
+        """Return the weight decay of the next step: the group's, else the optimizer's own; 0 where neither has one.
+
+        Raises:
+            ValueError, TypeError, RuntimeError: a schedule has no valid value for it.
+        """
         schedules = self.hyper.schedules
         schedule = group.weight_decay or schedules.get("l2_weight_decay") or schedules.get("decoupled_weight_decay")
         if schedule is None:

@@ -22,10 +22,12 @@ class Layout:
     """Hold what stays the same while the same parameters are updated step after step.
 
     Attributes:
-        indices: of the slots.
-        types, shapes, dtypes: of the gradients that need no conversion.
+        indices: the places of the slots in the engine.
+        types: the types of gradients that need no conversion, one for each slot.
+        shapes: their shapes.
+        dtypes: their dtypes.
         large: positions of gradients that are read where they are.
-        kinds: of all parameters.
+        kinds: the kinds that there are among the parameters.
         bundles: one for each dtype.
         positions: for each bundle the positions of its gradients.
         compiled: whether compiled code does all of the update.
@@ -48,9 +50,12 @@ class Layout:
         """Lay out parameters.
 
         Args:
-            indices: of the slots.
+            indices: the places of the slots in the engine.
             slots: C-contiguous arrays, whose groups do not centralize.
-            make: makes a batch of some of them.
+            make: makes a batch; it takes slots, the kind of each as a number from 0, and the dtype of their gradients.
+
+        Returns:
+            The layout, with one bundle for each dtype.
         """
         kinds: list[Kind] = []
         places: dict[tuple[int, bool, np.dtype[Any]], int] = {}
@@ -82,7 +87,12 @@ class Layout:
         )
 
     def accepts(self, gradients: Sequence[Any], memory: Memory) -> bool:
-        """Return whether the gradients need no conversion; compares whole lists, which is fast."""
+        """Return whether the gradients need no conversion; compares whole lists, which is fast.
+
+        Args:
+            gradients: one for each slot, in order; anything at all.
+            memory: that of parameters and state, which large gradients must not share.
+        """
         return (
             list(map(type, gradients)) == self.types
             and [g.shape for g in gradients] == self.shapes

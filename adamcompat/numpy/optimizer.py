@@ -117,7 +117,7 @@ class NumPyAdam(Adapted):
         return self._lock if self._lock is not None else nullcontext()
 
     def _state(self) -> list[tuple[str, str, Array]]:
-        """Role, name and live array of everything that is kept, in the order of the original."""
+        """Return role, name and live array of everything that is kept, in the order of the original."""
         engine, found = self._engine, []
         single: dict[str, Array | None] = {
             "step": engine.iterations,

@@ -20,7 +20,7 @@ class Prepared(Interpreter):
 
     Args:
         numerics: how to round.
-        step: its numbers.
+        step: the numbers of the step.
     """
 
     def __init__(self, numerics: Numerics, step: Step) -> None:
@@ -29,7 +29,17 @@ class Prepared(Interpreter):
         self._numbers = {key: StepNumbers(rate, step.decays[key] or None) for key, rate in step.rates.items()}
 
     def elementwise(self, lane: Bundle, code: int, a: Scalar, b: Scalar) -> Bundle:
-        """See `Interpreter`."""
+        """Add a stage of one formula to the programs of a bundle; a kind that the stage does not reach goes without it.
+
+        Args:
+            lane: the bundle, whose programs are replaced.
+            code: the stage, one of the codes of `program`.
+            a: the first number of its formula.
+            b: the second number of its formula.
+
+        Returns:
+            The same bundle.
+        """
         lane.programs = [
             (*program, *bind(code, a, b, self._numbers[id(kind.group)], decays=kind.decays))
             for kind, program in zip(lane.kinds, lane.programs, strict=True)

@@ -13,7 +13,20 @@ from adamcompat.numpy.arrays import Array, Parameter
 
 @dataclass(slots=True)
 class Slot:
-    """One parameter and its state; `owner` is the Parameter that holds the array, where one does."""
+    """Hold one parameter and its state.
+
+    Attributes:
+        array: the parameter.
+        name: what the parameter is called in the state and in errors.
+        group: the settings that it shares with others.
+        decays: whether weight decay reaches it.
+        m: the first moment, of the parameter's shape and dtype, as is all state.
+        v: the second moment.
+        vhat: the maximum of the second moments, or None without AMSGrad.
+        average: the moving average of the parameter, or None where none is kept.
+        accumulated: the accumulated gradient, or None where gradients are not accumulated.
+        owner: the Parameter that holds the array, or None where there is none.
+    """
 
     array: Array
     name: str
@@ -47,7 +60,13 @@ class Slot:
 
 @dataclass(slots=True)
 class Kind:
-    """Parameters that share their scalars and their stages."""
+    """Describe parameters that share their scalars and their stages.
+
+    Attributes:
+        group: the settings that they share.
+        decays: whether weight decay reaches them.
+        dtype: of the parameters.
+    """
 
     group: Group
     decays: bool
@@ -55,5 +74,5 @@ class Kind:
 
 
 def kind_of(slot: Slot) -> Kind:
-    """The kind of a slot's parameter."""
+    """Return the kind of a slot's parameter."""
     return Kind(slot.group, slot.decays, slot.array.dtype)

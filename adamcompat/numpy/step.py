@@ -26,21 +26,27 @@ class StepSource(Protocol):
     powers: NDArray[Any] | None
 
     def learning_rate(self, group: Group | None = None) -> float:
-        """The learning rate of the next step."""
+        """Return the learning rate of the next step, of a group where one is given."""
 
     def decay(self, group: Group) -> float:
-        """The weight decay of the next step."""
+        """Return the weight decay of the next step for a group."""
 
 
 class Step:
-    """The numbers of one step, all computed before anything is written.
+    """Hold the numbers of one step, all computed before anything is written.
+
+    Args:
+        engine: the optimizer's state, settings and program.
+        kinds: the kinds of the parameters that have a gradient.
 
     Attributes:
-        program: the program.
-        number: which update this is, 1 at the first; with accumulation, which one it belongs to.
+        program: the compiled step.
+        number: the number of this update, 1 at the first; with accumulation, of the update that this call belongs to.
         completes: whether this call makes an update.
-        rates, decays: learning rate and weight decay of each group, by its id.
-        powers: the running products of the betas after this step, where the numerics keep them.
+        rates: the learning rate of each group, by its id; 0 where this call makes no update.
+        decays: the weight decay of each group, by its id.
+        powers: the running products of the betas after this step, where the numerics keep them and this call makes an
+            update; else None.
     """
 
     def __init__(self, engine: StepSource, kinds: Sequence[Kind]) -> None:
@@ -66,7 +72,7 @@ class Step:
         self._known: dict[tuple[float, float | None, np.dtype[Any]], Coefficients] = {}
 
     def coefficients(self, kind: Kind) -> Coefficients:
-        """The scalars of the update for parameters of one kind."""
+        """Return the scalars of the update for parameters of one kind; they are computed once."""
         rate, update = self.rates[id(kind.group)], self.program.update
         decay = None
         if update.decays:

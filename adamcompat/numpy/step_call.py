@@ -29,7 +29,7 @@ _SORT = Sort(
 
 
 def _read(value: Any) -> Any:
-    """A tensor of another library as NumPy reads it; PyTorch's bfloat16 is widened, for NumPy does not have it."""
+    """Return a tensor of another library as an array; PyTorch's bfloat16 is widened, for NumPy does not have it."""
     if str(getattr(value, "dtype", "")) == "torch.bfloat16":
         value = value.float()
     return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
@@ -72,7 +72,7 @@ class StepAdam(Adapted):
         return _reader_of(self._adapter)
 
     def _resolve(self, settings: Mapping[str, Any], extra: Mapping[str, Any] = MappingProxyType({})) -> Hyperparameters:
-        """The hyperparameters of a group; what the dialect does not know is left to its owner.
+        """Return the hyperparameters of a group; what the dialect does not know is left to its owner.
 
         Args:
             settings: of the group.
@@ -122,7 +122,7 @@ class StepAdam(Adapted):
         """Forget the gradients of all parameters.
 
         Args:
-            set_to_none: False fills them with zeros instead.
+            set_to_none: True sets them to None; False fills those that are arrays with zeros instead.
         """
         for group in self.param_groups:
             for parameter in group[self._params]:
@@ -183,14 +183,14 @@ class StepAdam(Adapted):
                 cohorts.add(fresh)
 
     def _members(self) -> Iterator[tuple[Cohort, int, Parameter]]:
-        """Every parameter that has state, with its cohort and its place there."""
+        """Yield each parameter that has state, with its cohort and its place there."""
         for cohorts in self._cohorts:
             for cohort in cohorts.cohorts:
                 for place, parameter in enumerate(cohort.parameters):
                     yield cohort, place, parameter
 
     def _kept(self, cohort: Cohort, place: int) -> dict[str, Array]:
-        """The state of one parameter under PyTorch's names, as live arrays; its step is a copy."""
+        """Return the state of one parameter under PyTorch's names, as live arrays; its step is a copy."""
         dialect, kept = self._dialect(), cohort.engine.slots[place].kept
         found = {dialect.slot("step").template: np.asarray(cohort.engine.iterations, np.float32)}
         return found | {name: kept[role] for role, name in dialect.slot_names.items() if role in kept}
@@ -265,7 +265,11 @@ class StepAdam(Adapted):
         self._cohorts = cohorts
 
     def _read_state(self, place: Any, kept: Mapping[str, Any]) -> tuple[int, dict[str, Array]]:
-        """The number of steps of one parameter, and its state by role.
+        """Return the number of steps of one parameter, and its state by role.
+
+        Args:
+            place: of the parameter, for errors.
+            kept: what another optimizer kept for it, under PyTorch's names.
 
         Raises:
             ValueError: something is missing, or is no state of Adam.

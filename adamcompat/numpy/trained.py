@@ -22,7 +22,7 @@ _SINGLE = ("learning_rate", "beta1_power", "beta2_power")
 
 
 class _Chosen:
-    """Variables that weight decay leaves alone.
+    """Hold the variables that weight decay leaves alone.
 
     They are held, so that none of them can be mistaken for another array at its old address. A deep copy knows the
     variables and their copies: either may be what the copied optimizer trains. What comes out of a pickle is known by
@@ -107,8 +107,11 @@ class Trained:
     def count(self, iterations: Any) -> None:
         """Set the number of updates so far.
 
+        Args:
+            iterations: a whole number of at least 0, in any form.
+
         Raises:
-            ValueError: it is no whole number of at least 0.
+            ValueError: it is no such number, or more than the counter can hold.
         """
         number = real_number(iterations)
         if number is None or not float(number).is_integer():
@@ -118,6 +121,9 @@ class Trained:
 
     def build(self, variables: Iterable[Variable]) -> None:
         """Create the state for `variables`, if there is none.
+
+        Args:
+            variables: float16, float32 or float64 arrays, or `Parameter`.
 
         Raises:
             TypeError, ValueError: a variable cannot be updated in place, or two share memory.
@@ -161,9 +167,9 @@ class Trained:
         """Make one step, whole or not at all; the first one creates the state.
 
         Args:
-            gradients: one for each variable, or None.
+            gradients: one for each variable, or None for a variable that has none.
             variables: in the same order; None stands for those that are known.
-            guard: makes what is held while the step is made.
+            guard: returns a context manager that is held while the step is made.
 
         Raises:
             ValueError: there are no gradients, their number is wrong, or a variable is unknown.
@@ -191,7 +197,7 @@ class Trained:
                 raise
 
     def forget(self) -> None:
-        """Undo build(): what failed must not decide which variables there are."""
+        """Undo build(), so that a step that failed does not decide which variables there are."""
         self.engine.slots.clear()
         self.variables, self._index, self._last = [], {}, None
 
@@ -220,7 +226,7 @@ class Trained:
         self._look_up()
 
     def indices(self, variables: Sequence[Variable]) -> tuple[int, ...]:
-        """Return the places of variables.
+        """Return the places of variables, in the order in which the optimizer was built.
 
         Raises:
             ValueError (or what the dialect raises): one is unknown, or given twice.
@@ -244,10 +250,22 @@ class Trained:
 
 
 def fitting(role: str, name: str, array: Array, value: Any) -> Array:
-    """Return `value` as what may be assigned to `array`, a piece of state of that role.
+    """Return a value as an array that may be assigned to a piece of state.
+
+    Args:
+        role: which kind of state it is: ``"step"``, ``"learning_rate"``, ``"first_moment"`` and so on. A step must be a
+            whole number of at least 0 that its dtype can hold; the learning rate and products of the betas must be
+            finite.
+        name: of the piece of state, for errors.
+        array: the piece of state as it is now.
+        value: real numbers, of the array's shape.
+
+    Returns:
+        The value in the array's dtype.
 
     Raises:
-        TypeError, ValueError: it may not.
+        TypeError: the value does not hold real numbers.
+        ValueError: it has another shape, or makes no sense in that role.
     """
     new = real_array(value, f"the new value of {name}")
     if array.shape != new.shape:

@@ -31,12 +31,18 @@ NO_GRADIENTS = (
 
 
 def dialect_of(adapter: Adapter) -> Dialect:
-    """The dialect that an adapter speaks."""
+    """Return the dialect that an adapter speaks."""
     return MAPPING.dialects[adapter.dialect]
 
 
 class Moments(NamedTuple):
-    """The names of one variable's state under a dialect."""
+    """Name one variable's state under a dialect.
+
+    Attributes:
+        m: the first moment.
+        v: the second moment.
+        vhat: the maximum of the second moments.
+    """
 
     m: str
     v: str
@@ -44,7 +50,7 @@ class Moments(NamedTuple):
 
 
 def moments_of(dialect: Dialect) -> Moments:
-    """Return what a dialect's ``get_slot`` calls the moments."""
+    """Return a dialect's names of the moments, by which ``get_slot`` finds them."""
     names = dialect.slot_names
     return Moments(names["first_moment"], names["second_moment"], names["maximum_second_moment"])
 
@@ -55,7 +61,7 @@ def is_tensor(value: Any) -> bool:
 
 
 def raw(variable: Any) -> Any:
-    """The tf.Variable of a variable of Keras; anything else as it is."""
+    """Return the tf.Variable of a variable of Keras; return anything else as it is."""
     return variable.value if hasattr(variable, "path") else variable
 
 
@@ -93,10 +99,10 @@ def _as_bfloat16(beta: Any) -> Any:
 
 
 def refuse_no_gradients(gradients: Iterable[Any]) -> None:
-    """Refuse a step in which every gradient is None.
+    """Refuse a step in which every gradient is None; a step without gradients passes.
 
     Raises:
-        ValueError: that is so.
+        ValueError: every gradient is None.
     """
     found = list(gradients)
     if found and all(gradient is None for gradient in found):
@@ -108,10 +114,10 @@ def refuse_session(original: str, adapter: Adapter) -> None:
 
     Args:
         original: the library whose optimizer ours is.
-        adapter: of ours.
+        adapter: the class of ours.
 
     Raises:
-        RuntimeError: that is so.
+        RuntimeError: operations go to such a graph now.
     """
     if operations.in_session_graph():
         raise RuntimeError(
@@ -162,7 +168,8 @@ def check_rows(gradient: Any, variable: Any, *, least: int | None = None) -> Non
         least: the first row that there is; None where TensorFlow leaves out what is below.
 
     Raises:
-        InvalidArgumentError: it does.
+        InvalidArgumentError: a row number is below `least`, or not below the number of rows. Variables on other devices
+            than the CPU pass.
     """
     # On other devices TensorFlow passes over such rows without a word.
     if not isinstance(gradient, tf.IndexedSlices) or "CPU" not in getattr(variable, "device", ""):

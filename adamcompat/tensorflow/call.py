@@ -79,11 +79,11 @@ class CallAdam(StyledAdam):
         return self._iterations
 
     def get_lr(self) -> Any:
-        """The learning rate of the next step; one for each parameter if a group has its own."""
+        """Return the learning rate of the next step; one for each parameter if a group has its own."""
         return self._each([group.learning_rate for group in self._private.groups], "rate")
 
     def get_weight_decay(self) -> Any:
-        """The weight decay of the next step; one for each parameter if a group has its own."""
+        """Return the weight decay of the next step; one for each parameter if a group has its own."""
         return self._each([group.weight_decay for group in self._private.groups], "decay")
 
     def _each(self, own: Sequence[Any], what: str) -> Any:
@@ -94,7 +94,7 @@ class CallAdam(StyledAdam):
         return values[0]
 
     def parameters_dict(self) -> dict[str, Any]:
-        """Everything that is kept, by MindSpore's names and in its order."""
+        """Return all variables that are kept, by MindSpore's names and in its order."""
         private = self._private
         rate = self._learning_rate if private.hyper.schedules["learning_rate"].constant else None
         first = next(iter(private.powers.values()), (None, None))

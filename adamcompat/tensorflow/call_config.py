@@ -13,14 +13,17 @@ from adamcompat.tensorflow.call_state import Described, Private, label
 def configuration(
     private: Private, dialect: Dialect, rate_variable: Any, parameters: Any, serialize: Callable[[Any], Any]
 ) -> dict[str, Any]:
-    """The hyperparameters under their own names, parameters by name.
+    """Return an optimizer's configuration: its hyperparameters under their own names, and its parameters by name.
 
     Args:
-        private: of the optimizer.
-        dialect: what it speaks.
+        private: the private data of the optimizer, with its settings and parameters.
+        dialect: the API that it speaks.
         rate_variable: holds the learning rate; None where that is a schedule.
-        parameters: by name, or None.
-        serialize: Keras's.
+        parameters: the names of its parameters, or groups of names; None where the model brings them.
+        serialize: Keras's function that describes a schedule.
+
+    Returns:
+        A dictionary that `read_configuration` reads.
     """
     rate, params = dialect.named("learning_rate"), dialect.named("parameters")
     assert rate is not None and params is not None
@@ -31,12 +34,15 @@ def configuration(
 
 
 def described(private: Private, dialect: Dialect, serialize: Callable[[Any], Any]) -> list[Any]:
-    """The parameters of an optimizer with MindSpore's call, by name, in groups where they are in any.
+    """Return the parameters of an optimizer with MindSpore's call, by name.
 
     Args:
-        private: of the optimizer.
-        dialect: what it speaks.
-        serialize: Keras's.
+        private: the private data of the optimizer, with its settings and parameters.
+        dialect: the API that it speaks.
+        serialize: Keras's function that describes a schedule.
+
+    Returns:
+        The names of the parameters in a list; or dictionaries with names and settings, where parameters are in groups.
     """
     if private.described is not None and not private.members:
         return entries_of(private.described, serialize)
@@ -55,7 +61,7 @@ def entries_of(described: Described, serialize: Callable[[Any], Any]) -> list[An
 
     Args:
         described: as one was read.
-        serialize: Keras's.
+        serialize: Keras's function that describes a schedule.
     """
     return [
         {name: plain(value, serialize) for name, value in entry.items()} if isinstance(entry, dict) else entry
@@ -64,7 +70,7 @@ def entries_of(described: Described, serialize: Callable[[Any], Any]) -> list[An
 
 
 def parameters_key(dialect: Dialect) -> str:
-    """Return what a dialect calls the entry of a group that holds its parameters.
+    """Return a dialect's name of the entry of a group that holds its parameters.
 
     >>> from adamcompat.mapping.tables import MAPPING
     >>> parameters_key(MAPPING.dialects["mindspore"])
@@ -75,7 +81,12 @@ def parameters_key(dialect: Dialect) -> str:
 
 
 def group_key(dialect: Dialect, canonical: str) -> str:
-    """Return what a dialect calls an entry of a parameter group."""
+    """Return a dialect's name of an entry of a parameter group.
+
+    Args:
+        dialect: the API whose groups they are.
+        canonical: the meaning of the entry, such as ``"group_learning_rate"``.
+    """
     return next(fact.name for fact in dialect.groups if fact.canonical == canonical)
 
 
@@ -94,8 +105,8 @@ def plain(value: Any, serialize: Callable[[Any], Any]) -> Any:
     """Return a value as a configuration holds it: schedules described, tuples as lists.
 
     Args:
-        value: a hyperparameter.
-        serialize: Keras's.
+        value: the value of a hyperparameter.
+        serialize: Keras's function that describes a schedule.
     """
     if isinstance(value, tuple):
         return list(value)
@@ -103,12 +114,12 @@ def plain(value: Any, serialize: Callable[[Any], Any]) -> Any:
 
 
 def read_configuration(config: dict[str, Any], dialect: Dialect, deserialize: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return what a configuration passes to the constructor; its parameters are `Described`.
+    """Return the arguments that a configuration passes to the constructor; its parameters are `Described`.
 
     Args:
         config: as `configuration` gives it.
-        dialect: what the optimizer speaks.
-        deserialize: Keras's.
+        dialect: the API that the optimizer speaks.
+        deserialize: Keras's function that makes a schedule of its description.
     """
     params = dialect.named("parameters")
     assert params is not None
@@ -128,9 +139,9 @@ def found_among(variables: Sequence[Any], described: Described, dialect: Dialect
     """Return the parameters that a configuration describes, or groups of them, as the constructor takes them.
 
     Args:
-        variables: among which they are.
-        described: their names.
-        dialect: what the optimizer speaks.
+        variables: the variables that they are among.
+        described: their names. Where names differ, but there are as many and no groups, the order counts.
+        dialect: the API that the optimizer speaks.
 
     Raises:
         ValueError: the variables are other ones.

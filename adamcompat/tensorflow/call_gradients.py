@@ -13,7 +13,7 @@ from adamcompat.tensorflow.step import Member
 
 
 def signature(gradient: Any) -> Any:
-    """Return what a traced function depends on."""
+    """Return a key that differs where a gradient has a function traced anew: its dtypes and its shape."""
     if isinstance(gradient, tf.IndexedSlices):
         return gradient.values.dtype, tuple(gradient.values.shape), gradient.indices.dtype
     return gradient.dtype, tuple(gradient.shape)
@@ -24,8 +24,8 @@ def fitting(gradient: Any, variable: Any, error: Callable[[str], type[Exception]
 
     Args:
         gradient: as it was given.
-        variable: that it belongs to.
-        error: gives the exception for a kind of mistake.
+        variable: the variable that it belongs to.
+        error: takes a kind of mistake, ``"wrong_type"`` or ``"wrong_gradients"``, and returns the exception for it.
 
     Raises:
         TypeError, ValueError: it does not fit.
@@ -61,7 +61,12 @@ def fitting(gradient: Any, variable: Any, error: Callable[[str], type[Exception]
 
 
 def row_checks(gradients: Sequence[Any], members: Sequence[Member]) -> list[Any]:
-    """Return the assertions on rows that must hold before a graph may write anything."""
+    """Return the assertions on rows that must hold before a graph may write anything.
+
+    Args:
+        gradients: tensors or IndexedSlices; only the latter are checked.
+        members: the variables, in the same order.
+    """
     checks = []
     for member, gradient in zip(members, gradients, strict=True):
         if isinstance(gradient, tf.IndexedSlices):

@@ -49,7 +49,10 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
     def build(self, var_list: Sequence[Any]) -> None:
         """Create the state; done by the constructor where it is given the parameters.
 
-        What a copy or a pickle brought along is filled in.
+        State that a copy or a pickle brought along is filled in.
+
+        Args:
+            var_list: the variables of the model, or the parameters.
 
         Raises:
             ValueError: a variable is none of the parameters, or a copy brought state for variables of other shapes.
@@ -78,7 +81,15 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
             return self.add_variable(reference.shape, dtype=dtype, name=name)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
-        """Make one step on pairs of a gradient and one of the parameters, as Keras calls it.
+        """Make one step, as Keras calls it.
+
+        Args:
+            grads_and_vars: pairs of a gradient (a tensor, IndexedSlices or None) and one of the parameters.
+            args: more arguments of tf_keras's method.
+            kwargs: the same by name.
+
+        Returns:
+            The step counter.
 
         Raises:
             TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
@@ -105,7 +116,19 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
         return super()._distributed_apply_gradients_fn(distribution, [], **kwargs)
 
     def compute_gradients(self, loss: Any, var_list: Any, tape: Any = None) -> list[tuple[Any, Any]]:
-        """Gradients of the loss times the loss scale that they are divided by; fit() calls it."""
+        """Return gradients of a loss times the loss scale, by which a step divides them; fit() calls it.
+
+        Args:
+            loss: a tensor, or a function without arguments that returns one.
+            var_list: variables, or a function without arguments that returns them.
+            tape: the tf.GradientTape that recorded the loss. A function may go without.
+
+        Returns:
+            Pairs of a gradient, or None, and its variable.
+
+        Raises:
+            ValueError: the loss is a tensor, and there is no tape.
+        """
         scale = self._private.hyper["loss_scale"]
         if scale == 1:
             found: list[tuple[Any, Any]] = super().compute_gradients(loss, var_list, tape)
@@ -120,7 +143,7 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
         return list(zip(tape.gradient(loss, variables, output_gradients=seeds), variables, strict=True))
 
     def _compute_current_learning_rate(self) -> None:
-        """Nothing: tf_keras keeps the value of a schedule in a variable, this optimizer asks for it in each step."""
+        """Do nothing: tf_keras keeps the value of a schedule in a variable, this optimizer asks for it in each step."""
 
     @property
     def learning_rate(self) -> Any:
@@ -134,12 +157,17 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
         self._set_learning_rate(value)
 
     def get_config(self) -> dict[str, Any]:
-        """The hyperparameters under their own names, and the names of the parameters."""
+        """Return the hyperparameters under their own names, and the names of the parameters."""
         return self._configuration(tf_keras.saving.serialize_keras_object)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """An optimizer without variables yet: `build`, or the model that it is loaded with, brings them."""
+        """Return an optimizer without variables yet: `build`, or the model that it is loaded with, brings them.
+
+        Args:
+            config: a dictionary from `get_config`.
+            custom_objects: not looked at; custom objects come from the scope in which it is called.
+        """
         deserialize: Callable[[Any], Any] = tf_keras.saving.deserialize_keras_object
         return cls._from_configuration(dict(config), deserialize)
 

@@ -58,7 +58,10 @@ class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[
     def build(self, variables: Sequence[Any]) -> None:
         """Create the state; done by the constructor where it is given the parameters.
 
-        What a copy or a pickle brought along is filled in.
+        State that a copy or a pickle brought along is filled in.
+
+        Args:
+            variables: the variables of the model, or the parameters.
 
         Raises:
             ValueError: a variable is none of the parameters, or a copy brought state for variables of other shapes.
@@ -86,7 +89,13 @@ class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[
             return self.add_variable(reference.shape, dtype=dtype, name=name)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
-        """Make one step on pairs of a gradient and one of the parameters, as Keras calls it.
+        """Make one step, as Keras calls it.
+
+        Args:
+            grads_and_vars: pairs of a gradient (a tensor, IndexedSlices or None) and one of the parameters.
+
+        Returns:
+            The step counter.
 
         Raises:
             TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
@@ -96,7 +105,11 @@ class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[
         return self._iterations
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Make one step; `trainable_variables` default to the parameters.
+        """Make one step.
+
+        Args:
+            grads: one gradient for each variable: a tensor, IndexedSlices or None.
+            trainable_variables: the variables, in the same order; None stands for all parameters.
 
         Raises:
             TypeError, ValueError: a gradient or a variable does not fit; nothing has changed.
@@ -123,7 +136,13 @@ class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[
             self._iterations.assign_add(1)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable, on one replica."""
+        """Update one variable, on one replica.
+
+        Args:
+            gradient: a tensor or IndexedSlices.
+            variable: the variable that it belongs to.
+            learning_rate: not looked at; the optimizer asks for its own.
+        """
         self._advance([gradient], [variable], alone=True)
 
     @property
@@ -136,12 +155,17 @@ class Keras3StyledAdam(StyledAdam, keras.optimizers.Optimizer):  # type: ignore[
         self._set_learning_rate(value)
 
     def get_config(self) -> dict[str, Any]:
-        """The hyperparameters under their own names, and the names of the parameters."""
+        """Return the hyperparameters under their own names, and the names of the parameters."""
         return self._configuration(keras.saving.serialize_keras_object)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """An optimizer without variables yet: `build`, or the model that it is loaded with, brings them."""
+        """Return an optimizer without variables yet: `build`, or the model that it is loaded with, brings them.
+
+        Args:
+            config: a dictionary from `get_config`.
+            custom_objects: classes and functions by name, for schedules that Keras does not know.
+        """
 
         def deserialize(value: Any) -> Any:
             return keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)

@@ -16,10 +16,10 @@ from adamcompat.tensorflow.step import Numbers
 
 
 def numbers_of_step(private: Private, iterations: Any, rate_variable: Any) -> list[Numbers]:
-    """Return what each group's step depends on; eagerly, every value is checked before anything is written.
+    """Return learning rate and weight decay of each group; eagerly, every value is checked before anything is written.
 
     Args:
-        private: of the optimizer.
+        private: the private data of the optimizer, with its schedules and groups.
         iterations: the variable that counts steps.
         rate_variable: holds the learning rate; None where that is a schedule.
 
@@ -52,13 +52,23 @@ def numbers_of_step(private: Private, iterations: Any, rate_variable: Any) -> li
 
 
 def current_rate(private: Private, iterations: Any) -> Any:
-    """The optimizer's own learning rate for the next step, from its schedule."""
+    """Return the optimizer's own learning rate for the next step, from its schedule; a list without a value gives NaN.
+
+    Args:
+        private: the private data of the optimizer, with its schedules and groups.
+        iterations: the variable that counts steps.
+    """
     step = tf.cast(iterations + private.program.rate.start, tf.int64)
     return _value_in_graph(private.hyper.schedules["learning_rate"], step, iterations)
 
 
 def length_checks(private: Private, iterations: Any) -> list[Any]:
-    """Return the assertions on lists of learning rates that must hold before a graph may write anything."""
+    """Return the assertions on lists of learning rates that must hold before a graph may write anything.
+
+    Args:
+        private: the private data of the optimizer, with its schedules and groups.
+        iterations: the variable that counts steps.
+    """
     step = tf.cast(iterations, tf.int64) + private.program.rate.start
     schedules = [group.learning_rate or private.hyper.schedules["learning_rate"] for group in private.groups]
     checks = [
@@ -97,7 +107,7 @@ def _is_keras_schedule(schedule: Schedule) -> bool:
 
 
 def _decayed(program: Program, rate: Any, step: Any) -> Any:
-    """A learning rate after its decay over time, in float64."""
+    """Return a learning rate after its decay over time, in float64."""
     if not program.rate.time_decay:
         return rate
     kind = tf.float32 if program.stepwise else tf.float64
@@ -106,7 +116,7 @@ def _decayed(program: Program, rate: Any, step: Any) -> Any:
 
 
 def _decay_of(private: Private, group: Group) -> Schedule | None:
-    """The weight decay of a group; None where there is none."""
+    """Return the weight decay of a group; None where there is none, or where it is always 0."""
     schedules = private.hyper.schedules
     schedule = group.weight_decay or schedules.get("l2_weight_decay") or schedules.get("decoupled_weight_decay")
     return None if schedule is None or (schedule.constant and schedule.at(0) == 0) else schedule

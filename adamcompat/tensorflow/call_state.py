@@ -25,10 +25,10 @@ NewVariable: TypeAlias = Callable[..., Any]
 
 @dataclass(slots=True)
 class OwnGroup(Group):
-    """A group that has hyperparameters of its own, all of them.
+    """Hold a group that has all hyperparameters of its own.
 
     Attributes:
-        hyper: they.
+        hyper: its hyperparameters.
         said: what the group itself said, under native names; the rest are the optimizer's.
     """
 
@@ -40,8 +40,8 @@ class Part:
     """Hold the step of some parameters.
 
     Args:
-        program: the step.
-        roundings: by dtype of variables.
+        program: the compiled step.
+        roundings: how to round, by dtype of variables.
     """
 
     def __init__(self, program: Program, roundings: dict[Any, Rounding]) -> None:
@@ -50,7 +50,7 @@ class Part:
 
 
 class Described:
-    """Parameters by name, as a configuration has them: the variables come with `build`.
+    """Hold parameters by name, as a configuration has them: the variables come with `build`.
 
     Args:
         entries: names, or groups of names.
@@ -62,6 +62,12 @@ class Described:
 
 class Private:
     """Hold what belongs to an optimizer but not to its state: an object of its own, so that nothing tracks it.
+
+    Args:
+        dialect: the API that the optimizer speaks.
+        hyper: the validated hyperparameters.
+        given: the arguments that it was made with, under native names.
+        numerics: how to round.
 
     Attributes:
         listed: whether the call named its parameters.
@@ -90,7 +96,12 @@ class Private:
         self.traced = Traced()
 
     def take(self, dialect: Dialect, hyper: Hyperparameters) -> None:
-        """Compile the step for other hyperparameters."""
+        """Compile the step for other hyperparameters.
+
+        Args:
+            dialect: the API that the optimizer speaks.
+            hyper: the validated hyperparameters.
+        """
         self.program = compile_step(dialect, self.numerics, hyper)
         self.hyper = hyper
 
@@ -115,17 +126,17 @@ def is_variable(value: Any) -> bool:
 
 
 def label(variable: Any) -> str:
-    """Return what a variable is called: its path in Keras, its name in TensorFlow."""
+    """Return the name of a variable for users: its path in Keras, its name in TensorFlow."""
     return str(getattr(variable, "path", None) or variable.name).partition(":")[0]
 
 
 def identity(variable: Any) -> Any:
-    """Return what tells variables apart."""
+    """Return a key that differs from variable to variable."""
     return raw(variable)._unique_id if is_variable(variable) else id(variable)
 
 
 def live(value: Any) -> Any:
-    """A variable as a callable, so that its later values count too."""
+    """Return a variable as a callable, so that its later values count too; return anything else as it is."""
     return (lambda: tf.convert_to_tensor(raw(value))) if is_variable(value) else value
 
 
@@ -133,10 +144,11 @@ def create(private: Private, dialect: Dialect, arranged: Arranged, new_variable:
     """Create the state for parameters.
 
     Args:
-        private: of the optimizer; it holds the state then.
-        dialect: what the optimizer speaks.
-        arranged: the parameters.
-        new_variable: makes a state variable of zeros.
+        private: the private data of the optimizer; it holds the state then.
+        dialect: the API that the optimizer speaks.
+        arranged: the parameters and their groups.
+        new_variable: makes a state variable. It takes the variable beside which it lies, or None, a dtype and a name,
+            then a shape and an initial value; the value is zero where none is given.
     """
     hyper = private.hyper
     private.variables = list(arranged.variables)
@@ -174,7 +186,10 @@ def create(private: Private, dialect: Dialect, arranged: Arranged, new_variable:
 
 
 def _rate_of(group: Group, place: int, dialect: Dialect, new_variable: NewVariable) -> Any:
-    """The variable that holds the learning rate of a group with hyperparameters of its own, if it is a number."""
+    """Return a new variable for the learning rate of a group with hyperparameters of its own; None for other groups.
+
+    No variable is made for a learning rate that is a schedule.
+    """
     rate, fact = group.learning_rate, dialect.named("learning_rate")
     if not isinstance(group, OwnGroup) or rate is None or not rate.constant:
         return None
@@ -185,7 +200,7 @@ def _rate_of(group: Group, place: int, dialect: Dialect, new_variable: NewVariab
 def _created(
     private: Private, slot: Slot, arranged: Arranged, raws: Sequence[Any], new_variable: NewVariable
 ) -> list[Any]:
-    """The state variables of one kind of slot."""
+    """Return new state variables of one kind: one for each parameter, or one in all, or none."""
     if slot.role in ("first_moment", "second_moment", "maximum_second_moment"):
         keeps = {
             id(group): part.program.update.amsgrad for group, part in zip(private.groups, private.parts, strict=True)

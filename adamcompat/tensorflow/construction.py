@@ -28,11 +28,11 @@ def construct(
     Args:
         adapter: which class of ours was called.
         init: the constructor, bound to the new optimizer.
-        arguments: its keywords.
+        arguments: the keywords of the call.
         explained: texts for keywords that the mapping knows, and this original does not.
 
     Raises:
-        what the original raises, with a text that says what was expected where the mapping knows it.
+        The original's exceptions, with a text that says what was expected where the mapping knows it.
     """
     try:
         init(**arguments)
@@ -75,7 +75,7 @@ def without_time_decay(adapter: Adapter, extra: Mapping[str, Any]) -> dict[str, 
 def _explanation(
     adapter: Adapter, arguments: Mapping[str, Any], explained: Mapping[str, str], original: str
 ) -> str | None:
-    """The first complaint about what the original complains about; any complaint where it does not say."""
+    """Return the first complaint about an argument that the original names; any complaint where it names none."""
     named = {name for name in arguments if re.search(rf"\b{re.escape(name)}\b", original)}
     own = [({name}, text) for name, text in explained.items() if name in arguments]
     complaints = itertools.chain(own, _complaints(adapter, arguments))
@@ -83,7 +83,7 @@ def _explanation(
 
 
 def _complaints(adapter: Adapter, arguments: Mapping[str, Any]) -> Iterator[tuple[set[str], str]]:
-    """Return what the mapping finds wrong, and with which arguments."""
+    """Yield the complaints of the mapping, each with the arguments that it is about."""
     dialect = dialect_of(adapter)
     for name in arguments:
         if dialect.find(name) is None:
@@ -107,7 +107,7 @@ def _complaints(adapter: Adapter, arguments: Mapping[str, Any]) -> Iterator[tupl
 
 
 def _reworded(error: Exception, text: str) -> Exception | None:
-    """An exception of the same type with another text; None where its type takes no text alone."""
+    """Return an exception of the same type with another text; None where its type takes no text alone."""
     kind = type(error)
     try:
         return kind(None, None, text) if isinstance(error, tf.errors.OpError) else kind(text)

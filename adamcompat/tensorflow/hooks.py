@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Hooks:
-    """The methods and properties that a part of the original's step calls.
+    """Find the methods and properties that a part of the original's step calls.
 
     Args:
         original: the framework's class.
@@ -23,7 +23,7 @@ class Hooks:
         inner: count what they call, but not the roots themselves, which ours calls in their place.
 
     Attributes:
-        names: what counts.
+        names: the names of the methods and properties that count.
     """
 
     def __init__(self, original: type[Any], ours: type[Any], roots: Iterable[str], *, inner: bool = False) -> None:
@@ -44,7 +44,7 @@ class Hooks:
 
 
 def _reached(kind: type[Any], roots: Iterable[str]) -> set[str]:
-    """The methods and properties of a class that some of them may call, themselves included."""
+    """Return the methods and properties of a class that some of them may call, themselves included."""
     found: set[str] = set()
     pending = [name for name in roots if hasattr(kind, name)]
     while pending:
@@ -63,7 +63,7 @@ def _overridable(member: Any) -> bool:
 
 
 def _codes(member: Any) -> Iterator[CodeType]:
-    """The code of a function or property, of what it decorates, and of the functions in it."""
+    """Yield the code of a function or property, of what it decorates, and of the functions in it."""
     if isinstance(member, property):
         member = member.fget
     member = getattr(member, "python_function", getattr(member, "__func__", member))

@@ -50,12 +50,12 @@ _ADAPTIVE = make_correction(Form("paper", "both"))
 
 @cache
 def _parameters(original: Any) -> Mapping[str, inspect.Parameter]:
-    """The parameters of a class of tf_keras."""
+    """Return the parameters of the constructor of a class of tf_keras."""
     return inspect.signature(original.__init__).parameters
 
 
 def _signature(original: Any) -> inspect.Signature:
-    """tf_keras's, with our own keywords."""
+    """Return the signature of tf_keras's constructor, with our own keywords."""
     *named, more = _parameters(original).values()
     return inspect.Signature([*named, *_OWN, more])
 
@@ -104,7 +104,7 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
             tf_keras.saving.register_keras_serializable(package="adamcompat")(cls)
 
     def get_config(self) -> dict[str, Any]:
-        """tf_keras's own configuration, and `fused` and `corrections` where they were given."""
+        """Return tf_keras's own configuration, with `fused` and `corrections` where they were given."""
         own = {"fused": self.fused, "corrections": self.__corrections_given}
         # tf_keras forgets it, and a copy would be another optimizer.
         own["adaptive_epsilon"] = getattr(self, "adaptive_epsilon", False) or None
@@ -112,6 +112,9 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
 
     def build(self, var_list: Sequence[Any]) -> None:
         """Create the state; what a copy or a pickle brought along is filled in.
+
+        Args:
+            var_list: the variables to train.
 
         Raises:
             ValueError: state was brought along for variables of other shapes.
@@ -133,7 +136,19 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
     def add_variable_from_reference(
         self, model_variable: Any, variable_name: str, shape: Any = None, initial_value: Any = None
     ) -> Any:
-        """tf_keras's; the moments of bfloat16 variables that would stand still are kept in float32."""
+        """Add a state variable, as tf_keras does.
+
+        The moments of bfloat16 variables that would stand still are kept in float32.
+
+        Args:
+            model_variable: the variable that the state belongs to.
+            variable_name: names the kind of state: ``"m"``, ``"v"``, ``"vhat"`` and so on.
+            shape: of the state; None stands for the variable's.
+            initial_value: a tensor, or None for zeros.
+
+        Returns:
+            The new variable.
+        """
         add = super().add_variable_from_reference
         narrow = getattr(model_variable, "true_dtype", model_variable.dtype) == tf.bfloat16
         if variable_name not in _MOMENTS or not narrow or not stand_still(self.beta_1, self.beta_2):
@@ -144,6 +159,14 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
         """Update variables with their gradients, as tf_keras.optimizers.Adam does.
+
+        Args:
+            grads_and_vars: pairs of a gradient (a tensor, IndexedSlices or None) and its variable.
+            args: more arguments of tf_keras's method.
+            kwargs: the same by name.
+
+        Returns:
+            The step counter.
 
         Raises:
             ValueError: no gradient at all.
@@ -173,7 +196,12 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
         super()._apply_weight_decay(variables)
 
     def update_step(self, gradient: Any, variable: Any) -> None:
-        """Update one variable."""
+        """Update one variable and its state.
+
+        Args:
+            gradient: a tensor or IndexedSlices.
+            variable: the tf.Variable that it belongs to.
+        """
         calls = callable(self.beta_1) or callable(self.beta_2)
         # tf_keras's own fails with these, stands still, or is not what was asked for.
         ours = variable.dtype in operations.FLOATS and (self.fused or calls or self.__widened(variable))
@@ -236,7 +264,7 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
         return plain(distribution, [], **kwargs)
 
     def __hyper(self) -> update.Hyper:
-        """The hyperparameters of this step; betas may be callables."""
+        """Return the hyperparameters of this step; betas may be callables."""
         if self.__traced.hyper is not None:
             return self.__traced.hyper
         beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))

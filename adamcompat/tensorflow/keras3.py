@@ -81,12 +81,15 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             keras.saving.register_keras_serializable(package="adamcompat")(cls)
 
     def get_config(self) -> dict[str, Any]:
-        """Keras's own configuration, and `fused` and `corrections` where they were given."""
+        """Return Keras's own configuration, with `fused` and `corrections` where they were given."""
         own = {"fused": self.fused, "corrections": self.__corrections_given}
         return {**super().get_config(), **{name: value for name, value in own.items() if value is not None}}
 
     def build(self, var_list: Sequence[Any]) -> None:
         """Create the state; what a copy or a pickle brought along is filled in.
+
+        Args:
+            var_list: the variables to train.
 
         Raises:
             ValueError: state was brought along for variables of other shapes.
@@ -110,7 +113,20 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         self._exclude_from_weight_decay_cache: dict[Any, bool] = {}
 
     def add_variable(self, shape: Any, *args: Any, dtype: Any = None, name: Any = None, **kwargs: Any) -> Any:
-        """Keras's; the moments of bfloat16 variables that would stand still are kept in float32."""
+        """Add a state variable, as Keras does.
+
+        The moments of bfloat16 variables that would stand still are kept in float32.
+
+        Args:
+            shape: of the variable.
+            args: more arguments of Keras's method, by position.
+            dtype: of the variable; None stands for Keras's default.
+            name: of the variable; its end says whether it is a moment.
+            kwargs: more arguments of Keras's method, by name.
+
+        Returns:
+            The new variable.
+        """
         narrow = dtype is not None and keras.backend.standardize_dtype(dtype) == "bfloat16"
         if narrow and conditions.is_moment(name) and stand_still(self.beta_1, self.beta_2):
             dtype = "float32"
@@ -136,7 +152,17 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
-        """Update variables with `grads`; see `apply_gradients`."""
+        """Update variables with their gradients.
+
+        Args:
+            grads: one gradient for each variable: a tensor, IndexedSlices or None.
+            trainable_variables: the variables, in the same order; None stands for those that the optimizer was built
+                with.
+
+        Raises:
+            ValueError: as `apply_gradients`.
+            RuntimeError: in a graph that runs in a Session.
+        """
         if not _ON_TENSORFLOW:
             return super().apply(grads, trainable_variables)
         refuse_session("Keras", MAPPING.adapter("tensorflow", self._adapter))
@@ -164,12 +190,15 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         return self.__traced.whole(raw(self._iterations), make)
 
     def __everything(self, variables: Iterable[Any]) -> list[Any]:
-        """All that a step may change."""
+        """Return all variables that a step may change."""
         found = map(raw, (*variables, *self._trainable_variables, *self.variables))
         return list({id(one): one for one in found}.values())
 
     def __sparse(self, gradient: Any, variable: Any) -> Any:
-        """A gradient as it goes to Keras: IndexedSlices know their shape, and repeated rows are seen to."""
+        """Return a gradient as it goes to Keras.
+
+        IndexedSlices are given their shape. Repeated rows are added up where that is to be corrected.
+        """
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
         if gradient.dense_shape is None:
@@ -196,7 +225,13 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         return super()._filter_empty_gradients(grads, vars)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable."""
+        """Update one variable and its state.
+
+        Args:
+            gradient: a tensor or IndexedSlices.
+            variable: the Keras variable that it belongs to.
+            learning_rate: of this step: a number, a tensor or a variable.
+        """
         own = raw(variable)
         if not _ON_TENSORFLOW:
             super().update_step(gradient, variable, learning_rate)
@@ -208,7 +243,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             super().update_step(gradient, variable, learning_rate)
 
     def __by_hooks(self, variable: Any) -> Callable[[Any, Any], None]:
-        """Return how to write by the methods that Keras's own update writes by, where somebody has replaced one."""
+        """Return a function that writes by the methods by which Keras's own update writes: one may be replaced."""
         index = self._get_variable_index(variable)
         moments = self._momentums[index].value, self._velocities[index].value
 
@@ -224,7 +259,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         return assign
 
     def __hyper(self, learning_rate: Any) -> update.Hyper:
-        """The hyperparameters of this step; betas may be callables."""
+        """Return the hyperparameters of this step; betas may be callables."""
         rate = raw(learning_rate)
         # As Keras casts it: a Python number passes through float32.
         rate = tf.constant(rate) if isinstance(rate, (int, float)) else rate
@@ -284,7 +319,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             self.__traced.waits, self.__traced.waiting = False, set()
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
-        """Keras's; inside XLA with the roundings that it has outside."""
+        """Update the moving averages, as Keras does; inside XLA with the roundings that they have outside."""
         if not (_ON_TENSORFLOW and self.use_ema and operations.inside_xla()) or tf.distribute.has_strategy():
             super()._update_model_variables_moving_average(trainable_variables)
             return
@@ -319,10 +354,10 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
         Args:
             gradients: one for each variable.
-            variables: TensorFlow's.
+            variables: their tf.Variables, in the same order.
             learning_rate: of this step.
             whole: whether they may be updated together.
-            assign: how to write; None where nobody has replaced the methods of Keras that write.
+            assign: writes a value into a variable; None where nobody has replaced the methods of Keras that write.
             waiting: the ids of the variables that decay before, unless they are excluded.
         """
         hyper = self.__hyper(learning_rate)
@@ -400,7 +435,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
 
 def warn_of_drift() -> None:
-    """Warn where the installed Keras leaves out to add up the gradients of replicas."""
+    """Warn where the installed Keras does not add up the gradients of replicas."""
     if BEFORE_35 and tf.distribute.get_strategy().num_replicas_in_sync > 1:
         warnings.warn(
             f"Keras {keras.__version__} does not add up the gradients of replicas, so that they drift apart; install "

@@ -29,7 +29,7 @@ _CONSTANTS = attrgetter(
 
 
 def has_own_code(variable: Any) -> bool:
-    """Return whether a variable is written to before or after the update."""
+    """Return whether a variable is written before or after the update: in place of a gradient, or by a constraint."""
     written = getattr(variable, "overwrite_with_gradient", False)
     return bool(written) or getattr(variable, "constraint", None) is not None
 
@@ -48,7 +48,7 @@ def needs_ours(optimizer: Any, variable: Any) -> bool:
 
 
 def widened(optimizer: Any, variable: Any) -> bool:
-    """Tell whether a bfloat16 variable stands still with Keras, or has moments in float32 because it would."""
+    """Return whether a bfloat16 variable stands still with Keras, or has moments in float32 because it would."""
     return variable.dtype == tf.bfloat16 and (
         stand_still(optimizer.beta_1, optimizer.beta_2)
         or optimizer._momentums[optimizer._get_variable_index(variable)].value.dtype != tf.bfloat16
@@ -56,7 +56,14 @@ def widened(optimizer: Any, variable: Any) -> bool:
 
 
 def takes(optimizer: Any, gradients: Iterable[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:
-    """Return whether the formula of the kernel has Keras's bits for these: it is written for plain numbers."""
+    """Return whether the formula of the kernel has Keras's bits for these gradients: it is written for plain numbers.
+
+    Args:
+        optimizer: one of Keras 3, whose hyperparameters are looked at.
+        gradients: tensors, or IndexedSlices, which must fit their variables.
+        raws: the tf.Variables that they belong to, in the same order.
+        learning_rate: of this step, where it is known; None is not looked at.
+    """
     rows = [pair for pair in zip(gradients, raws, strict=True) if isinstance(pair[0], tf.IndexedSlices)]
     kinds = {one.dtype for one in raws}
     return (
@@ -79,6 +86,11 @@ def as_they_are(optimizer: Any, gradients: Sequence[Any], raws: Sequence[Any]) -
     """Return whether a graph treats these gradients as an eager step does.
 
     It does not if they are no tensors, or if they are clipped and their dtypes differ from the variables'.
+
+    Args:
+        optimizer: one of Keras 3, whose limits of clipping are looked at.
+        gradients: anything that was given as gradients.
+        raws: the tf.Variables that they belong to, at least one.
     """
     values = [one.values if isinstance(one, tf.IndexedSlices) else one for one in gradients]
     if not all(isinstance(one, tf.Tensor) for one in values):
@@ -103,7 +115,14 @@ def multiplies_scalars(optimizer: Any) -> bool:
 
 
 def constants(optimizer: Any) -> tuple[Any, ...] | None:
-    """Return what tracing the whole step makes constant; None where something may change from step to step."""
+    """Return a key of the settings that tracing the whole step makes constant.
+
+    Args:
+        optimizer: one of Keras 3.
+
+    Returns:
+        The types and values of these settings; None where one may change from step to step.
+    """
     found: tuple[Any, ...] = _CONSTANTS(optimizer)
     # A callable is asked as often as Keras asks it: with weight decay, once for each variable. Keras's own
     # schedules give the same each time.

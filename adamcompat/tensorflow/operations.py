@@ -16,12 +16,17 @@ FLOATS = frozenset((tf.float16, tf.bfloat16, tf.float32, tf.float64))
 
 
 def arithmetic(dtype: Any) -> Any:
-    """The dtype in which variables of `dtype` are updated: bfloat16(0.999) is 1, so not in bfloat16."""
+    """Return the dtype in which variables of `dtype` are updated: float32 for bfloat16, which rounds 0.999 to 1."""
     return tf.float32 if dtype == tf.bfloat16 else dtype
 
 
 def in_float32(create: Any, **arguments: Any) -> Any:
-    """For tf.variable_creator_scope: create the variable in float32."""
+    """Create a variable in float32; for tf.variable_creator_scope.
+
+    Args:
+        create: the next creator, which makes the variable.
+        arguments: of `create`, by name. The initial value is rounded to float32.
+    """
     initial = arguments["initial_value"]
     value = tf.cast(initial() if callable(initial) else initial, tf.float32)
     return create(**{**arguments, "initial_value": value, "dtype": tf.float32})
@@ -33,7 +38,12 @@ def narrow(variables: Iterable[Any]) -> list[Any]:
 
 
 def separate(barrier: Callable[[Any], Any]) -> Operations:
-    """Operations that round products and sums one by one; products pass through `barrier`."""
+    """Return operations that round products and sums one by one.
+
+    Args:
+        barrier: takes each product before it is added to something, and returns the same number. It may keep a compiler
+            from contracting the two.
+    """
     return Operations(
         fma=lambda a, b, c: barrier(a * b) + c,
         blend=lambda a, x, b, y: barrier(a * x) + barrier(b * y),
@@ -45,12 +55,17 @@ def separate(barrier: Callable[[Any], Any]) -> Operations:
 
 
 def negative_zero(iterations: Any, dtype: Any) -> Any:
-    """-0.0, which added changes nothing, as a tensor that no compiler can fold: the step counter stays below 2**62."""
+    """Return -0.0, which added changes nothing, as a tensor that no compiler can fold.
+
+    Args:
+        iterations: the step counter, a tensor or variable of whole numbers from 0 up to but without 2**62.
+        dtype: of the result.
+    """
     return -tf.cast(tf.bitwise.right_shift(tf.cast(iterations, tf.int64), tf.constant(62, tf.int64)), dtype)
 
 
 def barred(zero: Any) -> Operations:
-    """Operations for XLA: each product is followed by the addition of `zero`, a `negative_zero`.
+    """Return operations for XLA: each product is followed by the addition of `zero`, a `negative_zero`.
 
     Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own.
     """
@@ -58,7 +73,14 @@ def barred(zero: Any) -> Operations:
 
 
 def make_decoupled_decay(operations: Operations) -> Callable[[Any, Any, Any], Any]:
-    """Return the stage that decays a variable by its arguments, weight decay and learning rate."""
+    """Return the stage that decays a variable ``p``: ``p - p weight_decay learning_rate``.
+
+    Args:
+        operations: how products and sums are rounded.
+
+    Returns:
+        A function of the variable, the weight decay and the learning rate.
+    """
     return make_stages(operations, tf.minimum)[DECOUPLED_DECAY]
 
 
@@ -67,7 +89,19 @@ decoupled_decay = make_decoupled_decay(PLAIN)
 
 
 def moving_average(old: Any, variable: Any, momentum: Any, iterations: Any) -> Any:
-    """The next value of the moving average of a variable, inside XLA."""
+    """Return the next value of the moving average of a variable, inside XLA::
+
+        momentum old + (1 - momentum) variable
+
+    Args:
+        old: the average before the step.
+        variable: the variable, of the same shape and dtype.
+        momentum: weight of the old average, in [0, 1], of the same dtype.
+        iterations: the step counter, which keeps XLA from contracting products and sums.
+
+    Returns:
+        A tensor of that shape and dtype.
+    """
     blend = barred(negative_zero(iterations, variable.dtype)).blend
     return blend(momentum, old, 1 - momentum, variable)
 

@@ -21,7 +21,7 @@ POWER_DTYPE = tf.as_dtype(kernel.POWER_DTYPE)
 
 
 def _once(a: Any, b: Any, c: Any) -> Any:
-    """``a*b + c`` of float32 rounded once: a float32 product is exact in float64."""
+    """Return ``a*b + c`` of float32 rounded once: a float32 product is exact in float64."""
     return tf.cast(_double(a) * _double(b) + _double(c), tf.float32)
 
 
@@ -30,7 +30,13 @@ def _double(x: Any) -> Any:
 
 
 def once(a: Any, b: Any, c: Any) -> Any:
-    """Return ``a*b + c``, rounded once in float32; wider arithmetic is never contracted."""
+    """Return ``a*b + c``, rounded once in float32; wider arithmetic is never contracted.
+
+    Args:
+        a: a floating-point tensor.
+        b: a tensor of the same dtype.
+        c: a tensor of the same dtype, which decides.
+    """
     return _once(a, b, c) if c.dtype == tf.float32 else a * b + c
 
 
@@ -44,7 +50,7 @@ class Rounding:
     Args:
         numerics: how to round.
         dtype: of the variables; bfloat16 is computed in float32.
-        update: the update of a program.
+        update: the update of a program, with its hyperparameters.
 
     Attributes:
         arithmetic: the dtype of the update.
@@ -82,24 +88,32 @@ class Rounding:
         )
 
     def powers(self, step: Any) -> tuple[Any, Any]:
-        """The betas to the power of `step`, 1 at the first."""
+        """Return ``beta1**step`` and ``beta2**step`` in the dtype `scalar`; the step is 1 at the first."""
         one, other = (tf.pow(tf.constant(beta, self.scalar), tf.cast(step, self.scalar)) for beta in self._bases)
         return one, other
 
     def advanced(self, powers: Sequence[Any], hide: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """Running products of the betas, multiplied once more."""
+        """Return running products of the betas, multiplied once more.
+
+        Args:
+            powers: the products before, of dtype POWER_DTYPE.
+            hide: takes a product and returns the same number, in a way that keeps it from compilers.
+        """
         pairs = zip(powers, self._betas, strict=True)
         one, other = (hide(power * tf.constant(beta, POWER_DTYPE)) for power, beta in pairs)
         return one, other
 
     def coefficients(self, rate: Any, decay: Any, powers: tuple[Any, Any], hide: Callable[[Any], Any]) -> Coefficients:
-        """The scalars of one step.
+        """Return the scalars of one step; for the formula see `kernel.make_correction`.
 
         Args:
             rate: the learning rate, a float64 scalar.
-            decay: the weight decay, a number or a float64 scalar.
-            powers: of the betas.
-            hide: keeps a scalar from compilers.
+            decay: the weight decay, a number or a float64 scalar; it is looked at where the update adds it.
+            powers: ``beta1**step`` and ``beta2**step``.
+            hide: takes a scalar and returns the same number, in a way that keeps it from compilers.
+
+        Returns:
+            Scalars of dtype `arithmetic`; None for those that the update does not have.
         """
         if self._numerics.given != "float64":
             rate = tf.cast(rate, tf.float32)
@@ -127,7 +141,22 @@ class Rounding:
     def update(
         self, p: Any, g: Any, m: Any, v: Any, vhat: Any, c: Coefficients, barrier: Callable[[Any], Any]
     ) -> tuple[Any, ...]:
-        """The new parameter, moments and maximum; tensors of dtype `arithmetic`."""
+        """Return a parameter and its state after the update; for the formula see `kernel.make_update`.
+
+        Args:
+            p: the parameter, a tensor of dtype `arithmetic`, as is everything else.
+            g: its gradient.
+            m: its first moment.
+            v: its second moment.
+            vhat: the maximum of its second moments for AMSGrad, or None.
+            c: the scalars of the step.
+            barrier: takes each product before it is added to something, and returns the same number. It may keep a
+                compiler from contracting the two.
+
+        Returns:
+            The new parameter, first moment, second moment and maximum, or None in the place of the last. The parameter
+            may be of a wider dtype, in which numerics finish the step.
+        """
         scalars = (c.alpha, c.c1, c.c2, c.epsilon, c.beta1, None, c.rate, c.decay, c.lerp, c.beta2, c.root)
         if not self._contraction.fused:
             return make_update(separate(barrier))(p, g, m, v, vhat, *scalars)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Scalable(tf.IndexedSlices):  # type: ignore[misc]
-    """Rows that can be divided: Keras divides gradients by a loss scale, and TensorFlow's own rows refuse that."""
+    """Hold rows that can be divided: Keras divides gradients by a loss scale, and TensorFlow's own rows refuse that."""
 
     def __truediv__(self, divisor: Any) -> Any:
         return tf.IndexedSlices(self.values / divisor, self.indices, self.dense_shape)
@@ -76,13 +76,15 @@ def dense(gradient: Any, shape: Any) -> Any:
 
 
 def dense_and_square(gradient: Any, shape: Any, dtype: Any, zero: Any = None) -> tuple[Any, Any]:
-    """Return rows, and their squares, as tensors of that shape: each row squared before those of one index add up.
+    """Return rows, and their squares, as tensors of a variable's shape.
+
+    Each row is squared before the rows of one index add up.
 
     Args:
         gradient: IndexedSlices.
-        shape: of the variable.
-        dtype: to compute in.
-        zero: inside XLA, a zero that keeps the product and the sum after it apart.
+        shape: of the variable, whose first size is the number of rows.
+        dtype: the dtype to compute in.
+        zero: inside XLA, a zero that keeps the product and the sum after it apart; else None.
     """
     values = tf.cast(gradient.values, dtype)
     square = tf.square(values) if zero is None else tf.square(values) + zero
@@ -93,6 +95,10 @@ def by_index(gradient: Any, dtype: Any) -> tuple[Any, Any, Any]:
     """Return the indices of IndexedSlices, each once, and for each the sum of its rows and of their squares.
 
     Negative indices are left out, as in a dense gradient.
+
+    Args:
+        gradient: IndexedSlices.
+        dtype: the dtype to compute in.
     """
     values, indices = tf.cast(gradient.values, dtype), tf.convert_to_tensor(gradient.indices)
     kept = indices >= 0

@@ -9,7 +9,10 @@ import numpy as np
 
 
 class Copied:
-    """Mixin for an optimizer of either Keras; a copy fills in its moments when its variables are known."""
+    """Copy and pickle optimizers of either Keras, as a mixin.
+
+    A copy fills in its moments when its variables are known.
+    """
 
     # The attribute in which Keras keeps the names that weight decay leaves out, where the class has any use for them.
     _copied_patterns: ClassVar[str | None] = None
@@ -17,7 +20,7 @@ class Copied:
     _copied_pending: tuple[list[Any], list[int]] | None = None
 
     def _copied_config(self) -> dict[str, Any]:
-        """Return what `_copied_from` makes an equal optimizer of."""
+        """Return the configuration of which `_copied_from` makes an equal optimizer."""
         config: dict[str, Any] = self.get_config()  # type: ignore[attr-defined]
         rate = self._learning_rate  # type: ignore[attr-defined]
         if callable(rate):
@@ -47,10 +50,10 @@ class Copied:
         return copy
 
     def _copied_fill(self, variables: Sequence[Any], *, more: bool = False) -> None:
-        """Fill in what a copy or a pickle brought along.
+        """Fill in the state that a copy or a pickle brought along.
 
         Args:
-            variables: that are trained.
+            variables: the variables that are trained.
             more: whether a subclass may add state yet; then nothing happens until that is there.
 
         Raises:
@@ -78,7 +81,7 @@ class Copied:
 
 
 def _snapshot(optimizer: Any) -> tuple[dict[str, Any], list[Any], list[int], Any, Any]:
-    """Everything that a copy needs: configuration, values, what weight decay leaves out, whether it corrects."""
+    """Return all that a copy needs: configuration, values, what weight decay leaves out, and whether it corrects."""
     values, excluded = optimizer._copied_pending or (
         [np.asarray(variable) for variable in optimizer.variables],
         optimizer._copied_excluded(),

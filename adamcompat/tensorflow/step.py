@@ -17,7 +17,17 @@ from adamcompat.tensorflow.rounding import POWER_DTYPE, Rounding, once
 
 
 class Member(NamedTuple):
-    """A variable with its state and what its group says; `vhat` is None without AMSGrad."""
+    """Hold a variable with its state, and what its group says.
+
+    Attributes:
+        variable: the tf.Variable.
+        m: the variable with its first moment.
+        v: the variable with its second moment.
+        vhat: the variable with the maximum of its second moments, or None without AMSGrad.
+        group: the place of its group.
+        decays: whether weight decay reaches it.
+        centralize: whether its gradient loses its mean.
+    """
 
     variable: Any
     m: Any
@@ -29,21 +39,27 @@ class Member(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Hold what a group's step depends on: float64 scalars; `decay` is None without weight decay."""
+    """Hold the numbers of a group's step, scalars of float64.
+
+    Attributes:
+        rate: the learning rate.
+        decay: the weight decay, or None where there is none.
+    """
 
     rate: Any
     decay: Any
 
 
 class Lane(NamedTuple):
-    """One variable on its way through the stages.
+    """Hold one variable on its way through the stages.
 
     Attributes:
-        member: the variable.
-        rounding: of its dtype.
-        p, g: the parameter and its gradient, in the dtype of the stages.
+        member: the variable with its state.
+        rounding: how to round its dtype.
+        p: the parameter, in the dtype of the stages.
+        g: its gradient, in the same dtype.
         rows: the indices of the rows that they hold, or None where they hold all.
-        touched: which rows are to be written, or None where all are.
+        touched: truth values that say for each row whether it is written, or None where all rows are.
     """
 
     member: Member
@@ -59,17 +75,17 @@ def _same(value: Any) -> Any:
 
 
 class Step(Interpreter):
-    """One step, in the mode that TensorFlow is in.
+    """Make one step, in the mode that TensorFlow is in.
 
     Args:
-        program: of the optimizer.
-        roundings: by dtype of variables.
-        numbers: of each group.
+        program: the compiled step of the optimizer.
+        roundings: how to round, by dtype of variables.
+        numbers: learning rate and weight decay of each group.
         iterations: the steps made so far, as a tensor.
-        products: of the betas before this step, where they are kept, by dtype.
+        products: the running products of the betas before this step, where they are kept, by dtype.
 
     Attributes:
-        products: after this step.
+        products: the same after this step.
     """
 
     def __init__(
@@ -101,7 +117,7 @@ class Step(Interpreter):
         """Update variables and their state.
 
         Args:
-            members: the variables.
+            members: the variables, with their state.
             gradients: a tensor or IndexedSlices for each.
             missed: how many of the steps each was left out of, as one tensor; None where all of them count.
         """
@@ -146,7 +162,17 @@ class Step(Interpreter):
                 target.assign(value, read_value=False)
 
     def elementwise(self, lane: Lane, code: int, a: Scalar, b: Scalar) -> Lane:
-        """See `Interpreter`."""
+        """Return a lane after a stage of one formula.
+
+        Args:
+            lane: the variable with its gradient, in the dtype of the stages.
+            code: the stage, one of the codes of `program`.
+            a: the first number of its formula.
+            b: the second number of its formula.
+
+        Returns:
+            A lane; the same where the step has no number for the stage, or weight decay does not reach the variable.
+        """
         rate, decay = self._numbers[lane.member.group]
         numbers = StepNumbers(rate, decay, narrow=lambda number: tf.cast(tf.cast(number, tf.float32), tf.float64))
         for bound in bind(code, a, b, numbers, decays=lane.member.decays):
@@ -206,7 +232,7 @@ class Step(Interpreter):
         return tf.minimum(one, other)
 
     def _of_lanes(self, lanes: Sequence[Lane], missed: Any) -> list[Coefficients]:
-        """The scalars of each lane; see `apply`."""
+        """Return the scalars of each lane; see `apply`."""
         shared = [self._coefficients_of(lane) for lane in lanes]
         if missed is None:
             return shared
@@ -225,7 +251,12 @@ class Step(Interpreter):
         return self._coefficients[key]
 
     def _computed(self, lane: Lane, missed: Any = None) -> Coefficients:
-        """The scalars of a lane that was left out of some steps; None means of none."""
+        """Return the scalars of a lane that was left out of some steps.
+
+        Args:
+            lane: the variable with its gradient after the stages.
+            missed: how many steps, a tensor; None means none.
+        """
         member, rounding = lane.member, lane.rounding
         rate, changing = self._numbers[member.group]
         own = self._program.update.decay
@@ -245,7 +276,7 @@ class Step(Interpreter):
 
 
 def _moving(coefficients: Coefficients) -> dict[str, Any]:
-    """The scalars that may depend on the number of steps, as tensors."""
+    """Return the scalars that may depend on the number of steps, as tensors."""
     found = {name: getattr(coefficients, name) for name in ("alpha", "epsilon", "root")}
     return {name: value for name, value in found.items() if value is not None}
 

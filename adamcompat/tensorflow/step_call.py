@@ -84,7 +84,7 @@ class StepAdam(StyledAdam):
 
     @classmethod
     def _group_of(cls, said: dict[str, Any], given: Mapping[str, Any]) -> OwnGroup:
-        """A group, from its own settings and the optimizer's."""
+        """Return a group, from its own settings and the optimizer's."""
         reader = _reader_of(cls._adapter)
         hyper = cls._resolved({**given, **reader.settings(said)})
         rate = reader.dialect.named("learning_rate")
@@ -153,7 +153,7 @@ class StepAdam(StyledAdam):
         self._say_kept()
 
     def _say_kept(self) -> None:
-        """Say which groups keep their learning rate when the optimizer's own is set."""
+        """Warn of groups that keep their learning rate when the optimizer's own is set."""
         rate = self._dialect().named("learning_rate")
         own = [str(place) for place, group in enumerate(self._private.groups) if group.learning_rate is not None]
         if own and rate is not None:
@@ -213,7 +213,7 @@ class ParamGroup(Mapping[str, Any]):
     """Show one group of an optimizer: its variables and every setting.
 
     Args:
-        optimizer: whose.
+        optimizer: the optimizer that has the group.
         place: its place among the groups.
     """
 
@@ -239,7 +239,7 @@ class ParamGroup(Mapping[str, Any]):
         return [variable for variable, member in pairs if member.group == self._place]
 
     def _rate(self) -> Any:
-        """The learning rate as a number, or what gives it."""
+        """Return the learning rate as a number; where a schedule gives it, the list or callable that was given."""
         private, group = self._optimizer._private, self._group
         held = self._optimizer._rate_variable() if group.learning_rate is None else private.rates[self._place]
         if held is not None:

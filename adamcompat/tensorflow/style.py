@@ -42,10 +42,13 @@ class StyledAdam(Copied, Adapted):
         def _new_variable(
             self, reference: Any, dtype: Any, name: str, shape: tuple[int, ...] = (), initial: Any = None
         ) -> Any:
-            """A new state variable; where `reference` lies and of its shape, unless that is None; zero by default."""
+            """Return a new state variable, zero where no initial value is given.
+
+            It has the shape of `reference` and lies beside it, unless that is None.
+            """
 
         def _var_key(self, variable: Any) -> Any:
-            """Return what tells variables apart; the same for all replicas of one."""
+            """Return a key that differs from variable to variable; the same for all replicas of one."""
 
         def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
             """Make one step, as Keras calls it."""
@@ -54,22 +57,22 @@ class StyledAdam(Copied, Adapted):
             """Create the state."""
 
         def get_config(self) -> dict[str, Any]:
-            """The hyperparameters under their own names."""
+            """Return the hyperparameters under their own names."""
 
         @classmethod
         def from_config(cls, config: dict[str, Any]) -> Self:
-            """An optimizer of a configuration."""
+            """Return an optimizer of a configuration."""
 
         @classmethod
         def _grouped(cls, value: Any, given: dict[str, Any]) -> Arranged:
             """Read the parameters of a call, of which `given` are the other arguments."""
 
         def _described(self, serialize: Callable[[Any], Any]) -> Any:
-            """The parameters for a configuration, by name."""
+            """Return the parameters for a configuration, by name."""
 
     @classmethod
     def _checked(cls, given: dict[str, Any], extra: dict[str, Any], numerics: str) -> Private:
-        """The arguments of a call, validated."""
+        """Return the arguments of a call, validated."""
         rounding = named_numerics(numerics, cls._own_adapter())
         params = cls._dialect().named("parameters")
         assert params is not None
@@ -90,7 +93,7 @@ class StyledAdam(Copied, Adapted):
 
     @classmethod
     def _resolved(cls, given: dict[str, Any]) -> Hyperparameters:
-        """The hyperparameters of a call, validated."""
+        """Return the hyperparameters of a call, validated."""
         named = {fact.name for fact in cls._dialect().parameters}
         return resolve(
             cls._own_adapter(),
@@ -120,7 +123,7 @@ class StyledAdam(Copied, Adapted):
         return arranged
 
     def _found(self, variables: Sequence[Any]) -> Arranged:
-        """The parameters that a model brings, grouped as the configuration says."""
+        """Return the parameters that a model brings, grouped as the configuration says."""
         private = self._private
         value = list(variables)
         if private.described is not None:
@@ -141,10 +144,11 @@ class StyledAdam(Copied, Adapted):
             )
 
     def _ordered(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-        """Gradients as tensors or IndexedSlices, checked; None stays.
+        """Return gradients as tensors or IndexedSlices, checked; None stays.
 
         Raises:
             TypeError, ValueError: a gradient or a variable does not fit.
+            RuntimeError: in a graph that runs in a Session.
         """
         refuse_session("Keras", self._own_adapter())
         self._await(variables)
@@ -194,7 +198,7 @@ class StyledAdam(Copied, Adapted):
         Args:
             gradients: a tensor or IndexedSlices for each.
             variables: all that have a gradient in this step.
-            alone: there are others, which are updated by calls of their own.
+            alone: whether there are others, which are updated by calls of their own.
         """
         private = self._private
         places = {self._var_key(variable): i for i, variable in enumerate(private.variables)}
@@ -227,7 +231,7 @@ class StyledAdam(Copied, Adapted):
                 note(known(list(gradients), numbers, iterations))
 
     def _everything(self) -> list[Any]:
-        """All that a step may change."""
+        """Return all variables that a step may change."""
         private = self._private
         powers = [raw(power) for pair in private.powers.values() for power in pair]
         return [*(one for member in private.members for one in member[:4]), *powers, raw(private.missed)]
@@ -261,15 +265,15 @@ class StyledAdam(Copied, Adapted):
             raw(private.missed).assign_add(tf.constant(absent, tf.int64))
 
     def _rate_variable(self) -> Any:
-        """The variable that holds the learning rate; None where that is a schedule."""
+        """Return the variable that holds the learning rate; None where that is a schedule."""
         return raw(self._learning_rate) if self._private.hyper.schedules["learning_rate"].constant else None
 
     def _numbers(self) -> list[Numbers]:
-        """Return what each group's next step depends on."""
+        """Return learning rate and weight decay of each group for the next step."""
         return numbers_of_step(self._private, raw(self._iterations), self._rate_variable())
 
     def _current_rate(self) -> Any:
-        """The optimizer's own learning rate for the next step, from its schedule."""
+        """Return the optimizer's own learning rate for the next step, from its schedule."""
         return current_rate(self._private, raw(self._iterations))
 
     def _refuse_products(self) -> None:
@@ -280,10 +284,10 @@ class StyledAdam(Copied, Adapted):
             )
 
     def _rate_given(self, value: Any, constant: bool) -> Schedule | None:
-        """A learning rate that replaces another, checked; None for a tensor whose value is not known yet.
+        """Return a learning rate that replaces another, checked; None for a tensor whose value is not known yet.
 
         Args:
-            value: the new one.
+            value: the new learning rate.
             constant: whether the other one is a number.
 
         Raises:
@@ -308,7 +312,7 @@ class StyledAdam(Copied, Adapted):
         """Replace the learning rate from the next step on.
 
         Raises:
-            TypeError: a number over a schedule: there is no variable to hold it.
+            TypeError: a number over a schedule, or a schedule over a number: there is no variable to hold it.
         """
         private, fact = self._private, self._dialect().named("learning_rate")
         assert fact is not None
@@ -322,7 +326,7 @@ class StyledAdam(Copied, Adapted):
         private.hyper.native[fact.name] = private.given[fact.name] = live(value)
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
-        """Refused: here weight decay skips names and follows groups.
+        """Refuse to leave variables out of weight decay, which skips names and follows groups here.
 
         Raises:
             AttributeError: always.
@@ -335,10 +339,10 @@ class StyledAdam(Copied, Adapted):
         )
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        """Nothing: Keras's decay is not this one, which is a stage of the step."""
+        """Do nothing: Keras's decay is not this one, which is a stage of the step."""
 
     def scale_loss(self, loss: Any) -> Any:
-        """The loss times the loss scale that gradients are divided by; fit() calls it."""
+        """Return the loss times the loss scale, by which a step divides gradients; fit() calls it."""
         scale = self._private.hyper["loss_scale"]
         return loss if scale == 1 else loss * scale
 
@@ -351,7 +355,7 @@ class StyledAdam(Copied, Adapted):
                 object.__setattr__(self, name, value)
 
     def _configuration(self, serialize: Callable[[Any], Any]) -> dict[str, Any]:
-        """The hyperparameters under their own names, parameters by name."""
+        """Return the hyperparameters under their own names, and the parameters by name."""
         private, dialect = self._private, self._dialect()
         return configuration(private, dialect, self._rate_variable(), self._described(serialize), serialize)
 
@@ -370,5 +374,5 @@ class StyledAdam(Copied, Adapted):
 
     @classmethod
     def _method(cls, name: str) -> MethodFact | None:
-        """The method of the original call that has this name, or None."""
+        """Return the method of the original call that has this name, or None."""
         return next((method for method in cls._dialect().methods if method.name == name), None)

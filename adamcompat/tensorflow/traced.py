@@ -14,7 +14,7 @@ from adamcompat.tensorflow.whole import EagerStep, begin
 
 
 class Traced:
-    """Functions traced for one optimizer.
+    """Keep the functions that were traced for one optimizer.
 
     Not part of the optimizer's state: an object of its own, so that Keras does not track it.
 
@@ -57,7 +57,10 @@ class Traced:
 
         Args:
             counter: the variable that counts steps, which is one more after each.
-            make: makes the step.
+            make: a function without arguments that makes the step.
+
+        Returns:
+            The value that `make` returned.
         """
         step = begin([counter])
         if step is None:
@@ -69,20 +72,20 @@ class Traced:
             self.step = None
 
     def note(self) -> Callable[[Any], None]:
-        """Return the function to pass the result of a call to that makes all of the update."""
+        """Return the function that takes the result of a call that made all of the update."""
         return (self.step.made if self.step is not None else []).append
 
     def keep_everything(self, variables: Callable[[], Iterable[Any]]) -> None:
-        """Hold all that the step may change.
+        """Hold all that the step may change, so that nothing of it stays if it fails.
 
         Args:
-            variables: returns it, or what is left of it.
+            variables: returns the variables that it may change, or those that are not held yet.
         """
         if self.step is not None:
             self.step.keep_everything(variables())
 
     def keep(self, key: Hashable, variables: Iterable[Any]) -> None:
-        """Hold what an update of several operations changes; see `EagerStep.keep`."""
+        """Hold the values of variables before an update of several operations; see `EagerStep.keep`."""
         if self.step is not None:
             self.step.keep(key, variables)
 
@@ -133,7 +136,7 @@ class Traced:
 
         Args:
             key: what tracing turns into constants.
-            function: what to trace.
+            function: the function to trace.
             gradients: one for each variable.
             variables: as `function` takes them.
             raws: the same as TensorFlow's variables.

@@ -34,10 +34,15 @@ _COMPILED = (tf.float32, tf.float64)
 
 
 class Row(NamedTuple):
-    """One variable with its gradient and its state.
+    """Hold one variable with its gradient and its state.
 
-    The gradient is dense, or IndexedSlices whose rows are squared before those with the same index are added up.
-    `vhat` is None without AMSGrad, `square` where it is the square of the gradient.
+    Attributes:
+        variable: the tf.Variable to update.
+        gradient: of its shape; or IndexedSlices, whose rows are squared before those with the same index are added up.
+        m: the variable with its first moment.
+        v: the variable with its second moment.
+        vhat: the variable with the maximum of its second moments, or None without AMSGrad.
+        square: a tensor in place of the square of the gradient; None stands for the square itself.
     """
 
     variable: Any
@@ -49,7 +54,15 @@ class Row(NamedTuple):
 
 
 class Hyper(NamedTuple):
-    """The hyperparameters of one step: numbers or scalar tensors. The last is None where nothing decays."""
+    """Hold the hyperparameters of one step: numbers or scalar tensors.
+
+    Attributes:
+        learning_rate: the learning rate.
+        beta1: decay rate of the first moment, in [0, 1).
+        beta2: decay rate of the second moment, in [0, 1).
+        epsilon: epsilon hat, not negative.
+        decoupled_weight_decay: the weight decay, or None where nothing decays.
+    """
 
     learning_rate: Any
     beta1: Any
@@ -59,7 +72,14 @@ class Hyper(NamedTuple):
 
 
 class Scalars(NamedTuple):
-    """Hold what the formula needs of the hyperparameters, in one dtype."""
+    """Hold what the formula needs of the hyperparameters, in one dtype.
+
+    Attributes:
+        alpha: the step size, learning rate times bias correction.
+        c1: ``1 - beta1``.
+        c2: ``1 - beta2``.
+        epsilon: epsilon hat.
+    """
 
     alpha: Any
     c1: Any
@@ -78,7 +98,7 @@ def decay_of(hyper: Hyper, dtype: Any, *, product: bool = False) -> Decay:
     """Return the decay of one step, rounded as Keras rounds it: numbers of Python pass through float32.
 
     Args:
-        hyper: of this step.
+        hyper: the hyperparameters of this step.
         dtype: of the variables.
         product: whether the two scalars are multiplied first. In a graph that holds Keras's formula TensorFlow does so
             for variables of more than one element.
@@ -89,7 +109,7 @@ def decay_of(hyper: Hyper, dtype: Any, *, product: bool = False) -> Decay:
 
 
 def number(value: Any, dtype: Any) -> Any:
-    """A scalar tensor; a Python number is rounded once (tf.cast would round it to float32 first)."""
+    """Return a number as a scalar tensor; a Python number is rounded once (tf.cast would round it to float32 first)."""
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.convert_to_tensor(value, dtype)
 
 
@@ -105,7 +125,18 @@ def _complement(numerics: Numerics, beta: Any, dtype: Any) -> Any:
 
 
 def scalars(numerics: Numerics, hyper: Hyper, step: Any, dtype: Any, running: tuple[Any, Any] | None = None) -> Scalars:
-    """The scalars of one step; `step` is 1 at the first. `running`: products of the betas, where they are kept."""
+    """Return the scalars of one step; for the formula see `kernel.make_correction`.
+
+    Args:
+        numerics: how to round.
+        hyper: the hyperparameters of this step.
+        step: 1 at the first step. It is not looked at where `running` is given.
+        dtype: the dtype to compute in.
+        running: running products of both betas after this step, where they are kept; None stands for powers.
+
+    Returns:
+        Step size, ``1 - beta1``, ``1 - beta2`` and epsilon hat, in that dtype.
+    """
     power1, power2 = powers(hyper, step, dtype) if running is None else running
     rate, epsilon = number(hyper.learning_rate, dtype), number(hyper.epsilon, dtype)
     alpha, epsilon = _correct(rate, epsilon, power1, power2, 1, tf.sqrt)
@@ -118,7 +149,16 @@ def scalars(numerics: Numerics, hyper: Hyper, step: Any, dtype: Any, running: tu
 
 
 def powers(hyper: Hyper, step: Any, dtype: Any) -> tuple[Any, Any]:
-    """``beta1**step`` and ``beta2**step``."""
+    """Return ``beta1**step`` and ``beta2**step``; the betas are rounded to float32 first.
+
+    Args:
+        hyper: the hyperparameters of this step.
+        step: 1 at the first step.
+        dtype: the dtype to compute in.
+
+    Returns:
+        Two scalar tensors of that dtype.
+    """
     step = tf.cast(step, dtype)
     return tf.pow(_beta(hyper.beta1, dtype), step), tf.pow(_beta(hyper.beta2, dtype), step)
 
@@ -150,7 +190,18 @@ def update_one(
     update: Callable[..., Any] = _plain,
     assign: Callable[[Any, Any], Any] = _assign,
 ) -> list[Any]:
-    """Update one row; returns the assignments. `beta1` asks for Nesterov's look-ahead."""
+    """Update one variable and its state; for the formula see `kernel.make_update`.
+
+    Args:
+        row: the variable, with a dense gradient.
+        values: the scalars of this step, whose dtype is that of the arithmetic.
+        beta1: the first beta, which asks for Nesterov's look-ahead; None asks for none.
+        update: the formula over the operations to use.
+        assign: takes a variable and its new value, and writes it.
+
+    Returns:
+        The results of `assign`, which in a graph are operations to run.
+    """
     kind = values.alpha.dtype
     p, gradient, m, v, vhat, square = (None if x is None else tf.cast(x, kind) for x in row)
     results = update(p, gradient, m, v, vhat, *values, beta1, square)
@@ -203,7 +254,14 @@ def _update_in_blocks(row: Row, values: Scalars, update: Callable[..., Any], nev
 
 @cache
 def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool, in_blocks: bool) -> Any:
-    """An XLA function, shared by all variables of this shape in the process."""
+    """Return an XLA function, shared by all variables of this shape in the process.
+
+    Args:
+        shape: of the variables.
+        dtype: of the variables and the arithmetic.
+        amsgrad: whether there is a maximum of the second moments.
+        in_blocks: whether it runs in one thread, and passes over memory once.
+    """
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def adam(row: Row, values: Scalars, decay: Decay | None, zero: Any, never: Any) -> None:
@@ -254,7 +312,7 @@ def _sparse(row: Row) -> bool:
 
 
 def _dense(row: Row, kind: Any, zero: Any = None) -> Row:
-    """A row with a dense gradient, and its square where that is something else."""
+    """Return a row with a dense gradient, and the square of that where it is something else."""
     if not _sparse(row):
         return row
     gradient, square = sparse.dense_and_square(row.gradient, row.variable.shape, kind, zero)
@@ -299,14 +357,14 @@ def update_list(
     Args:
         rows: variables, each at most once.
         numerics: how to round.
-        hyper: of this step.
+        hyper: the hyperparameters of this step.
         iterations: the step counter; any int64 that is known only at run time.
         step: 1 at the first step.
         inside_xla: whether the caller is being compiled by XLA.
         whole: whether variables may be updated together; a strategy's replicas may not.
         assign: how to assign where variables are updated one by one.
         decays: tells of a variable whether it decays before its update; of no variable where it is None.
-        product: see `decay_of`.
+        product: whether decay and learning rate are multiplied first; see `decay_of`.
     """
     groups: dict[tuple[Any, Any, bool], list[Row]] = {}
     for row in rows:
@@ -350,7 +408,16 @@ def update_list(
 def update_fused(
     rows: Iterable[Row], numerics: Numerics, hyper: Hyper, iterations: Any, step: Any, *, inside_xla: bool
 ) -> None:
-    """Update every row with TensorFlow's own fused kernel, or with its rounding where there is none."""
+    """Update every row with TensorFlow's own fused kernel, or with its rounding where there is none.
+
+    Args:
+        rows: variables with dense gradients.
+        numerics: how to round where there is no kernel.
+        hyper: the hyperparameters of this step.
+        iterations: the step counter; any int64 that is known only at run time.
+        step: 1 at the first step.
+        inside_xla: whether the caller is being compiled by XLA.
+    """
     cast: dict[Any, dict[str, Any]] = {}
     for row in rows:
         kind = row.variable.dtype

@@ -20,7 +20,7 @@ from adamcompat.interrupts import Uninterrupted
 
 
 class EagerStep:
-    """One eager step of an optimizer.
+    """Hold what one eager step of an optimizer may change, and put it back where the step fails.
 
     Args:
         counters: variables that count steps.
@@ -28,7 +28,7 @@ class EagerStep:
 
     Attributes:
         holds: the same.
-        made: what the calls returned that made all of the update at once. Noted by a function of C in the statement
+        made: the results of the calls that made all of the update at once. Noted by a function of C in the statement
             that calls, so that nothing comes between.
         done: the same by variable, where each has its own call.
     """
@@ -43,7 +43,7 @@ class EagerStep:
         self.count(counters)
 
     def count(self, counters: Iterable[Any]) -> None:
-        """Hold what counters are before the step, unless some are held already.
+        """Hold the values of counters before the step, unless some are held already.
 
         Args:
             counters: variables that count steps; what is no tf.Variable is left out.
@@ -57,7 +57,7 @@ class EagerStep:
         return [(one, tf.convert_to_tensor(one)) for one in variables if isinstance(one, tf.Variable)]
 
     def keep(self, key: Hashable, variables: Iterable[Any]) -> None:
-        """Hold what variables are before an update of several operations.
+        """Hold the values of variables before an update of several operations, once for each key.
 
         Args:
             key: of the update in `done`.
@@ -70,7 +70,7 @@ class EagerStep:
         """Hold all that the step may change, so that nothing of it stays if it fails.
 
         Args:
-            variables: the rest of it, where this was called before.
+            variables: what it may change; variables that are held already are left out.
         """
         held = {id(variable) for pairs in self._kept.values() for variable, _ in pairs}
         self._kept.setdefault("everything", []).extend(self._values(one for one in variables if id(one) not in held))
@@ -85,10 +85,13 @@ class EagerStep:
         """Update a variable, unless that is done.
 
         Args:
-            variable: the variable.
-            slots: its state.
-            apply: updates both.
+            variable: the variable to update.
+            slots: the variables of its state.
+            apply: a function without arguments that updates both.
             operations: how many operations that takes: one has run or has not, so that nothing need be held.
+
+        Returns:
+            The value that `apply` returned, now or before.
         """
         key = id(variable)
         if self._everything or not self.holds:
@@ -106,6 +109,12 @@ class EagerStep:
             make: makes all of it.
             finish: makes what is missing of it when `make` has failed and something was done that is not held. The
                 counters are then as before.
+
+        Returns:
+            The value that `make` returned.
+
+        Raises:
+            The exception of `make`, when nothing or all of the step is done.
         """
         with Uninterrupted():
             try:

@@ -34,8 +34,11 @@ def check_parameter(tensor: Any, error: type[Exception]) -> None:
     """Refuse a parameter that no step can update.
 
     Args:
-        tensor: of PyTorch.
-        error: what to raise.
+        tensor: of PyTorch; anything but float16, bfloat16, float32 and float64 is refused.
+        error: the exception to raise.
+
+    Raises:
+        Exception: of the type `error`, where the tensor is complex or holds no floating-point numbers.
     """
     if tensor.dtype.is_complex:
         raise error(f"a parameter of {tensor.dtype} is not updated here; pass torch.view_as_real(parameter)")
@@ -50,7 +53,7 @@ def turned(tensor: Any, like: Any = None) -> Any:
     nothing is done.
 
     Args:
-        tensor: of PyTorch.
+        tensor: a tensor of PyTorch.
         like: the other one, of the same shape; left out, the tensor itself.
 
     >>> turned(torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)).is_contiguous()
@@ -64,7 +67,7 @@ def turned(tensor: Any, like: Any = None) -> Any:
 
 
 def view_of(tensor: Any) -> Array:
-    """Return an array over the memory of a tensor; for its axes see `turned`."""
+    """Return an array over the memory of a tensor in main memory; for the order of its axes see `turned`."""
     array: Array = turned(tensor.detach()).numpy()
     return array
 
@@ -74,7 +77,7 @@ def gradient_of(gradient: Any, like: Any) -> Any:
 
     Args:
         gradient: a tensor on any device, of any layout.
-        like: the parameter.
+        like: the parameter that it belongs to.
 
     Raises:
         TypeError: it is complex, or no tensor.
@@ -99,13 +102,13 @@ def _kind(value: Any) -> str:
 
 
 def _readable(tensor: Any) -> Any:
-    """A tensor that NumPy can read: in main memory, in a dtype that it has, without flags that stand for arithmetic."""
+    """Return a tensor that NumPy can read: in main memory, of one of NumPy's dtypes, with conjugation and sign done."""
     plain = tensor.cpu().resolve_conj().resolve_neg()
     return plain.float() if plain.dtype == torch.bfloat16 else plain
 
 
 def addresses_of(tensors: Iterable[Any]) -> list[int]:
-    """Return where the elements of tensors begin."""
+    """Return the address of the first element of each tensor."""
     return list(map(torch.Tensor.data_ptr, tensors))
 
 
@@ -115,15 +118,15 @@ def same_objects(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 
 def zeros_like(tensor: Any) -> Any:
-    """Return zeros that lie in memory as a tensor does."""
+    """Return zeros of a tensor's shape, dtype and device, with the same order of elements in memory."""
     return torch.zeros_like(tensor.detach(), memory_format=torch.preserve_format)
 
 
 def number_of(value: Any) -> Any:
-    """Return the number in a tensor of one element; anything else as it is."""
+    """Return the number in a tensor of one element; return anything else as it is."""
     return value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
 
 
 def steps_of(value: Any) -> int:
-    """Return a number of steps as PyTorch keeps it, a tensor or a number."""
+    """Return a number of steps as an int; PyTorch keeps it as a tensor of one element or as a number."""
     return int(np.asarray(number_of(value)).item())

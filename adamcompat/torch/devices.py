@@ -28,7 +28,10 @@ _OTHERS = torch.float32, np.dtype("f4")
 
 
 class Many:
-    """Tensors that share each operation, in as few kernels as PyTorch makes of it.
+    """Hold tensors that share each operation, in as few kernels as PyTorch makes of it.
+
+    Args:
+        tensors: of one dtype and device; their shapes may differ.
 
     >>> (Many([torch.ones(2), torch.ones(3)]) * 2.0 - 1.0).tensors
     [tensor([1., 1.]), tensor([1., 1., 1.])]
@@ -41,7 +44,16 @@ class Many:
 
     @staticmethod
     def of(operation: Callable[..., Any], one: Many, other: Any) -> Many:
-        """Return what an operation makes of tensors and others, or of tensors and a number."""
+        """Return the results of an operation on each tensor and another operand.
+
+        Args:
+            operation: one of PyTorch's ``torch._foreach_*`` functions of two operands.
+            one: the tensors that are its first operand.
+            other: `Many` tensors, one for each of `one`, or a number for all of them.
+
+        Returns:
+            One tensor for each of `one`.
+        """
         return Many(operation(one.tensors, other.tensors if isinstance(other, Many) else float(other)))
 
     def __add__(self, other: Any) -> Many:
@@ -67,7 +79,14 @@ class Many:
 
 
 def _chosen(kernel: Callable[..., Any], plain: Callable[[Any, Any], Any], one: Any, other: Any) -> Any:
-    """The larger or smaller of two values; NaN wins."""
+    """Return the larger or the smaller of two values; NaN wins, of two numbers only as the first.
+
+    Args:
+        kernel: chooses between tensors, or tensors and a number.
+        plain: chooses between two numbers.
+        one: `Many` tensors, or a number.
+        other: `Many` tensors, or a number.
+    """
     if isinstance(other, Many) and not isinstance(one, Many):
         one, other = other, one
     return Many.of(kernel, one, other) if isinstance(one, Many) else plain(one, other)
@@ -98,7 +117,14 @@ _stages = make_stages(_OPERATIONS, _minimum)
 
 
 class Lane(NamedTuple):
-    """Parameters of one kind with their gradients, in the dtype of the arithmetic."""
+    """Hold parameters of one kind with their gradients, in the dtype of the arithmetic.
+
+    Attributes:
+        kind: what the parameters have in common.
+        p: the parameters, as `Many`.
+        g: their gradients, as `Many`.
+        places: their places among the parameters of the step.
+    """
 
     kind: Kind
     p: Any
@@ -107,7 +133,11 @@ class Lane(NamedTuple):
 
 
 class _Stages(Interpreter):
-    """Take lanes through the stages; see `Interpreter` for the methods."""
+    """Take lanes through the stages; see `Interpreter` for the methods.
+
+    Args:
+        step: the numbers of the step.
+    """
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -165,7 +195,11 @@ class _Stages(Interpreter):
 
 
 class Ready(NamedTuple):
-    """Hold a step of which nothing is left but to write."""
+    """Hold a step of which nothing is left but to write.
+
+    Attributes:
+        operations: they write, in order.
+    """
 
     operations: list[Operation]
 
@@ -174,7 +208,17 @@ class Ready(NamedTuple):
 
 
 class Elsewhere:
-    """The parameters of one group, on any device; see `adamcompat.torch.held.Held`, whose part it takes.
+    """Update the parameters of one group on any device, as `adamcompat.torch.held.Held` does in main memory.
+
+    Args:
+        dialect: the API whose step is made.
+        numerics: how to round.
+        hyper: the hyperparameters of the group.
+        step: how many steps were made, at least 0.
+        group: what the parameters have in common beside their hyperparameters; None stands for nothing.
+
+    Raises:
+        NotImplementedError: gradients are to be accumulated, parameters to be averaged, or rows to be updated lazily.
 
     Attributes:
         engine: has the program and the numbers of steps, and no parameters.
@@ -200,7 +244,18 @@ class Elsewhere:
     def add(
         self, parameters: Sequence[Any], states: Sequence[dict[str, Any]], names: Sequence[str], decays: Any
     ) -> None:
-        """Take more parameters; see `Held.add`."""
+        """Take more parameters.
+
+        Args:
+            parameters: tensors on any device.
+            states: a dictionary for each, with its moments under PyTorch's names. Moments that are missing are put
+                there, as zeros.
+            names: what to call the parameters in errors.
+            decays: takes a name, and returns whether weight decay reaches the parameter.
+
+        Raises:
+            ValueError: a moment has another shape than its parameter, or lies on another device.
+        """
         roles = ["first_moment", "second_moment"]
         roles += ["maximum_second_moment"] if self.engine.program.update.amsgrad else []
         for parameter, state, name in zip(parameters, states, names, strict=True):
@@ -219,7 +274,18 @@ class Elsewhere:
         return True
 
     def prepared(self, parameters: Sequence[Any], gradients: Sequence[Any]) -> Ready:
-        """Do all of a step that can fail; see `Held.prepared`."""
+        """Do all of a step that can fail.
+
+        Args:
+            parameters: those that have a gradient.
+            gradients: theirs, in the same order: tensors on any device, of any layout.
+
+        Returns:
+            The operations that are left, which write.
+
+        Raises:
+            ValueError (or what the dialect raises): a gradient is complex, or has another shape than its parameter.
+        """
         lanes = self._lanes(parameters, gradients)
         step = Step(self.engine, [lane.kind for lane in lanes])
         lanes = list(_Stages(step).run(step.program.stages, lanes))

@@ -22,11 +22,11 @@ _OTHERS = tuple(map(named, ("foreach", "fused_kernel", "capturable", "differenti
 
 
 class Cohort:
-    """The parameters of one group that have been updated equally often.
+    """Hold the parameters of one group that have been updated equally often.
 
     Args:
-        held: makes their steps.
-        states: what the optimizer keeps for each; the numbers of steps in it become views of one memory.
+        held: the parameters, with the engine that makes their steps.
+        states: the optimizer's state of each. The numbers of steps in it become views of one memory.
     """
 
     def __init__(self, held: Held, states: Sequence[dict[str, Any]]) -> None:
@@ -42,7 +42,7 @@ class Cohort:
         return self.held.stands() and bool((self._memory == self.held.engine.iterations).all())
 
     def advance(self) -> Callable[[], None]:
-        """Return what sets the numbers of steps after the next one."""
+        """Return a function that sets the numbers of steps to what they are after the next one."""
         after = int(self.held.engine.iterations) + 1
 
         def count() -> None:
@@ -52,10 +52,13 @@ class Cohort:
 
 
 class Known:
-    """One group as its last step found it.
+    """Remember one group as its last step found it.
+
+    Args:
+        parameters: those that had a gradient.
 
     Attributes:
-        parameters: those that had a gradient.
+        parameters: the same.
         settings: of the group, or None where the original made the step.
         cohorts: its parameters, or None as long as the original makes the steps.
     """
@@ -81,8 +84,8 @@ class Fused(Adapted):
         gradients than in the one before.
 
         Args:
-            groups: of the optimizer.
-            states: what it keeps for each parameter.
+            groups: the groups of the optimizer.
+            states: the optimizer's state, a dictionary by parameter.
         """
         known, self._known = self._known or [], []
         kept = list(states.values())
@@ -107,7 +110,14 @@ class Fused(Adapted):
 
     @staticmethod
     def _pending(cohorts: Sequence[Cohort]) -> list[tuple[Any, Callable[[], None]]] | None:
-        """All of a step that can fail; None where a gradient is the original's to take or to refuse."""
+        """Do all of a step that can fail; return None where a gradient is the original's to take or to refuse.
+
+        Args:
+            cohorts: all parameters that have a gradient.
+
+        Returns:
+            For each cohort what is left to write, and a function that sets its numbers of steps.
+        """
         found = []
         for cohort in cohorts:
             held = cohort.held
@@ -121,7 +131,14 @@ class Fused(Adapted):
         return found
 
     def _prepared(self, own: Known, group: dict[str, Any], states: Any, *, stands: bool) -> bool:
-        """Let what is known of a group follow its settings and tensors; return whether its step can be made here."""
+        """Let the knowledge of a group follow its settings and tensors; return whether its step can be made here.
+
+        Args:
+            own: what the last step found.
+            group: the group as it is now.
+            states: the optimizer's state, a dictionary by parameter.
+            stands: whether the state has the same dictionaries as in the last step.
+        """
         settings = self._settings(group)
         # A rate in a tensor is divided in the tensor's own dtype there.
         flat = chain.from_iterable(value if isinstance(value, tuple) else (value,) for value in settings.values())
@@ -150,7 +167,7 @@ class Fused(Adapted):
         }
 
     def _resolved(self, settings: dict[str, Any]) -> Hyperparameters | None:
-        """The hyperparameters of a group; None where they are out of range, which the original does not mind."""
+        """Return the hyperparameters of a group; None where they are out of range, which the original does not mind."""
         try:
             return resolve(self._own_adapter(), settings, {})
         except (TypeError, ValueError, RuntimeError):
@@ -176,7 +193,7 @@ class Fused(Adapted):
 
 
 def _own_step(kind: Any) -> Any:
-    """The step of an original without the hooks that PyTorch wraps around it: ours has them already."""
+    """Return the step of an original without the hooks that PyTorch wraps around it: ours has them already."""
     step = kind.step
     return step.__wrapped__ if getattr(step, "hooked", False) else step
 
@@ -196,7 +213,7 @@ class TorchAdam(Fused, torch.optim.Adam):  # type: ignore[misc]
             closure: called first, with gradients enabled; it may compute them.
 
         Returns:
-            What `closure` returned, or None.
+            The value that `closure` returned, or None.
 
         Raises:
             RuntimeError: a gradient is sparse, or what else the original raises.

@@ -25,7 +25,7 @@ STEP = _PYTORCH.slot("step").template
 
 
 def named(canonical: str) -> str:
-    """Return what PyTorch calls a setting.
+    """Return PyTorch's name of a setting.
 
     >>> named("learning_rate")
     'lr'
@@ -51,14 +51,14 @@ def key_of(role: str) -> str:
 
 
 class Held:
-    """The parameters of one group that are updated together.
+    """Hold the parameters of one group that are updated together, in main memory.
 
     Args:
-        dialect: whose step.
+        dialect: the API whose step is made.
         numerics: how to round.
         hyper: the hyperparameters of the group.
-        step: how many steps were made.
-        group: what the parameters have in common beside them.
+        step: how many steps were made, at least 0.
+        group: what the parameters have in common beside their hyperparameters; None stands for nothing.
 
     Attributes:
         engine: makes the steps.
@@ -94,12 +94,14 @@ class Held:
 
         Args:
             parameters: tensors in main memory.
-            states: what is kept for each under PyTorch's names; what is missing is made here, as zeros.
-            names: what to call them in errors.
-            decays: tells from a name whether weight decay reaches the parameter.
+            states: a dictionary for each, with its state under PyTorch's names. State that is missing is put there, as
+                zeros; an average may begin as the parameter.
+            names: what to call the parameters in errors.
+            decays: takes a name, and returns whether weight decay reaches the parameter.
 
         Raises:
-            ValueError: state of another shape, or memory that overlaps itself or another parameter's.
+            ValueError: state of another shape, dtype or device than its parameter's, or memory that overlaps itself or
+                another parameter's.
         """
         arrays = [Parameter(self._array_of(tensor), name) for tensor, name in zip(parameters, names, strict=True)]
         self.engine.add_all(arrays, [self._group] * len(arrays), lambda _, name: decays(name))
@@ -141,7 +143,7 @@ class Held:
         setattr(slot, _FIELDS[role], self._array_of(kept))
 
     def settle(self) -> None:
-        """Take note of what the state of all parameters holds, before the next step."""
+        """Take note of the tensors that the state of all parameters holds, before the next step."""
         self._held = list(chain.from_iterable(map(dict.values, self._states)))
 
     def stands(self) -> bool:
@@ -157,7 +159,10 @@ class Held:
 
         Args:
             parameters: those that have a gradient.
-            gradients: theirs, as tensors.
+            gradients: theirs, in the same order: tensors on any device, of any layout.
+
+        Returns:
+            The operations that are left, which write.
 
         Raises:
             TypeError, ValueError: a gradient does not fit.
@@ -182,6 +187,12 @@ class Held:
         Args:
             gradients: in the order of the parameters.
             indices: the places of the parameters that have one; None where all have.
+
+        Returns:
+            The operations that are left, which write.
+
+        Raises:
+            TypeError, ValueError: a gradient or a parameter does not fit.
         """
         self.engine.follow()
         return self.engine.prepared(self._all() if indices is None else indices, gradients)

@@ -33,7 +33,12 @@ _DEPTH = 6
 
 @cache
 def _names_of(adapter: str) -> tuple[frozenset[str], str]:
-    """The names of the settings of one of our classes, but for the learning rate's in PyTorch, and its own for that."""
+    """Return the names of the settings of one of our classes.
+
+    Returns:
+        The names under which groups hold settings, without the parameters' and the learning rate's; and the class's own
+        name of the learning rate, which groups hold under PyTorch's.
+    """
     own = MAPPING.adapter("torch", adapter)
     dialect = MAPPING.dialects[own.dialect]
     facts = (*dialect.accepted, *(fact for _, fact in MAPPING.borrowed(own)))
@@ -110,7 +115,10 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             )
 
     def _settings(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """What a step reads of a group, by the dialect's names; numbers in tensors as numbers."""
+        """Return the settings of a group that a step reads, by the dialect's names.
+
+        Tensors of one number become numbers.
+        """
         names, rate = _names_of(self._adapter)
         found = {name: number_of(group[name]) for name in self.defaults if name in names and name in group}
         return found | {rate: number_of(group[RATE])}
@@ -126,7 +134,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         return resolve(self._own_adapter(), given, {name: settings[name] for name in settings if name not in names})
 
     def _group_of(self, group: Mapping[str, Any]) -> Group:
-        """What the mapping's stages ask of a group beside its settings."""
+        """Return a group for the stages of a step, with what they ask of it beside its settings."""
         return Group()
 
     def _decays(self, name: str) -> bool:
@@ -142,7 +150,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             closure: called first, with gradients enabled; it may compute them.
 
         Returns:
-            What `closure` returned, or None.
+            The value that `closure` returned, or None.
 
         Raises:
             ValueError, TypeError: a gradient does not fit, or a setting is out of range. Then nothing has changed.
@@ -161,7 +169,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             grads_and_vars: pairs of a gradient (a tensor, or None) and the parameter that it belongs to.
 
         Returns:
-            How many steps were made.
+            The number of steps that were made so far.
 
         Raises:
             ValueError: no gradient at all, or a parameter that the optimizer does not know. Then nothing has changed.
@@ -199,7 +207,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         """Make one step.
 
         Args:
-            gradient_of: returns the gradient of a parameter, or None.
+            gradient_of: takes a parameter, and returns its gradient or None.
         """
         pending, touched = [], []
         self._follow()
@@ -235,7 +243,11 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
                 self._steps[number] = settings, new, held
 
     def _build(self) -> None:
-        """Make the steps of all groups anew, from the state that there is."""
+        """Make the steps of all groups anew, from the state that there is.
+
+        Raises:
+            ValueError: parameters were not updated equally often, or state does not fit.
+        """
         steps, count = [], self.iterations
         for group in self.param_groups:
             hyper = self._resolved(group)
@@ -380,7 +392,7 @@ class CallAdam(StyledAdam):
             One True for each parameter.
 
         Raises:
-            ValueError: their number is wrong, or one does not fit. Then nothing has changed.
+            ValueError: they are no tuple or list, their number is wrong, or one does not fit. Then nothing has changed.
         """
         if not isinstance(gradients, (tuple, list)) or len(gradients) != len(self._order):
             raise self._error("wrong_gradients")(

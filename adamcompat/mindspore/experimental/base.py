@@ -25,7 +25,7 @@ _correct = make_correction(MAPPING.dialects["mindspore_experimental"].semantics.
 
 
 class HonestAdam(optim.Adam):  # type: ignore[misc]
-    """The original, which does what amsgrad asks for."""
+    """Do what amsgrad asks for, which the original ignores."""
 
     # Whether each Parameter keeps the maximum of its second moment; one more than there are.
     _keeps_maxima: tuple[bool, ...] = (False,)
@@ -46,7 +46,22 @@ class HonestAdam(optim.Adam):  # type: ignore[misc]
         maximize: Any,
         weight_decay: Any,
     ) -> Any:
-        """Update the Parameters of a group, in float32 where they have two bytes."""
+        """Update the Parameters of a group; with amsgrad in float32, rounded back to their dtype.
+
+        Args:
+            beta1: decay rate of the first moment, in [0, 1).
+            beta2: decay rate of the second moment, in [0, 1).
+            eps: epsilon, at least 0, which is added to the root of the second moment.
+            lr: the learning rate of the group.
+            start_id: place of the group's first Parameter among all of them.
+            end_id: place after its last one.
+            gradients: one for each Parameter of the optimizer.
+            maximize: whether to step along the gradients, not against them.
+            weight_decay: the L2 decay, 0 for none.
+
+        Returns:
+            True; in a graph it depends on everything that is written.
+        """
         if not self._keeps_maxima[start_id]:
             return self._by_operator(beta1, beta2, eps, lr, start_id, end_id, gradients, maximize, weight_decay)
         power1, power2 = self.op_pow(beta1, self.state_step), self.op_pow(beta2, self.state_step)
@@ -81,7 +96,13 @@ class HonestAdam(optim.Adam):  # type: ignore[misc]
 
 
 def _powers(beta1: float, beta2: float, step: int) -> tuple[Any, Any]:
-    """The powers of the betas by MindSpore's own operator, which does not always round right."""
+    """Return the powers of the betas by MindSpore's own operator, which does not always round right.
+
+    Args:
+        beta1: decay rate of the first moment.
+        beta2: decay rate of the second moment.
+        step: the exponent, 1 at the first step.
+    """
     number = Tensor(step, mindspore.int32)
     one, other = (ops.pow(beta, number).asnumpy()[()] for beta in (beta1, beta2))
     return one, other

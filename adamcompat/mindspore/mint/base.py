@@ -41,7 +41,7 @@ class MintSteps(GroupedDropIn, GroupedSteps):
             self._make_graphs()
 
     def _say_ignored(self, group: Mapping[str, Any]) -> None:
-        """Say what the original ignores, where it is this class that makes the step."""
+        """Warn of what the original ignores, where it is this class that makes the step."""
         if not self._original_runs:
             super()._say_ignored(group)
 

@@ -35,7 +35,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
             tf_keras.saving.register_keras_serializable(package="adamcompat.legacy")(cls)
 
     def __repr__(self) -> str:
-        """Return what Keras 3 puts into its error when `compile` is given this optimizer, which is none of its own."""
+        """Return the text for the error of Keras 3's `compile`, which takes only optimizers of its own."""
         if tf.keras.optimizers.Adam.__module__.startswith("tf_keras"):
             return str(super().__repr__())
         return (
@@ -45,7 +45,19 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         )
 
     def add_slot(self, var: Any, slot_name: str, initializer: Any = "zeros", shape: Any = None) -> Any:
-        """The original's; the moments of bfloat16 variables that would stand still are kept in float32."""
+        """Add a state variable, as the original does.
+
+        The moments of bfloat16 variables that would stand still are kept in float32.
+
+        Args:
+            var: the variable that the state belongs to.
+            slot_name: names the kind of state: ``"m"``, ``"v"`` or ``"vhat"``.
+            initializer: gives the initial values: its name, a function, or a tensor.
+            shape: of the state; None stands for the variable's.
+
+        Returns:
+            The new variable, or the one that there is.
+        """
         if var.dtype != tf.bfloat16 or not stand_still(self._get_hyper("beta_1"), self._get_hyper("beta_2")):
             return super().add_slot(var, slot_name, initializer, shape)
         with tf.variable_creator_scope(operations.in_float32):
@@ -61,7 +73,7 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
 
         Args:
             grads_and_vars: pairs of a gradient (a tensor, IndexedSlices or None) and its variable.
-            name: of the operation.
+            name: of the operation; None stands for the optimizer's name.
             experimental_aggregate_gradients: whether gradients of replicas are added up.
 
         Returns:

@@ -22,7 +22,16 @@ _SLOTS = moments_of(_DIALECT)
 
 
 def _known_here(arguments: dict[str, Any], dialect: Dialect, original: Callable[..., None]) -> dict[str, Any]:
-    """The arguments that the installed TensorFlow takes; what an older one lacks must be at its default."""
+    """Return the arguments that the installed TensorFlow takes; what an older one lacks must be at its default.
+
+    Args:
+        arguments: by name; changed in place.
+        dialect: the facts of the original.
+        original: the original's constructor.
+
+    Raises:
+        TypeError (or what the dialect raises): an argument that it lacks is not at its default.
+    """
     known = inspect.signature(original).parameters
     for name in [name for name in arguments if name not in known]:
         fact = dialect.find(name)
@@ -67,7 +76,20 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
     def apply_gradients(
         self, grads_and_vars: Iterable[tuple[Any, Any]], global_step: Any = None, name: str | None = None
     ) -> Any:
-        """Update variables with their gradients, as tf.compat.v1.train.AdamOptimizer does."""
+        """Update variables with their gradients, as tf.compat.v1.train.AdamOptimizer does.
+
+        Args:
+            grads_and_vars: pairs of a gradient (a tensor, IndexedSlices or None) and its variable.
+            global_step: a variable that is one more after the step, or None.
+            name: of the operation; None stands for the optimizer's name.
+
+        Returns:
+            The operation to run in a Session; in eager execution whatever the original returns.
+
+        Raises:
+            ValueError: no gradient at all.
+            InvalidArgumentError: in eager execution, a gradient does not fit its variable.
+        """
         pairs, plain, step = tuple(grads_and_vars), super().apply_gradients, begin([global_step])
         if step is None:
             return plain(pairs, global_step, name)
@@ -171,7 +193,15 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         return super()._apply_sparse(grad, var)
 
     def __apply_traced(self, gradient: Any, variable: Any) -> Any:
-        """The update for what the kernels do not do; in float32 for bfloat16."""
+        """Update a variable where the kernels do not do it; in float32 for bfloat16.
+
+        Args:
+            gradient: a dense tensor.
+            variable: the variable.
+
+        Returns:
+            The operation that writes it and its state.
+        """
         kind = operations.arithmetic(variable.dtype.base_dtype)
         m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
         row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.__amsgrad else None)
