@@ -1,4 +1,4 @@
-"""The same gradients through several optimizers: how far they drift apart, and why."""
+"""Send the same gradients through several optimizers, to see how far they drift apart, and why."""
 
 from adamcompat.comparison.result import Cause, Comparison, Pair, Point, Run
 from adamcompat.comparison.run import compare

@@ -12,7 +12,7 @@ Array = NDArray[Any]
 
 
 class Distance(NamedTuple):
-    """A distance of two lists of tensors.
+    """Hold a distance of two lists of tensors.
 
     Attributes:
         spacings: the largest difference of an element, in units of its tensor; the largest of all tensors.
@@ -24,9 +24,12 @@ class Distance(NamedTuple):
 
 
 class Scales:
-    """The unit for each tensor: the spacing of its dtype at the largest value that it has had so far.
+    """Keep the unit for each tensor: the spacing of its dtype at the largest value that it has had so far.
 
     A bias that begins at zero, or comes by it, would have no scale if only its present value counted.
+
+    Args:
+        tensors: the first values of each tensor; they decide its dtype.
 
     >>> scales = Scales([np.array([1.0, -3.0], np.float32)])
     >>> scales.units == [np.spacing(np.float32(3))]
@@ -39,7 +42,11 @@ class Scales:
         self.update(tensors)
 
     def update(self, tensors: Iterable[Array]) -> None:
-        """Take the values of one more list of tensors; what is not finite has no scale."""
+        """Take the values of one more list of tensors; what is not finite has no scale.
+
+        Args:
+            tensors: in the same order as before.
+        """
         for i, tensor in enumerate(tensors):
             if tensor.size:
                 values = np.abs(tensor)
@@ -48,7 +55,10 @@ class Scales:
 
     @property
     def units(self) -> list[float]:
-        """The unit for each tensor; of values that only a wider dtype holds that of the largest its own holds."""
+        """Return the unit for each tensor.
+
+        Beyond half the largest number that a tensor's dtype holds the unit does not grow.
+        """
         scaled = zip(self._largest, self._dtypes, strict=True)
         return [
             float(np.spacing(np.asarray(min(largest, np.finfo(dtype).max / 2), dtype))) for largest, dtype in scaled
@@ -56,11 +66,23 @@ class Scales:
 
 
 def distance(one: Sequence[Array], other: Sequence[Array], units: Sequence[float]) -> Distance:
-    """The distance of two lists of tensors of the same shapes.
+    r"""Return the distance of two lists of tensors of the same shapes.
+
+    .. math::
+        \text{spacings} = \max_i \max_j |a_{ij} - b_{ij}| / u_i, \qquad
+        \text{absolute} = \max_i \max_j |a_{ij} - b_{ij}|
+
+    with the elements :math:`a_{ij}` and :math:`b_{ij}` of tensor :math:`i` and its unit :math:`u_i`. Differences are
+    formed in float64. The same infinity or NaN on both sides is no difference; on one side only it is an infinite
+    difference.
 
     Args:
-        one, other: the tensors.
+        one: the tensors of one side, in any dtypes.
+        other: the tensors of the other side, in the same order.
         units: one for each tensor, see `Scales`.
+
+    Returns:
+        The distance; 0 where there are no elements.
 
     >>> a = [np.array([1, 2], np.float32)]
     >>> distance(a, [np.nextafter(a[0], np.float32(3))], Scales(a).units).spacings

@@ -1,4 +1,4 @@
-"""An optimizer by its facts, and how two of them differ."""
+"""Describe an optimizer by its facts, and find how two of them differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WITHOUT_EFFECT = ("use_locking", "lazy", "offload")
 
 
 def model_of(opened: Opened) -> Model:
-    """The facts of an optimizer that is about to be driven."""
+    """Return the facts of an optimizer that is about to be driven."""
     hyper = canonical(opened.adapter, opened.native)
     values = {name: hyper.values[name] for name in hyper.values if MAPPING.canonical[name].scope == "hyperparameter"}
     own = dict(opened.own)
@@ -44,7 +44,7 @@ def model_of(opened: Opened) -> Model:
 
 
 def own_numerics(opened: Opened) -> str:
-    """Return how an optimizer rounds where it is not told how."""
+    """Return the name in mapping.yaml of the rounding of an optimizer that is not told how to round."""
     if opened.entry.name == FLOAT64:
         return "canonical"
     if opened.entry.adapter is None:
@@ -55,11 +55,12 @@ def own_numerics(opened: Opened) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One fact in which two optimizers differ.
+    """Hold one fact in which two optimizers differ.
 
     Attributes:
         name: the canonical parameter, ``weight_decay``, ``stages``, or ``numerics.`` and a field.
-        here, there: what it is on either side.
+        here: what it is on the first side, as text.
+        there: what it is on the second side, as text.
         apply: gives a model the other side's fact.
         weights: the names of those that it concerns; empty where it concerns all of them.
     """
@@ -72,20 +73,29 @@ class Difference:
 
 
 def differences(here: Model, there: Model, names: Sequence[str]) -> list[Difference]:
-    """All facts in which two models differ, and that have an effect.
+    """Return all facts in which two models differ, and that have an effect.
 
     Args:
-        here, there: the models; either both are grouped or none, see `spread`.
+        here: the model of the first optimizer.
+        there: the model of the second one; either both are grouped or none, see `spread`.
         names: of the weights.
+
+    Returns:
+        Hyperparameters first, then what differs from weight to weight, the stages and forms, and the rounding. Each can
+        give a model the fact of `there`.
     """
     weights = _of_groups(here, there, names) if here.groups else _decay(here, there)
     return [*_hyperparameters(here, there), *weights, *_stages(here, there), *_numerics(here, there)]
 
 
 def spread(model: Model, names: Sequence[str]) -> Model:
-    """The same model with a group for each weight that says everything: nothing is left to names and shared values.
+    """Return the same model with a group for each weight, so that nothing is left to names and shared values.
 
     What has groups can be compared with what has others, or none.
+
+    Args:
+        model: with groups or without any.
+        names: of the weights.
     """
     skips = () if model.groups else model.dialect.semantics.decay_skips
     nothing = Schedule(0.0, "weight_decay")
@@ -105,13 +115,17 @@ def spread(model: Model, names: Sequence[str]) -> Model:
 
 
 def _grouped_decay(dialect: Dialect) -> str:
-    """The kind of decay that groups of weights hold: what a dialect with groups has, else that of L2."""
+    """Return the kind of decay that groups of weights hold: what a dialect with groups has, else that of L2."""
     grouped = any(fact.canonical == "group_weight_decay" for fact in dialect.groups)
     return _DECAYS[0] if grouped and "l2_decay" not in dialect.stages else _DECAYS[1]
 
 
 def told(values: Sequence[Any], names: Sequence[str]) -> str:
-    """One value for each weight, for people.
+    """Return one value for each weight as text, for people.
+
+    Args:
+        values: one for each weight.
+        names: of the weights.
 
     >>> told([0.1, 0.1, 0.2], ["a", "b", "c"])
     '0.1 (a, b) and 0.2 (c)'
@@ -125,7 +139,12 @@ def told(values: Sequence[Any], names: Sequence[str]) -> str:
 
 
 def effective(model: Model | None, names: Sequence[str]) -> dict[str, str]:
-    """The hyperparameters that have an effect, by canonical names, for people; none where they are unknown."""
+    """Return the hyperparameters that have an effect, by canonical names, as text; none where they are unknown.
+
+    Args:
+        model: the facts of the optimizer; None where they are unknown.
+        names: of the weights.
+    """
     if model is None:
         return {}
     neutral = {name: entry.neutral for name, entry in MAPPING.canonical.items()}
@@ -144,7 +163,7 @@ def effective(model: Model | None, names: Sequence[str]) -> dict[str, str]:
 
 
 def shown(value: Any) -> str:
-    """A value as a reader wants it."""
+    """Return a value as a reader wants it."""
     if isinstance(value, Schedule):
         value = value.given
     if isinstance(value, AbstractMapping):
@@ -236,7 +255,7 @@ def _of_groups(here: Model, there: Model, names: Sequence[str]) -> list[Differen
 
 
 def _decay_text(*values: Any) -> str:
-    """Both kinds of decay, in the order of `_DECAYS`."""
+    """Return both kinds of decay as text; they are given in the order of `_DECAYS`."""
     pairs = zip(_DECAYS, values, strict=True)
     found = [f"{name.removesuffix('_weight_decay')} {shown(value)}" for name, value in pairs if _asked_for(value)]
     return " and ".join(found) or "none"
@@ -270,7 +289,7 @@ def _decay(here: Model, there: Model) -> list[Difference]:
 
 
 def completed_stages(dialect: Dialect, grouped: str | None = None) -> tuple[str, ...]:
-    """A dialect's stages with decay and centralization, where they stand in the dialects that have them.
+    """Return a dialect's stages with decay and centralization, where they stand in the dialects that have them.
 
     Args:
         dialect: the dialect.
@@ -289,7 +308,7 @@ def completed_stages(dialect: Dialect, grouped: str | None = None) -> tuple[str,
 
 
 def _with_stage(model: Model, other: Model, name: str) -> Model:
-    """With the stage that does something where a hyperparameter is set, where it stands in the other's dialect."""
+    """Return a model with the stage of a hyperparameter, where the stage stands in the other's dialect."""
     dialect, theirs = model.dialect, other.dialect.stages
     stage = next((stage for stage, needed in STAGES.items() if needed == name), None)
     if stage is None or stage in dialect.stages or stage not in theirs:
@@ -304,7 +323,7 @@ def _with_stage(model: Model, other: Model, name: str) -> Model:
 
 
 def _active(model: Model) -> list[str]:
-    """The stages that do something, in their order."""
+    """Return the stages that do something, in their order."""
 
     def works(stage: str) -> bool:
         name = STAGES[stage]

@@ -1,4 +1,4 @@
-"""A comparison as a page that needs nothing else."""
+"""Write a comparison as a page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def render(comparison: Comparison) -> str:
-    """The page as text."""
+    """Return the page as HTML.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
     kind = "yes" if comparison.agree else "no"
     why = [
         f"<li>{html.escape(f'{pair.first} and {pair.second}: {sentence}.')}</li>\n"
@@ -50,5 +54,13 @@ def render(comparison: Comparison) -> str:
 
 
 def save(comparison: Comparison, path: str | Path) -> None:
-    """Write the page."""
+    """Write the page to a file.
+
+    Args:
+        comparison: what it shows.
+        path: of the file.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
     write_bytes(path, render(comparison).encode())

@@ -1,4 +1,4 @@
-"""The drawing of a comparison: distance over steps."""
+"""Draw a comparison: distance over steps."""
 
 from __future__ import annotations
 
@@ -36,8 +36,11 @@ def draw(comparison: Comparison, axes: Any, title: str) -> None:
 
     Args:
         comparison: what to draw.
-        axes: where.
-        title: its heading.
+        axes: where to draw; its scales, limits, labels and grid are set.
+        title: the heading of the drawing.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
     """
     pairs = sorted(comparison.pairs, key=lambda pair: -pair.at_the_end)
     for number, pair in enumerate(pairs):
@@ -72,7 +75,11 @@ def _label(pair: Pair) -> str:
 
 
 def figure(comparison: Comparison) -> Any:
-    """A figure with one drawing."""
+    """Return a matplotlib Figure with one drawing.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
     columns = 2 if max(len(_label(pair)) for pair in comparison.pairs) < _LONG else 1
     rows = len(comparison.pairs) // columns + 1
     canvas = _matplotlib().figure.Figure(figsize=(8, 4.6 + 0.2 * rows), layout="constrained")
@@ -83,6 +90,12 @@ def figure(comparison: Comparison) -> Any:
 
 def check(path: str | Path) -> str:
     """Return what kind of drawing a file is to be, known before anything is measured.
+
+    Args:
+        path: of the file; only its ending counts.
+
+    Returns:
+        The ending in small letters, without a dot, such as "svg".
 
     Raises:
         ValueError: matplotlib cannot draw such a file.
@@ -96,7 +109,16 @@ def check(path: str | Path) -> str:
 
 
 def save(comparison: Comparison, path: str | Path) -> None:
-    """Draw into a file; what it becomes is decided by the end of its name."""
+    """Draw into a file; the ending of its name decides what it becomes.
+
+    Args:
+        comparison: what to draw.
+        path: of the file.
+
+    Raises:
+        ValueError: matplotlib cannot draw such a file.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
     kind = check(path)
     buffer = io.BytesIO()
     figure(comparison).savefig(buffer, format=kind, dpi=160)
@@ -104,7 +126,11 @@ def save(comparison: Comparison, path: str | Path) -> None:
 
 
 def svg(comparison: Comparison) -> str:
-    """The drawing as an element of a page."""
+    """Return the drawing as an element of a page.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
     buffer = io.StringIO()
     figure(comparison).savefig(buffer, format="svg")
     text = buffer.getvalue()

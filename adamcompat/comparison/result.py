@@ -14,11 +14,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One fact that explains a difference.
+    """Hold one fact that explains a difference.
 
     Attributes:
         name: which parameter or semantic.
-        here, there: what it is on either side.
+        here: what it is for the first optimizer.
+        there: what it is for the second one.
         explained: the share of the difference, from 0 to 1, that is gone when the first optimizer is given this
             fact, and those before it in the list, from the second.
         weights: the names of those that it concerns; empty where it concerns all of them.
@@ -33,13 +34,13 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One optimizer's part in a comparison.
+    """Hold one optimizer's part in a comparison.
 
     Attributes:
         label: as it was asked for.
         hyperparameters: what it ran with, by canonical names, where it has an effect.
         to_float64: the largest distance to the same optimizer in float64, in spacings.
-        parameters: at the end.
+        parameters: at the end, one array a parameter.
     """
 
     label: str
@@ -49,7 +50,13 @@ class Run:
 
 
 class Point(NamedTuple):
-    """A distance after a step, counted from 1."""
+    """Hold a distance after a step.
+
+    Attributes:
+        step: counted from 1.
+        spacings: the distance in spacings.
+        absolute: the largest difference of an element.
+    """
 
     step: int
     spacings: float
@@ -61,7 +68,8 @@ class Pair:
     """Hold how far two optimizers are apart.
 
     Attributes:
-        first, second: their labels.
+        first: the label of the one.
+        second: the label of the other.
         spacings: the largest distance of all steps, in units in the last place of the tensor's largest value so far.
         absolute: the largest difference of an element in all steps.
         at_the_end: the distance after the last step, in spacings.
@@ -89,7 +97,7 @@ class Pair:
 
     @property
     def sentences(self) -> list[str]:
-        """The causes, for people."""
+        """Return the causes as sentences, without a full stop; none where the two agree."""
         if self.agree:
             return []
         if self.causes is None:
@@ -110,7 +118,10 @@ UNEXPLAINED = 0.05
 
 
 def percent(share: float) -> str:
-    """A share for people; only what is whole is called 100%.
+    """Return a share as text for people; only what is whole is called 100%.
+
+    Args:
+        share: from 0 to 1.
 
     >>> percent(0.98), percent(0.99999), percent(1.0)
     ('98%', '99.99%', '100%')
@@ -129,7 +140,7 @@ _MOST = 3
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names for people; of many the first.
+    """Return names as text for people: the first three, and how many more there are.
 
     >>> listed(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
@@ -140,7 +151,7 @@ def listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of `adamcompat.compare`.
+    """Hold the result of `adamcompat.compare`.
 
     Attributes:
         about: where weights and gradients came from.
@@ -162,7 +173,11 @@ class Comparison:
         return all(pair.agree for pair in self.pairs)
 
     def pair(self, first: str, second: str) -> Pair:
-        """The pair of two labels, in either order.
+        """Return the pair of two labels, in either order.
+
+        Args:
+            first: the label of one optimizer.
+            second: the label of the other.
 
         Raises:
             KeyError: there is no such pair.
@@ -173,7 +188,7 @@ class Comparison:
         raise KeyError(f"no pair of {first!r} and {second!r}; compared: {', '.join(run.label for run in self.runs)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the parameters, for JSON."""
+        """Return everything but the parameters, as values for JSON."""
         runs = [{key: value for key, value in asdict(run).items() if key != "parameters"} for run in self.runs]
         pairs = [{**asdict(pair), "sentences": pair.sentences} for pair in self.pairs]
         return {
@@ -186,9 +201,13 @@ class Comparison:
         }
 
     def plot(self, path: str | Path) -> None:
-        """Draw the distances over the steps into a file (.png, .svg, .pdf).
+        """Draw the distances over the steps into a file.
+
+        Args:
+            path: of the file; its ending (.png, .svg, .pdf) decides what it becomes.
 
         Raises:
+            ValueError: matplotlib cannot draw such a file.
             ModuleNotFoundError: matplotlib is not installed.
         """
         from adamcompat.comparison.plot import save
@@ -197,6 +216,9 @@ class Comparison:
 
     def html(self, path: str | Path) -> None:
         """Write tables, causes and the drawing as one page that needs nothing else.
+
+        Args:
+            path: of the file.
 
         Raises:
             ModuleNotFoundError: matplotlib is not installed.

@@ -37,7 +37,7 @@ _KEPT_BYTES = 2**28
 
 @dataclass(slots=True)
 class _Runner:
-    """One optimizer while it runs."""
+    """Hold one optimizer while it runs."""
 
     label: str
     opened: Opened | None
@@ -68,7 +68,7 @@ def compare(
             own in parentheses, as in ``"keras(epsilon=1e-8)"``, or as a pair ``("keras", {"epsilon": 1e-8})``.
             ``"recorded"`` stands for the parameters in a recording.
         steps: 1000 where gradients are drawn at random, else as many as there are.
-        seed: of the random weights and gradients.
+        seed: of the random weights and gradients, at least 0.
         shapes: of the random parameters.
         hyperparameters: for all of them, by the names of any dialect. A name of an optimizer's own dialect keeps
             the meaning that it has there. Of a recording those of the recorded optimizer are the defaults.
@@ -79,6 +79,9 @@ def compare(
         tolerance: the largest distance that counts as agreement, in spacings: units in the last place of the
             largest value that the tensor has had until then.
         advance: called with the number of steps done and their total.
+
+    Returns:
+        How each optimizer ran, and for each pair of them how far it is apart after each step, and why.
 
     Raises:
         ValueError: fewer than two optimizers, an unknown optimizer or hyperparameter, gradients that do not
@@ -139,7 +142,7 @@ def _stream(
 
 
 def _parsed(optimizer: Optimizer) -> tuple[str, str, dict[str, Any]]:
-    """Label, name and own hyperparameters."""
+    """Return label, name and own hyperparameters."""
     if not isinstance(optimizer, str):
         name, own = optimizer
         text = ", ".join(f"{key}={shown(value)}" for key, value in own.items())
@@ -203,7 +206,7 @@ def _recorded(stream: Stream) -> tuple[Opened, Model] | tuple[None, None]:
 
 
 def _recorded_for(opened: Opened, stream: Stream) -> dict[str, Any]:
-    """The hyperparameters of a recording, as far as an optimizer has a counterpart, by canonical names."""
+    """Return the hyperparameters of a recording, as far as an optimizer has a counterpart, by the optimizer's names."""
     recorded, _ = _recorded(stream)
     if recorded is None:
         return {}
@@ -272,7 +275,7 @@ def _run(runners: list[_Runner], stream: Stream, advance: Callable[[int, int], N
 
 
 def _checkpoints(stream: Stream, runners: int) -> set[int]:
-    """Steps after which parameters are kept: spread evenly over the orders of magnitude, the last among them."""
+    """Return the steps after which parameters are kept: spread over the orders of magnitude, the last among them."""
     size = sum(weight.nbytes for weight in stream.weights) * runners
     count = max(1, min(_CHECKPOINTS, _KEPT_BYTES // max(size, 1)))
     chosen = {round(float(step)) for step in np.geomspace(stream.steps, 1, count)}

@@ -28,12 +28,12 @@ MOST_ELEMENTS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Weights, and the gradients of each step.
+    """Hold weights, and the gradients of each step.
 
     Attributes:
         about: one line that says where it comes from.
         names: of the parameters.
-        weights: the initial parameters.
+        weights: the initial parameters, one array a parameter.
         steps: number of steps.
         recording: what it was recorded from, or None.
         state: what the optimizer kept before the first step, where that was not its first.
@@ -50,7 +50,11 @@ class Stream:
     _scales: tuple[Array, ...] = field(default=(), repr=False)
 
     def gradients(self, step: int) -> list[Array]:
-        """The gradients of one step, counted from 0."""
+        """Return the gradients of one step, one array a parameter.
+
+        Args:
+            step: counted from 0.
+        """
         if self._given:
             return [array[step] for array in self._given]
         rng = np.random.default_rng([self._seed, step])
@@ -62,13 +66,19 @@ class Stream:
 
 
 def random_stream(shapes: Sequence[tuple[int, ...]], steps: int, seed: int = 0, dtype: Any = np.float32) -> Stream:
-    """Weights from the normal distribution, and gradients with one size an element, from 1e-8 to 1.
+    r"""Draw weights from the normal distribution, and gradients with one size an element, from 1e-8 to 1.
+
+    The gradient of an element is :math:`s (2/3 + n/3)`. Its size :math:`s` is drawn once, from 1e-8 to 1 with all
+    orders of magnitude alike and either sign; :math:`n` is normal and is drawn in each step.
 
     Args:
         shapes: of the parameters.
         steps: number of steps, from 1 to 10,000,000.
         seed: of NumPy's generator, at least 0.
         dtype: float16, float32 or float64.
+
+    Returns:
+        The stream. The gradients of a step are the same whenever they are asked for.
 
     Raises:
         ValueError: there is no parameter, or a number is too small or too large.
@@ -99,20 +109,24 @@ def random_stream(shapes: Sequence[tuple[int, ...]], steps: int, seed: int = 0, 
 
 
 def _short(number: int) -> str:
-    """A whole number for people; of one that is far too large the size."""
+    """Return a whole number as text for people; of one that is far too large the size."""
     return f"{number:,}" if abs(number) < 10**15 else f"about {number:.0e}" if abs(number) < 10**300 else "far more"
 
 
 def given_stream(weights: Sequence[ArrayLike], gradients: Sequence[ArrayLike], names: Sequence[str] | None) -> Stream:
-    """A stream from arrays.
+    """Return a stream from arrays.
 
     Args:
-        weights: the initial parameters.
-        gradients: for each parameter an array whose first axis is the step.
-        names: of the parameters.
+        weights: the initial parameters, of real numbers.
+        gradients: for each parameter an array whose first axis is the step; the other axes are those of the parameter.
+        names: of the parameters; None for ``parameter_0``, ``parameter_1`` and so on.
+
+    Returns:
+        The stream, with as many steps as the gradients have.
 
     Raises:
         ValueError: numbers or shapes do not fit.
+        TypeError: a weight or a gradient does not hold real numbers of at most 64 bits.
     """
     start = tuple(real_array(weight, "a weight") for weight in weights)
     given = tuple(real_array(gradient, "a gradient") for gradient in gradients)
@@ -132,13 +146,14 @@ def given_stream(weights: Sequence[ArrayLike], gradients: Sequence[ArrayLike], n
 
 
 def load_stream(path: str | Path, steps: int | None = None) -> Stream:
-    """A stream that `adamcompat.record` wrote.
+    """Return a stream that `adamcompat.record` wrote.
 
     Args:
-        path: the file.
-        steps: how many of its steps to replay; None means all.
+        path: of the file.
+        steps: how many of its steps to replay, from the first on; None means all.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is no recording, has no steps, fewer than asked for, or begins in the middle of a training
             without the moments of that step.
     """

@@ -1,4 +1,4 @@
-"""A comparison as rows of text, for terminals and pages."""
+"""Show a comparison as rows of text, for terminals and pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIMIZERS = ("optimizer", "distance to its float64 self", "hyperparameters")
 
 
 def pairs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
-    """One row a pair; distances in spacings."""
+    """Yield one row a pair, under the titles `PAIRS`; distances are in spacings."""
     for pair in comparison.pairs:
         yield (
             f"{pair.first} | {pair.second}",
@@ -27,14 +27,14 @@ def pairs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def optimizers(comparison: Comparison) -> Iterator[tuple[str, ...]]:
-    """One row an optimizer."""
+    """Yield one row an optimizer, under the titles `OPTIMIZERS`."""
     for run in comparison.runs:
         known = ", ".join(f"{name}={value}" for name, value in run.hyperparameters.items())
         yield run.label, spacings(run.to_float64) if known else "unknown", known or "unknown"
 
 
 def spacings(distance: float) -> str:
-    """A distance for people.
+    """Return a distance as text for people.
 
     >>> spacings(0.0), spacings(1.5), spacings(2095896.0)
     ('0', '1.5', '2.1e+06')
@@ -43,7 +43,7 @@ def spacings(distance: float) -> str:
 
 
 def verdict(comparison: Comparison) -> str:
-    """One sentence that says whether they agree."""
+    """Return one sentence that says whether the optimizers agree."""
     limit = f"{comparison.tolerance:g} spacings"
     if comparison.agree:
         return f"All agree within {limit}, in every step."

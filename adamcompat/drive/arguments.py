@@ -1,4 +1,4 @@
-"""Hyperparameters in any dialect's names, turned into the keywords of one optimizer."""
+"""Turn hyperparameters in any dialect's names into the keywords of one optimizer."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ def keywords(
         given: names to values.
         own: keywords of the class that belong to no dialect; they pass.
         beneath: native keywords that hold where `given` says nothing.
+
+    Returns:
+        Native names to values, with the keywords of `own` that are given.
 
     Raises:
         ValueError: a name is unknown, has no counterpart here, or two names mean the same.
@@ -67,7 +70,7 @@ def keywords(
 
 
 def _meant(name: str, known: AbstractMapping[str, ParameterFact], adapter: Adapter) -> Fact:
-    """The parameter of any dialect that has that canonical or native name; one that is known here, if there is one."""
+    """Return the parameter of any dialect that has that name; one whose meaning is known here, if there is one."""
     accepted = [fact for dialect in MAPPING.dialects.values() for fact in dialect.accepted]
     canonical: list[Fact] = [part for fact in accepted for part in fact.parts if part.canonical == name]
     meant = canonical or [fact for fact in accepted if fact.name == name]
@@ -93,19 +96,28 @@ def _without_counterpart(name: str, value: Any, fact: ParameterFact, adapter: Ad
 
 
 def _as_number(value: Any, fact: ParameterFact) -> Any:
-    """Whole numbers as floats where a dialect insists on them."""
+    """Return whole numbers as floats where a dialect insists on them."""
     if fact.type in ("number", "float", "beta", "learning_rate", "decay"):
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
     return value
 
 
 def original(name: str, dialect: Dialect) -> Adapter:
-    """Return what an original is as an adapter: its dialect, and nothing borrowed."""
+    """Return what an original is as an adapter: its dialect, and nothing borrowed.
+
+    Args:
+        name: of the original in the catalogue.
+        dialect: in which it is called.
+    """
     return Adapter(name=name, module="", runtime="", dialect=dialect.name, borrows=())
 
 
 def canonical(adapter: Adapter, native: AbstractMapping[str, Any]) -> Hyperparameters:
-    """The canonical, validated hyperparameters that native keywords stand for.
+    """Return the canonical, validated hyperparameters that native keywords stand for.
+
+    Args:
+        adapter: the class that is called.
+        native: its keywords by its own names.
 
     Raises:
         The dialect's exceptions for wrong types, values out of range and conflicts.

@@ -1,4 +1,4 @@
-"""The optimizers that can be driven: the originals of each dialect, our classes, and float64."""
+"""List the optimizers that can be driven: the originals of each dialect, our classes, and float64."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FLOAT64 = "float64"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An optimizer that can be driven.
+    """Hold an optimizer that can be driven.
 
     Attributes:
         name: what to call it.
         aliases: other names that are understood.
         dialect: the dialect that it is called in; for float64 the first of those that it can follow.
-        runtime: whose tensors are updated.
+        runtime: the runtime whose tensors are updated.
         module: the module of this package that drives it.
         modes: how a step can be run; the first is the default.
         adapter: the class of ours, or None for an original.
@@ -62,7 +62,7 @@ def entries() -> tuple[Entry, ...]:
 
 
 def find(name: str) -> tuple[Entry, str]:
-    """The optimizer of that name and the mode in which to run it.
+    """Return the optimizer of that name and the mode in which to run it.
 
     Args:
         name: a name or alias, with ``:mode`` at its end where the default is not wanted, for example

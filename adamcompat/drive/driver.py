@@ -54,7 +54,11 @@ class Opened:
     groups: Grouping | None = None
 
     def grouped(self, tensors: Sequence[Any]) -> list[Any]:
-        """Return `tensors` as an optimizer takes its parameters: in groups where there are any."""
+        """Return `tensors` as an optimizer takes its parameters: in groups where there are any.
+
+        Args:
+            tensors: one a parameter, in the order of the weights.
+        """
         if self.groups is None:
             return list(tensors)
         weights = {fact.name for fact in self.dialect.groups if fact.type == "parameters"}
@@ -64,12 +68,16 @@ class Opened:
         ]
 
     def ordered(self, gradients: Sequence[Any]) -> tuple[Any, ...]:
-        """Gradients, one for each parameter, in the order in which such an optimizer takes them."""
+        """Return gradients in the order in which such an optimizer takes them.
+
+        Args:
+            gradients: one a parameter, in the order of the weights.
+        """
         return tuple(gradients) if self.groups is None else tuple(gradients[i] for i in self.groups.order)
 
 
 class Driver(Protocol):
-    """One optimizer and the parameters that it updates."""
+    """Hold one optimizer and the parameters that it updates."""
 
     opened: Opened
 
@@ -79,6 +87,10 @@ class Driver(Protocol):
         Args:
             gradients: an array or `RowSparse` for each parameter, in the order of the weights. Arrays are
                 rounded to the parameter's dtype.
+
+        Raises:
+            ValueError: the number of gradients is wrong, a shape is (some dialects have another exception for that), or
+                the optimizer takes no `RowSparse`.
         """
 
     def load(self, state: AdamState) -> None:
@@ -88,14 +100,14 @@ class Driver(Protocol):
             state: under the names of the weights.
 
         Raises:
-            ValueError: it is in the middle of an accumulation that this optimizer does not have.
+            ValueError: the state is in the middle of an accumulation that this optimizer does not have.
         """
 
     def parameters(self) -> list[Array]:
-        """Copies of the parameters as they are now."""
+        """Return copies of the parameters as they are now, in the order of the weights."""
 
     def slots(self) -> dict[str, Array]:
-        """Copies of the optimizer's state, by the names that the framework gives it."""
+        """Return copies of the optimizer's state, by the names that the framework gives it."""
 
 
 def prepare(
@@ -111,6 +123,9 @@ def prepare(
         hyperparameters: see `open_driver`.
         names: names of the parameters, each its own.
         beneath: what its own keywords are where `hyperparameters` says nothing.
+
+    Returns:
+        The optimizer and its arguments, for `start`.
 
     Raises:
         ValueError: the optimizer, its mode or a hyperparameter is unknown, or groups do not fit.
@@ -142,7 +157,7 @@ def _refuse_original(name: str, dialect: Dialect, native: AbstractMapping[str, A
     """Refuse an original that would not do what it is asked to.
 
     Raises:
-        ValueError: it does not run everywhere, or ignores what was given.
+        ValueError: the original does not run everywhere, or ignores what was given.
     """
     if name not in originals():
         return
@@ -181,6 +196,9 @@ def open_driver(
             list of parameter groups, with the names or positions of weights in place of Parameters.
         names: of the parameters, for filters such as MindSpore's and for the names of slots.
 
+    Returns:
+        A driver that makes its steps.
+
     Raises:
         ValueError: the optimizer or a hyperparameter is unknown, or the weights are no arrays of real numbers.
         ModuleNotFoundError: the framework is not installed.
@@ -196,6 +214,13 @@ def open_driver(
 
 def start(opened: Opened, weights: Sequence[Any]) -> Driver:
     """Open what was prepared on copies of `weights`.
+
+    Args:
+        opened: as `prepare` returns it.
+        weights: the initial parameters: float16, float32 or float64 arrays, one for each name.
+
+    Returns:
+        A driver that makes the optimizer's steps.
 
     Raises:
         ValueError: the weights are no arrays of real numbers, or their number is not that of the names.
@@ -218,6 +243,10 @@ def load_into(live: Live, state: AdamState) -> int:
 
     The largest second moments begin with the second moments and averages with the parameters where the state has none;
     what the optimizer does not keep is left out.
+
+    Args:
+        live: the optimizer, whose parameters stay as they are.
+        state: with the names and shapes of the optimizer's parameters. Its values may be rounded to narrower dtypes.
 
     Returns:
         How many calls the optimizer has seen then.
@@ -243,16 +272,20 @@ def load_into(live: Live, state: AdamState) -> int:
 
 
 def keyword_only(kind: Any) -> dict[str, Any]:
-    """The keywords of a class of ours that no dialect has, with their defaults: they can be given by name alone."""
+    """Return the keywords of a class of ours that no dialect has, with their defaults: they are given by name alone."""
     parameters = inspect.signature(kind).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def as_dense(gradient: Any, like: Array) -> Array:
-    """A gradient as an array of a parameter's shape and dtype.
+    """Return a gradient as an array of a parameter's shape and dtype.
+
+    Args:
+        gradient: an array or `RowSparse`.
+        like: the parameter, or an array of its shape and dtype.
 
     Raises:
-        ValueError: its shape differs.
+        ValueError: the shape of the gradient differs.
     """
     array = gradient.dense(like.shape) if isinstance(gradient, RowSparse) else np.asarray(gradient)
     if array.shape != like.shape:
@@ -261,6 +294,14 @@ def as_dense(gradient: Any, like: Array) -> Array:
 
 
 def check_count(gradients: Sequence[Any], parameters: int) -> None:
-    """Refuse a list of gradients of the wrong length."""
+    """Refuse a list of gradients of the wrong length.
+
+    Args:
+        gradients: one for each parameter.
+        parameters: the number of parameters.
+
+    Raises:
+        ValueError: there are fewer or more gradients than parameters.
+    """
     if len(gradients) != parameters:
         raise ValueError(f"got {len(gradients)} gradients for {parameters} parameters")

@@ -1,4 +1,4 @@
-"""Parameter groups of weights that are known by name or position."""
+"""Read parameter groups of weights that are known by name or position."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adamcompat.mapping.tables import MAPPING
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Groups of weights.
+    """Hold groups of weights.
 
     Attributes:
         entries: the groups with the dialect's own keys, and the positions of weights in place of tensors.
@@ -32,7 +32,7 @@ class Grouping:
 
 
 def parameter_names() -> tuple[str, ...]:
-    """The names of the hyperparameter that holds groups: those of the parameter that takes them."""
+    """Return the names of the hyperparameter that holds groups: those of the parameter that takes them."""
     canonical = "parameters"
     native = [fact.name for dialect in MAPPING.dialects.values() if (fact := dialect.named(canonical)) is not None]
     return (canonical, *native)
@@ -43,10 +43,13 @@ def read_groups(value: Any, dialect: Dialect, names: Sequence[str], title: str) 
 
     Args:
         value: a list of dictionaries with the dialect's keys, or with their canonical names. Weights stand there by
-            their names or positions.
-        dialect: whose.
+            their names or positions, which count from 0.
+        dialect: whose convention it is.
         names: of all weights.
         title: the optimizer, for errors.
+
+    Returns:
+        The groups, with positions in place of names.
 
     Raises:
         ValueError: the dialect has no groups, or a weight is unknown, in no group or in two.
@@ -89,7 +92,10 @@ def read_groups(value: Any, dialect: Dialect, names: Sequence[str], title: str) 
 
 
 def _entry(number: int, entry: AbstractMapping[str, Any], dialect: Dialect, names: Sequence[str]) -> dict[str, Any]:
-    """A group by native keys and positions. Unknown keys and wrong types are left for the arrangement to refuse."""
+    """Return a group by native keys and positions.
+
+    Unknown keys and wrong types are left for the arrangement to refuse.
+    """
     found: dict[str, Any] = {}
     for key, value in entry.items():
         fact: ParameterFact | None = next((fact for fact in dialect.groups if key in (fact.name, fact.canonical)), None)

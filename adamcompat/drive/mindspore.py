@@ -1,4 +1,4 @@
-"""Drivers of MindSpore's originals and of our classes on MindSpore."""
+"""Drive MindSpore's originals and our classes on MindSpore."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MODES = {"pynative": ms.PYNATIVE_MODE, "graph": ms.GRAPH_MODE}
 
 
 def own_keywords(entry: Entry) -> dict[str, Any]:
-    """The keywords of a class of ours that no dialect has, with their defaults."""
+    """Return the keywords of a class of ours that no dialect has, with their defaults."""
     return keyword_only(_class_of(entry))
 
 
@@ -41,13 +41,21 @@ def _class_of(entry: Entry) -> Any:
 
 
 def open_driver(opened: Opened, weights: list[Array]) -> MindSporeDriver:
-    """Open an optimizer, to be run in PYNATIVE or GRAPH mode."""
+    """Open an optimizer, to be run in PYNATIVE or GRAPH mode.
+
+    Args:
+        opened: the optimizer and its arguments.
+        weights: the initial parameters, one array a parameter.
+
+    Raises:
+        ValueError: a group asks for centralization that the optimizer does not do.
+    """
     return MindSporeDriver(opened, weights)
 
 
 @contextmanager
 def _mode(name: str) -> Iterator[None]:
-    """MindSpore's mode is one for the whole process: set it for a step, and set it back."""
+    """Set MindSpore's mode, which is one for the whole process, for a step, and set it back."""
     before = ms.get_context("mode")
     ms.set_context(mode=_MODES[name])
     try:
@@ -57,7 +65,7 @@ def _mode(name: str) -> Iterator[None]:
 
 
 def _refuse_centralization(opened: Opened, weights: list[Array]) -> None:
-    """Refuse what nn.Adam would not do, or only in part; ours does on a CPU what it has no operator for.
+    """Refuse centralization that nn.Adam would not do, or only in part; ours does on a CPU what it has no operator for.
 
     Raises:
         ValueError: a group asks for it.
@@ -79,7 +87,7 @@ def _refuse_centralization(opened: Opened, weights: list[Array]) -> None:
 
 
 class MindSporeDriver:
-    """Drives an optimizer that is called with gradients alone, or with pairs."""
+    """Drive an optimizer that is called with gradients alone, or with pairs."""
 
     def __init__(self, opened: Opened, weights: list[Array]) -> None:
         self.opened = opened
@@ -140,7 +148,14 @@ class MindSporeDriver:
         return found
 
     def step(self, gradients: Sequence[Any]) -> None:
-        """Make one step."""
+        """Make one step, in the mode in which the optimizer was opened.
+
+        Args:
+            gradients: an array for each parameter, in the order of the weights.
+
+        Raises:
+            ValueError: the number or a shape of the gradients is wrong, or one is a `RowSparse`.
+        """
         check_count(gradients, len(self._parameters))
         if any(isinstance(gradient, RowSparse) for gradient in gradients):
             raise ValueError(f"{self.opened.label} takes dense gradients here; pass gradient.dense(shape)")
@@ -157,7 +172,7 @@ class MindSporeDriver:
         self._steps += 1
 
     def load(self, state: AdamState) -> None:
-        """Go on from a state."""
+        """Go on from a state under the names of the weights."""
         names = {id(parameter): name for name, parameter in zip(self.opened.names, self._parameters, strict=True)}
         # Groups change the order of the optimizer's own Parameters.
         own = self._optimizer.parameters if self._calls else self._parameters
@@ -166,11 +181,11 @@ class MindSporeDriver:
             self._steps = load_into(live, state)
 
     def parameters(self) -> list[Array]:
-        """Copies of the parameters."""
+        """Return copies of the parameters."""
         return [parameter.asnumpy().copy() for parameter in self._parameters]
 
     def slots(self) -> dict[str, Array]:
-        """Copies of the optimizer's own Parameters."""
+        """Return copies of the optimizer's own Parameters by their names."""
         if not self._calls:
             return {variable.name: variable.asnumpy().copy() for variable in self._optimizer.variables}
         own = {id(parameter) for parameter in self._parameters}

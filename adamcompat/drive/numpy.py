@@ -1,4 +1,4 @@
-"""Drivers of the NumPy runtime: our two classes, and the float64 reference."""
+"""Drive the optimizers of the NumPy runtime: our classes, and the float64 reference."""
 
 from __future__ import annotations
 
@@ -32,12 +32,17 @@ def _class_of(entry: Entry) -> type[NumPyAdam | StepAdam]:
 
 
 def own_keywords(entry: Entry) -> dict[str, Any]:
-    """The keywords of a class that no dialect has, with their defaults."""
+    """Return the keywords of a class that no dialect has, with their defaults."""
     return keyword_only(_class_of(entry))
 
 
 def open_driver(opened: Opened, weights: list[Array]) -> NumPyDriver | EngineDriver:
-    """Open one of our classes, or the reference."""
+    """Open one of our classes, or the reference.
+
+    Args:
+        opened: the optimizer and its arguments.
+        weights: the initial parameters, one array a parameter; the reference takes them as float64.
+    """
     if opened.entry.name == FLOAT64:
         hyper = canonical(opened.adapter, opened.native)
         groups = opened.groups.groups if opened.groups is not None else ()
@@ -47,7 +52,7 @@ def open_driver(opened: Opened, weights: list[Array]) -> NumPyDriver | EngineDri
 
 
 class NumPyDriver:
-    """Drives one of our classes on NumPy."""
+    """Drive one of our classes on NumPy."""
 
     def __init__(self, opened: Opened, weights: list[Array]) -> None:
         self.opened = opened
@@ -59,7 +64,15 @@ class NumPyDriver:
         self._optimizer: Any = kind(**arguments) if pairs else kind(opened.grouped(self._parameters), **arguments)
 
     def step(self, gradients: Sequence[Any]) -> None:
-        """Make one step."""
+        """Make one step.
+
+        Args:
+            gradients: an array or `RowSparse` for each parameter, in the order of the weights.
+
+        Raises:
+            ValueError: the number of gradients is wrong.
+            The dialect's exception for a gradient that does not fit its parameter.
+        """
         check_count(gradients, len(self._parameters))
         prepared = [
             gradient if isinstance(gradient, RowSparse) else np.asarray(gradient, parameter.dtype)
@@ -75,17 +88,17 @@ class NumPyDriver:
             self._optimizer.step()
 
     def load(self, state: AdamState) -> None:
-        """Go on from a state."""
+        """Go on from a state under the names of the weights."""
         known = self._protocol == "call"
         named = None if known else dict(zip(self.opened.names, self._parameters, strict=True))
         load_into(find(self._optimizer, named, None, build=True), state)
 
     def parameters(self) -> list[Array]:
-        """Copies of the parameters."""
+        """Return copies of the parameters."""
         return [parameter.data.copy() for parameter in self._parameters]
 
     def slots(self) -> dict[str, Array]:
-        """Copies of the state."""
+        """Return copies of the state, by the names that the class gives it."""
         if isinstance(self._optimizer, StepAdam):
             state = self._optimizer.state
             return {
@@ -98,10 +111,10 @@ class NumPyDriver:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An Adam by its facts alone.
+    """Describe an Adam by its facts alone.
 
     Attributes:
-        dialect: whose order of stages and semantics.
+        dialect: whose order of stages and semantics hold.
         hyper: canonical hyperparameters.
         numerics: how it rounds.
         groups: the group of each weight; empty where they are not grouped.
@@ -114,9 +127,9 @@ class Model:
 
 
 class EngineDriver:
-    """Drives the engine with any combination of hyperparameters, semantics and numerics.
+    """Drive the engine with any combination of hyperparameters, semantics and numerics.
 
-    The dtype is that of the weights.
+    The dtype is that of the weights, which are updated in place.
     """
 
     def __init__(self, opened: Opened, model: Model, weights: list[Array]) -> None:
@@ -133,23 +146,30 @@ class EngineDriver:
         self._all = tuple(range(len(weights)))
 
     def step(self, gradients: Sequence[Any]) -> None:
-        """Make one step."""
+        """Make one step.
+
+        Args:
+            gradients: an array or `RowSparse` for each parameter, in the order of the weights.
+
+        Raises:
+            ValueError: the number or a shape of the gradients is wrong.
+        """
         check_count(gradients, len(self._all))
         self._engine.follow()
         self._engine.step(self._all, list(gradients))
 
     def load(self, state: AdamState) -> None:
-        """Go on from a state."""
+        """Go on from a state under the names of the weights."""
         slots = {slot.name: slot for slot in self._engine.slots}
         dialect, numerics = self._model.dialect.name, self._model.numerics.name
         load_into(of_engine(self.opened.label, dialect, numerics, self._engine, slots), state)
 
     def parameters(self) -> list[Array]:
-        """Copies of the parameters."""
+        """Return copies of the parameters."""
         return [slot.array.copy() for slot in self._engine.slots]
 
     def slots(self) -> dict[str, Array]:
-        """Copies of the moments."""
+        """Return copies of the moments, by the names that the dialect gives them."""
         return {
             slot.name_for(entry.name): kept[slot.role].copy()
             for block in self._model.dialect.slots

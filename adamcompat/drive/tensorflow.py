@@ -1,4 +1,4 @@
-"""Drivers of TensorFlow's optimizers and of our classes on it."""
+"""Drive TensorFlow's optimizers and our classes on it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,22 @@ def _class_of(entry: Entry) -> Any:
 
 
 def own_keywords(entry: Entry) -> dict[str, Any]:
-    """The keywords of a class of ours that no dialect has, with their defaults."""
+    """Return the keywords of a class of ours that no dialect has, with their defaults."""
     return keyword_only(_class_of(entry))
 
 
 def open_driver(opened: Opened, weights: list[Array]) -> TensorFlowDriver | SessionDriver:
-    """Open an optimizer, run eagerly, as a function, or in a Session."""
+    """Open an optimizer, run eagerly, as a function, or in a Session.
+
+    Args:
+        opened: the optimizer and its arguments; its mode decides how it is run.
+        weights: the initial parameters, one array a parameter.
+
+    Raises:
+        RuntimeError: eager execution is off in this process, or Keras runs on another backend than TensorFlow; neither
+            matters in a Session.
+        ValueError: the learning rate is a Python callable, which cannot run inside jit.
+    """
     if opened.mode == "graph":
         return SessionDriver(opened, weights)
     if not tf.executing_eagerly():
@@ -63,7 +73,7 @@ def open_driver(opened: Opened, weights: list[Array]) -> TensorFlowDriver | Sess
 
 
 def _scheduled(opened: Opened) -> Schedule | None:
-    """The learning rate, where it is a list or a callable of the step, which TensorFlow's own calls do not take."""
+    """Return a learning rate that TensorFlow's own calls do not take: a list, or a callable of the step; else None."""
     if opened.dialect.protocol != "apply_gradients":
         return None
     fact = opened.dialect.named("learning_rate")
@@ -79,7 +89,7 @@ def _scheduled(opened: Opened) -> Schedule | None:
 
 
 def _keras_schedule(schedule: Schedule, family: type[Any]) -> Any:
-    """A list or callable of the step as a schedule of Keras 3 or tf_keras."""
+    """Return a list or callable of the step as a schedule of Keras 3 or tf_keras."""
 
     def call(self: Any, step: Any) -> Any:
         if isinstance(schedule.given, list):
@@ -92,7 +102,7 @@ def _keras_schedule(schedule: Schedule, family: type[Any]) -> Any:
 
 
 def _indexed(gradient: Any, like: Array) -> Any:
-    """A gradient as TensorFlow takes it."""
+    """Return a gradient as TensorFlow takes it."""
     if isinstance(gradient, RowSparse):
         values = np.asarray(gradient.values, like.dtype)
         return tf.IndexedSlices(tf.constant(values), tf.constant(gradient.indices), tf.constant(like.shape))
@@ -109,7 +119,7 @@ def _slot_name(variable: Any, prefix: str) -> str:
 
 
 class TensorFlowDriver:
-    """Drives an optimizer in eager execution or as a tf.function."""
+    """Drive an optimizer in eager execution or as a tf.function."""
 
     def __init__(self, opened: Opened, weights: list[Array]) -> None:
         self.opened = opened
@@ -146,29 +156,36 @@ class TensorFlowDriver:
         return _keras_schedule(schedule, _SCHEDULES[0] if self._on_keras else _SCHEDULES[1])
 
     def step(self, gradients: Sequence[Any]) -> None:
-        """Make one step."""
+        """Make one step.
+
+        Args:
+            gradients: an array or `RowSparse` for each parameter, in the order of the weights.
+
+        Raises:
+            ValueError: the number or a shape of the gradients is wrong.
+        """
         check_count(gradients, len(self._variables))
         arrays = [np.empty(tuple(v.shape), tf.as_dtype(v.dtype).as_numpy_dtype) for v in self._variables]
         self._apply([_indexed(gradient, like) for gradient, like in zip(gradients, arrays, strict=True)])
         self._steps += 1
 
     def load(self, state: AdamState) -> None:
-        """Go on from a state."""
+        """Go on from a state under the names of the weights."""
         named = dict(zip(self.opened.names, self._variables, strict=True))
         self._steps = load_into(find(self._optimizer, named, None, build=True), state)
 
     def parameters(self) -> list[Array]:
-        """Copies of the parameters."""
+        """Return copies of the parameters."""
         return [np.array(variable) for variable in self._variables]
 
     def slots(self) -> dict[str, Array]:
-        """Copies of the optimizer's variables."""
+        """Return copies of the optimizer's variables by their names."""
         prefix = f"{getattr(self._optimizer, '_name', '')}/"
         return {_slot_name(variable, prefix): np.array(variable) for variable in _state_of(self._optimizer)}
 
 
 class SessionDriver:
-    """Drives an optimizer of TensorFlow 1 in a graph of its own and a Session."""
+    """Drive an optimizer of TensorFlow 1 in a graph of its own and a Session."""
 
     def __init__(self, opened: Opened, weights: list[Array]) -> None:
         self.opened = opened
@@ -193,7 +210,14 @@ class SessionDriver:
             self._session.run(v1.global_variables_initializer())
 
     def step(self, gradients: Sequence[Any]) -> None:
-        """Make one step."""
+        """Make one step.
+
+        Args:
+            gradients: an array or `RowSparse` for each parameter, in the order of the weights; rows are made dense.
+
+        Raises:
+            ValueError: the number or a shape of the gradients is wrong.
+        """
         check_count(gradients, len(self._inputs))
         feed: dict[Any, Any] = {
             place: as_dense(gradient, like)
@@ -204,16 +228,16 @@ class SessionDriver:
         self._steps += 1
 
     def load(self, state: AdamState) -> None:
-        """Go on from a state."""
+        """Go on from a state under the names of the weights."""
         named = dict(zip(self.opened.names, self._variables, strict=True))
         self._steps = load_into(find(self._optimizer, named, self._session, build=True), state)
 
     def parameters(self) -> list[Array]:
-        """Copies of the parameters."""
+        """Return copies of the parameters."""
         return [np.array(value) for value in self._session.run(self._variables)]
 
     def slots(self) -> dict[str, Array]:
-        """Copies of the optimizer's variables."""
+        """Return copies of the optimizer's variables by their names."""
         with self._session.graph.as_default():
             variables = _state_of(self._optimizer)
         return {

@@ -1,4 +1,4 @@
-"""Drivers of PyTorch's optimizers."""
+"""Drive PyTorch's optimizers and our classes on its tensors."""
 
 from __future__ import annotations
 
@@ -30,12 +30,17 @@ def _class_of(entry: Entry) -> Any:
 
 
 def open_driver(opened: Opened, weights: list[Array]) -> TorchDriver:
-    """Open an optimizer, on the CPU."""
+    """Open an optimizer, on the CPU.
+
+    Args:
+        opened: the optimizer and its arguments.
+        weights: the initial parameters, one array a parameter.
+    """
     return TorchDriver(opened, weights)
 
 
 class TorchDriver:
-    """Drives an optimizer that takes the gradients of its parameters from them."""
+    """Drive an optimizer that takes the gradients of its parameters from them."""
 
     def __init__(self, opened: Opened, weights: list[Array]) -> None:
         self.opened = opened
@@ -62,7 +67,15 @@ class TorchDriver:
         return schedule
 
     def step(self, gradients: Sequence[Any]) -> None:
-        """Make one step."""
+        """Make one step.
+
+        Args:
+            gradients: an array for each parameter, in the order of the weights. Classes of ours in another framework's
+                style take `RowSparse` too.
+
+        Raises:
+            ValueError: the number or a shape of the gradients is wrong, or a `RowSparse` is not taken.
+        """
         check_count(gradients, len(self._parameters))
         if self._dense and any(isinstance(gradient, RowSparse) for gradient in gradients):
             raise ValueError(f"{self.opened.label} takes dense gradients only; pass gradient.dense(shape)")
@@ -77,16 +90,16 @@ class TorchDriver:
         self._steps += 1
 
     def load(self, state: AdamState) -> None:
-        """Go on from a state."""
+        """Go on from a state under the names of the weights."""
         named = dict(zip(self.opened.names, self._parameters, strict=True))
         self._steps = load_into(find(self._optimizer, named, None, build=True), state)
 
     def parameters(self) -> list[Array]:
-        """Copies of the parameters."""
+        """Return copies of the parameters."""
         return [array_of(parameter).copy() for parameter in self._parameters]
 
     def slots(self) -> dict[str, Array]:
-        """Copies of what the optimizer keeps for each parameter."""
+        """Return copies of the state, under names such as ``weight/exp_avg``: the parameter and the kind of state."""
         return {
             f"{name}/{key}": array_of(torch.as_tensor(value)).copy()
             for name, parameter in zip(self.opened.names, self._parameters, strict=True)

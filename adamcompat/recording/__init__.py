@@ -1,4 +1,4 @@
-"""Recordings of real training: the gradients that an optimizer was given, and what it made of them."""
+"""Record real training: the gradients that an optimizer was given, and what it made of them."""
 
 from adamcompat.recording.file import Recording, read
 from adamcompat.recording.record import record

@@ -69,7 +69,24 @@ _FIRST_VERSION = "1"
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Hold the contents of a file; see the head of this module."""
+    """Hold the contents of a file; see the head of this module.
+
+    Attributes:
+        names: of the parameters, in the optimizer's order.
+        weights: the parameters before the first recorded step, one array a parameter.
+        gradients: for each parameter an array with the steps on its first axis.
+        parameters: for each parameter an array of its values after the steps in `kept`, which are on its first axis.
+        optimizer: the dotted name of the class that was recorded.
+        driver: its name for `adamcompat.compare`; None where it has none.
+        hyperparameters: its arguments by their native names; None where they are not known, or changed from step to
+            step.
+        start: how many calls the optimizer had seen before.
+        steps: the number of recorded steps.
+        kept: the steps, counted from 1, after which parameters were kept.
+        stopped: why recording ended before the training did; else an empty text.
+        state: what the optimizer kept before the first recorded step; None where that was its first, or where it is not
+            known.
+    """
 
     names: tuple[str, ...]
     weights: tuple[Array, ...]
@@ -85,7 +102,11 @@ class Recording:
     state: AdamState | None = None
 
     def parameters_after(self, step: int) -> list[Array] | None:
-        """The parameters after a step, counted from 1, or None where they were not kept."""
+        """Return the parameters after a step, one array a parameter; None where they were not kept.
+
+        Args:
+            step: counted from 1.
+        """
         if step not in self.kept:
             return None
         index = self.kept.index(step)
@@ -109,8 +130,12 @@ def check_installed() -> None:
 def write(recording: Recording, path: str | Path) -> None:
     """Write a file as a whole: whoever looks sees the old one or the new one.
 
+    Args:
+        recording: what is written.
+        path: of the file.
+
     Raises:
-        OSError: it cannot be written; an older file is as it was.
+        OSError: the file cannot be written; an older file is as it was.
     """
     tensors: dict[str, Array] = {}
     for kind in ("weights", "gradients", "parameters"):
@@ -141,9 +166,16 @@ def write(recording: Recording, path: str | Path) -> None:
 def read(path: str | Path) -> Recording:
     """Read a recording.
 
+    Args:
+        path: of a file that `adamcompat.record` wrote.
+
+    Returns:
+        The whole recording, in memory.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no recording, or one that was damaged.
+        ValueError: the file is no recording, or one that was damaged.
+        ModuleNotFoundError: safetensors is not installed.
     """
     check_installed()
     try:

@@ -1,4 +1,4 @@
-"""Recording of MindSpore's optimizers."""
+"""Record MindSpore's optimizers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ from adamcompat.state.runtimes import find
 
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
-    """The name to compare it by, and its hyperparameters."""
+    """Return the name by which `adamcompat.compare` knows an optimizer, and its hyperparameters.
+
+    Returns:
+        The name, None where it has none; and native names to values, None where they are not known, change from step to
+        step, or cannot be replayed.
+    """
     kind = type(optimizer)
     adapters = [a for a in MAPPING.adapters if (f"{a.module}.adapters", a.name) == (kind.__module__, kind.__name__)]
     original = next((member.dialect for member in members() if kind is member.kind), None)
@@ -46,7 +51,7 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
 
 
 def _of_settings(optimizer: Any, dialect: Dialect) -> dict[str, Any] | None:
-    """The settings of all groups; None where groups differ, which cannot be replayed."""
+    """Return the settings of all groups; None where groups differ, which cannot be replayed."""
     stock = member_of(optimizer)
     ignored = dialect.ignored if stock is not None and type(optimizer) is stock.kind else ()
     own = [fact.name for fact in dialect.accepted if MAPPING.scope(fact) == "hyperparameter"]
@@ -58,7 +63,7 @@ def _of_settings(optimizer: Any, dialect: Dialect) -> dict[str, Any] | None:
 
 
 def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
-    """Each Parameter's name and group; empty where they are not grouped, None where that cannot be replayed."""
+    """Return each Parameter's name and group; empty where they are not grouped, None where that cannot be replayed."""
     member = member_of(optimizer)
     assert member is not None
     centralizes, stock = "centralize" in member.dialect.stages, type(optimizer) is member.kind
@@ -85,7 +90,7 @@ def _groups(optimizer: Any) -> list[tuple[str, Group]] | None:
 
 
 def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
-    """The hyperparameters that an original keeps as attributes."""
+    """Return the hyperparameters that an original keeps as attributes."""
     native: dict[str, Any] = {}
     for fact in dialect.accepted:
         value = getattr(optimizer, fact.name, None)
@@ -102,20 +107,28 @@ def _of_call(optimizer: Any, dialect: Dialect) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A number; of one that is kept in float32 the shortest decimal that means the same."""
+    """Return a number; of one that is kept in float32 the shortest decimal that means the same."""
     if isinstance(value, (Tensor, Parameter)) and value.size == 1:
         return float(str(np.float32(value.asnumpy().reshape(()))))
     return value
 
 
 def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
-    """Record what the optimizer is called with; returns how to undo it.
+    """Record what the optimizer is called with.
 
     The class of the instance becomes a subclass with a method of its own that compiled code does not look at: a
     hook of a Cell would be compiled, and fail.
 
+    Args:
+        optimizer: it is instrumented in place.
+        recorder: takes what there is before and after each step.
+
+    Returns:
+        A function that undoes it.
+
     Raises:
         RuntimeError: the mode is GRAPH.
+        ValueError: the optimizer is being recorded already.
     """
     if ms.get_context("mode") == ms.GRAPH_MODE:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Recording of the optimizers on NumPy arrays."""
+"""Record the optimizers on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from adamcompat.state.runtimes import find
 
 
 def facts(optimizer: NumPyAdam | StepAdam) -> tuple[str | None, dict[str, Any] | None]:
-    """The name to compare it by, and its hyperparameters."""
+    """Return the name by which `adamcompat.compare` knows an optimizer, and its hyperparameters.
+
+    Returns:
+        The name; and native names to values, None where groups in PyTorch's style differ, or where a value changes from
+        step to step.
+    """
     if isinstance(optimizer, StepAdam):
         return _facts_of_step_call(optimizer)
     adapter, dialect = optimizer._own_adapter(), optimizer._dialect()
@@ -30,7 +35,7 @@ def facts(optimizer: NumPyAdam | StepAdam) -> tuple[str | None, dict[str, Any] |
 
 
 def _facts_of_step_call(optimizer: StepAdam) -> tuple[str | None, dict[str, Any] | None]:
-    """The same of an optimizer whose groups hold the hyperparameters; None for these where groups differ."""
+    """Return the same for an optimizer whose groups hold the hyperparameters; None for these where groups differ."""
     adapter, dialect = optimizer._own_adapter(), optimizer._dialect()
     own = {fact.name for fact in dialect.accepted if MAPPING.scope(fact) == "hyperparameter"}
     first, *others = ({name: group[name] for name in own} for group in optimizer.param_groups)
@@ -41,7 +46,18 @@ def _facts_of_step_call(optimizer: StepAdam) -> tuple[str | None, dict[str, Any]
 
 
 def instrument(optimizer: NumPyAdam | StepAdam, recorder: Recorder) -> Callable[[], None]:
-    """Record what the engine is given; returns how to undo it."""
+    """Record what the engine is given.
+
+    Args:
+        optimizer: it is instrumented in place.
+        recorder: takes what there is before and after each step.
+
+    Returns:
+        A function that undoes it.
+
+    Raises:
+        ValueError: the optimizer is being recorded already.
+    """
     if isinstance(optimizer, StepAdam):
         return _instrument_step_call(optimizer, recorder)
     engine = optimizer._engine
@@ -77,7 +93,7 @@ def instrument(optimizer: NumPyAdam | StepAdam, recorder: Recorder) -> Callable[
 
 
 def _instrument_step_call(optimizer: StepAdam, recorder: Recorder) -> Callable[[], None]:
-    """Record each call of step(); returns how to undo it."""
+    """Record each call of step(), and return a function that undoes it."""
     refuse_twice("step" in vars(optimizer))
     original = optimizer.step
 

@@ -1,4 +1,4 @@
-"""The way in: find the part for an optimizer's framework and put a recorder on it."""
+"""Find the part for an optimizer's framework and put a recorder on the optimizer."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
     Args:
         optimizer: an optimizer of TensorFlow, Keras, MindSpore or PyTorch, or one of ours on any runtime.
         path: the file to write: safetensors, as `adamcompat.recording.file` describes.
-        every: parameters are kept after every so many steps. Gradients are kept at each, for a replay needs all.
-        max_bytes: the most that the file's tensors may take.
+        every: parameters are kept after every so many steps, at least 1. Gradients are kept at each, for a replay needs
+            all.
+        max_bytes: the most that the file's tensors may take, in bytes.
 
     Returns:
-        A recorder: ``close()`` it, or use it as a context manager.
+        A recorder. Call its ``close()``, or use it as a context manager.
 
     Raises:
         TypeError: `optimizer` is no optimizer of these.
-        ValueError: `every` or `max_bytes` is too small, the folder of `path` does not exist, or the
-            optimizer is being recorded already.
+        ValueError: `every` or `max_bytes` is too small, the folder of `path` does not exist, `path` cannot be written,
+            or the optimizer is being recorded already.
         RuntimeError: steps run where nothing can be copied out of them (MindSpore's GRAPH mode).
         ModuleNotFoundError: safetensors is not installed.
 
@@ -81,7 +82,7 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
 
 
 def _framework(optimizer: Any) -> Framework:
-    """The framework of an optimizer."""
+    """Return the framework of an optimizer."""
     from adamcompat.numpy.optimizer import NumPyAdam
     from adamcompat.numpy.step_call import StepAdam
 
@@ -102,8 +103,11 @@ def _framework(optimizer: Any) -> Framework:
 def refuse_twice(marked: bool) -> None:
     """Refuse an optimizer that is being recorded.
 
+    Args:
+        marked: whether it is.
+
     Raises:
-        ValueError: it is.
+        ValueError: the optimizer is being recorded.
     """
     if marked:
         raise ValueError("this optimizer is being recorded already; close that recorder first")
@@ -112,12 +116,15 @@ def refuse_twice(marked: bool) -> None:
 def plain_values(
     native: dict[str, Any], dialect: Dialect, groups: Sequence[tuple[str, Group]] = ()
 ) -> dict[str, Any] | None:
-    """Hyperparameters that a file can hold; None if one is a schedule or changes from step to step.
+    """Return hyperparameters that a file can hold; None if one is a schedule or changes from step to step.
 
     Args:
         native: by their own names.
-        dialect: whose names.
+        dialect: whose names they are.
         groups: each parameter's name and group; empty where they are not grouped.
+
+    Returns:
+        `native`, and with groups these as well, as a call states them, with names in place of parameters.
     """
     simple = (bool, int, float, str, type(None))
     entries = stated(dialect, [name for name, _ in groups], [group for _, group in groups])

@@ -1,4 +1,4 @@
-"""Collects the steps of one optimizer and writes them to one file."""
+"""Collect the steps of one optimizer and write them to one file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHARES = (15 / 16, 3 / 4, 1 / 2, 3 / 8, 1 / 4)
 
 
 class Recorder:
-    """A recording in progress; `adamcompat.record` makes one.
+    """Hold a recording in progress; `adamcompat.record` makes one.
 
     Attributes:
         path: the file that it will write.
@@ -73,7 +73,11 @@ class Recorder:
         self._closed = False
 
     def attach(self, undo: Callable[[], None]) -> None:
-        """Remember how to take the recorder off its optimizer; to be called once."""
+        """Remember how to take the recorder off its optimizer; to be called once.
+
+        Args:
+            undo: called when the recorder is closed.
+        """
         self._undo = undo
         # The file is written at the end of the process too, if nobody has closed the recorder.
         atexit.register(self._close_quietly)
@@ -101,9 +105,9 @@ class Recorder:
 
         Args:
             names: of the parameters that have gradients.
-            weights: their values.
+            weights: their values, one array a parameter.
             start: how many calls the optimizer has seen.
-            state: called for its state, under these names; None where no state of Adam is kept.
+            state: called for its state, under these names; it returns None where no state of Adam is kept.
         """
         with self._lock:
             if self.recording and not self.begun:
@@ -114,7 +118,7 @@ class Recorder:
 
         Args:
             names: of the parameters that had gradients.
-            gradients: theirs.
+            gradients: theirs, one array a parameter, in the parameter's shape.
             parameters: called for their values where they are to be kept.
         """
         with self._lock:
@@ -144,14 +148,18 @@ class Recorder:
             )
 
     def stop(self, why: str) -> None:
-        """End recording, write what there is, and say so once; the training goes on."""
+        """End recording, write what there is, and say so once in the log; the training goes on.
+
+        Args:
+            why: a clause, which the file holds too.
+        """
         with self._lock:
             if not self.stopped:
                 self.stopped = why
                 _log.warning("adamcompat.record: %s; %s", why, self._outcome())
 
     def _outcome(self) -> str:
-        """Return what became of the recording: no file is named that is not there."""
+        """Write what there is, and return what became of the recording: no file is named that is not there."""
         if not self.steps:
             return "nothing is recorded"
         many = f"{self.steps} step{'' if self.steps == 1 else 's'}"
@@ -166,7 +174,7 @@ class Recorder:
         return self._told()
 
     def _told(self) -> str:
-        """Return what is in the file."""
+        """Return what is in the file, as a clause."""
         written = self._written[0]
         if written < self.steps:
             return f"the first {written} of {self.steps} steps are recorded in {self.path}, for more there is no room"
@@ -353,7 +361,7 @@ class Recorder:
 
 
 def _first(recording: Recording, steps: int) -> Recording:
-    """The first steps of a recording."""
+    """Return the first steps of a recording."""
     kept = tuple(step for step in recording.kept if step <= steps)
     return replace(
         recording,
@@ -372,7 +380,7 @@ def _holds_anything(state: AdamState) -> bool:
 
 
 def _plain(value: Any) -> Array:
-    """A copy of a parameter in a dtype that files and NumPy know."""
+    """Return a copy of a parameter in a dtype that files and NumPy know."""
     array = np.array(value)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise TypeError(f"a parameter has dtype {array.dtype}; float16, float32 and float64 are recorded")

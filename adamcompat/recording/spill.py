@@ -14,7 +14,14 @@ Array = NDArray[Any]
 
 
 class Spill:
-    """Records of one size, in a file without a name, which vanishes with the process."""
+    """Keep records of one size in a file without a name, which vanishes with the process.
+
+    Args:
+        folder: where the file lies.
+
+    Attributes:
+        records: the number of records.
+    """
 
     def __init__(self, folder: Path) -> None:
         # Without a buffer: what a full disk did not take would be tried again whenever the file is touched.
@@ -22,7 +29,14 @@ class Spill:
         self.records = 0
 
     def append(self, arrays: Sequence[Array]) -> None:
-        """Add one record; if it cannot be written, there is none."""
+        """Add one record; if it cannot be written, there is none.
+
+        Args:
+            arrays: one a parameter, of the same shapes and dtypes in each record.
+
+        Raises:
+            OSError: the disk is full, or cannot be written to.
+        """
         start = self._file.seek(0, 2)
         try:
             for array in arrays:
@@ -39,7 +53,14 @@ class Spill:
         self._file.close()
 
     def stacked(self, like: Sequence[Array]) -> tuple[Array, ...]:
-        """For each tensor all of its records, one after the other."""
+        """Return for each tensor all of its records, one after the other.
+
+        Args:
+            like: arrays of the shapes and dtypes that the records have.
+
+        Returns:
+            For each tensor an array whose first axis is the record.
+        """
         sizes = [array.nbytes for array in like]
         if not self.records or not sum(sizes):
             return tuple(np.zeros((self.records, *array.shape), array.dtype) for array in like)

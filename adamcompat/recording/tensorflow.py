@@ -1,4 +1,4 @@
-"""Recording of TensorFlow's and Keras's optimizers."""
+"""Record TensorFlow's and Keras's optimizers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,12 @@ def _name_of(optimizer: Any) -> tuple[str | None, Dialect | None]:
 
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
-    """The name to compare it by, and its hyperparameters."""
+    """Return the name by which `adamcompat.compare` knows an optimizer, and its hyperparameters.
+
+    Returns:
+        The name, None where it has none; and native names to values, None where they are not known, change from step to
+        step, or differ between groups.
+    """
     name, dialect = _name_of(optimizer)
     if dialect is None:
         return None, None
@@ -79,7 +84,7 @@ def _is_tensorflows(functions: Any) -> bool:
 
 
 def _attribute(optimizer: Any, name: str) -> Any:
-    """A hyperparameter that is not in the configuration; TensorFlow 1 keeps all of them under a name of its own."""
+    """Return a hyperparameter that is not in the configuration; TensorFlow 1 keeps all under names of its own."""
     own = f"_V1Adam__{name.removeprefix('use_')}"
     for attribute in (name, f"_{name}", f"_{name.replace('learning_rate', 'lr')}", own):
         value = getattr(optimizer, attribute, None)
@@ -89,14 +94,25 @@ def _attribute(optimizer: Any, name: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A number; of one that went through float32 the shortest decimal that means the same."""
+    """Return a number; of one that went through float32 the shortest decimal that means the same."""
     if isinstance(value, (np.floating, float)) and float(np.float32(value)) == float(value):
         return float(str(np.float32(value)))
     return value.item() if isinstance(value, np.generic) else value
 
 
 def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
-    """Record what the optimizer is called with; returns how to undo it."""
+    """Record what the optimizer is called with.
+
+    Args:
+        optimizer: it is instrumented in place.
+        recorder: takes what there is before and after each step.
+
+    Returns:
+        A function that undoes it.
+
+    Raises:
+        ValueError: the optimizer is being recorded already.
+    """
     # What everything else goes through: apply_gradients of Keras 3 calls apply, minimize calls apply_gradients.
     if isinstance(optimizer, keras.optimizers.Optimizer):
         method, replacement = "apply", _apply(optimizer, recorder)
@@ -216,7 +232,7 @@ def _dense(gradient: Any, variable: Any) -> Any:
 
 
 def _steps(optimizer: Any) -> int:
-    """Return how many steps an optimizer has made; TensorFlow 1's says so by its moments alone."""
+    """Return how many steps an optimizer has made; TensorFlow 1's says by its moments alone whether it has made any."""
     steps = getattr(optimizer, "iterations", None)
     if steps is not None:
         return int(np.asarray(steps))
@@ -224,6 +240,6 @@ def _steps(optimizer: Any) -> int:
 
 
 def _names(variables: Sequence[Any]) -> list[str]:
-    """The variables' names; what several share, with a number."""
+    """Return the variables' names; what several share, with a number."""
     plain = [str(getattr(variable, "path", None) or variable.name).removesuffix(":0") for variable in variables]
     return [name if plain.count(name) == 1 else f"{name}#{plain[:i].count(name)}" for i, name in enumerate(plain)]

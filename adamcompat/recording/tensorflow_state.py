@@ -19,16 +19,20 @@ from adamcompat.tensorflow.arguments import raw
 
 
 def state_of(optimizer: Any, variables: Sequence[Any], names: Sequence[str], session: Any = None) -> AdamState | None:
-    """The state of an optimizer for some of its variables; None where it has none yet, or is no Adam.
+    """Return the state of an optimizer for some of its variables.
 
     Args:
-        optimizer: as it is.
+        optimizer: as it is before the step.
         variables: those that are recorded.
         names: what to call them.
         session: what reads variables in a graph, or None.
 
+    Returns:
+        The state, without parameters; None where the optimizer was not built and has none yet.
+
     Raises:
-        StateError: it keeps more than Adam, or does not tell its step.
+        StateError: the optimizer is no Adam, keeps more than Adam, does not know all of the variables, or does not tell
+            its step.
     """
     if not _is_built(optimizer):
         return None
@@ -74,20 +78,34 @@ def _first_moment(optimizer: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Values that were read in a Session, in the place of the Session that nobody can run meanwhile."""
+    """Stand for a Session that nobody can run meanwhile, with values that were read in it.
+
+    Attributes:
+        graph: of the Session.
+        values: the value of each variable by the variable's id.
+    """
 
     graph: Any
     values: Mapping[int, Any]
 
     def run(self, variable: Any) -> Any:
-        """The value of a variable."""
+        """Return the value of a variable.
+
+        Raises:
+            StateError: the variable was not read.
+        """
         if id(variable) not in self.values:
             raise StateError(f"{getattr(variable, 'name', variable)} was not read")
         return self.values[id(variable)]
 
 
 def created(optimizer: Any, variables: Sequence[Any]) -> list[Any]:
-    """The variables that an optimizer keeps in a graph, made now if they are not there yet, as it would make them."""
+    """Return the variables that an optimizer keeps in a graph; they are made now if they are not there yet.
+
+    Args:
+        optimizer: TensorFlow 1's or the legacy one; any other has none in a graph.
+        variables: those that it updates.
+    """
     legacy = tf_keras.optimizers.legacy.Adam
     if isinstance(optimizer, tf.compat.v1.train.AdamOptimizer):
         with tf.init_scope():
@@ -108,5 +126,11 @@ def _kept(optimizer: Any) -> Iterator[Any]:
 
 
 def values_of(graph: Any, variables: Sequence[Any], arrays: Sequence[Any]) -> Values:
-    """Return what stands for a Session in which these variables have these values."""
+    """Return what stands for a Session in which these variables have these values.
+
+    Args:
+        graph: of the Session.
+        variables: those that were read.
+        arrays: their values, in the same order.
+    """
     return Values(graph, {id(v): np.asarray(array) for v, array in zip(variables, arrays, strict=True)})

@@ -1,4 +1,4 @@
-"""Recording of PyTorch's optimizers."""
+"""Record PyTorch's optimizers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ _RECORDED: WeakSet[Any] = WeakSet()
 
 
 def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
-    """The name to compare it by, and its hyperparameters; None for these where groups differ."""
+    """Return the name by which `adamcompat.compare` knows an optimizer, and its hyperparameters.
+
+    Returns:
+        The name, None where it has none; and native names to values, None where they are not known, change from step to
+        step, or differ between groups.
+    """
     kind, styled = type(optimizer), isinstance(optimizer, StyledAdam)
     original = original_of(kind)
     # A subclass may make other steps: it is neither one of ours nor the original.
@@ -53,7 +58,18 @@ def facts(optimizer: Any) -> tuple[str | None, dict[str, Any] | None]:
 
 
 def instrument(optimizer: Any, recorder: Recorder) -> Callable[[], None]:
-    """Record what each step is made with, by hooks of the optimizer; returns how to undo it."""
+    """Record what each step is made with, by hooks of the optimizer.
+
+    Args:
+        optimizer: it is instrumented in place.
+        recorder: takes what there is before and after each step.
+
+    Returns:
+        A function that undoes it.
+
+    Raises:
+        ValueError: the optimizer is being recorded already.
+    """
     refuse_twice(optimizer in _RECORDED)
     _RECORDED.add(optimizer)
     steps = _Steps(optimizer, recorder)
@@ -134,10 +150,10 @@ class _Steps:
         self._recorder.after([*found], gradients, lambda: [array_of(one, name) for name, one in found.items()])
 
     def _chosen(self, names: Mapping[str, Any]) -> AdamState | None:
-        """The state of some parameters before the first step.
+        """Return the state of some parameters before the first step.
 
         Raises:
-            StateError: it cannot be told.
+            StateError: the state cannot be told, or one of the parameters has none.
         """
         state = self._state
         if isinstance(state, StateError):

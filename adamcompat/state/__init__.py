@@ -1,4 +1,4 @@
-"""Adam's state, apart from any framework: step, moments, parameters, and how they move.
+"""Hold Adam's state, apart from any framework (step, moments, parameters), and move it from optimizer to optimizer.
 
 >>> import numpy as np
 >>> from adamcompat import MindSporeStyleAdam, Parameter, TFStyleAdam

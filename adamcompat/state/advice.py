@@ -1,4 +1,4 @@
-"""Tell a user why parameters cannot be matched: every problem in one text, each with what to do."""
+"""Tell a user why parameters cannot be matched: every problem in one text, each with the way out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ _IN_ORDER = f"rename={ORDER!r} (in a map: `rename: {ORDER}`)"
 
 
 def gathered(problems: Sequence[str]) -> StateError:
-    """One error for all problems."""
+    """Return one error that holds all problems.
+
+    Args:
+        problems: the texts, at least one. One alone is the error's whole text. Of several, the first 40 are listed, and
+            the others are counted.
+    """
     if len(problems) == 1:
         return StateError(problems[0])
     listed = "\n".join("- " + problem.replace("\n", "\n  ") for problem in problems[:_LISTED])
@@ -25,20 +30,28 @@ def gathered(problems: Sequence[str]) -> StateError:
 
 
 def some(names: Iterable[str]) -> str:
-    """Some names, and how many more there are."""
+    """Return names as text: the first eight, and the number of the others.
+
+    Args:
+        names: of parameters or of anything else. Without any, the text is "none".
+    """
     listed = list(names)
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return (", ".join(listed[:_SHOWN]) or "none") + more
 
 
 def lines(texts: Sequence[str]) -> str:
-    """Indented lines, not too many."""
+    """Return texts as indented lines: the first 40, and the number of the others."""
     more = [f"  and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
     return "\n".join([*(f"  {text}" for text in texts[:_LISTED]), *more])
 
 
 def undecided(texts: Sequence[str]) -> str:
-    """Names and shapes leave something open."""
+    """Return the text of a problem: names and shapes leave open which parameter is which.
+
+    Args:
+        texts: one line for each parameter or layer, with the partners that it may have.
+    """
     return (
         f"names and shapes leave open which parameter is which:\n{lines(texts)}\npass rename={{source name: target "
         f"name}} for some of them, or {_IN_ORDER} if both models list their parameters in the same order"
@@ -46,11 +59,12 @@ def undecided(texts: Sequence[str]) -> str:
 
 
 def without_partner(alone: Mapping[str, Shape], lonely: Mapping[str, Shape]) -> str:
-    """Parameters are left over on one side or on both.
+    """Return the text of a problem: parameters are left over on one side or on both.
 
     Args:
-        alone: of the state.
-        lonely: of the target.
+        alone: names and shapes of the parameters of the state that have no partner.
+        lonely: names and shapes of the parameters of the target that have no partner. Either this or `alone` holds at
+            least one.
     """
     texts = [
         f"{name} {shape} of the state has none in the target{_as_many(name, shape, lonely) if place < _LISTED else ''}"
@@ -68,7 +82,7 @@ def without_partner(alone: Mapping[str, Shape], lonely: Mapping[str, Shape]) -> 
 
 
 def _as_many(name: str, shape: Shape, others: Mapping[str, Shape]) -> str:
-    """A hint at parameters with as many elements in other axes."""
+    """Return a hint at the parameters that fit once axes are joined or taken apart; an empty text if there are none."""
     hints = []
     for other, theirs in others.items():
         found = patterns(shape, theirs)
@@ -79,7 +93,19 @@ def _as_many(name: str, shape: Shape, others: Mapping[str, Shape]) -> str:
 
 
 def misfit(name: str, shape: Shape, partner: str, theirs: Shape, evidence: str, how: str) -> str:
-    """Two parameters belong together, and no layout brings one to the other."""
+    """Return the text of a problem: two parameters belong together, and no layout takes one to the other.
+
+    Args:
+        name: the parameter of the state.
+        shape: its shape.
+        partner: the parameter of the target.
+        theirs: the partner's shape.
+        evidence: why the two were matched: "name", "shape", "order" or "rename".
+        how: the layouts that were tried, as words after "do not fit", for example ``in the layout 'dense'``.
+
+    Returns:
+        The problem with a way out. Where the numbers of elements are equal, the layouts that would fit are named.
+    """
     text = (
         f"{name!r} of shape {shape} and {partner!r} of shape {theirs} were matched by {evidence}, but do not fit {how}"
     )
@@ -101,7 +127,15 @@ def misfit(name: str, shape: Shape, partner: str, theirs: Shape, evidence: str, 
 
 
 def patterns(source: Shape, target: Shape) -> list[str]:
-    """Layouts in letters, for shapes of which one has joined axes that the other keeps apart; the likely ones.
+    """Return the likely layouts, in letters, of two shapes of which one has joined axes that the other keeps apart.
+
+    Args:
+        source: the shape of the state's tensor.
+        target: the shape of the tensor that it becomes.
+
+    Returns:
+        At most three patterns as `layout.rearranged` takes them. There are none where the shapes have equally many axes
+        or different numbers of elements, where one has no axes, or where one has more than five.
 
     >>> patterns((8, 2, 4), (8, 8))
     ['a b c -> a (b c)', 'a b c -> (b c) a']
@@ -124,7 +158,7 @@ def patterns(source: Shape, target: Shape) -> list[str]:
 
 
 def _groupings(letters: str) -> Iterator[tuple[str, ...]]:
-    """Ways to join letters in their own order, in any order of the groups."""
+    """Yield the ways to join neighbouring letters; the groups come in every order, the letters of each in their own."""
     for count in range(1, len(letters)):
         for cuts in combinations(range(1, len(letters)), count - 1):
             groups = [letters[a:b] for a, b in zip((0, *cuts), (*cuts, len(letters)), strict=True)]

@@ -1,6 +1,6 @@
 """Find layers whose weights are matched together: recurrent layers and attention.
 
-The facts (which weights are the same numbers, in what layout) stand in mapping.yaml under `layers`.
+The facts (which weights are the same numbers, in what layout) are in mapping.yaml under `layers`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from adamcompat.state.terms import Shape
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The weights of one layer.
+    """Hold the weights of one layer.
 
     Attributes:
-        kind: of layer.
-        framework: whose names and layouts they have.
-        layer: the name of the layer, outermost first.
-        weights: name in mapping.yaml to parameter.
+        kind: the kind of layer.
+        framework: "tensorflow", "mindspore" or "torch", whose names and layouts the weights have.
+        layer: the parts of the layer's name, the outermost first.
+        weights: from each weight's name in mapping.yaml to the name of the parameter.
         backwards: whether the layer runs backwards.
-        mark: the text for which ``*`` stands.
+        mark: the text that ``*`` stands for in the names of mapping.yaml.
     """
 
     kind: Compound
@@ -41,23 +41,31 @@ class Block:
 
     @property
     def label(self) -> str:
-        """Return what to call it: its first weight stands for it."""
+        """Return the name of the layer's first weight, which stands for the layer in messages."""
         return next(iter(self.weights.values()))
 
     @property
     def names(self) -> frozenset[str]:
-        """Its parameters."""
+        """Return the names of the layer's parameters."""
         return frozenset(self.weights.values())
 
     @property
     def addends(self) -> frozenset[str]:
-        """Return the weights of which the layer sees only the sum with another one."""
+        """Return the names of the parameters that the layer only adds to another parameter before it uses them."""
         shares = [twins.of(self.framework) for twins in self.kind.weights]
         return frozenset(self.weights[share.name] for share in shares if share.addend and share.name in self.weights)
 
 
 def blocks_of(shapes: Mapping[str, Shape], framework: str) -> list[Block]:
-    """The layers of known kinds among parameters, in their order; where two kinds look alike, both."""
+    """Find the layers of known kinds among parameters.
+
+    Args:
+        shapes: the shape of each parameter by its name.
+        framework: "tensorflow", "mindspore" or "torch", whose names the parameters have.
+
+    Returns:
+        The layers in the order of their first parameters. A layer that may be of two kinds is there once for each kind.
+    """
     found = [block for kind in MAPPING.compounds.values() for block in _of_kind(kind, shapes, framework)]
     order = {name: place for place, name in enumerate(shapes)}
     return sorted(found, key=lambda block: min(order[name] for name in block.names))
@@ -92,7 +100,7 @@ def _of_kind(kind: Compound, shapes: Mapping[str, Shape], framework: str) -> Ite
 
 
 def _named(kind: Compound, module: tuple[str, ...], label: str, framework: str) -> tuple[tuple[str, ...], bool]:
-    """The name of a layer without what only one framework has in it, and whether the layer runs backwards."""
+    """Return a layer's name without the parts that only one framework has, and whether the layer runs backwards."""
     forwards, backwards = kind.ways.get(framework) or ("", "")
     if any("*" in twins.of(framework).name for twins in kind.weights):
         return module, bool(backwards) and fnmatchcase(label, backwards)
@@ -106,7 +114,7 @@ def _named(kind: Compound, module: tuple[str, ...], label: str, framework: str) 
 
 
 def _looks_right(share: Share, shape: Shape, gates: int) -> bool:
-    """Return whether a weight can have these axes, as far as it tells by itself: with so many gates."""
+    """Return whether a weight's shape fits the axes that mapping.yaml gives it, for a layer with so many gates."""
     part = shape_of(shape, share.part)
     axes = ["".join(re.findall("[a-zA-Z]", group)) for group in re.findall(r"\([^)]*\)|\S+", share.axes)]
     if part is None or len(axes) != len(part):
@@ -127,8 +135,10 @@ class Frame:
     """Hold the circumstances in which two layers are paired.
 
     Attributes:
-        shapes, others: of the parameters of the source and of the target.
-        given: the pattern that the caller gives for a source and a target, or None.
+        shapes: the shape of each parameter of the source by its name.
+        others: the shape of each parameter of the target by its name.
+        given: returns the layout, in letters, that the caller gives for a parameter of the source and one of the
+            target; None where the caller gives none.
     """
 
     shapes: Mapping[str, Shape]
@@ -137,15 +147,21 @@ class Frame:
 
 
 def paired(source: Block, target: Block, frame: Frame, evidence: str) -> list[Pair]:
-    """The pairs of two layers of one kind.
+    """Return the pairs of the weights of two layers of one kind.
 
     Args:
-        source, target: the layers.
-        frame: their surroundings.
-        evidence: why they belong together.
+        source: the layer of the state.
+        target: the layer of the optimizer that gets the state.
+        frame: the shapes on either side, and the layouts that the caller gives.
+        evidence: why the layers belong together: "name", "shape", "kind", "order" or "rename".
+
+    Returns:
+        The pairs in the order in which Keras makes the weights. A weight that is put together from several, or divided
+        among several, is in several pairs.
 
     Raises:
-        ValueError: they do not fit; the text says why.
+        ValueError: a weight of one layer has no counterpart in the other, or the shapes do not fit. The text says
+            which.
     """
     one, other = source.framework, target.framework
     used = [t for t in source.kind.weights if t.of(one).name in source.weights and t.of(other).name in target.weights]
@@ -182,7 +198,12 @@ def _parts(share: Share) -> set[tuple[int, int] | None]:
 
 
 def counterparts(block: Block, framework: str) -> list[str]:
-    """The names in mapping.yaml of the weights that another framework has for a layer, in Keras's order."""
+    """Return the names in mapping.yaml of the weights that another framework has for a layer, in Keras's order.
+
+    Args:
+        block: the layer.
+        framework: "tensorflow", "mindspore" or "torch", whose names are wanted.
+    """
     names = [
         twins.of(framework).name for twins in block.kind.weights if twins.of(block.framework).name in block.weights
     ]
@@ -190,7 +211,16 @@ def counterparts(block: Block, framework: str) -> list[str]:
 
 
 def notes_on(source: Block, target: Block, pairs: Sequence[Pair]) -> Iterator[str]:
-    """Return what goes on otherwise with the weights of two layers, because only one framework adds up two of them."""
+    """Yield a note on each weight that only one framework adds to another: training goes on otherwise with it.
+
+    Args:
+        source: the layer of the state.
+        target: the layer that gets the state.
+        pairs: the pairs of the two, as `paired` returns them.
+
+    Yields:
+        One sentence that says what will differ, and what to do about it.
+    """
     for twins in source.kind.weights:
         ours, theirs = twins.of(source.framework), twins.of(target.framework)
         if theirs.addend and ours.addend:

@@ -1,6 +1,6 @@
 """Take a tensor from one framework's layout to another's: reshapes and permutations of axes.
 
-The facts (which layer's weight has which axes) stand in mapping.yaml under `layers`.
+The facts (which layer's weight has which axes) are in mapping.yaml under `layers`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ SAME = "same"
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """From one layout to another: taken apart to `split`, axes permuted, put together to `shape`.
+    """Hold the way from one layout to another: joined axes are taken apart, axes are permuted, and axes are joined.
+
+    The result is ``array.reshape(split).transpose(permutation).reshape(shape)``. With `gates`, the entries along one
+    axis of `split` are put in another order before the axes are permuted.
 
     Attributes:
-        name: of the layout, for people.
-        source: shape of the array that comes in.
+        name: the name of the layout, for messages.
+        source: the shape of the array that comes in.
         split: its shape with joined axes taken apart.
-        permutation: which axis of `split` comes where.
-        shape: shape of the result.
-        gates: an axis of `split` and the order in which what lies along it comes; None where all axes keep theirs.
+        permutation: for each axis of the result, before axes are joined, the axis of `split` that it comes from.
+        shape: the shape of the result.
+        gates: an axis of `split`, and for each place along it the place whose entries come there; None where all
+            entries keep their places.
 
     >>> Transform("dense", (2, 3), (2, 3), (1, 0), (3, 2)).apply(np.arange(6).reshape(2, 3)).tolist()
     [[0, 3], [1, 4], [2, 5]]
@@ -45,7 +49,14 @@ class Transform:
     gates: tuple[int, tuple[int, ...]] | None = None
 
     def apply(self, array: NDArray[Any]) -> NDArray[Any]:
-        """`array` in the other layout: a view where that is possible."""
+        """Return `array` in the other layout.
+
+        Args:
+            array: of the shape `source`, or of any shape with as many elements.
+
+        Returns:
+            An array of the shape `shape` and of the same dtype, as a view where that is possible, else as a copy.
+        """
         parts = array.reshape(self.split)
         if self.gates is not None:
             axis, order = self.gates
@@ -54,7 +65,7 @@ class Transform:
 
     @property
     def inverse(self) -> Transform:
-        """The way back."""
+        """Return the transform that leads back."""
         permuted = tuple(self.split[axis] for axis in self.permutation)
         back = tuple(int(axis) for axis in np.argsort(self.permutation))
         gates = None
@@ -65,7 +76,12 @@ class Transform:
 
     @property
     def effect(self) -> tuple[Shape, tuple[tuple[int, int], ...], tuple[int, tuple[int, ...]] | None]:
-        """Return what it does to elements: two transforms with the same effect are the same."""
+        """Return what the transform does to elements: two transforms have equal effects where they do the same.
+
+        Returns:
+            The shape of the result; size and stride, in elements, of the axes that are walked one after the other, with
+            axes that stay together as one; and the gates.
+        """
         strides = [math.prod(self.split[axis + 1 :]) for axis in range(len(self.split))]
         runs: list[tuple[int, int]] = []
         for axis in self.permutation:
@@ -80,7 +96,7 @@ class Transform:
 
     @property
     def keeps_order(self) -> bool:
-        """Return whether every element stays where it is."""
+        """Return whether the elements keep their order in memory, so that nothing but the shape changes."""
         return self.gates is None and len(self.effect[1]) <= 1
 
     def __str__(self) -> str:
@@ -93,17 +109,27 @@ class Transform:
 
 
 def unchanged(shape: Shape) -> Transform:
-    """The tensor as it is."""
+    """Return the transform that leaves a tensor of a shape as it is."""
     return Transform(SAME, shape, shape, tuple(range(len(shape))), shape)
 
 
 def same(source: Shape, target: Shape) -> Transform | None:
-    """The tensor as it is, if the shapes are equal."""
+    """Return the transform that leaves a tensor as it is; None if the shapes differ."""
     return unchanged(source) if source == target else None
 
 
 def permuted(permutation: Sequence[int], source: Shape, target: Shape) -> Transform | None:
-    """``numpy.transpose(array, permutation)``, if the shapes fit."""
+    """Return the transform that permutes axes, ``numpy.transpose(array, permutation)``.
+
+    Args:
+        permutation: for each axis of the result the axis of the source that it comes from, from 0.
+        source: the shape of the tensor.
+        target: the shape that the result must have.
+
+    Returns:
+        The transform; None if `permutation` does not name each axis of the source once, or the result has another
+        shape.
+    """
     order = tuple(permutation)
     if sorted(order) != list(range(len(source))) or tuple(source[axis] for axis in order) != target:
         return None
@@ -111,13 +137,21 @@ def permuted(permutation: Sequence[int], source: Shape, target: Shape) -> Transf
 
 
 def rearranged(pattern: str, source: Shape, target: Shape) -> Transform | None:
-    """The layout of a pattern such as ``(h=6 w=6 c) o -> o (c h w)``, if the shapes fit.
+    """Return the transform that a pattern such as ``(h=6 w=6 c) o -> o (c h w)`` describes.
 
-    Each axis has a letter; letters in parentheses are one axis, the last running fastest; 1 is an axis of
-    size one. Within parentheses, all sizes but one must be given.
+    Each axis has a letter. Letters in parentheses are one axis, the last letter running fastest; 1 is an axis of size
+    one. Of the letters in parentheses all sizes but one must be given, or follow from the other side.
+
+    Args:
+        pattern: the axes of the source, ``->``, and the axes of the target.
+        source: the shape of the tensor.
+        target: the shape that the result must have.
+
+    Returns:
+        The transform; None if the shapes do not fit the pattern, or leave a size open.
 
     Raises:
-        ValueError: this is no such pattern.
+        ValueError: `pattern` has no ``->``, its sides have different letters, or a side has a letter twice.
 
     >>> str(rearranged("(h=2 w=2 c) o -> o (c h w)", (12, 5), (5, 12)))
     '(h=2 w=2 c) o -> o (c h w)'
@@ -134,20 +168,51 @@ def rearranged(pattern: str, source: Shape, target: Shape) -> Transform | None:
 
 
 def of_layer(layer: Layer, source: Shape, target: Shape, *, of: str, to: str) -> Transform | None:
-    """A layer's weight on its way from framework `of` to framework `to`, if the shapes fit."""
+    """Return the transform of a layer's weight on its way from one framework to another.
+
+    Args:
+        layer: the kind of layer.
+        source: the shape that the weight has in the framework `of`.
+        target: the shape that it must have in the framework `to`.
+        of: "tensorflow", "mindspore" or "torch", where the weight comes from.
+        to: "tensorflow", "mindspore" or "torch", where it goes.
+
+    Returns:
+        The transform; None if the layer has no weights of such shapes.
+    """
     ways = zip(layer.weights[of].axes, layer.weights[to].axes, strict=True)
     found = (_between(layer.name, one, source, another, target, {}) for one, another in ways)
     return next((transform for transform in found if transform is not None), None)
 
 
 def same_in_both(layer: Layer, one: str, other: str) -> bool:
-    """Return whether a layer's weight lies alike in two frameworks."""
+    """Return whether the weight of a kind of layer has the same axes in two frameworks.
+
+    Args:
+        layer: the kind of layer.
+        one: "tensorflow", "mindspore" or "torch".
+        other: the other framework.
+
+    Returns:
+        False also where no axes are known for the layer.
+    """
     axes = layer.weights[one].axes
     return bool(axes) and axes == layer.weights[other].axes
 
 
 def all_of(source: Shape, target: Shape, *, of: str, to: str) -> Iterator[Transform]:
-    """Every layout that fits two shapes on the way from one framework to another, `same` first."""
+    """Yield every layout that fits two shapes on the way from one framework to another.
+
+    Args:
+        source: the shape of the tensor.
+        target: the shape that the result must have.
+        of: "tensorflow", "mindspore" or "torch", where the tensor comes from.
+        to: "tensorflow", "mindspore" or "torch", where it goes.
+
+    Yields:
+        First the tensor as it is, if the shapes are equal; then the layout of each kind of layer that fits. Two of them
+        may have the same effect.
+    """
     unchanged = same(source, target)
     if unchanged is not None:
         yield unchanged
@@ -160,14 +225,19 @@ def all_of(source: Shape, target: Shape, *, of: str, to: str) -> Iterator[Transf
 def of_twins(
     name: str, ours: str, source: Shape, theirs: str, target: Shape, gates: tuple[Sequence[str], Sequence[str]]
 ) -> Transform | None:
-    """A weight of a layer with gates on its way from one framework to the other, if the shapes fit.
+    """Return the transform of a weight of a recurrent layer or of attention on its way to the other framework.
 
     Args:
-        name: of the layout.
-        ours, theirs: axes of the source and of the target; ``g`` is the axis of the gates, a capital another axis of
-            the size of its letter.
-        source, target: their shapes.
-        gates: their order in the source and in the target.
+        name: the name of the layout, for messages.
+        ours: the axes of the source, such as ``"i (g u)"``. ``g`` is the axis of the gates, and a capital is another
+            axis of the size of its small letter.
+        source: the shape of the source.
+        theirs: the axes of the target, in the same letters.
+        target: the shape that the result must have.
+        gates: the order of the gates in the source and in the target; both are empty for a layer without gates.
+
+    Returns:
+        The transform, which also puts the gates in order; None if the shapes do not fit.
     """
     ours_gates, theirs_gates = gates
     if ours == theirs and ours_gates == theirs_gates:
@@ -186,12 +256,21 @@ def of_twins(
 def as_given(
     pattern: str, axes: str, source: Shape, target: Shape, gates: tuple[Sequence[str], Sequence[str]]
 ) -> Transform | None:
-    """A pattern that the caller gives for a weight of a layer with gates, which are put in order nevertheless.
+    """Return the transform of a pattern that the caller gives for a weight with gates, which are put in order as well.
 
     Args:
         pattern: as `rearranged` takes it; it need not know of gates.
-        axes: of the source, with ``g``.
-        source, target, gates: as for `of_twins`.
+        axes: the axes of the source, with ``g`` for the gates, as `of_twins` takes them.
+        source: the shape of the source.
+        target: the shape that the result must have.
+        gates: the order of the gates in the source and in the target.
+
+    Returns:
+        The transform; None if the shapes do not fit, or if the pattern divides or joins the axis of the gates by
+        itself.
+
+    Raises:
+        ValueError: `pattern` is no pattern.
     """
     places = [place for place, group in enumerate(_groups(axes)) if "g" in group]
     if not places or not gates[0]:
@@ -218,7 +297,7 @@ def _with_gates(found: Transform, axis: int, gates: tuple[Sequence[str], Sequenc
 def _between(
     name: str, source_axes: str, source: Shape, target_axes: str, target: Shape, known: dict[str, int]
 ) -> Transform | None:
-    """The transform between two lists of axes such as ``(c m) 1 h w``, if the shapes fit."""
+    """Return the transform between two lists of axes such as ``(c m) 1 h w``; None if the shapes do not fit."""
     ours, theirs = _groups(source_axes), _groups(target_axes)
     if len(ours) != len(source) or len(theirs) != len(target):
         return None
@@ -240,7 +319,7 @@ def _between(
 
 
 def _groups(axes: str) -> list[str]:
-    """Letters of each axis: ``(c m) 1 h w`` has ``["cm", "", "h", "w"]``."""
+    """Return the letters of each axis: ``(c m) 1 h w`` has ``["cm", "", "h", "w"]``."""
     return ["".join(_letters(part)) for part in re.findall(r"\([^)]*\)|\S+", axes)]
 
 

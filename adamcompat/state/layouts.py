@@ -1,4 +1,4 @@
-"""Find the layouts in which a tensor may go from one parameter to another, by what the caller or its names say."""
+"""Find the layouts in which a tensor may go from one parameter to another, by what the caller or the names say."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from adamcompat.state.terms import Shape
 
 
 class Layouts:
-    """The layouts of one matching.
+    """Find the layouts of one matching; what is wrong is added to the problems of `sides`.
 
     Attributes:
-        layout: what the caller gives.
+        sides: the parameters of both sides.
+        layout: the layout that the caller gives, for all parameters or by name; None where the caller gives none.
     """
 
     def __init__(self, sides: Sides, layout: Layout | None) -> None:
@@ -38,7 +39,16 @@ class Layouts:
                 self.layout = None
 
     def options(self, name: str, partner: str) -> list[Transform]:
-        """The layouts in which a tensor may go from one parameter to the other; each effect once."""
+        """Return the layouts in which a tensor may go from one parameter to another; of those with the same effect one.
+
+        Args:
+            name: a parameter of the source.
+            partner: a parameter of the target.
+
+        Returns:
+            The layout that the caller gives, where there is one, else those that the names allow; only those that fit
+            the shapes.
+        """
         source, target = self.sides.source[name], self.sides.target[partner]
         given = self._layout_given(name, partner)
         found = self._as_given(given, source, target) if given is not None else self._fitting(name, partner)
@@ -74,7 +84,7 @@ class Layouts:
         yield from (transform for transform in found if transform is not None)
 
     def _ways(self) -> list[tuple[str, str]]:
-        """Return from which framework's layouts to which other's a tensor may go."""
+        """Return the pairs of frameworks, from and to, whose layouts a tensor may have on either side."""
         sources, targets = (
             naming.FRAMEWORKS if convention is None else (convention,) for convention in self.sides.conventions
         )
@@ -99,7 +109,16 @@ class Layouts:
                     yield from [] if transform is None else [transform]
 
     def pair(self, name: str, partner: str, evidence: str) -> Pair | None:
-        """Two partners with their layout; None where it cannot be told."""
+        """Return two partners with the layout that leads from one to the other.
+
+        Args:
+            name: the parameter of the source.
+            partner: the parameter of the target.
+            evidence: why the two belong together: "name", "shape", "order" or "rename".
+
+        Returns:
+            The pair; None, with a problem noted, where no layout fits or more than one does.
+        """
         options = self.options(name, partner)
         if len(options) == 1:
             return Pair(name, partner, options[0], evidence)
@@ -119,13 +138,16 @@ class Layouts:
         return None
 
     def check_flattened(self, pairs: Sequence[Pair]) -> Iterator[str]:
-        """Refuse a dense layer right after a convolution if its inputs are a multiple of the channels.
+        """Note a problem for a dense layer right after a convolution if its inputs are a multiple of the channels.
 
-        It follows a flattened map of features, which frameworks with channels last and with channels first flatten in
-        different orders. Shapes do not tell whether a recurrent layer does.
+        Such a layer follows a flattened map of features. Frameworks with channels last and frameworks with channels
+        first flatten it in different orders. Shapes do not tell whether a recurrent layer follows one.
+
+        Args:
+            pairs: all pairs, in the order of the source.
 
         Yields:
-            A note on a recurrent layer right after a convolution.
+            A note on each recurrent layer right after a convolution.
         """
         ways = [(one, other) for one, other in self._ways() if _channels_last(one) != _channels_last(other)]
         if not ways:
@@ -152,7 +174,16 @@ class Layouts:
                 channels = 1
 
     def pattern(self, name: str, partner: str) -> str | None:
-        """The layout that the caller gives for these two by name, in letters; None where there is none."""
+        """Return the layout, in letters, that the caller gives by name for a weight that is matched with its layer.
+
+        Args:
+            name: the parameter of the source.
+            partner: the parameter of the target.
+
+        Returns:
+            A pattern; None where the caller names neither of the two. A pattern without a right side stands for the
+            layout of a kind of layer that has no such weight.
+        """
         given = self._layout_given(name, partner) if isinstance(self.layout, Mapping) else None
         if given is None or (isinstance(given, str) and "->" in given):
             return given
@@ -171,7 +202,7 @@ class Layouts:
         return fits[0] if fits else f"{given} ->"
 
     def check_used(self, pairs: Sequence[Pair]) -> None:
-        """Refuse a layout that fits nothing."""
+        """Note a problem if the caller gives a layout that fits none of the pairs."""
         if self.layout is not None and not any(map(self.is_given, pairs)):
             self.sides.problems.append(f"layout={self.layout!r} fits no parameter; leave it out, or check the shapes")
 
@@ -197,7 +228,7 @@ def _wrong_layout(layout: object) -> str:
 
 
 def _channels_last(framework: str) -> bool:
-    """Return whether a framework's maps of features have their channels last: its kernels begin with space."""
+    """Return whether a framework's maps of features have their channels last: its kernels begin with axes of space."""
     return MAPPING.layers["conv"].weights[framework].axes[0].startswith("w")
 
 
@@ -206,10 +237,14 @@ def _flattened(pair: Pair, places: int, axes: int, last: str, first: str, *, to_
 
     Args:
         pair: the dense layer.
-        places: of the map.
-        axes: of space.
-        last, first: the frameworks that have channels last and first.
-        to_first: whether the state goes from the one to the other.
+        places: the number of places of the map.
+        axes: the number of axes of space, from 1 to 3.
+        last: the framework that has channels last.
+        first: the framework that has channels first.
+        to_first: whether the state goes from `last` to `first`.
+
+    Returns:
+        A part of a sentence, with the value of `layout` to pass.
     """
     letters = "dhw"[3 - axes :]
     side = round(places ** (1 / axes))

@@ -1,7 +1,7 @@
 """Describe optimizers as places that can be read and written.
 
-A runtime describes one of its optimizers as `Live`; what is read (`reading`), checked, converted and
-written (`writing`) is the same for all.
+A runtime describes one of its optimizers as `Live`. Everything else is the same for all runtimes: reading (`reading`),
+checking, converting and writing (`writing`).
 """
 
 from __future__ import annotations
@@ -21,39 +21,46 @@ Array = NDArray[Any]
 
 
 class Place(Protocol):
-    """One tensor of an optimizer or a model."""
+    """Give access to one tensor of an optimizer or a model."""
 
     @property
     def shape(self) -> Shape:
-        """Its shape."""
+        """Return the tensor's shape."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Its dtype."""
+        """Return NumPy's dtype for the tensor."""
 
     def read(self) -> Array:
-        """A copy of its elements."""
+        """Return a copy of the tensor's elements."""
 
     def write(self, value: Array) -> None:
-        """Replace its elements; `value` has its shape and dtype."""
+        """Replace the tensor's elements.
+
+        Args:
+            value: an array of the tensor's shape and dtype.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """An optimizer, described by its runtime.
+    """Describe an optimizer, as its runtime sees it.
 
     Attributes:
-        title: what to call it.
-        dialect, numerics: names in mapping.yaml.
-        convention: whose layouts the parameters have.
-        shapes: of the parameters, by name and in order.
-        places: role in mapping.yaml ("parameter", "first_moment", ...) to name to place.
-        step: counts calls; None where there is no counter.
-        powers: role ("beta1_power", "beta2_power") and place of each running product.
-        ahead: how many factors a product is ahead of the step: 1 where products start at beta.
-        accumulation_steps: how many calls make one update.
-        hyperparameters: canonical name to number or truth value.
-        loaded: called when everything is written.
+        title: the name of the optimizer, for messages.
+        dialect: the name in mapping.yaml of the API that the optimizer has.
+        numerics: the name in mapping.yaml of its rounding.
+        convention: "tensorflow", "mindspore" or "torch", whose layouts the parameters have; None where that is not
+            known.
+        shapes: the shape of each parameter by its name, in the optimizer's order.
+        places: from a role in mapping.yaml ("parameter", "first_moment", ...) and the name of a parameter to the place.
+        step: the place of the counter of calls; None where the optimizer has no counter.
+        hyperparameters: canonical names to numbers and truth values.
+        powers: the role ("beta1_power", "beta2_power") and the place of each running product of a beta.
+        ahead: how many more factors than steps a running product has: 1 where it starts at beta, 0 where it starts at
+            1.
+        accumulation_steps: how many calls make one update; None where gradients are not accumulated.
+        loaded: called when everything has been written.
     """
 
     title: str
@@ -74,7 +81,7 @@ def refuse_partial(live: Live) -> None:
     """Refuse an optimizer that keeps a kind of state for some of its parameters only: groups may differ in that.
 
     Raises:
-        StateError: it does.
+        StateError: the optimizer keeps a kind of state for some of its parameters, and not for others.
     """
     for role, places in live.places.items():
         if len(places) != len(live.shapes):
@@ -85,9 +92,11 @@ def refuse_partial(live: Live) -> None:
 
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The canonical hyperparameters among `values` that are numbers or truth values; NumPy's become Python's.
+    """Return the canonical hyperparameters that are numbers or truth values, as Python's own.
 
-    Of schedules those that are constant are numbers; betas are callables of nothing, if they are any.
+    Args:
+        values: names to values of any kind. NumPy's scalars, arrays without axes and constant schedules count as
+            numbers. A beta that is a callable is called.
     """
     found = {}
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Search for partners: by what the caller says, what names say, what shapes say."""
+"""Search for partners by what the caller says, then by names, then by shapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from adamcompat.state.together import Together
 
 
 class Matcher:
-    """Finds the partner of each parameter."""
+    """Find the partner of each parameter.
+
+    Args:
+        source: the shape of each parameter of the state by its name, in order.
+        target: the shape of each parameter of the target by its name, in order.
+        source_convention: the framework whose layouts the source has; None where that is not known.
+        target_convention: the framework whose layouts the target has; None where that is not known.
+        layout: the layout that the caller gives, as for `matching.match`.
+        alone: names, or patterns of names, of parameters that have no partner.
+    """
 
     def __init__(
         self,
@@ -36,10 +45,14 @@ class Matcher:
         self.together = Together(self.sides, self.layouts)
 
     def run(self, rename: Rename | None) -> Matching:
-        """The matching.
+        """Return the matching.
+
+        Args:
+            rename: the names that the caller gives, as for `matching.match`.
 
         Raises:
-            StateError: with all problems.
+            StateError: a parameter has no partner or several, or its layout does not fit or is ambiguous. The text
+                lists all problems.
         """
         sides = self.sides
         if rename == ORDER:
@@ -64,7 +77,7 @@ class Matcher:
     # What the caller says.
 
     def _alone(self, patterns: Sequence[str]) -> tuple[dict[str, Shape], dict[str, Shape]]:
-        """Return what the caller says to have no partner, on either side."""
+        """Return the names and shapes of the parameters that have no partner by the caller's word, for either side."""
         if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
             self.sides.problems.append(f"alone must be a list of names of parameters, got {patterns!r}")
             return {}, {}
@@ -79,7 +92,7 @@ class Matcher:
         return sides[0], sides[1]
 
     def _given(self, rename: Rename | None) -> list[tuple[str, str]]:
-        """Pairs of names that the caller gives."""
+        """Return the pairs of names that the caller gives."""
         if rename is None or rename == ORDER:
             return []
         pairs: list[tuple[Any, Any]] = [*rename.items()] if isinstance(rename, Mapping) else self._replaced(rename)
@@ -151,9 +164,9 @@ class Matcher:
     # What shapes say.
 
     def _by_shape(self) -> None:
-        """Choose what can be chosen in one way only, until nothing is left.
+        """Choose partners that can be chosen in one way only, until nothing is left.
 
-        Where a single way of pairing all exists, there is always a parameter with a single candidate.
+        Where there is exactly one way to pair all parameters, some parameter always has exactly one candidate.
         """
         by_size: dict[int, list[str]] = {}
         for partner in self.sides.free:
@@ -196,7 +209,7 @@ class Matcher:
             )
 
     def _layers(self) -> dict[tuple[str, ...], tuple[str, ...]]:
-        """Layers that are known to be partners: one of their weights is, and they have equally many."""
+        """Return the layers that are known to be partners: one of their weights is, and they have as many weights."""
         sizes = Counter(self.sides.parts[name][0] for name in self.sides.source)
         target_sizes = Counter(self.sides.parts[name][0] for name in self.sides.target)
         pairs = (

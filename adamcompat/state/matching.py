@@ -35,10 +35,12 @@ def match(
     (c, h, w).
 
     Args:
-        source, target: shapes by name, in order.
-        source_convention, target_convention: "tensorflow", "mindspore" or "torch": whose layouts the tensors
-            have. None asks their names; where those do not say it either, it may be any.
-        rename: a dictionary from source to target names (what it leaves out is matched as without it),
+        source: the shape of each parameter of the state by its name, in order.
+        target: the shape of each parameter of the target by its name, in order.
+        source_convention: "tensorflow", "mindspore" or "torch", the framework whose layouts the tensors of the source
+            have. With None their names decide; where these do not tell it either, it may be any.
+        target_convention: the same for the tensors of the target.
+        rename: a dictionary from source to target names (parameters that it leaves out are matched as without it),
             a pair of a regular expression and its replacement or a list of such, applied to source
             names one after the other, or "order": the first to the first, the second to the second. One weight
             of a recurrent layer or of attention stands for all of them.
@@ -47,6 +49,9 @@ def match(
             all tensors that it fits, or a dictionary from names (of either side) to one.
         alone: names of parameters of either side that have no partner; ``*`` stands for any text. Those of the source
             are left behind; those of the target keep their values, and their moments begin at zero.
+
+    Returns:
+        The pairs in the order of the source, the parameters without a partner, and notes on what will differ.
 
     Raises:
         StateError: a parameter has no partner, or more than one is possible, or its shape does not

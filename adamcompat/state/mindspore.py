@@ -1,4 +1,4 @@
-"""MindSpore's optimizers, described for `adamcompat.state`."""
+"""Describe MindSpore's optimizers for `adamcompat.state`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,22 @@ _ROLES = ("parameter", "first_moment", "second_moment", "maximum_second_moment")
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """MindSpore's originals and adamcompat.mindspore's classes, in either mode; None if it is something else."""
+    """Describe one of MindSpore's originals or of adamcompat.mindspore's classes, in either mode.
+
+    Args:
+        optimizer: the optimizer, or anything else.
+        parameters: the Parameters that it updates, in its order: a dictionary from names to them, or a sequence; None
+            for the optimizer's own and their names.
+        session: must be None.
+        build: whether an optimizer with TensorFlow's call that has no state is built with `parameters`.
+
+    Returns:
+        The description; None if `optimizer` is none of these.
+
+    Raises:
+        StateError: `session` is given, `parameters` are not those of the optimizer, the optimizer has no state, keeps
+            something unknown, or its state cannot be carried as one.
+    """
     if session is not None:
         raise StateError("session: only graphs of TensorFlow have one")
     if isinstance(optimizer, ApplyGradientsAdam):
@@ -116,7 +131,7 @@ def _of_tf_style(optimizer: ApplyGradientsAdam, parameters: Any, *, build: bool)
 
 
 def _number(value: Any) -> Any:
-    """A value as NumPy has it; some originals keep a number as an array of one."""
+    """Return a value as NumPy has it; some originals keep a number as an array of one."""
     if not isinstance(value, Tensor):
         return value
     return value.asnumpy().reshape(()) if value.size == 1 else value.asnumpy()

@@ -20,12 +20,17 @@ def of_groups(optimizer: Any, parameters: Any, dialect: Dialect) -> Live:
     """Describe an optimizer of mindspore.experimental.optim or mint.optim, or one in PyTorch's style.
 
     Args:
-        optimizer: one of ours, or an original.
-        parameters: what it updates, or None for what it knows itself.
-        dialect: its facts.
+        optimizer: one of adamcompat's, or an original.
+        parameters: the Parameters that it updates, in its order, as for `mindspore_places.named_parameters`; None for
+            the optimizer's own.
+        dialect: the facts of its API.
+
+    Returns:
+        The description. Its hyperparameters are those that all groups share.
 
     Raises:
-        StateError: it is an original of another device, some groups alone keep maxima, or other Parameters are named.
+        StateError: it is an original that runs on other devices only, only some groups keep maxima of second moments,
+            or `parameters` are not those of the optimizer.
     """
     ours = isinstance(optimizer, (GroupedDropIn, StepAdam))
     if dialect.devices and not ours:
@@ -55,7 +60,7 @@ def of_groups(optimizer: Any, parameters: Any, dialect: Dialect) -> Live:
 
 
 def _settings(group: Mapping[str, Any], dialect: Dialect, ours: bool) -> dict[str, Any]:
-    """The settings of a group under canonical names, without what an original ignores."""
+    """Return the settings of a group under canonical names, without those that an original ignores."""
     native = {
         fact.name: lens.each(fact, group[fact.name], _number)
         for fact in dialect.accepted
@@ -69,7 +74,7 @@ def _number(value: Any) -> Any:
 
 
 def _maxima(optimizer: Any, dialect: Dialect, ours: bool) -> list[Any] | None:
-    """The maxima of the second moments, or None where no group keeps them."""
+    """Return the maxima of the second moments; None where no group keeps them."""
     fact = dialect.named("amsgrad")
     assert fact is not None
     if not ours and fact.name in dialect.ignored:

@@ -1,4 +1,4 @@
-"""Places in MindSpore's optimizers that can be read and written."""
+"""Read and write the Parameters of MindSpore's optimizers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from adamcompat.state.terms import StateError
 
 @cache
 def numpy_dtype(dtype: Any) -> np.dtype[Any]:
-    """NumPy's dtype for one of MindSpore's, by an array: MindSpore's own function logs a deprecation at each call."""
+    """Return NumPy's dtype for one of MindSpore's.
+
+    It is read off an array, as MindSpore's own function logs a deprecation at each call.
+    """
     return np.dtype(Tensor([0], dtype).asnumpy().dtype)
 
 
@@ -25,11 +28,11 @@ def named_parameters(optimizer: Any, parameters: Any) -> dict[str, Any]:
 
     Args:
         optimizer: one with the attribute `parameters`.
-        parameters: what the caller says that it updates, a mapping that also names them or a sequence; None for the
-            optimizer's own word and the Parameters' names.
+        parameters: the Parameters that it updates by the caller's word: a dictionary, which also names them, or a
+            sequence; None for the optimizer's own and their names.
 
     Raises:
-        StateError: other Parameters are said, or another order.
+        StateError: `parameters` are other Parameters than the optimizer's, or are in another order.
     """
     own = list(optimizer.parameters)
     if parameters is not None:
@@ -45,7 +48,7 @@ def named_parameters(optimizer: Any, parameters: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A Parameter.
+    """Give access to a Parameter.
 
     It is written by an operator, in place. In PYNATIVE mode, `set_data` and what rests on it (`assign_value`,
     `load_param_into_net`) give a Parameter another buffer, while the optimizer's graph goes on updating the old one.
@@ -55,46 +58,55 @@ class Place:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape."""
+        """Return the Parameter's shape."""
         return tuple(self.parameter.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """NumPy's dtype."""
+        """Return NumPy's dtype for the Parameter."""
         return numpy_dtype(self.parameter.dtype)
 
     def read(self) -> NDArray[Any]:
-        """Return a copy."""
+        """Return a copy of the Parameter's elements."""
         return np.array(self.parameter.asnumpy())
 
     def write(self, value: NDArray[Any]) -> None:
-        """Replace what is there."""
+        """Replace the Parameter's elements.
+
+        Args:
+            value: an array of the Parameter's shape.
+        """
         self.parameter.copy_(Tensor(value, self.parameter.dtype))
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One element of a Parameter."""
+    """Give access to one element of a Parameter.
+
+    Attributes:
+        whole: the place of the Parameter.
+        index: which element, from 0.
+    """
 
     whole: Place
     index: int
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape."""
+        """Return the shape of one element, which has no axes."""
         return ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """NumPy's dtype."""
+        """Return NumPy's dtype for the Parameter."""
         return self.whole.dtype
 
     def read(self) -> NDArray[Any]:
-        """Return a copy."""
+        """Return a copy of the element, as an array without axes."""
         return np.array(self.whole.read()[self.index])
 
     def write(self, value: NDArray[Any]) -> None:
-        """Replace what is there."""
+        """Replace the element; the others stay as they are."""
         array = self.whole.read()
         array[self.index] = value
         self.whole.write(array)
@@ -102,23 +114,23 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Counter(Place):
-    """A counter of steps that need not have begun at 0.
+    """Give access to a counter of steps that need not have begun at 0.
 
     Attributes:
-        before: where it began.
+        before: the number at which it began.
     """
 
     before: int = 0
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """One of whole numbers; some counters are kept as float32."""
+        """Return int32, whatever the counter is kept in: some are kept as float32."""
         return np.dtype(np.int32)
 
     def read(self) -> NDArray[Any]:
-        """Return how many steps were made."""
+        """Return how many steps were made since the counter began."""
         return np.asarray(Place.read(self) - self.before).astype(self.dtype)
 
     def write(self, value: NDArray[Any]) -> None:
-        """Set how many steps were made."""
+        """Set how many steps were made since the counter began."""
         Place.write(self, np.asarray(value + self.before, numpy_dtype(self.parameter.dtype)))

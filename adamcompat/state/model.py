@@ -1,4 +1,4 @@
-"""Adam's state as values, with the way into and out of every optimizer."""
+"""Hold Adam's state as values, with the way into and out of every optimizer."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ class AdamState:
     ``dataclasses.replace``.
 
     Attributes:
-        step: number of updates made; with accumulation, of completed ones.
-        first_moment, second_moment: m and v of each parameter.
+        step: number of updates made, at least 0; with accumulation, of completed ones.
+        first_moment: m of each parameter, in the parameter's shape.
+        second_moment: v of each parameter, in the parameter's shape.
         maximum_second_moment: the largest v so far, with AMSGrad; else None.
         parameters: the parameters themselves, if they are known.
         average: their exponential moving averages, if they are kept.
         accumulation_steps: how many calls make one update, where gradients are accumulated.
-        accumulated_calls: how many of those calls were made since the last update.
+        accumulated_calls: how many of those calls were made since the last update, from 0 to `accumulation_steps` - 1.
         accumulated_gradient: the sum of their gradients; needed when there were any.
         hyperparameters: what the optimizer was made with, under the canonical names of mapping.yaml, as
             far as it is a number or a truth value. For information and comparison: loading state does
             not change the hyperparameters of an optimizer.
-        dialect, numerics: names in mapping.yaml of the API and the rounding that the state came from.
+        dialect: the name in mapping.yaml of the API that the state came from; None if that is not known.
+        numerics: the name in mapping.yaml of the rounding that the state came from; None if that is not known.
         convention: "tensorflow", "mindspore" or "torch", the framework whose layers the tensors' axes follow;
             None if that is not known, as for NumPy arrays.
 
@@ -96,23 +98,23 @@ class AdamState:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the parameters, in order."""
+        """Return the names of the parameters, in order."""
         return tuple(self.first_moment)
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """Shape of each parameter."""
+        """Return the shape of each parameter by its name."""
         return {name: tuple(tensor.shape) for name, tensor in self.first_moment.items()}
 
     @property
     def tensors(self) -> dict[str, Tensors]:
-        """Return what there is for each parameter, by its role in mapping.yaml."""
+        """Return the tensors that there are: from a role in mapping.yaml to the tensors by parameter name."""
         found = {role: getattr(self, attribute) for role, attribute in ATTRIBUTES.items()}
         return {role: tensors for role, tensors in found.items() if tensors is not None}
 
     @classmethod
     def of(cls, optimizer: Any, parameters: Any = None, *, session: Any = None, step: int | None = None) -> AdamState:
-        """A copy of an optimizer's state.
+        """Return a copy of an optimizer's state.
 
         Args:
             optimizer: an Adam of keras, tf_keras, tf_keras.optimizers.legacy, tf.compat.v1.train,
@@ -124,6 +126,9 @@ class AdamState:
                 one.
             step: number of updates made, where the optimizer has forgotten it: TensorFlow 1 keeps powers
                 of the betas only, which are 0 after some 80,000 steps.
+
+        Returns:
+            The state, with NumPy arrays of the optimizer's own dtypes. Later steps of the optimizer do not change it.
 
         Raises:
             StateError: the optimizer is none of these, is not built, keeps state that is unknown here, or
@@ -146,9 +151,17 @@ class AdamState:
 
         Args:
             target: an optimizer, as for `of`, or a dictionary from names to shapes.
-            rename, layout, alone: as `adamcompat.state.matching.match` describes them.
-            parameters, session: as for `load_into`.
-            convention: whose layouts a dictionary's shapes follow: "tensorflow", "mindspore", "torch" or None.
+            rename: names of the source to names of the target, as `adamcompat.state.matching.match` describes it.
+            layout: how the axes lie on either side, as described there.
+            parameters: as for `load_into`.
+            session: as for `of`.
+            convention: whose layouts a dictionary's shapes follow: "tensorflow", "mindspore", "torch" or None. Of an
+                optimizer it is known.
+            alone: names of parameters that have no partner, as described there.
+
+        Returns:
+            The matching, to be looked at and passed to `load_into`. An optimizer without state has been built with
+            `parameters`.
 
         Raises:
             StateError: no partner, or several possible, for a parameter or its layout.
@@ -184,13 +197,15 @@ class AdamState:
         Args:
             optimizer: as for `of`; one that has not been built needs `parameters`.
             matching: what `match` returned; instead of `rename`, `layout` and `alone`.
-            rename, layout, alone: as `adamcompat.state.matching.match` describes them. The parameter of a target
-                that has no partner stays as it is, and its moments begin at zero.
+            rename: names of the source to names of the target, as `adamcompat.state.matching.match` describes it.
+            layout: how the axes lie on either side, as described there.
             parameters: the parameters that the optimizer updates: variables, or a dictionary from names
                 to them. An optimizer without state is built with them.
             with_parameters: whether the parameters are set, too.
             cast: whether values may be rounded to a narrower dtype.
             session: as for `of`.
+            alone: names of parameters that have no partner, as described there. The parameter of a target
+                that has no partner stays as it is, and its moments begin at zero.
 
         Returns:
             The matching, as it was used.

@@ -17,7 +17,7 @@ _ANONYMOUS = "#"
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Names without TensorFlow's ``:0``; those that occur twice get their position.
+    """Return names without TensorFlow's ``:0``; empty names and names that occur twice get their position.
 
     >>> unique(["dense/kernel:0", "Variable:0", "Variable:0"])
     ('dense/kernel', 'Variable#1', 'Variable#2')
@@ -30,7 +30,7 @@ def unique(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def numbers(count: int) -> tuple[str, ...]:
-    """Return what to call parameters that have no names.
+    """Return the names that so many parameters without names get.
 
     >>> numbers(2)
     ('parameter#0', 'parameter#1')
@@ -39,12 +39,12 @@ def numbers(count: int) -> tuple[str, ...]:
 
 
 def is_name(name: str) -> bool:
-    """Return whether a name says which parameter it is."""
+    """Return whether a name says which parameter it is; a name with ``#`` was made up here and does not."""
     return _ANONYMOUS not in name
 
 
 def split(name: str) -> tuple[tuple[str, ...], str]:
-    """The layer, outermost first, and what the weight is called in it.
+    """Return the parts of the layer's name, the outermost first, and the name of the weight in it.
 
     >>> split("net/conv1/kernel"), split("conv1.weight")
     ((('net', 'conv1'), 'kernel'), (('conv1',), 'weight'))
@@ -54,7 +54,7 @@ def split(name: str) -> tuple[tuple[str, ...], str]:
 
 
 def numbered(names: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Parts of names that differ in a number at their end only, by what they have in common.
+    """Return the parts of names that differ in a number at their end only, by the text that they have in common.
 
     Frameworks number layers as they are made (``dense``, ``dense_1``, ...; ``0``, ``1``, ...), so that
     the same number in another model may mean another layer.
@@ -71,7 +71,12 @@ def numbered(names: Iterable[str]) -> dict[str, frozenset[str]]:
 
 
 def layers_of(name: str, convention: str | None) -> frozenset[str]:
-    """The kinds of layers that a weight of that name may belong to; empty where the name says nothing."""
+    """Return the kinds of layers that a weight of that name may belong to; none where the name says nothing.
+
+    Args:
+        name: of the parameter, with its layer.
+        convention: "tensorflow", "mindspore" or "torch", whose names are meant; None for any of them.
+    """
     _, weight = split(name)
     frameworks = FRAMEWORKS if convention is None else (convention,)
     return frozenset(
@@ -82,11 +87,15 @@ def layers_of(name: str, convention: str | None) -> frozenset[str]:
 
 
 def convention_of(names: Iterable[str], other: str | None = None) -> str | None:
-    """The framework whose names these are, if only one has such names, or some that keep all layers alike.
+    """Return the framework whose names these are.
 
     Args:
         names: of parameters.
-        other: the framework on the other side, which is meant where it is one of several.
+        other: the framework on the other side, which is meant where the names may be several frameworks'.
+
+    Returns:
+        "tensorflow", "mindspore" or "torch". Where several frameworks have such names, one of them, if they keep the
+        weights of all layers alike; else None. None also where the names say nothing.
 
     >>> convention_of(["dense/kernel", "dense/bias"]), convention_of(["bias"])
     ('tensorflow', None)

@@ -1,4 +1,4 @@
-"""Optimizers on NumPy arrays, described for `adamcompat.state`."""
+"""Describe optimizers on NumPy arrays for `adamcompat.state`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,22 @@ class _Place:
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """An optimizer of this package on NumPy arrays; None if it is something else."""
+    """Describe an optimizer of this package on NumPy arrays.
+
+    Args:
+        optimizer: the optimizer, or anything else.
+        parameters: the arrays or Parameters that it updates, in its order: a dictionary from names to them, or a
+            sequence; None for the optimizer's own and their names.
+        session: must be None.
+        build: whether an optimizer without state is built, with `parameters` where it does not hold its own.
+
+    Returns:
+        The description; None if `optimizer` is something else.
+
+    Raises:
+        StateError: `session` is given, `parameters` are not those of the optimizer, two have one name, the optimizer or
+            a parameter has no state, or the parameters were updated different numbers of times.
+    """
     if not isinstance(optimizer, (NumPyAdam, StepAdam)):
         return None
     if session is not None:
@@ -52,7 +67,7 @@ def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> L
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """The number of steps of all engines, which is one number."""
+    """Give access to the number of steps of all engines, which is one number."""
 
     engines: Sequence[Engine]
 
@@ -73,7 +88,7 @@ class _Steps:
 
 
 def _of_step_call(optimizer: StepAdam, parameters: Any, build: bool) -> Live:
-    """TorchStyleAdam or TorchStyleAdamW, whose groups have one engine each, or several."""
+    """Describe TorchStyleAdam or TorchStyleAdamW, whose groups have one engine each, or several."""
     title, known = type(optimizer).__name__, optimizer.parameters()
     variables = list(parameters.values()) if isinstance(parameters, Mapping) else parameters
     if variables is not None and [id(one) for one in variables] != [id(one) for one in known]:
@@ -108,13 +123,17 @@ def _of_step_call(optimizer: StepAdam, parameters: Any, build: bool) -> Live:
 
 
 def of_engine(title: str, dialect: str, numerics: str, engine: Engine, slots: Mapping[str, Slot]) -> Live:
-    """The state of an engine.
+    """Describe an optimizer by the engine that makes its steps.
 
     Args:
-        title: what to call the optimizer.
-        dialect, numerics: names in mapping.yaml.
-        engine: whose state.
-        slots: the engine's, by name.
+        title: the name of the optimizer, for messages.
+        dialect: the name in mapping.yaml of its API.
+        numerics: the name in mapping.yaml of its rounding.
+        engine: the engine, whose counter and running products are read and written.
+        slots: the engine's slots by the names of their parameters, in order.
+
+    Returns:
+        The description; its places are the engine's own arrays.
     """
     hyper = engine.hyper
     places: dict[str, dict[str, _Place]] = {}
@@ -140,7 +159,7 @@ def of_engine(title: str, dialect: str, numerics: str, engine: Engine, slots: Ma
 
 
 def _slots(optimizer: NumPyAdam, parameters: Any, build: bool) -> dict[str, Slot]:
-    """The optimizer's slots by the names of its parameters."""
+    """Return the optimizer's slots by the names of its parameters."""
     variables = list(parameters.values()) if isinstance(parameters, Mapping) else parameters
     if isinstance(optimizer, ApplyGradientsAdam) and not optimizer.built:
         if not build or variables is None:

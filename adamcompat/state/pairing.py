@@ -26,13 +26,16 @@ _ADDED = ("parameter", "average")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One parameter, or a part of one, and its partner.
+    """Hold one parameter, or a part of one, and its partner.
 
     Attributes:
-        source, target: their names.
+        source: the name of the parameter of the state.
+        target: the name of its partner.
         transform: how the tensor is brought from one to the other.
         evidence: why the two belong together: "name", "shape", "order" or "rename".
-        source_part, target_part: which of how many equal parts along the first axis; None for all of it.
+        source_part: the index, from 0, and the number of equal parts along the first axis of the source's tensor; None
+            for all of it.
+        target_part: the same for the target's tensor.
         addend: whether one of the two is a weight of which the layer sees only the sum with another one: what it has
             is added to the parameter of the other framework, and what it gets is zero.
     """
@@ -47,19 +50,19 @@ class Pair:
 
     @property
     def inverse(self) -> Pair:
-        """The way back."""
+        """Return the pair that leads back."""
         back = self.transform.inverse
         return Pair(self.target, self.source, back, self.evidence, self.target_part, self.source_part, self.addend)
 
     def piece(self, tensor: Tensor) -> NDArray[Any]:
-        """Return what of the source's tensor the target gets, in the target's layout."""
+        """Return the part of the source's tensor that the target gets, in the target's layout."""
         array = np.asarray(tensor)
         return self.transform.apply(array if self.source_part is None else _part(array, self.source_part))
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Partners for all parameters, to be looked at and then passed to `AdamState.load_into`.
+    """Hold partners for all parameters, to be looked at and then passed to `AdamState.load_into`.
 
     ``print(matching)`` shows a table: names and shapes on either side, the layout (``dense (1,0)`` is
     ``numpy.transpose(array, (1, 0))`` by the rule for dense layers) and why the two were matched.
@@ -78,12 +81,12 @@ class Matching:
 
     @property
     def by_target(self) -> dict[str, Pair]:
-        """The pairs by the name of their target; of a target that is put together the last one."""
+        """Return the pairs by the name of their target; for a target that is put together the last pair."""
         return {pair.target: pair for pair in self.pairs}
 
     @property
     def of_targets(self) -> dict[str, tuple[Pair, ...]]:
-        """All pairs of each target that has partners."""
+        """Return all pairs of each target that has partners."""
         found: dict[str, tuple[Pair, ...]] = {}
         for pair in self.pairs:
             found[pair.target] = (*found.get(pair.target, ()), pair)
@@ -91,11 +94,11 @@ class Matching:
 
     @property
     def inverse(self) -> Matching:
-        """The way back."""
+        """Return the matching that leads back; it has no notes."""
         return Matching(tuple(pair.inverse for pair in self.pairs), self.target_alone, self.source_alone)
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Source, target, layout and evidence of each pair, as text; then what has no partner."""
+        """Return the rows of the table: source, target, layout and evidence as text, pairs first, then the others."""
         of_targets = self.of_targets
         rows = [
             (
@@ -120,19 +123,32 @@ class Matching:
 
 
 def pieces_for(pairs: Sequence[Pair], role: str) -> Iterator[Pair]:
-    """The pairs of one target that its tensor of a role is made of; none where it is zero."""
+    """Yield the pairs of one target that its tensor of a role is made of.
+
+    Args:
+        pairs: all pairs of the target.
+        role: the kind of tensor in mapping.yaml, such as "parameter" or "first_moment".
+
+    Yields:
+        First the pairs that are put one after the other, in their order; then, for parameters and averages, those that
+        are added. Without any, the tensor is zero.
+    """
     yield from sorted((pair for pair in pairs if not pair.addend), key=lambda pair: pair.target_part or (0, 1))
     if role in _ADDED and not all(pair.addend for pair in pairs):
         yield from (pair for pair in pairs if pair.addend)
 
 
 def put_together(pairs: Sequence[Pair], role: str, tensors: Mapping[str, Tensor]) -> NDArray[Any] | None:
-    """A target's tensor of a role; None where it is zero.
+    """Put together a target's tensor of a role.
 
     Args:
-        pairs: all that have the target.
-        role: as in mapping.yaml.
-        tensors: the source's for this role.
+        pairs: all pairs of the target.
+        role: the kind of tensor in mapping.yaml, such as "parameter" or "first_moment".
+        tensors: the source's tensors of this role by parameter name.
+
+    Returns:
+        The tensor in the target's layout, with the pieces one after the other along the first axis, plus the addends.
+        None where it is zero.
     """
     wanted = [*pieces_for(pairs, role)]
     if not wanted:
@@ -146,7 +162,15 @@ def put_together(pairs: Sequence[Pair], role: str, tensors: Mapping[str, Tensor]
 
 
 def shape_of(shape: Shape, part: Part | None) -> Shape | None:
-    """The shape of a part of a tensor, or of all of it; None where it cannot be divided like that."""
+    """Return the shape of a part of a tensor, or of all of it.
+
+    Args:
+        shape: of the whole tensor.
+        part: the index and the number of equal parts along the first axis; None for all of it.
+
+    Returns:
+        The shape; None where the first axis cannot be divided like that.
+    """
     if part is None:
         return shape
     if not shape or shape[0] % part[1]:

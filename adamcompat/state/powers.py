@@ -14,14 +14,19 @@ _TOLERANCE = 0.25
 
 
 def factors_in(product: Any, beta: float) -> int | None:
-    """Return how many factors `beta` a running product has; None where that no longer shows, because it is almost 0.
+    """Return how many factors `beta` a running product has.
+
+    A running product begins at 1 and is rounded to its dtype after each factor: ``product = round(product * beta)``.
 
     Args:
-        product: a NumPy scalar in the dtype in which it was formed.
+        product: a NumPy scalar in the dtype in which it was formed, from 0 to 1.
         beta: the factor, in [0, 1).
 
+    Returns:
+        The number of factors; None where it no longer shows, as the product is below the smallest normal number.
+
     Raises:
-        StateError: no running product of `beta` comes close.
+        StateError: no running product of `beta` comes close to `product`.
 
     >>> from adamcompat.kernel import running_product
     >>> factors_in(running_product(0.999, 500, np.float32), 0.999)

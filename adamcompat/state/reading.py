@@ -15,11 +15,15 @@ def contents(live: Live, step: int | None, names: Mapping[str, str] | None = Non
 
     Args:
         live: the optimizer.
-        step: the step, where the optimizer does not know it.
+        step: the number of updates made, where the optimizer does not know it; None to ask the optimizer.
         names: the parameters that are wanted, in order, and what they shall be called; None means all as they are.
 
+    Returns:
+        The name of each attribute of `AdamState` to its value; the tensors are copies.
+
     Raises:
-        StateError: its step cannot be told, or it keeps a kind of state for some parameters only.
+        StateError: the optimizer does not tell its step, tells two, or does not confirm `step`; or it keeps a kind of
+            state for some parameters only.
     """
     refuse_partial(live)
     chosen = names if names is not None else {name: name for name in live.shapes}
@@ -48,7 +52,7 @@ def contents(live: Live, step: int | None, names: Mapping[str, str] | None = Non
 
 
 def _step(live: Live, counted: int | None, given: int | None) -> int:
-    """The number of updates: what is counted, what the products show, what the caller says."""
+    """Return the number of updates, by the counter, by the running products, and by the caller's word."""
     shown: dict[str, int] = {}
     for role, place in live.powers:
         factors = factors_in(place.read().reshape(())[()], live.hyperparameters[role.removesuffix("_power")])

@@ -17,16 +17,19 @@ _CARRIERS = {
 
 
 def find(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
-    """Describe an optimizer.
+    """Describe an optimizer, by the runtime that its class, or a base of it, belongs to.
 
     Args:
         optimizer: an Adam of any runtime.
-        parameters: what it updates, or None for what it knows itself.
-        session: for graphs of TensorFlow.
+        parameters: the parameters that it updates, as for `AdamState.of`; None for those that it knows itself.
+        session: the tf.compat.v1.Session for graphs of TensorFlow, else None.
         build: whether an optimizer without state is built with `parameters`.
 
+    Returns:
+        The description.
+
     Raises:
-        StateError: it is none of those that are known here, or it has no state.
+        StateError: the optimizer is none of those that are known here, it has no state, or its state cannot be carried.
     """
     for ancestor in type(optimizer).__mro__:
         for package, framework in _CARRIERS.items():

@@ -12,17 +12,23 @@ from adamcompat.state.terms import Shape
 
 
 class Sides:
-    """The parameters of both sides.
+    """Hold the parameters of both sides.
 
     Attributes:
-        source, target: shapes by name, in order.
-        conventions: of the source and of the target.
-        problems: what stands in the way; gathered, and said at the end.
-        chosen: partner and evidence of each parameter that has one.
-        together: pairs of layers whose weights are matched together.
-        settled, settled_targets: names of the source and of the target that are in `together`, or of which a problem
-            has been told.
-        source_alone, target_alone: what the caller says to have no partner.
+        source: the shape of each parameter of the state by its name, in order.
+        target: the shape of each parameter of the target by its name, in order.
+        conventions: the frameworks whose layouts the source and the target have; None where that is not known.
+        kinds: the kinds of layers that each parameter of the source may belong to, by its name.
+        target_kinds: the same for the target.
+        parts: the layer and the weight that each name stands for.
+        steady: the parts of names that mean the same on either side.
+        problems: the texts of what stands in the way; they are gathered, and raised together at the end.
+        chosen: for each parameter of the source that has a partner the partner and the evidence.
+        together: the pairs of the layers whose weights are matched together.
+        settled: the names of the source that are in `together`, or of which a problem has been told.
+        settled_targets: the same for the target.
+        source_alone: names and shapes of the source that have no partner by the caller's word.
+        target_alone: the same for the target.
     """
 
     def __init__(
@@ -47,18 +53,23 @@ class Sides:
 
     @property
     def left(self) -> list[str]:
-        """Names of the source that are still to be matched."""
+        """Return the names of the source that are still to be matched."""
         done = {*self.chosen, *self.settled, *self.source_alone}
         return [name for name in self.source if name not in done]
 
     @property
     def free(self) -> list[str]:
-        """Names of the target that are still to be matched."""
+        """Return the names of the target that are still to be matched."""
         done = {*(target for target, _ in self.chosen.values()), *self.settled_targets, *self.target_alone}
         return [name for name in self.target if name not in done]
 
     def take(self, pairs: Sequence[tuple[str, str]], evidence: str) -> None:
-        """Note pairs that the caller gives."""
+        """Note the pairs that the caller gives; two of the source with one partner are a problem.
+
+        Args:
+            pairs: names of the source and of the target.
+            evidence: why they belong together, "rename" for example.
+        """
         for partner, times in Counter(partner for _, partner in pairs).items():
             if times > 1:
                 both = [name for name, other in pairs if other == partner]
@@ -66,7 +77,12 @@ class Sides:
         self.chosen.update({name: (partner, evidence) for name, partner in pairs})
 
     def settle(self, names: Iterable[str], targets: Iterable[str]) -> None:
-        """Take note of parameters of which nothing is left to be said."""
+        """Take note of parameters of which nothing is left to be said; they are no longer alone.
+
+        Args:
+            names: of the source.
+            targets: of the target.
+        """
         self.settled.update(names)
         self.settled_targets.update(targets)
         for alone, settled in ((self.source_alone, self.settled), (self.target_alone, self.settled_targets)):
@@ -74,12 +90,17 @@ class Sides:
                 del alone[name]
 
     def compatible(self, name: str, partner: str) -> bool:
-        """Return whether two names may stand for the same weight."""
+        """Return whether two names may stand for the same weight: neither rules out the kind of layer of the other."""
         one, other = self.kinds[name], self.target_kinds[partner]
         return not one or not other or bool(one & other)
 
     def same_layer(self, module: tuple[str, ...], other: tuple[str, ...]) -> bool:
-        """Return whether two layers have the same name, as far as both tell it."""
+        """Return whether two layers have the same name, as far as both tell it.
+
+        Args:
+            module: the parts of the name of a layer of the source, the outermost first.
+            other: the parts of the name of a layer of the target.
+        """
         depth = min(len(module), len(other))
         return bool(depth) and module[-depth:] == other[-depth:] and self.steady.issuperset(module[-depth:])
 

@@ -1,4 +1,4 @@
-"""State under the names that a dialect gives it, as mapping.yaml has them."""
+"""Name state as a dialect names it, and read state that is named so; mapping.yaml has the names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ def _slots(dialect: str) -> list[Slot]:
 
 
 def name_of(role: str, parameter: str, dialect: str) -> str | None:
-    """The name of a slot; None where the dialect has no such slot.
+    """Return the name of a slot.
+
+    Args:
+        role: the kind of state in mapping.yaml, such as "first_moment" or "step".
+        parameter: the name of the parameter; not looked at where there is one slot for all.
+        dialect: a name in mapping.yaml.
+
+    Returns:
+        The name; None where the dialect has no such slot.
 
     >>> name_of("first_moment", "conv.weight", "mindspore")
     'moment1.conv.weight'
@@ -28,7 +36,15 @@ def name_of(role: str, parameter: str, dialect: str) -> str | None:
 
 
 def role_of(name: str, dialect: str) -> tuple[str, str] | None:
-    """Role and parameter of a slot's name (no parameter where there is one slot for all); None if it is unknown.
+    """Return the role and the parameter that a slot's name stands for.
+
+    Args:
+        name: of the slot.
+        dialect: a name in mapping.yaml.
+
+    Returns:
+        The role and the parameter's name, which is empty where there is one slot for all; None if the dialect has no
+        slot of that name.
 
     >>> role_of("moment1.conv.weight", "mindspore"), role_of("global_step", "mindspore")
     (('first_moment', 'conv.weight'), ('step', ''))
@@ -51,18 +67,21 @@ def gathered(
     step: int | None = None,
     convention: str | None = None,
 ) -> AdamState:
-    """The state of tensors that are named as `dialect` names them.
+    """Return the state of tensors that are named as `dialect` names them.
 
     Args:
         tensors: by name; arrays, or what can become one.
         dialect: a name in mapping.yaml.
         hyperparameters: canonical name to value; the betas are needed where there are running products
             and no step.
-        step: the step, where the tensors do not hold it.
+        step: the number of updates made, where the tensors do not hold it.
         convention: "tensorflow", "mindspore" or "torch", if the parameters are those of its layers.
 
+    Returns:
+        The state, which holds the given tensors themselves.
+
     Raises:
-        StateError: a slot is unknown or missing, or no step is to be had.
+        StateError: a name is unknown, there are no moments, or neither a tensor nor a running product tells the step.
     """
     kept: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""TensorFlow's optimizers, described for `adamcompat.state`.
+"""Describe TensorFlow's optimizers for `adamcompat.state`.
 
 A framework that is not loaded cannot have made an optimizer, so that none is imported to look.
 """
@@ -21,7 +21,22 @@ _FUNCTIONS = {
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """One of TensorFlow's and Keras's Adams, or ours in another framework's style; None if it is something else."""
+    """Describe one of TensorFlow's and Keras's Adams, or one of adamcompat's in another framework's style.
+
+    Args:
+        optimizer: the optimizer, or anything else.
+        parameters: the variables that it updates: a dictionary from names to them, or a sequence; None for those that
+            it knows itself.
+        session: the tf.compat.v1.Session for an optimizer in a graph; None for the current one, or in eager execution.
+        build: whether an optimizer without state is built with `parameters`.
+
+    Returns:
+        The description; None if `optimizer` is something else.
+
+    Raises:
+        StateError: `optimizer` wraps another optimizer or holds several, `parameters` or `session` do not fit it, it
+            has no state, or it keeps something unknown.
+    """
     if hasattr(optimizer, "inner_optimizer"):
         raise StateError(f"{type(optimizer).__name__} wraps an optimizer; pass its inner_optimizer")
     if hasattr(optimizer, "_inner_optimizers"):

@@ -21,7 +21,13 @@ from adamcompat.tensorflow.style import StyledAdam
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The number of steps of parameters that may have missed some: one number where none did."""
+    """Give access to the number of steps of parameters that may have missed some; it is one number where none did.
+
+    Attributes:
+        title: the name of the optimizer, for messages.
+        iterations: the variable that counts the optimizer's steps.
+        missed: the variable with the number of steps that each parameter missed.
+    """
 
     title: str
     iterations: Any
@@ -29,16 +35,20 @@ class Steps:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """Return the shape of one number, which has no axes."""
         return ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Its dtype."""
+        """Return the dtype of the counter."""
         return Place(self.iterations).dtype
 
     def read(self) -> NDArray[Any]:
-        """The number of steps of every parameter."""
+        """Return the number of steps of every parameter.
+
+        Raises:
+            StateError: the parameters were updated different numbers of times.
+        """
         steps = np.unique(self.iterations.numpy() - self.missed.numpy())
         if len(steps) > 1:
             raise StateError(
@@ -48,13 +58,31 @@ class Steps:
         return np.asarray(steps[0])
 
     def write(self, value: NDArray[Any]) -> None:
-        """Give every parameter that number of steps."""
+        """Set the number of steps of every parameter.
+
+        Args:
+            value: the number, without axes; no parameter has missed a step then.
+        """
         self.iterations.assign(value)
         self.missed.assign(tf.zeros_like(self.missed))
 
 
 def call(optimizer: StyledAdam, parameters: Any, session: Any, *, build: bool) -> Live:
-    """Describe one of ours that is called as another framework's are, on either Keras."""
+    """Describe one of adamcompat's classes that is called as another framework's are, on either Keras.
+
+    Args:
+        optimizer: the optimizer.
+        parameters: the variables that it updates, in any order: a dictionary from names to them, or a sequence; None
+            for those that it knows and their own names. They are needed to build it.
+        session: must be None.
+        build: whether an optimizer without state is built with `parameters`.
+
+    Returns:
+        The description. Its hyperparameters are those that all groups share.
+
+    Raises:
+        StateError: `session` is given, the optimizer has no state, or `parameters` are not those of the optimizer.
+    """
     title = type(optimizer).__name__
     if session is not None:
         raise StateError(f"session: {title} runs eagerly and in tf.function only")
@@ -92,7 +120,7 @@ def call(optimizer: StyledAdam, parameters: Any, session: Any, *, build: bool) -
 
 
 def _hyperparameters(optimizer: StyledAdam) -> dict[str, Any]:
-    """What holds for all parameters."""
+    """Return the hyperparameters that hold for all parameters: those in which no groups differ."""
     private, rate = optimizer._private, optimizer._rate_variable()
     found = []
     for group, held in zip(private.groups, private.rates, strict=True):
@@ -104,7 +132,7 @@ def _hyperparameters(optimizer: StyledAdam) -> dict[str, Any]:
 
 
 def _names(title: str, variables: list[Any], parameters: Any) -> tuple[str, ...]:
-    """Return what the caller calls the variables, in any order, or their own names."""
+    """Return the names that the caller gives the variables, in any order, or their own names."""
     if parameters is None:
         return naming.unique(label(variable) for variable in variables)
     given = list(parameters.values() if isinstance(parameters, Mapping) else parameters)

@@ -1,4 +1,4 @@
-"""The optimizers of Keras 3 and of tf_keras, described for `adamcompat.state`."""
+"""Describe the optimizers of Keras 3 and of tf_keras for `adamcompat.state`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,24 @@ LISTS = {
 
 
 def keras(optimizer: Any, original: Original, parameters: Any, session: Any, *, build: bool) -> Live:
-    """Describe a member of keras.optimizers on TensorFlow or JAX, one of tf_keras.optimizers, or ours for either."""
+    """Describe a member of keras.optimizers on TensorFlow or JAX, one of tf_keras.optimizers, or ours for either.
+
+    Args:
+        optimizer: the optimizer.
+        original: the class of Keras that it is, or extends.
+        parameters: the variables that it updates, in its order: a dictionary from names to them, or a sequence; None
+            for those that it knows. They are needed to build it, and for tf_keras to read or set the parameters
+            themselves.
+        session: must be None.
+        build: whether an optimizer without state is built with `parameters`.
+
+    Returns:
+        The description.
+
+    Raises:
+        StateError: `session` is given, the optimizer has no state, `parameters` are not those of the optimizer in its
+            order, or it keeps something unknown.
+    """
     return (_keras2 if original.package == "tf_keras" else _keras3)(optimizer, original, parameters, session, build)
 
 
@@ -64,7 +81,7 @@ def _keras2(optimizer: Any, original: Original, parameters: Any, session: Any, b
 
 
 def _check(optimizer: Any, title: str, session: Any, parameters: Any, *, built: bool, build: bool) -> None:
-    """Refuse what cannot be read; build what is to be written."""
+    """Refuse an optimizer that cannot be read, and build one that is to be written and has no state."""
     if session is not None:
         raise StateError(f"session: {title} runs eagerly and in tf.function only")
     if built:
@@ -131,6 +148,6 @@ def _check_known(variables: Iterable[Any], known: Iterable[Any], title: str) -> 
 
 
 def _of_moment(name: str) -> str:
-    """The parameter that a first moment of tf_keras is named after: the key comes first, after a scope if any."""
+    """Return the parameter that a first moment of tf_keras is named after: it follows the key and a scope, if any."""
     key = name_of("first_moment", "", "tf26")
     return re.sub(rf"^(.*?/)?{(key or '').strip('/')}/", "", name)

@@ -1,4 +1,4 @@
-"""Variables of TensorFlow and Keras as places that state is read from and written to."""
+"""Read and write variables of TensorFlow and Keras, in which state is kept."""
 
 from __future__ import annotations
 
@@ -22,24 +22,33 @@ from adamcompat.tensorflow.arguments import raw
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A variable, in eager execution or in a Session."""
+    """Give access to a variable, in eager execution or in a Session.
+
+    Attributes:
+        variable: of TensorFlow or Keras.
+        session: the tf.compat.v1.Session in which its value lives; None in eager execution.
+    """
 
     variable: Any
     session: Any = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
+        """Return the variable's shape."""
         return tuple(self.variable.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Its dtype, whatever it is cast to when it is used."""
+        """Return NumPy's dtype for the variable, whatever it is cast to when it is used."""
         kind = getattr(self.variable, "true_dtype", self.variable.dtype)
         return np.dtype(tf.as_dtype(kind).as_numpy_dtype)
 
     def read(self) -> NDArray[Any]:
-        """Its value; TensorFlow does not write into memory that an array shares."""
+        """Return the variable's value; TensorFlow does not write into memory that an array shares.
+
+        Raises:
+            StateError: the variable is not initialized in the session.
+        """
         if self.session is None:
             return np.asarray(self.variable.numpy())
         try:
@@ -50,7 +59,11 @@ class Place:
             ) from None
 
     def write(self, value: NDArray[Any]) -> None:
-        """Assign `value`."""
+        """Assign a value to the variable.
+
+        Args:
+            value: an array of the variable's shape and dtype.
+        """
         if self.session is None:
             self.variable.assign(value)
         else:
@@ -59,34 +72,63 @@ class Place:
 
 
 def title_of(optimizer: Any, original: Original) -> str:
-    """Return what to call an optimizer: the original, or the subclass that it is an object of."""
+    """Return what to call an optimizer: the original, or the subclass that it is an object of.
+
+    Args:
+        optimizer: an object of the original or of a subclass.
+        original: the class of TensorFlow or Keras.
+    """
     own = type(optimizer)
     theirs = own.__module__.partition(".")[0] in FRAMEWORKS["tensorflow"].packages
     return original.target if theirs else f"{own.__module__}.{own.__name__}"
 
 
 def names_of(variables: Sequence[Any], parameters: Any) -> tuple[str, ...]:
-    """The names of an optimizer's variables: those that the caller gave, or their own."""
+    """Return the names of an optimizer's variables: those that the caller gives, or their own.
+
+    Args:
+        variables: the variables in the order of the names that are wanted.
+        parameters: a dictionary from names to these variables, in this order; anything else gives no names.
+    """
     if isinstance(parameters, Mapping):
         return tuple(parameters)
     return naming.unique(getattr(variable, "path", variable.name) for variable in variables)
 
 
 def listed(parameters: Any) -> list[Any] | None:
-    """The variables that a caller passed, as a list or as a dictionary from names."""
+    """Return the variables that a caller passed, as a list or as a dictionary from names; None for None."""
     if parameters is None:
         return None
     return list(parameters.values() if isinstance(parameters, Mapping) else parameters)
 
 
 def check_same(given: Sequence[Any] | None, known: Sequence[Any], title: str) -> None:
-    """Refuse variables that are not those of the optimizer, in its order."""
+    """Refuse variables that are not those of the optimizer, in its order.
+
+    Args:
+        given: the variables that the caller passed; None, which passes, if there are none.
+        known: the optimizer's own variables.
+        title: the name of the optimizer, for the message.
+
+    Raises:
+        StateError: `given` are other variables than `known`, or are in another order.
+    """
     if given is not None and [id(raw(variable)) for variable in given] != [id(raw(variable)) for variable in known]:
         raise StateError(f"parameters: not the {len(known)} variables that this {title} updates, in its order")
 
 
 def hyperparameters(dialect: Dialect, values: Mapping[str, Any], session: Any = None) -> dict[str, Any]:
-    """Canonical hyperparameters of what an optimizer holds under native names; what is no number is left out."""
+    """Return the canonical hyperparameters that an optimizer holds under native names.
+
+    Args:
+        dialect: whose names the values have.
+        values: native names to numbers, variables, tensors or callables; None counts as not given.
+        session: the tf.compat.v1.Session that reads variables in a graph; None in eager execution.
+
+    Returns:
+        Canonical names to numbers and truth values. Values that are no numbers, such as schedules, are left out, and in
+        a graph a learning rate that is a tensor.
+    """
     found = {}
     for fact in dialect.accepted:
         if values.get(fact.name) is None or fact.alias_of is not None:

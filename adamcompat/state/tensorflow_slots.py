@@ -1,4 +1,4 @@
-"""TensorFlow 2.6's optimizer and TensorFlow 1's, which keep slots by variable, described for `adamcompat.state`."""
+"""Describe TensorFlow 2.6's optimizer and TensorFlow 1's, which keep slots by variable, for `adamcompat.state`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,32 @@ _MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
 
 
 def key_of(role: str) -> str:
-    """Return what both optimizers call a slot when they are asked for it."""
+    """Return the name under which both optimizers give a slot of a role.
+
+    Args:
+        role: the kind of state in mapping.yaml, such as "first_moment".
+    """
     return (name_of(role, "", "tf26") or "").strip("/")
 
 
 def legacy(optimizer: Any, original: Original, parameters: Any, session: Any, *, build: bool) -> Live:
-    """tf_keras.optimizers.legacy.Adam, and adamcompat.tensorflow.legacy.Adam."""
+    """Describe tf_keras.optimizers.legacy.Adam, or adamcompat.tensorflow.legacy.Adam.
+
+    Args:
+        optimizer: the optimizer.
+        original: the class of tf_keras that it is, or extends.
+        parameters: variables that it updates, all of them in any order: a dictionary from names to them, or a sequence;
+            None for the optimizer's own slots alone, without the parameters themselves. They are needed to build it.
+        session: the tf.compat.v1.Session in which its variables live; None for the current one, or in eager execution.
+        build: whether an optimizer without state is built with `parameters`, in eager execution.
+
+    Returns:
+        The description.
+
+    Raises:
+        StateError: the optimizer has no state, `parameters` are not those of the optimizer, `session` is given in eager
+            execution or missing in a graph, or the optimizer keeps something unknown.
+    """
     title, dialect = title_of(optimizer, original), original.dialect
     if not optimizer._slots:
         _create(optimizer._create_all_weights, title, parameters, build=build)
@@ -54,7 +74,25 @@ def legacy(optimizer: Any, original: Original, parameters: Any, session: Any, *,
 
 
 def v1(optimizer: Any, original: Original, parameters: Any, session: Any, *, build: bool) -> Live:
-    """tf.compat.v1.train.AdamOptimizer in a Session and eagerly, and adamcompat.tensorflow.v1.AdamOptimizer."""
+    """Describe tf.compat.v1.train.AdamOptimizer or adamcompat.tensorflow.v1.AdamOptimizer, in a Session or eagerly.
+
+    Args:
+        optimizer: the optimizer.
+        original: the class of TensorFlow that it is, or extends.
+        parameters: variables that it updates, all of them in any order: a dictionary from names to them, or a sequence.
+            With None they are looked up in the graph of the session; in eager execution the parameters themselves are
+            left out then. They are needed to build it.
+        session: the tf.compat.v1.Session that trains; None for the current one, or in eager execution.
+        build: whether an optimizer without state is built with `parameters`, in eager execution.
+
+    Returns:
+        The description. It has no counter, as the running products of the betas tell the step.
+
+    Raises:
+        StateError: the optimizer has no state, or none in the graph of `session`; `parameters` are not those of the
+            optimizer; `session` is given in eager execution or missing in a graph; or the optimizer keeps something
+            unknown.
+    """
     title, dialect = title_of(optimizer, original), original.dialect
     if not optimizer._slots:
         _create(optimizer._create_slots, title, parameters, build=build)
@@ -105,7 +143,7 @@ def _described(
     scope: str = "",
     **more: Any,
 ) -> Live:
-    """The slots of the caller's variables, or all there are."""
+    """Describe the slots of the caller's variables, or all that there are."""
     variables = listed(parameters)
     slots = {role: list(found) for role, found in everything.items() if found}
     first = slots["first_moment"]
@@ -138,7 +176,7 @@ def _described(
 
 
 def _unscoped(names: Sequence[str], scope: str) -> list[str]:
-    """Names without the optimizer's own scope, in which slots are made at the first step."""
+    """Return names without the optimizer's own scope, in which slots are made at the first step."""
     return [name[len(scope) :] for name in names] if all(name.startswith(scope) for name in names) else list(names)
 
 
@@ -156,7 +194,7 @@ def _create(create: Callable[[Any], None], title: str, parameters: Any, *, build
 
 
 def _session_of(everything: Mapping[str, Sequence[Any]], session: Any, title: str) -> Any:
-    """The session in which the values live; None in eager execution."""
+    """Return the session in which the values live; None in eager execution."""
     in_graph = any(getattr(slot, "_in_graph_mode", True) for slots in everything.values() for slot in slots)
     if not in_graph:
         if session is not None:
@@ -169,7 +207,7 @@ def _session_of(everything: Mapping[str, Sequence[Any]], session: Any, title: st
 
 
 def _of_graph(graph: Any, names: Sequence[str]) -> list[Any] | None:
-    """The variables of a graph with those names, if all are there."""
+    """Return the variables of a graph with those names; None if not all are there."""
     found = {variable.op.name: variable for variable in graph.get_collection(tf.compat.v1.GraphKeys.GLOBAL_VARIABLES)}
     return [found[name] for name in names] if found.keys() >= set(names) else None
 

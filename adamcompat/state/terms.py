@@ -12,18 +12,18 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 class Tensor(Protocol):
-    """An array, or what can become one when it is needed: a tensor in a file, for example."""
+    """Stand for an array, or for what can become one when it is needed: a tensor in a file, for example."""
 
     @property
     def shape(self) -> Shape:
-        """Its shape, without reading it."""
+        """Return the shape, without reading the elements."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Its dtype, without reading it."""
+        """Return the dtype, without reading the elements."""
 
     def __array__(self) -> NDArray[Any]:
-        """Its elements."""
+        """Return the elements as an array."""
 
 
 Tensors: TypeAlias = Mapping[str, Tensor]
@@ -40,7 +40,7 @@ ATTRIBUTES = {
 
 
 class StateError(ValueError):
-    """State that cannot be read, matched or loaded; nothing has changed."""
+    """Tell that state cannot be read, matched or loaded; nothing has changed."""
 
 
 def is_real(dtype: np.dtype[Any]) -> bool:

@@ -15,11 +15,13 @@ from adamcompat.state.terms import Shape
 
 
 class Together:
-    """Recurrent layers and attention of both sides.
+    """Match the recurrent layers and the attention of both sides.
 
     Attributes:
-        ours, theirs: those of the source and of the target.
-        notes: what goes on otherwise.
+        sides: the parameters of both sides, and what has been decided.
+        ours: the layers of the source; none where both sides have one framework, or a framework is not known.
+        theirs: the layers of the target.
+        notes: what training will do otherwise than the training that the state came from.
     """
 
     def __init__(self, sides: Sides, layouts: Layouts) -> None:
@@ -35,10 +37,10 @@ class Together:
         self._frame = Frame(sides.source, sides.target, layouts.pattern)
 
     def join(self, given: Sequence[tuple[str, str]]) -> None:
-        """Match layers as wholes: as the caller says, by names, by shapes where one way only is possible.
+        """Match layers as wholes: by the caller's word, then by names, then by shapes where one way only is possible.
 
         Args:
-            given: pairs of names from the caller; those that stand for no layer are noted as they are.
+            given: pairs of names from the caller. Those that stand for no layer are noted as pairs of parameters.
         """
         singles = []
         for name, partner in given:
@@ -81,7 +83,7 @@ class Together:
             self._join(block, alike[1][0], "kind")
 
     def _choices(self, *, by_name: bool) -> tuple[list[list[Block]], list[list[Block]], list[list[int]]]:
-        """The layers that are left on either side, and for each of ours the places of those that it may be."""
+        """Return the layers that are left on either side, and for each of ours the places of those that it may be."""
         left, free = set(self.sides.left), set(self.sides.free)
         mine = _distinct([block for block in self.ours if block.names - set(self.sides.source_alone) <= left])
         its = _distinct([block for block in self.theirs if block.names - set(self.sides.target_alone) <= free])
@@ -104,7 +106,7 @@ class Together:
         return self._fits[key]
 
     def _leave_open(self, mine: list[list[Block]], its: list[list[Block]], fits: list[list[int]]) -> None:
-        """Say which layers may be which."""
+        """Note as a problem which layers may be which."""
         texts = []
         for block, found in zip(mine, fits, strict=True):
             if found:
@@ -115,7 +117,7 @@ class Together:
             self.sides.problems.append(advice.undecided(texts))
 
     def _join(self, ours: list[Block], theirs: list[Block], evidence: str) -> None:
-        """Match two layers."""
+        """Match two layers, or note why they do not fit."""
         if ours[0].names <= self.sides.settled or theirs[0].names <= self.sides.settled_targets:
             return
         found = self._paired(ours, theirs, evidence)
@@ -129,7 +131,7 @@ class Together:
         self.sides.settle(ours[0].names, theirs[0].names)
 
     def _paired(self, ours: list[Block], theirs: list[Block], evidence: str) -> tuple[Block, Block, list[Pair]] | str:
-        """The pairs of two layers, of those kinds that look alike by the one that fits; or why none does."""
+        """Return two layers and their pairs, or why there are none; of kinds that look alike the one that fits."""
         reasons = []
         for one in ours:
             for other in theirs:
@@ -143,7 +145,7 @@ class Together:
     # The first to the first.
 
     def by_order(self) -> None:
-        """Match what is still to be matched by order; a layer whose weights go together counts as one."""
+        """Match the parameters that are left by their order; a layer whose weights go together counts as one."""
         mine: list[str | list[Block]] = _units(self.sides.left, self.ours)
         its: list[str | list[Block]] = _units(self.sides.free, self.theirs)
         one, other = self.sides.conventions
@@ -172,7 +174,7 @@ class Together:
             self.sides.chosen[unit] = partner, ORDER
 
     def _as_wanted(self, names: list[str], wanted: list[str | list[Block]], framework: str) -> list[str | list[Block]]:
-        """Numbered names of a framework as the other side has them: so many for one layer as it has weights there."""
+        """Return numbered names of a framework as the other side has them: a layer takes as many as it has weights."""
         found: list[str | list[Block]] = []
         rest = list(names)
         for unit in wanted:
@@ -193,12 +195,15 @@ class Together:
 
 
 def _blocks(shapes: Mapping[str, Shape], alone: Mapping[str, Shape], framework: str) -> list[Block]:
-    """The layers of one side; one of two weights that add up is known to have no partner, and need not be alone."""
+    """Return the layers of one side that have no weight without a partner.
+
+    One of two weights that are added up may be without a partner: it need not be alone for that.
+    """
     return [block for block in blocks_of(shapes, framework) if block.names.isdisjoint(set(alone) - block.addends)]
 
 
 def _distinct(blocks: Sequence[Block]) -> list[list[Block]]:
-    """Blocks of the same parameters together: of those kinds that look alike one will fit."""
+    """Return the blocks with those of the same parameters together: of several kinds that look alike one will fit."""
     found: dict[frozenset[str], list[Block]] = {}
     for block in blocks:
         found.setdefault(block.names, []).append(block)
@@ -206,7 +211,7 @@ def _distinct(blocks: Sequence[Block]) -> list[list[Block]]:
 
 
 def _units(names: Sequence[str], blocks: Sequence[Block]) -> list[str | list[Block]]:
-    """Parameters in their order, those of one layer that go together as one, where the first of them stands."""
+    """Return parameters in their order; those of one layer that go together are one, where the first of them is."""
     groups = _distinct(blocks)
     found: list[str | list[Block]] = []
     for name in names:

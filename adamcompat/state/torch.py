@@ -1,4 +1,4 @@
-"""PyTorch's optimizers, described for `adamcompat.state`."""
+"""Describe PyTorch's optimizers for `adamcompat.state`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adamcompat.torch.optimizer import StyledAdam
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A tensor; it is written in place, so that everybody who holds it sees that."""
+    """Give access to a tensor; it is written in place, so that everybody who holds it sees that."""
 
     tensor: Any
 
@@ -48,10 +48,10 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """The numbers of steps of all parameters.
+    """Give access to the numbers of steps of all parameters.
 
-    Args:
-        places: of each parameter.
+    Attributes:
+        places: the counter of each parameter.
         apart: whether they are several numbers, as those of an optimizer may be that gets another state; else one.
     """
 
@@ -76,19 +76,23 @@ class _Steps:
 
 
 def describe(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live | None:
-    """Describe torch.optim.Adam, AdamW or a subclass of theirs.
+    """Describe torch.optim.Adam, AdamW or a subclass of theirs, or one of adamcompat's classes on PyTorch's tensors.
+
+    Parameters that never had a gradient are left out, with a UserWarning. Settings in which groups differ are left out
+    with a UserWarning as well.
 
     Args:
         optimizer: of PyTorch, or anything else.
         parameters: see `named_parameters`.
-        session: of TensorFlow; here None.
+        session: must be None.
         build: whether parameters without state get what PyTorch gives them before their first update.
 
     Returns:
-        None for anything else.
+        The description; None if `optimizer` is something else.
 
     Raises:
-        StateError: there is no state, or none that can be carried.
+        StateError: `session` is given, `parameters` are not those of the optimizer, there is no state, or none that can
+            be carried.
     """
     styled = isinstance(optimizer, StyledAdam)
     original = original_like(optimizer) if styled else original_of(type(optimizer))
@@ -133,13 +137,21 @@ def of_style(optimizer: StyledAdam, named: Mapping[str, Any]) -> Live:
     Args:
         optimizer: on PyTorch's tensors.
         named: its tensors by name, all of which have state.
+
+    Raises:
+        StateError: the optimizer keeps something unknown, or its parameters differ in their number of steps.
     """
     shared, _ = settings_of(optimizer)
     return restyled(live_of(optimizer, original_like(optimizer), named, shared, more=MORE), optimizer)
 
 
 def title_of(optimizer: Any, original: Original) -> str:
-    """Return what to call an optimizer."""
+    """Return what to call an optimizer: the original, or the subclass that it is an object of.
+
+    Args:
+        optimizer: an object of the original or of a subclass.
+        original: the class of PyTorch.
+    """
     kind = type(optimizer)
     return original.target if kind is original.loaded() else f"{kind.__module__}.{kind.__qualname__}"
 
@@ -149,12 +161,17 @@ def named_parameters(optimizer: Any, original: Original, parameters: Any) -> dic
 
     Args:
         optimizer: of PyTorch.
-        original: what it is.
+        original: the class of PyTorch that it is, or is like.
         parameters: a module, a dictionary from names to tensors, such pairs, or tensors alone, in any order; they give
-            names and order. Tensors that the optimizer does not update are passed over. None: as in the optimizer.
+            names and order. Tensors that the optimizer does not update are passed over. With None the optimizer's own
+            order holds, and its names, if it was made with named parameters.
+
+    Returns:
+        Names to tensors. A tensor without a name is numbered, and one that is there twice has its first name.
 
     Raises:
-        StateError: tensors of the optimizer are missing, or two have one name.
+        StateError: tensors of the optimizer are missing, two tensors have one name, or `parameters` is nothing of
+            these.
     """
     own = members(optimizer.param_groups, original.dialect)
     ids = {id(one) for one in own}
@@ -180,7 +197,7 @@ def named_parameters(optimizer: Any, original: Original, parameters: Any) -> dic
 
 
 def _pairs(parameters: Any) -> list[tuple[str, Any]] | None:
-    """Names and tensors that a caller gives; the names are empty where there are none."""
+    """Return the names and tensors that a caller gives; the names are empty where there are none."""
     if parameters is None:
         return None
     if isinstance(parameters, torch.nn.Module):
@@ -205,14 +222,18 @@ def live_of(
 
     Args:
         optimizer: of PyTorch.
-        original: what it is.
+        original: the class of PyTorch that it is, or is like.
         named: the tensors by name.
-        hyperparameters: canonical names to values.
+        hyperparameters: canonical names to values, for all groups.
         apart: whether parameters may differ in their number of steps: it will be written, and not read.
         more: kinds of state that it may keep beside PyTorch's, under their own names.
 
+    Returns:
+        The description; its places are the optimizer's own tensors.
+
     Raises:
-        StateError: it keeps something unknown, or parameters differ in their number of steps.
+        StateError: the optimizer keeps something unknown or lacks something, or parameters differ in their number of
+            steps.
     """
     dialect, title = original.dialect, title_of(optimizer, original)
     count, roles = dialect.slot("step").template, {**dialect.slot_names, **dict(zip(more, more, strict=True))}
@@ -245,9 +266,9 @@ def check_keys(title: str, states: Mapping[str, Mapping[str, Any]], dialect: Dia
     """Refuse state that is not Adam's, or of which a part is missing.
 
     Args:
-        title: what to call the optimizer.
-        states: what it keeps for each parameter, by name.
-        dialect: whose names these are.
+        title: the name of the optimizer, for messages.
+        states: the optimizer's state of each parameter, by the parameter's name.
+        dialect: whose names the parts of the state have.
 
     Raises:
         StateError: a key is unknown or missing, or only some parameters have the maximum.
@@ -272,11 +293,11 @@ def check_steps(title: str, steps: Mapping[str, int]) -> None:
     """Refuse parameters that were not updated equally often.
 
     Args:
-        title: what to call the optimizer.
-        steps: how often each parameter was updated, by name.
+        title: the name of the optimizer, for messages.
+        steps: how often each parameter was updated, by the parameter's name.
 
     Raises:
-        StateError: they differ.
+        StateError: the numbers of updates differ.
     """
     counts = sorted(set(steps.values()))
     if len(counts) > 1:
@@ -289,7 +310,7 @@ def check_steps(title: str, steps: Mapping[str, int]) -> None:
 
 
 def _begin(optimizer: Any, group: Mapping[str, Any], parameter: Any, dialect: Dialect) -> None:
-    """Give a parameter what PyTorch gives it before its first update."""
+    """Give a parameter the state that PyTorch gives it before its first update."""
     state, count = optimizer.state[parameter], dialect.slot("step").template
     if state:
         if isinstance(state.get(count), (int, float)):

@@ -1,4 +1,4 @@
-"""Describe for `adamcompat.state` this package's optimizers on PyTorch's tensors."""
+"""Describe this package's optimizers on PyTorch's tensors for `adamcompat.state`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def original_like(optimizer: StyledAdam) -> Original:
 
 
 def begin(optimizer: StyledAdam) -> None:
-    """Give every parameter state, as its first step would."""
+    """Give every parameter the state that its first step would give it."""
     optimizer._follow()
     for group, (_, _, held) in zip(optimizer.param_groups, optimizer._steps, strict=True):
         optimizer._begin(group, held, [one for one in group[PARAMS] if not optimizer.state.get(one)])
@@ -35,11 +35,11 @@ def settings_of(optimizer: StyledAdam) -> tuple[dict[str, Any], tuple[str, ...]]
 
 
 def restyled(live: Live, optimizer: StyledAdam) -> Live:
-    """Return the description of an optimizer of PyTorch with the facts of its own dialect.
+    """Return the description of an optimizer with the facts of its own dialect in the place of PyTorch's.
 
     Args:
-        live: as if it were PyTorch's.
-        optimizer: it.
+        live: the description of the optimizer as if it were PyTorch's.
+        optimizer: the optimizer itself.
     """
     hyper = optimizer._resolved(optimizer.param_groups[0])
     # Running products of the betas follow from the number of steps when a step is prepared anew.

@@ -21,14 +21,14 @@ Array = NDArray[Any]
 
 
 def numpy_dtype(tensor: Any, where: str = "a tensor") -> np.dtype[Any]:
-    """Return NumPy's dtype for a tensor's.
+    """Return NumPy's dtype for that of a tensor.
 
     Args:
         tensor: of PyTorch.
-        where: what to call it in errors.
+        where: what to call the tensor in errors.
 
     Raises:
-        StateError: there is none; float8, for example.
+        StateError: NumPy has no such dtype; float8, for example.
 
     >>> numpy_dtype(torch.ones(2))
     dtype('float32')
@@ -49,10 +49,10 @@ def array_of(tensor: Any, where: str = "a tensor") -> Array:
 
     Args:
         tensor: of PyTorch, on any device.
-        where: what to call it in errors.
+        where: what to call the tensor in errors.
 
     Raises:
-        StateError: it cannot be read as an array.
+        StateError: the tensor cannot be read as an array.
 
     >>> array_of(torch.ones(2, requires_grad=True))
     array([1., 1.], dtype=float32)
@@ -87,7 +87,7 @@ def settings(groups: Sequence[Mapping[str, Any]], dialect: Dialect) -> tuple[dic
 
     Args:
         groups: of an optimizer, or as its `state_dict()` has them.
-        dialect: in which they are made.
+        dialect: whose names the groups have.
 
     Returns:
         Canonical names to numbers and truth values; and the canonical names of those that are not the same everywhere.
@@ -101,7 +101,7 @@ def settings(groups: Sequence[Mapping[str, Any]], dialect: Dialect) -> tuple[dic
 
 
 def shared(each: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what is the same in several groups, and the names of what is not.
+    """Return the values that are the same in several groups, and the names of those that are not.
 
     Args:
         each: canonical names to values, for each group.
@@ -132,12 +132,21 @@ def _parameters(dialect: Dialect) -> str:
 
 
 def members(groups: Sequence[Mapping[str, Any]], dialect: Dialect) -> list[Any]:
-    """Return what stands for the parameters of all groups, in order: tensors, or their positions in a file."""
+    """Return what stands for the parameters of all groups, in order: tensors, or their positions in a file.
+
+    Args:
+        groups: of an optimizer, or as its `state_dict()` has them.
+        dialect: whose names the groups have.
+    """
     return [one for group in groups for one in group[_parameters(dialect)]]
 
 
 def given_names(groups: Sequence[Mapping[str, Any]]) -> list[str] | None:
-    """Return the names of all parameters, where the optimizer was made with named ones; else None."""
+    """Return the names of all parameters, where the optimizer was made with named ones; else None.
+
+    Args:
+        groups: of an optimizer, or as its `state_dict()` has them.
+    """
     named = [group.get("param_names") for group in groups]
     if any(names is None for names in named):
         return None

@@ -56,7 +56,23 @@ class _Plan:
 
 
 def restore(live: Live, state: AdamState, matching: Matching, *, with_parameters: bool, cast: bool) -> None:
-    """Set an optimizer to a state; on any error it is as it was."""
+    """Set an optimizer to a state; on any error it is as it was.
+
+    Running products of the betas are formed anew, with the optimizer's own betas. Where its hyperparameters differ from
+    those that the state came from, a UserWarning says so; each note of the matching is a UserWarning as well.
+
+    Args:
+        live: the optimizer.
+        state: the state.
+        matching: which parameter of the state becomes which of the optimizer, in which layout.
+        with_parameters: whether the parameters are set, too.
+        cast: whether values may be rounded to a narrower dtype.
+
+    Raises:
+        StateError: the matching is not for this state and this optimizer; the optimizer keeps what the state lacks, or
+            the other way round; the state is in the middle of an accumulation that the optimizer does not have; or a
+            number or value does not fit its dtype.
+    """
     refuse_partial(live)
     _check_matching(live, state, matching)
     plan, pairs = _Plan(), matching.of_targets
@@ -108,7 +124,7 @@ def _check_matching(live: Live, state: AdamState, matching: Matching) -> None:
 
 
 def _source(live: Live, state: AdamState, role: str) -> Tensors | None:
-    """The tensors for one role; None means zeros."""
+    """Return the tensors of the state for one role; None means zeros."""
     if role in state.tensors:
         return state.tensors[role]
     if role == "accumulated_gradient":
@@ -142,7 +158,7 @@ def _plan_tensor(
 
 
 def _plan_alone(plan: _Plan, label: str, live: Live, role: str, name: str) -> None:
-    """Return what begins for a parameter without partner: moments at zero, an average at the parameter."""
+    """Plan what a parameter without partner begins with: moments at zero, an average at the parameter."""
     place = live.places[role][name]
     if role != "average":
         plan.add(label, place, lambda: np.zeros(place.shape, place.dtype))
@@ -174,12 +190,12 @@ def _plan_step(plan: _Plan, live: Live, state: AdamState) -> None:
 
 
 def _largest(dtype: np.dtype[Any]) -> int:
-    """The number up to which a counter counts every step; PyTorch counts in float32."""
+    """Return the number up to which a counter counts every step; PyTorch counts in float32."""
     return 2 ** (np.finfo(dtype).nmant + 1) if dtype.kind == "f" else int(np.iinfo(dtype).max)
 
 
 def _fitted(label: str, value: Array, place: Place) -> Array:
-    """`value` in the dtype of its place."""
+    """Return `value` in the dtype of its place."""
     value = np.asarray(value)
     if value.dtype.kind == "V" and value.dtype != place.dtype:
         # There are several bfloat16, which only know how to become float32.
@@ -219,11 +235,16 @@ def _warn_of_differences(live: Live, state: AdamState) -> None:
 
 
 def differences(hyperparameters: Mapping[str, Any], dialect: str | None, state: AdamState) -> str:
-    """Say with which other hyperparameters and formula a state is gone on with; nothing where they are its own.
+    """Say in which hyperparameters, and in which form of the update, an optimizer differs from the origin of a state.
 
     Args:
-        hyperparameters, dialect: of the optimizer that will have the state, as far as they are known.
-        state: where it came from.
+        hyperparameters: of the optimizer that will have the state, by canonical name, as far as they are known.
+        dialect: the name in mapping.yaml of that optimizer's API; None where it is not known.
+        state: the state, with the hyperparameters and the dialect that it came from.
+
+    Returns:
+        A list of the differences in one line, such as ``beta1 0.8 instead of 0.9``; an empty text where there are none,
+        or where they are not known. The learning rate is not compared.
     """
     own, other = (MAPPING.dialects.get(name or "") for name in (dialect, state.dialect))
     differing = [*_differences((hyperparameters, own), (state.hyperparameters, other))]
@@ -245,7 +266,10 @@ def _differences(*sides: _Side) -> Iterator[str]:
 
 
 def _known(name: str, side: _Side) -> float | None:
-    """A hyperparameter: neutral where the dialect has none or gives none by default, None where it is not known."""
+    """Return a hyperparameter of one side; None where it is not known.
+
+    Where the dialect has no such parameter, or gives none by default, it is the neutral value.
+    """
     values, dialect = side
     if name in values:
         return float(values[name] or 0.0)
@@ -263,6 +287,6 @@ def _other_forms(own: Semantics, other: Semantics) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    """A number as text; of one that has been through float32 the shortest decimal that means the same."""
+    """Return a number as text; of one that has been through float32 the shortest decimal that means the same."""
     single = np.float32(value)
     return str(single) if isinstance(value, float) and float(single) == value else repr(value)

@@ -1,4 +1,4 @@
-"""Small experiments that tell the values of the mapping's grammar apart: what all of them start from.
+"""Define what all probes start from: small experiments that tell the values of the mapping's grammar apart.
 
 A probe drives an optimizer, stock or ours, on a few numbers and compares its trajectory with the
 predictions of every alternative. It returns all values that fit: none of them is preferred, and
@@ -21,7 +21,11 @@ NEAR = 2e-5
 
 
 def halve(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Halve gradients: what a function of an original that changes them is probed with."""
+    """Halve gradients, as a function that changes them: an original that takes such functions is probed with it.
+
+    Args:
+        pairs: gradients and parameters; a gradient may be None.
+    """
     return [(None if gradient is None else gradient * 0.5, parameter) for gradient, parameter in pairs]
 
 
@@ -51,7 +55,18 @@ COMPANIONS["decouples_decay"] = {"l2_weight_decay": 0.3}
 
 
 def stream(dtype: Any = np.float32, steps: int = 6, sizes: Sequence[int] = (3, 2)) -> tuple[list[Any], list[list[Any]]]:
-    """Weights and gradients whose size goes up and down, so that limits and maxima take effect."""
+    """Return weights, and gradients whose size goes up and down, so that limits and maxima take effect.
+
+    Args:
+        dtype: of all arrays.
+        steps: the number of steps.
+        sizes: the number of elements of each parameter; all have one axis.
+
+    Returns:
+        The weights, one array a parameter, and for each step the gradients, one array a parameter. All are drawn from
+        the normal distribution with a fixed seed; the gradients of each step are scaled by 1, 2, 0.2, 0.5, 3 or 0.1, in
+        turn.
+    """
     rng = np.random.default_rng(5)
     scales = [1.0, 2.0, 0.2, 0.5, 3.0, 0.1]
     weights = [np.asarray(rng.standard_normal(size), dtype) for size in sizes]
@@ -62,13 +77,17 @@ def stream(dtype: Any = np.float32, steps: int = 6, sizes: Sequence[int] = (3, 2
 
 
 def fitting(seen: Array, predictions: Mapping[Key, Array], near: float = NEAR, share: float = 1.0) -> tuple[Key, ...]:
-    """The alternatives that explain what was seen: those with the same bits, else those within `near`.
+    """Return the alternatives that explain what was seen: those with the same bits, else those within `near`.
 
     Args:
         seen: what was seen.
-        predictions: what each alternative would do.
-        near: how far one may be away.
-        share: of the elements that must have the same bits; where that is less than all, those that have most of them.
+        predictions: what each alternative would do, in arrays of the shape of `seen`.
+        near: the largest difference of an element of an alternative without the same bits.
+        share: the share of the elements, from 0 to 1, that must have the same bits; where that is less than all, the
+            alternatives are returned that have most of them.
+
+    Returns:
+        The keys of the alternatives that fit, in the order of `predictions`; empty where none does.
 
     >>> one, two = np.array([1.0]), np.array([2.0])
     >>> fitting(one, {"a": one, "b": two}), fitting(np.array([3.0]), {"a": one, "b": two})

@@ -22,14 +22,15 @@ MISSING = "missing"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One fact: what the mapping says, what was found, and whether that is the same.
+    """Hold one fact: the mapping's word, what was found, and whether that is the same.
 
     Attributes:
         path: where the fact stands in mapping.yaml.
-        dialect: of which dialect's original it was found.
+        dialect: the dialect whose original was observed.
         mapping: what stands there.
         observed: what was found, or why nothing was.
-        framework, version: in what.
+        framework: the name of the framework that was observed.
+        version: the version of that framework.
         state: agrees | differs | stricter | not measured.
     """
 
@@ -43,7 +44,12 @@ class Verdict:
 
 
 def judge(mapping: Mapping, observations: Iterable[Observation]) -> list[Verdict]:
-    """A verdict on every fact of the dialects that were observed, in the order of mapping.yaml."""
+    """Return a verdict on every fact of the dialects that were observed, in the order of mapping.yaml.
+
+    Args:
+        mapping: the facts to check.
+        observations: what was found out about each original. One of a dialect that the mapping lacks differs.
+    """
     found: list[Verdict] = []
     for seen in observations:
         if seen.dialect in mapping.dialects:
@@ -117,7 +123,7 @@ class _Judge:
         self.add(path, mapping, observed, AGREES if mapping == observed else DIFFERS)
 
     def fits(self, path: str, value: Any, fitting: Sequence[Any] | None, *, top: bool = False) -> None:
-        """Return whether `value` is among those that explain what was seen."""
+        """Add a verdict on whether `value` is among those that explain what was seen."""
         text = _list(value) if isinstance(value, tuple) else str(value)
         if fitting is None:
             reason = self.seen.unmeasured.get(path) or self.seen.unmeasured.get(path.split(".")[0], "")
@@ -169,7 +175,7 @@ class _Judge:
         return any(self.mapping.canonical[found].scope == "label" for found in self.seen.meanings.get(name, ()))
 
     def range(self, path: str, interval: Interval | None, refused: dict[float, bool]) -> None:
-        """Limits that the original sets must be those of the mapping; it may set none."""
+        """Add a verdict on limits: those that the original sets must be the mapping's; it may set none."""
         outside = [number for number, out in refused.items() if out]
         passed = [number for number, out in refused.items() if not out]
         text = str(interval) if interval is not None else "any"
@@ -217,7 +223,7 @@ class _Judge:
                 self.add(f"errors.{field.name}", named, "no exception", STRICTER)
 
     def stages(self) -> None:
-        """Presence of each stage, and the order of those whose order shows."""
+        """Add verdicts on the presence of each stage, and on the order of those whose order shows."""
         dialect, seen = self.dialect, self.seen
         hidden = {path.removeprefix("stages.") for path in seen.unmeasured if path.startswith("stages.")}
         stated = [stage for stage in dialect.original_stages if stage not in hidden]
@@ -236,7 +242,7 @@ class _Judge:
                 self.add(f"stages.{stage}", "there", seen.unmeasured[f"stages.{stage}"], UNMEASURED)
 
     def numerics(self) -> None:
-        """The name first: if other numerics of the mapping explain what was seen, the name is wrong."""
+        """Add verdicts on the rounding; its name is wrong if other numerics of the mapping explain what was seen."""
         seen, name = self.seen.numerics, self.dialect.numerics
         if not seen:
             self.fits("numerics", name, None)
@@ -249,7 +255,7 @@ class _Judge:
                 self.fits(f"numerics.{name}.{key}", getattr(self.mapping.numerics[name], key), fitting, top=True)
 
     def slots(self) -> None:
-        """Name of each piece of state, by what it holds; then the order."""
+        """Add verdicts on the name of each piece of state, by what it holds; then on the order."""
         if not self.seen.slots:
             self.fits("slots", "", None)
             return
@@ -270,7 +276,7 @@ class _Judge:
         self.equal("slots", stated, _blocks(self.blocks()))
 
     def schedules(self) -> None:
-        """The signatures of what computes learning rates."""
+        """Add verdicts on the signatures of what computes learning rates."""
         for schedule in self.mapping.schedules.values():
             computed = schedule.classes.get(self.dialect.name)
             if computed is not None:
@@ -281,7 +287,7 @@ class _Judge:
                 self.add(path, named, observed, AGREES if named == observed else DIFFERS, top=True)
 
     def blocks(self) -> list[list[str]]:
-        """The observed state as the mapping writes it: entries that alternate by parameter in one block."""
+        """Return the observed state as the mapping writes it: entries that alternate by parameter in one block."""
         found: list[list[str]] = []
         first = [slot for slot in self.seen.slots if slot.parameter in (None, 0)]
         order = [(slot.parameter, slot.name) for slot in self.seen.slots]

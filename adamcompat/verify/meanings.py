@@ -38,9 +38,17 @@ _FULL: Dialect = dataclasses.replace(
 
 
 def meaning(original: Original, name: str, flag: bool) -> tuple[str, ...]:
-    """The canonical names that have the effect of a parameter.
+    """Return the canonical names that have the effect of a parameter.
 
     Several are returned where no number shows a difference, as between a lock and a label.
+
+    Args:
+        original: the class to ask.
+        name: of the parameter, as the original spells it.
+        flag: whether it is on or off; else numbers, a text and functions are tried.
+
+    Returns:
+        The names in alphabetical order; empty where the original refuses every value, or none has such an effect.
     """
     own = next((fact.canonical for fact in original.dialect.facts if fact.name == name), None)
     contexts = []
@@ -95,7 +103,7 @@ def _kind_of(value: Any) -> str:
 
 
 def _kind(canonical: str) -> str:
-    """The kind of values of a canonical name, in the words of `_kind_of`."""
+    """Return the kind of values of a canonical name, in the words of `_kind_of`."""
     facts = [fact for dialect in MAPPING.dialects.values() for fact in dialect.facts if fact.canonical == canonical]
     kind = facts[0].type if facts else ""
     return {"text": "str"}.get(kind, kind if kind in ("flag", "integer", "function", "functions") else "float")
@@ -104,16 +112,19 @@ def _kind(canonical: str) -> str:
 def read_as_default(
     original: Original, name: str, default: Any, beside: Mapping[str, Any], zero: float
 ) -> tuple[Any, ...]:
-    """The values among None and 0 that an original takes for "not given".
+    """Return the values among None and 0 that an original takes for "not given".
 
     They do what the default does, and another number does not.
 
     Args:
-        original: what to ask.
-        name: of the parameter.
+        original: the class to ask.
+        name: of the parameter, as the original spells it.
         default: its default; None where it is not given.
-        beside: what must be given for the parameter to have an effect.
-        zero: 0 as the parameter takes it.
+        beside: native keywords that must be given for the parameter to have an effect.
+        zero: 0 as the parameter takes it, as an int or a float.
+
+    Returns:
+        The values; empty also where the parameter has no effect on what is tried.
     """
     own = next((fact.canonical for fact in original.dialect.facts if fact.name == name), None)
     native = original.native({key: value for key, value in BASE.items() if key != own}) | dict(beside)
@@ -139,18 +150,18 @@ def read_as_default(
 def conflicts(
     original: Original, switches: Mapping[str, Any], labels: Set[str] = frozenset()
 ) -> tuple[dict[tuple[str, str], str], list[str]]:
-    """Pairs of options that exclude each other.
+    """Find pairs of options that exclude each other.
 
-    raises: the original refuses the two together. ignores: both have an effect alone, and together
-    there is only that of one of them.
+    A pair "raises" where the original refuses the two together. It "ignores" where both have an effect alone, and
+    together there is only that of one of them.
 
     Args:
-        original: what to ask.
+        original: the class to ask.
         switches: options by their own names, each with a value at which it matters.
         labels: those that change no more than roundings, so that nothing shows whether they are ignored.
 
     Returns:
-        What became of each pair that does not go together, and the exceptions that were raised.
+        For each pair that does not go together "raises" or "ignores", and the names of the exceptions that were raised.
     """
     weights, gradients = stream()
     base = original.native(BASE)

@@ -1,4 +1,4 @@
-"""MindSpore's originals as they are installed here, observed."""
+"""Observe MindSpore's originals as they are installed here."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ from adamcompat.verify.signatures import texts
 
 
 class Growing(nn.learning_rate_schedule.LearningRateSchedule):  # type: ignore[misc]
-    """A schedule whose value is ``factor * (step + 1)``."""
+    """Grow with the step: a schedule whose value is ``factor * (step + 1)``."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
 
     def construct(self, global_step: Any) -> Any:
-        """The value at a step."""
+        """Return the value at a step, counted from 0."""
         return self.factor * (global_step + 1.0)
 
 
 def original(member: Member) -> Original:
-    """Return one of them, with all that can be done with it."""
+    """Return one of MindSpore's originals, with all that can be done with it.
+
+    Args:
+        member: the class and its facts.
+    """
     kind = member.kind
 
     def new(name: str = "omega") -> Any:
@@ -92,7 +96,7 @@ def _acts(kind: type[Any], key: str) -> bool:
 
 
 def observe() -> list[Observation]:
-    """Measure it, on the CPU."""
+    """Measure MindSpore's originals on the CPU; classes whose groups hold every setting are left out."""
     # Once MindSpore has run anything, it takes no device, not even the one that it has.
     if ms.get_context("device_target") != "CPU":
         ms.set_device("CPU")
@@ -103,7 +107,7 @@ def observe() -> list[Observation]:
 
 @contextmanager
 def _elsewhere() -> Iterator[None]:
-    """MindSpore writes a report of what it cannot compile into the working directory."""
+    """Work in a temporary folder: MindSpore writes a report of what it cannot compile into the working directory."""
     before = Path.cwd()
     with TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -39,7 +39,11 @@ _decay = make_stages(_PLAIN, np.minimum)[DECOUPLED_DECAY]
 
 
 def hyperparameters(given: Mapping[str, Any]) -> Hyperparameters:
-    """Canonical hyperparameters; those that are not given are neutral."""
+    """Return canonical hyperparameters; those that are not given are neutral.
+
+    Args:
+        given: canonical names to values.
+    """
     values = {**neutral_values(), **given}
     schedules = {
         name: Schedule(values[name], name)
@@ -57,14 +61,27 @@ def engine(
     weights: Sequence[Array],
     names: Sequence[str] = (),
 ) -> EngineDriver:
-    """The package's step with a dialect's order and semantics and any rounding."""
+    """Return a driver of the package's step with a dialect's order and semantics and any rounding.
+
+    Args:
+        dialect: whose order of stages and semantics hold.
+        numerics: how the step rounds.
+        given: canonical hyperparameters; those that are not given are neutral.
+        weights: the initial parameters, which are copied; their dtype is that of the state.
+        names: of the parameters; without any they are ``omega1``, ``omega2`` and so on.
+    """
     labels = list(names) or [f"omega{i + 1}" for i in range(len(weights))]
     opened = prepare(FLOAT64, {}, labels)
     return EngineDriver(opened, Model(dialect, hyperparameters(given), numerics), [np.array(w) for w in weights])
 
 
 def exact(weights: Sequence[Array], gradients: Sequence[Sequence[Any]]) -> tuple[list[Array], list[list[Array]]]:
-    """The same numbers in float64."""
+    """Return the same weights and gradients in float64.
+
+    Args:
+        weights: one array a parameter.
+        gradients: for each step one array a parameter.
+    """
     return [np.asarray(w, np.float64) for w in weights], [[np.asarray(g, np.float64) for g in s] for s in gradients]
 
 
@@ -76,10 +93,21 @@ def ordered(
     weights: Sequence[Array],
     gradients: Sequence[Sequence[Any]],
 ) -> Array:
-    """A trajectory with another order of stages.
+    """Return a trajectory with another order of stages.
 
     A stage of the gradient after the update changes nothing any more. Decoupled decay and the average
     act on the parameters, so that they are done here, where they stand.
+
+    Args:
+        dialect: whose semantics hold.
+        numerics: how the step rounds.
+        order: the stages in their order, "update" among them.
+        given: canonical hyperparameters; those that are not given are neutral.
+        weights: the initial parameters, one array a parameter.
+        gradients: for each step one array a parameter.
+
+    Returns:
+        All parameters after each step, one after the other in one vector.
     """
     inner = tuple(s for s in order[: order.index("update") + 1] if s not in ("decoupled_decay", "average"))
     outer = {canonical for stage, canonical in STAGES.items() if stage not in inner}
@@ -122,11 +150,30 @@ def formula(
     amsgrad: str = "none",
     nesterov: str = "none",
 ) -> Array:
-    """A trajectory in float64 with another form of the update.
+    r"""Return a trajectory in float64 with another form of the update.
 
-    All forms are the one update with other coefficients: a maximum of corrected moments is a raw one
-    that is rescaled from step to step; Dozat's look-ahead (Nadam without its momentum schedule) weighs
-    the first moment with the next step's correction.
+    .. math::
+        m &\leftarrow m + (g - m) (1 - \beta_1) \\
+        v &\leftarrow v + (g^2 - v) (1 - \beta_2) \\
+        p &\leftarrow p - \alpha\, m / (\sqrt{v} + \hat\epsilon)
+
+    :math:`\alpha` and :math:`\hat\epsilon` are those of `kernel.make_correction`. All forms are this one update with
+    other coefficients. With AMSGrad :math:`v` in the last line is its maximum so far; a maximum of corrected moments is
+    a raw one that is rescaled from step to step. With a look-ahead :math:`m` in the last line is
+    :math:`(1 - \beta_1) g + b\, m`, where :math:`b = \beta_1`, or
+    :math:`b = \beta_1 (1 - \beta_1^t) / (1 - \beta_1^{t+1})` for Dozat's look-ahead (Nadam without its momentum
+    schedule), which weighs the first moment with the next step's correction.
+
+    Args:
+        given: "learning_rate", "beta1", "beta2" and "epsilon".
+        weights: the initial parameters, one array a parameter.
+        gradients: for each step one array a parameter.
+        form: which epsilon is meant, and whether the moments are corrected.
+        amsgrad: "none", "raw_maximum" or "corrected_maximum".
+        nesterov: "none", "blend" or "dozat".
+
+    Returns:
+        All parameters after each step, one after the other in one vector of float64.
     """
     arrays, stream = exact(weights, gradients)
     state = [[np.zeros_like(a), np.zeros_like(a), np.zeros_like(a)] for a in arrays]
@@ -168,5 +215,17 @@ def predicted(
     gradients: Sequence[Sequence[Any]],
     names: Sequence[str] = (),
 ) -> Array:
-    """The trajectory of the package's own step."""
+    """Return the trajectory of the package's own step.
+
+    Args:
+        dialect: whose order of stages and semantics hold.
+        numerics: how the step rounds.
+        given: canonical hyperparameters; those that are not given are neutral.
+        weights: the initial parameters, one array a parameter.
+        gradients: for each step one array a parameter.
+        names: of the parameters; without any they are ``omega1``, ``omega2`` and so on.
+
+    Returns:
+        All parameters after each step, one after the other in one vector of the dtype of the weights.
+    """
     return trajectory(engine(dialect, numerics, given, weights, names), gradients)

@@ -11,7 +11,7 @@ REQUIRED = "required"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A parameter that the original takes.
+    """Hold a parameter that the original takes.
 
     Attributes:
         name: as the original spells it.
@@ -26,11 +26,11 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class SlotSeen:
-    """One piece of state.
+    """Hold one piece of state.
 
     Attributes:
         name: its name, with ``{parameter}`` for the parameter's.
-        parameter: the position of its parameter, or None where it belongs to none.
+        parameter: the position of its parameter, from 0, or None where it belongs to none.
         roles: what its value can be, judged by the value alone.
     """
 
@@ -47,13 +47,13 @@ class Observation:
     tuple means that none does.
 
     Attributes:
-        dialect: which dialect of the mapping it is the original of.
-        framework: whose it is, for the heading of a column.
+        dialect: the dialect of the mapping that it is the original of.
+        framework: the name of its framework, for the heading of a column.
         version: of that framework.
         failure: why not even a plain step can be made; then there is nothing beyond the signature.
-        protocol: apply_gradients | call.
-        methods: the arguments of each method that the mapping could name.
+        protocol: apply_gradients | step | call.
         kwargs: whether the signature ends in ``**kwargs``.
+        methods: the arguments of each method that the mapping could name.
         parameters: the signature, in order.
         keywords: what is taken through ``**kwargs`` and not ignored.
         rates: what is taken as a learning rate beside a number.
@@ -67,7 +67,8 @@ class Observation:
         errors: for each kind of mistake the exceptions that it got, most frequent first.
         stages: the stages that were seen.
         precedence: pairs of stages of which the first comes before the second.
-        semantics, numerics: for each key the values that repeat what was seen.
+        semantics: for each fact of the semantics the values that repeat what was seen.
+        numerics: for each fact of the numerics the values that repeat what was seen.
         slots: the state, in order.
         slot_names: what the original itself calls kinds of state, and the roles of each.
         schedules: the arguments of each class or function that computes a learning rate, by its dotted name.

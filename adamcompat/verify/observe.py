@@ -26,7 +26,7 @@ _INTEGERS = (-2, -1, 0, 1, 2, 3, 5)
 
 @contextmanager
 def _without_compiling() -> Iterator[None]:
-    """Predictions are a few numbers each: NumPy has them before Numba has compiled its code."""
+    """Predict with NumPy: predictions are a few numbers each, and NumPy has them before Numba has compiled its code."""
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "numpy"
     try:
@@ -42,7 +42,7 @@ def observe(original: Original) -> Observation:
     """Measure one original.
 
     Args:
-        original: how to get at it.
+        original: the class, and what can be done with it.
 
     Returns:
         What it takes, refuses, does and keeps. What could not be measured is listed with the reason.
@@ -121,7 +121,7 @@ class _Observer:
         return False
 
     def _options(self) -> Iterator[tuple[Taken, dict[str, Any]]]:
-        """Everything that has a default, with what must be given beside it."""
+        """Yield everything that has a default, with what must be given beside it."""
         for taken in (*self.seen.parameters, *self.seen.keywords):
             if taken.default is not REQUIRED:
                 fact = self.original.dialect.find(taken.name)
@@ -136,7 +136,7 @@ class _Observer:
                     yield taken, {}
 
     def _values(self) -> None:
-        """Return what kinds of values and which numbers pass, and what each parameter means."""
+        """Note what kinds of values and which numbers pass, and what each parameter means."""
         for taken, beside in self._options():
             fact = self.original.dialect.find(taken.name)
             if isinstance(fact, TupleFact):
@@ -199,11 +199,11 @@ class _Observer:
                 self.errors["wrong_type"][error] += 1
 
     def _refusal(self, native: dict[str, Any]) -> str | None:
-        """Return what the original raises if it is made with these keywords and makes a step."""
+        """Return the exception that the original raises when it makes a step with these keywords, by name, or None."""
         return refuses(self.original.once, native)
 
     def _rates(self) -> None:
-        """Return what is taken as a learning rate beside a number."""
+        """Note what is taken as a learning rate beside a number."""
         growing = self.original.growing
         values = {"list": [0.1, 0.2], "schedule": growing(0.01) if growing else None, "callable": lambda: 0.1}
         self.seen.rates = tuple(
@@ -213,7 +213,7 @@ class _Observer:
         )
 
     def _schedules(self) -> None:
-        """The arguments of what computes learning rates; a name is only a label."""
+        """Note the arguments of what computes learning rates; a name is only a label."""
         for schedule in MAPPING.schedules.values():
             for dialect, computed in schedule.classes.items():
                 if dialect == self.seen.dialect:
@@ -240,7 +240,7 @@ class _Observer:
         self.errors["conflict"].update(raised)
 
     def _switches(self) -> dict[str, Any]:
-        """Options that can be set beside others, each at a value at which it matters."""
+        """Return the options that can be set beside others, each at a value at which it matters."""
         found: dict[str, Any] = {}
         for taken in (*self.seen.parameters, *self.seen.keywords):
             fact = self.original.dialect.find(taken.name)
@@ -271,7 +271,7 @@ class _Observer:
         self.seen.precedence = probes.precedence(self.original, self.seen.stages)
 
     def _slots(self) -> None:
-        """Name, order and contents of the state after a few steps with every option that adds to it."""
+        """Note name, order and contents of the state after a few steps with every option that adds to it."""
         options = {"amsgrad": True, "accumulation_steps": 2} | experiment.COMPANIONS["use_ema"]
         del options["ema_overwrite_frequency"]
         # So small a rate leaves the weights where they are: then the average is known however it began.
@@ -304,7 +304,7 @@ class _Observer:
         self._power_start(driver, given)
 
     def _power_start(self, driver: Any, given: dict[str, Any]) -> None:
-        """Return whether the product of the betas is multiplied before it is used or after."""
+        """Note whether the product of the betas is multiplied before it is used or after."""
         updates = len(experiment.stream()[1][:5]) // given.get("accumulation_steps", 1)
         starts = {"one": given["beta1"] ** updates, "beta": given["beta1"] ** (updates + 1)}
         held = [slot.name for slot in self.seen.slots if "beta1_power" in slot.roles]
@@ -313,7 +313,7 @@ class _Observer:
         self.seen.semantics["power_start"] = tuple(found) if held else ("none",)
 
     def _expected(self, model: Any, given: dict[str, Any]) -> dict[int | None, dict[str, list[Any]]]:
-        """For no parameter and for each one: the values that each role can have."""
+        """Return the values that each role can have, for no parameter and for each one."""
         calls = int(model._engine.iterations)
         updates = calls // given.get("accumulation_steps", 1)
         expected: dict[int | None, dict[str, list[Any]]] = {

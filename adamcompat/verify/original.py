@@ -1,4 +1,4 @@
-"""An original and what can be done with it: called by canonical or by its own names, step by step."""
+"""Hold an original and what can be done with it: it is called by canonical or by its own names, step by step."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ Array = NDArray[Any]
 
 
 class NoSuchParameterError(Exception):
-    """The dialect has no parameter of that meaning, so that nothing can be tried."""
+    """Tell that the dialect has no parameter of a meaning, so that nothing can be tried."""
 
 
 @contextlib.contextmanager
 def hushed() -> Iterator[list[warnings.WarningMessage]]:
-    """Keep warnings and log lines of what is provoked on purpose away from the user."""
+    """Keep warnings and log lines of what is provoked on purpose away from the user.
+
+    Yields:
+        The warnings that were caught so far.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -40,12 +44,13 @@ def hushed() -> Iterator[list[warnings.WarningMessage]]:
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """One class that people write against, as it is installed here.
+    """Hold one class that people write against, as it is installed here.
 
     Attributes:
         entry: its name in `adamcompat.drive`.
         dialect: the facts of this package, for the names to call it with.
-        framework, version: for the heading of its column.
+        framework: the name of its framework, for the heading of its column.
+        version: of that framework.
         kind: the class.
         growing: makes a schedule of the framework with the value ``factor * (step + 1)``, for what is
             driven; None where the framework has none.
@@ -57,7 +62,8 @@ class Original:
         sparse: whether gradients may hold some rows only.
         group_keys: the keys that a parameter group may have.
         state_mode: the mode of the driver in which names of state are those of a fresh process.
-        share: of the elements that have the bits of the formula, where its square root is not always rounded right.
+        share: the share of the elements, from 0 to 1, that have the bits of the formula; less than 1 where its square
+            root is not always rounded right.
     """
 
     entry: str
@@ -77,12 +83,18 @@ class Original:
     share: float = 1.0
 
     def native(self, hyper: Mapping[str, Any]) -> dict[str, Any]:
-        """Canonical names as this dialect's.
+        """Turn canonical hyperparameters into this dialect's keywords.
 
         What is not given changes nothing, as in the predictions: a default that would is replaced by the neutral value.
 
+        Args:
+            hyper: canonical names to values.
+
+        Returns:
+            Native names to values.
+
         Raises:
-            NoSuchParameterError: it has no parameter of a meaning.
+            NoSuchParameterError: the dialect has no parameter of a meaning.
         """
         for canonical in hyper:
             if self.dialect.named(canonical) is None:
@@ -98,7 +110,17 @@ class Original:
     def start(
         self, native: Mapping[str, Any], weights: Sequence[Array], names: Sequence[str] = (), mode: str = ""
     ) -> Driver:
-        """Open it on copies of `weights`, with keywords as they are: nothing is checked or translated."""
+        """Open the original on copies of `weights`, with keywords as they are: nothing is checked or translated.
+
+        Args:
+            native: keywords by the original's own names.
+            weights: the initial parameters, one array a parameter.
+            names: of the parameters; without any they are ``omega1``, ``omega2`` and so on.
+            mode: how a step is run; an empty text for the default.
+
+        Returns:
+            A driver that makes its steps.
+        """
         entry, mode = find(f"{self.entry}:{mode}" if mode else self.entry)
         labels = tuple(names) or tuple(f"omega{i + 1}" for i in range(len(weights)))
         adapter = as_adapter(self.entry, self.dialect)
@@ -112,13 +134,28 @@ class Original:
         gradients: Sequence[Sequence[Any]],
         names: Sequence[str] = (),
     ) -> Array:
-        """All parameters after each step, as one vector."""
+        """Run the original, without its warnings and log lines.
+
+        Args:
+            native: keywords by the original's own names.
+            weights: the initial parameters, one array a parameter.
+            gradients: for each step one array, or `RowSparse`, a parameter.
+            names: of the parameters; without any they are ``omega1``, ``omega2`` and so on.
+
+        Returns:
+            All parameters after each step, one after the other in one vector.
+        """
         with hushed():
             return trajectory(self.start(native, weights, names), gradients)
 
 
 def trajectory(driver: Driver, gradients: Sequence[Sequence[Any]]) -> Array:
-    """All parameters after each step, as one vector."""
+    """Run a driver, and return all parameters after each step, one after the other in one vector.
+
+    Args:
+        driver: of any optimizer; it has made these steps then.
+        gradients: for each step one array a parameter.
+    """
     seen: list[Array] = []
     for step in gradients:
         driver.step(step)
@@ -127,9 +164,11 @@ def trajectory(driver: Driver, gradients: Sequence[Sequence[Any]]) -> Array:
 
 
 def refuses(attempt: Callable[..., Any], *arguments: Any) -> str | None:
-    """The name of the exception that `attempt` raises, or None.
+    """Return the name of the exception that `attempt` raises, or None.
 
-    A framework's own exception that is no built-in one keeps its own name.
+    Args:
+        attempt: what to try; its warnings and log lines are kept away from the user.
+        arguments: of the call.
     """
     with hushed():
         try:

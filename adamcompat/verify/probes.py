@@ -47,13 +47,17 @@ def _form(original: Original) -> Form:
 
 
 def _decay(original: Original) -> str | None:
-    """Return which kind of weight decay there is."""
+    """Return the canonical name of the weight decay that the original has, or None."""
     kinds = ("decoupled_weight_decay", "l2_weight_decay")
     return next((kind for kind in kinds if original.dialect.named(kind) is not None), None)
 
 
 def decay_skips(original: Original) -> tuple[tuple[str, ...], ...]:
-    """Return which names weight decay leaves alone: a weight without gradient moves by its decay only."""
+    """Return the parts of names whose weights decay leaves alone; a weight without gradient moves by its decay only.
+
+    Returns:
+        One tuple of those among the parts that were tried.
+    """
     decay = _decay(original)
     if decay is None:
         return ((),)
@@ -67,7 +71,11 @@ def decay_skips(original: Original) -> tuple[tuple[str, ...], ...]:
 
 
 def amsgrad(original: Original) -> tuple[str, ...]:
-    """Return whether the maximum is taken of raw or of corrected second moments."""
+    """Return whether the maximum is taken of raw or of corrected second moments.
+
+    Returns:
+        The forms that fit, of "raw_maximum", "corrected_maximum" and "none".
+    """
     if original.dialect.named("amsgrad") is None:
         return ("none",)
     given = BASE | {"epsilon": 1e-4, "beta2": 0.99}
@@ -80,7 +88,7 @@ def amsgrad(original: Original) -> tuple[str, ...]:
 
 
 def nesterov(original: Original) -> tuple[str, ...]:
-    """Return which look-ahead, if any."""
+    """Return the forms of the look-ahead that fit: "blend", "dozat" or "none"."""
     if original.dialect.named("nesterov") is None:
         return ("none",)
     weights, gradients = stream()
@@ -89,7 +97,11 @@ def nesterov(original: Original) -> tuple[str, ...]:
 
 
 def schedule_start(original: Original) -> tuple[int, ...]:
-    """The step that a schedule sees first: it is read off the size of the first two steps."""
+    """Return the steps that a schedule may see first, from 0 to 3, by the size of the first two steps.
+
+    Raises:
+        NoSuchParameterError: the framework has no schedules.
+    """
     if original.growing is None:
         raise NoSuchParameterError("a schedule")
     factor = 0.01
@@ -107,7 +119,10 @@ def schedule_start(original: Original) -> tuple[int, ...]:
 
 
 def average_start(original: Original) -> tuple[str, ...]:
-    """The first value of the moving average: with an overwrite after each step the weights show it."""
+    """Return the forms of the first value of the moving average that fit: "first_update", "initial" or "none".
+
+    With an overwrite after each step the weights show it.
+    """
     if original.dialect.named("use_ema") is None:
         return ("none",)
     more = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 1}
@@ -139,9 +154,13 @@ def deduplicates(original: Original) -> bool:
 
 
 def precedence(original: Original, stages: Sequence[str]) -> frozenset[tuple[str, str]]:
-    """Pairs of stages of which the first was seen to come before the second.
+    """Return the pairs of stages of which the first was seen to come before the second.
 
     Of two stages that commute, or that the original refuses together, neither comes first.
+
+    Args:
+        original: the class to ask.
+        stages: those that it has.
     """
     weights, gradients = stream()
     found = set()

@@ -1,4 +1,4 @@
-"""Verdicts for people and for programs."""
+"""Print verdicts for people, and write them for programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ _STYLES = {DIFFERS: "bold red", STRICTER: "dim", UNMEASURED: "dim"}
 
 
 def as_json(verdicts: Sequence[Verdict], absent: Mapping[str, str]) -> str:
-    """An object with the versions, what is absent and why, every fact, and the paths that differ."""
+    """Return an object with the versions, what is absent and why, every fact, and the paths that differ, as JSON.
+
+    Args:
+        verdicts: on all facts.
+        absent: the name of each framework that was not observed, and why.
+    """
     found = {
         "versions": {verdict.framework: verdict.version for verdict in verdicts},
         "absent": dict(absent),
@@ -33,7 +38,13 @@ def as_json(verdicts: Sequence[Verdict], absent: Mapping[str, str]) -> str:
 
 
 def show(console: Console, verdicts: Sequence[Verdict], absent: Mapping[str, str]) -> None:
-    """Print every fact, then what differs, then how many there are of each kind."""
+    """Print every fact, then what differs, then how many there are of each kind.
+
+    Args:
+        console: where to print. From a width of 110 columns on, facts stand in a table for each dialect.
+        verdicts: on all facts, those of one dialect together.
+        absent: the name of each framework that was not observed, and why.
+    """
     if console.width >= _TABLE_WIDTH:
         for dialect, block in groupby(verdicts, lambda verdict: verdict.dialect):
             console.print(_table(dialect, list(block)))
@@ -63,7 +74,7 @@ def _source(verdict: Verdict) -> str:
 
 
 def _table(dialect: str, verdicts: Sequence[Verdict]) -> Table:
-    """The facts of one dialect; what all of their paths share stands above."""
+    """Return the facts of one dialect as a table; what all of their paths share stands above."""
     head = f"dialects.{dialect}"
     table = Table(title=head, title_justify="left", header_style="bold")
     table.add_column("fact", no_wrap=True)

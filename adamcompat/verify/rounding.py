@@ -35,7 +35,11 @@ _WORKOUTS: tuple[tuple[Any, dict[str, Any], float], ...] = (
 
 
 def numerics(original: Original) -> dict[str, tuple[str, ...]]:
-    """For each key of the numerics, the values whose bits the original repeats, the others as mapped."""
+    """Return for each key of the numerics the values whose bits the original repeats, the others as mapped.
+
+    Args:
+        original: the class to ask.
+    """
     mapped = MAPPING.numerics[original.dialect.numerics]
     found: dict[str, tuple[str, ...]] = {}
     for dtype, more, near in _WORKOUTS:

@@ -12,7 +12,7 @@ from adamcompat.verify.observation import REQUIRED, Taken
 
 
 def _source(kind: type[Any], method: str) -> ast.FunctionDef | None:
-    """The definition of a method in the source of its class, whatever decorators made of it."""
+    """Return the definition of a method in the source of its class, whatever decorators made of it."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError):
@@ -29,7 +29,11 @@ def _literal(node: ast.expr) -> Any:
 
 
 def parameters(kind: type[Any], method: str = "__init__") -> tuple[tuple[Taken, ...], bool]:
-    """The parameters of a method after self, and whether it ends in ``**kwargs``.
+    """Return the parameters of a method after self, and whether it ends in ``**kwargs``.
+
+    Args:
+        kind: the class.
+        method: the name of the method.
 
     >>> class Example:
     ...     def __init__(self, rate=0.1, *, name=None, **kwargs): ...
@@ -51,7 +55,7 @@ def parameters(kind: type[Any], method: str = "__init__") -> tuple[tuple[Taken, 
 
 
 def function(target: Callable[..., Any]) -> tuple[tuple[Taken, ...], bool]:
-    """The parameters of a function, and whether it ends in ``**kwargs``."""
+    """Return the parameters of a function, and whether it ends in ``**kwargs``."""
     return _split(list(inspect.signature(target).parameters.values()))
 
 
@@ -92,7 +96,7 @@ def keywords(kind: type[Any]) -> tuple[Taken, ...]:
 
 
 def _reads(node: ast.AST, kwargs: str, own: set[str]) -> Taken | None:
-    """``kwargs.get(name, default)`` or ``kwargs.pop(name, default)``."""
+    """Return what ``kwargs.get(name, default)`` or ``kwargs.pop(name, default)`` reads; None for any other node."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
         return None
     where, name = node.func.value, node.args[0]
@@ -106,7 +110,12 @@ def _reads(node: ast.AST, kwargs: str, own: set[str]) -> Taken | None:
 
 
 def texts(kind: type[Any], anchor: str) -> tuple[str, ...]:
-    """The strings of the longest list in the source of a class and its bases that holds `anchor`."""
+    """Return the strings of the longest list in the source of a class and its bases that holds `anchor`.
+
+    Args:
+        kind: the class.
+        anchor: a string that stands in the list.
+    """
     best: tuple[str, ...] = ()
     for base in kind.__mro__:
         try:

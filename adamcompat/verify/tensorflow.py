@@ -1,4 +1,4 @@
-"""TensorFlow's and Keras's Adams as they are installed here, observed."""
+"""Observe TensorFlow's and Keras's Adams as they are installed here."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from adamcompat.verify.original import Array, Original
 
 
 def originals() -> tuple[Original, ...]:
-    """Each dialect of TensorFlow, by its own class."""
+    """Return the original of each dialect of TensorFlow, by its own class."""
     ours = (listed for listed in known().values() if RUNTIMES[listed.runtime].framework.name == "tensorflow")
     # tf_keras has the dialects of Keras 3 too, and some facts of its own.
     return tuple(_original(listed) for listed in ours if listed.name == listed.dialect.name)
 
 
 def observe() -> list[Observation]:
-    """Measure all of them, on the CPU."""
+    """Measure all of TensorFlow's and Keras's originals, on the CPU."""
     with tf.device("/CPU:0"):
         return [look_at(original) for original in originals()]
 
 
 def _growing(library: Any) -> Callable[[float], Any]:
     class Growing(library.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-        """Its value is ``factor * (step + 1)``."""
+        """Grow with the step: a schedule whose value is ``factor * (step + 1)``."""
 
         def __init__(self, factor: float) -> None:
             self.factor = factor

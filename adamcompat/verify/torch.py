@@ -1,4 +1,4 @@
-"""PyTorch's Adams as they are installed here, observed."""
+"""Observe PyTorch's Adams as they are installed here."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from adamcompat.verify.signatures import parameters
 
 
 def originals() -> tuple[Original, ...]:
-    """Each dialect of PyTorch, by its own class."""
+    """Return the original of each dialect of PyTorch, by its own class."""
     ours = (listed for listed in known().values() if RUNTIMES[listed.runtime].framework.packages[0] == torch.__name__)
     return tuple(_original(listed) for listed in ours)
 
 
 def observe() -> list[Observation]:
-    """Measure all of them, on the CPU."""
+    """Measure all of PyTorch's originals, on the CPU."""
     return [look_at(original) for original in originals()]
 
 
@@ -77,14 +77,17 @@ def _original(listed: Listed) -> Original:
 
 
 def _group_keys(kind: Any) -> tuple[str, ...]:
-    """The settings of the signature that a group has of its own."""
+    """Return the settings of the signature that a group has of its own."""
     taken, _ = parameters(kind)
     group = kind([_new()]).param_groups[0]
     return tuple(one.name for one in taken if one.default is not REQUIRED and one.name in group)
 
 
 def _state(driver: Driver) -> list[tuple[str, Array]]:
-    """PyTorch counts the steps of each parameter; here they are one number, or none."""
+    """Return name and value of all state.
+
+    PyTorch counts the steps of each parameter. They are one number here, or none where they differ.
+    """
     slots = driver.slots()  # as they are: one parameter after the other
     counts = {name: value for name, value in slots.items() if name.endswith("/step")}
     shared = [("step", value) for value in list(counts.values())[:1] if len({float(v) for v in counts.values()}) == 1]

@@ -1,4 +1,4 @@
-"""Adam's state in files: read tensor by tensor, written as a whole or not at all.
+"""Read Adam's state from files tensor by tensor, and write it to files as a whole or not at all.
 
 >>> import os, tempfile
 >>> import numpy as np

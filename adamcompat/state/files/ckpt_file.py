@@ -1,4 +1,4 @@
-"""MindSpore's .ckpt files: a Protocol Buffers message, read and written piece by piece.
+"""Read and write MindSpore's .ckpt files, a Protocol Buffers message, piece by piece.
 
 MindSpore's own reader holds the whole file in memory, and so does the library of Protocol Buffers. The
 message is ``Checkpoint``: field 1, repeated, is a ``Value`` with 1 the name and 2 a ``TensorProto``, which
@@ -43,13 +43,16 @@ class _Value:
 
 
 class _Reader:
-    """Fields of messages, in a part of a file."""
+    """Read the fields of messages, in a part of a file."""
 
     def __init__(self, file: BinaryIO, path: Path, end: int) -> None:
         self.file, self.path, self.end = file, path, end
 
     def fields(self, end: int) -> Iterator[tuple[int, int, int]]:
-        """Number, kind and value of each field up to `end`; of bytes the length, at whose start the file stands."""
+        """Yield number, kind and value of each field up to `end`.
+
+        The value of a field of bytes is their length; the file stands at their start then.
+        """
         while self.file.tell() < end:
             key = self._varint(end)
             number, kind = key >> 3, key & 7
@@ -84,7 +87,7 @@ class _Reader:
         )
 
     def values(self) -> Iterator[_Value]:
-        """Every value that is a tensor."""
+        """Yield every value that is a tensor."""
         for number, kind, length in self.fields(self.end):
             if (number, kind) != (1, _BYTES):
                 raise self.damaged()
@@ -120,10 +123,17 @@ class _Reader:
 
 
 def read(path: Path) -> dict[str, Stored]:
-    """The tensors of a file.
+    """Return the tensors of a file, which are read when they are needed.
+
+    Args:
+        path: of the .ckpt file. Text in it is passed over.
+
+    Returns:
+        The tensors by their names in the file, in its order.
 
     Raises:
-        StateError: this is no whole checkpoint, or its checksum is wrong.
+        StateError: the file is no whole checkpoint, is empty, holds a dtype that is unknown here, or its checksum is
+            wrong.
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -178,8 +188,14 @@ def _add(found: dict[str, Stored], path: Path, value: _Value, *, continues: bool
 def write(path: Path, tensors: Mapping[str, Tensor], progress: Progress = lambda count: None) -> None:
     """Write a file with a checksum, one tensor after the other; whoever looks finds the old file or the new one.
 
+    Args:
+        path: of the file, which is replaced as a whole.
+        tensors: by name, in the order in which they shall lie; each is read when it is its turn.
+        progress: called with the number of bytes of tensors that have been written since the last call.
+
     Raises:
-        StateError: MindSpore would not read a file of this length.
+        StateError: MindSpore would not read a file of this length (2 GiB or more), or does not know a dtype. Nothing
+            has been written.
     """
     total = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors.values())
     if total > _LIMIT - (1 << 20):
@@ -214,7 +230,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], progress: Progress = lambda
 
 
 def _head(name: str, tensor: Tensor, length: int) -> bytes:
-    """All of a value up to its `length` bytes of content."""
+    """Return all of a value up to its `length` bytes of content."""
     axes = b"".join(b"\x08" + _varint(size) for size in tensor.shape)
     content = axes + _field(2, _NAMES[tensor.dtype.name].encode()) + b"\x1a" + _varint(length)
     label = _field(1, name.encode())

@@ -1,4 +1,4 @@
-"""From one file to another: matched and shown first, then written tensor by tensor."""
+"""Convert a file of state to another: parameters are matched and shown first, then tensors are written one by one."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class Conversion:
     """Hold what will be written, to be looked at before `carry_out`.
 
     Attributes:
-        source: where the state comes from.
-        path, form: of the file that will be written.
+        source: the file that the state comes from.
+        path: of the file that will be written.
+        form: its form, one of `formats.FORMS`.
         like: the file whose names, shapes and other contents it gets, if any.
         matching: which parameter becomes which.
-        state: what will be written, in the layouts of the target; made when it is needed.
+        state: what will be written, in the layouts of the target; its tensors are made when they are needed.
     """
 
     source: Document
@@ -56,7 +57,12 @@ class Conversion:
     state: AdamState
 
     def norms(self) -> Iterator[tuple[str, dict[str, float]]]:
-        """For each pair of the matching the norm of what is carried, by role; reads everything once."""
+        """Yield for each pair of the matching the norms of what is carried; reads everything once.
+
+        Yields:
+            The name of the target, and the L2 norm of what the pair carries by role in mapping.yaml, which is 0
+            where it carries nothing of that role.
+        """
         kept = self.source.state.tensors
 
         def carried(pair: Pair, role: str) -> Tensor:
@@ -79,7 +85,14 @@ class Conversion:
         return sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in found)
 
     def carry_out(self, progress: Progress = lambda count: None) -> None:
-        """Write the file; on any error it is as it was."""
+        """Write the file; on any error it is as it was.
+
+        Args:
+            progress: called with the number of bytes of tensors that have been written since the last call.
+
+        Raises:
+            StateError: the form cannot hold the state, or the file cannot be written.
+        """
         write(self.path, self.state, form=self.form, like=self.like, progress=progress)
 
 
@@ -97,15 +110,23 @@ def convert(
 ) -> Conversion:
     """Prepare to write the state in `source` to a file of another form, names and layout.
 
+    Notes on the state, such as other hyperparameters in `like`, are UserWarnings.
+
     Args:
         source: as `open_document` returns it.
-        path, form: as for `write`.
+        path: of the file that will be written; its ending says the form, as for `write`.
         like: a file that the program wrote that will read this one, at any step: it tells the names,
             shapes and dtypes there. Without it all stay as they are.
-        rename, layout, alone: as `adamcompat.state.matching.match` describes them; they need `like`. What has no
-            partner in the source keeps the parameter that it has in `like`, and its moments begin at zero.
+        form: the form to write, one of `formats.FORMS`, where the ending leaves a choice, as for `write`.
+        rename: names of the source to names in `like`, as `adamcompat.state.matching.match` describes it; needs `like`.
+        layout: how the axes lie on either side, as described there; needs `like`.
         state_only: leave the parameters of `like` as they are there.
         cast: whether values may be rounded to a narrower dtype of `like`.
+        alone: names of parameters that have no partner, as described there; needs `like`. What has no
+            partner in the source keeps the parameter that it has in `like`, and its moments begin at zero.
+
+    Returns:
+        The conversion, of which nothing has been written yet.
 
     Raises:
         StateError: no match, or the target cannot hold the state; nothing has been written.
@@ -146,7 +167,7 @@ def convert(
 
 
 def _like(state: AdamState, like: Document, matching: Matching, cast: bool) -> AdamState:
-    """The state as `like` has it."""
+    """Return the state with the names, shapes and dtypes of `like`."""
     theirs = like.state.tensors
     for role in ("maximum_second_moment", "average"):
         if (role in state.tensors) != (role in theirs):
@@ -175,7 +196,7 @@ def _like(state: AdamState, like: Document, matching: Matching, cast: bool) -> A
 
 
 def _moved(kept: Mapping[str, Tensor], pairs: tuple[Pair, ...], role: str, place: Tensor, cast: bool) -> Tensor:
-    """A tensor of `like`, made of those of the source when it is needed."""
+    """Return a tensor of `like`, made of those of the source when it is needed."""
     for pair in pieces_for(pairs, role):
         dtype = kept[pair.source].dtype
         if dtype != place.dtype and not cast and not np.can_cast(dtype, place.dtype):

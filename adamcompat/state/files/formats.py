@@ -1,4 +1,4 @@
-"""Tell which file is of which form, and the way in and out of each."""
+"""Tell which file is of which form, and read and write each form."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NEED_LIKE = {KERAS: "a model", WEIGHTS: "a model", TORCH: "the optimizer's sett
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file and the state in it.
+    """Hold a file and the state in it.
 
     Attributes:
         path: where it is.
@@ -68,7 +68,11 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
     Args:
         path: a .safetensors, .ckpt, .keras, .weights.h5, .h5, .pt or .pth file, the prefix or folder of a
             tf.train.Checkpoint, or the folder of a SavedModel.
-        beta1, beta2: the betas of the optimizer, for files that do not tell them.
+        beta1: the decay rate of the optimizer's first moment, in [0, 1], for files that do not tell it.
+        beta2: the decay rate of the optimizer's second moment, in [0, 1], for files that do not tell it.
+
+    Returns:
+        The file with its state. A file without moments is opened too; it is good as a pattern.
 
     Raises:
         StateError: there is no such file, it is damaged, or it holds no state of Adam.
@@ -139,10 +143,18 @@ def _part(framework: str, module: str = "") -> Any:
 
 
 def read(path: str | Path, *, beta1: float | None = None, beta2: float | None = None) -> AdamState:
-    """Return the state in a file; as `open_document`.
+    """Return the state in a file; its tensors are read when they are needed.
+
+    Args:
+        path: as for `open_document`.
+        beta1: the decay rate of the optimizer's first moment, in [0, 1], for files that do not tell it.
+        beta2: the decay rate of the optimizer's second moment, in [0, 1], for files that do not tell it.
 
     Raises:
         StateError: as `open_document`; or there are no moments in the file.
+
+    Warns:
+        UserWarning: a part of the file is no part of the state, the loss scale for example.
     """
     found = _opened(Path(path), beta1, beta2)
     refuse_missing(found)
@@ -152,16 +164,28 @@ def read(path: str | Path, *, beta1: float | None = None, beta2: float | None = 
 
 
 def refuse_missing(document: Document) -> None:
-    """Raise StateError where a file holds no moments; what stands for them is zero."""
+    """Refuse a file that holds no moments; the zeros in its state stand for them.
+
+    Raises:
+        StateError: the file holds no moments; the text says why.
+    """
     if document.missing:
         raise StateError(f"{document.path}: {document.missing}")
 
 
 def form_for(path: str | Path, like: Document | None = None, form: str | None = None) -> str:
-    """The form in which a file of that name is written.
+    """Return the form in which a file of that name is written.
+
+    Args:
+        path: of the file; only its ending counts.
+        like: a file whose form is taken where it has the same ending; None for the form of the ending.
+        form: one of `FORMS`, which wins over both; None to leave it to them.
+
+    Returns:
+        A key of `FORMS`.
 
     Raises:
-        StateError: the name says none, or the form does not go with the name.
+        StateError: the ending is unknown, the form does not go with it, or the form is read only.
     """
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:
@@ -181,7 +205,7 @@ def check_target(path: str | Path) -> None:
     """Refuse to write to what is no file.
 
     Raises:
-        StateError: there is a folder, a FIFO, a socket or a device.
+        StateError: at `path` there is a folder, a FIFO, a socket or a device, or it cannot be looked at.
     """
     try:
         destination(path)
@@ -205,7 +229,8 @@ def write(
         form: "mindspore" for MindSpore's own names in a .safetensors file.
         like: a file of the program that will read this one; what is no state of Adam is taken from it.
             Needed for .keras, .weights.h5, .pt and .pth.
-        progress: called with the number of bytes that have been written.
+        progress: called with the number of bytes of tensors that have been written since the last call; not for .keras,
+            .pt and .pth, which their frameworks write as a whole.
 
     Raises:
         StateError: the form cannot hold this state, or the folder cannot be written to; nothing has been written.

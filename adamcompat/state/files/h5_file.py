@@ -1,4 +1,4 @@
-"""Keras 3's .weights.h5 files, which number the variables of an optimizer and name none of its parameters."""
+"""Read and write Keras 3's .weights.h5 files, which number an optimizer's variables and name none of its parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A data set, read when it is asked for."""
+    """Stand for a data set in a file, which is read when it is asked for.
+
+    Attributes:
+        path: of the file.
+        key: the path of the data set in the file.
+        shape: of the data set.
+        dtype: of its elements.
+    """
 
     path: Path
     key: str
@@ -48,7 +55,18 @@ class Variable:
 
 @contextmanager
 def opened(path: Path, mode: str = "r") -> Iterator[Any]:
-    """A file, whose mistakes become ours: h5py raises a different exception for each kind of damage."""
+    """Open a file, and turn h5py's many exceptions for damaged files into one.
+
+    Args:
+        path: of the file.
+        mode: "r" to read, "r+" to write into the file as well.
+
+    Yields:
+        The h5py.File.
+
+    Raises:
+        StateError: h5py is not installed, or the file is damaged or cannot be opened.
+    """
     try:
         import h5py
     except ModuleNotFoundError:
@@ -64,12 +82,12 @@ def opened(path: Path, mode: str = "r") -> Iterator[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The variables of an optimizer in a file.
+    """Hold the variables of an optimizer in a file.
 
     Attributes:
         variables: in order; those of the optimizer inside, where there is one.
         outer: those of the optimizer that wraps it, its own first; empty where none does.
-        name: what Keras calls the optimizer, or an empty text.
+        name: the name that Keras gives the optimizer, or an empty text.
     """
 
     variables: list[Variable]
@@ -78,25 +96,28 @@ class Saved:
 
     @property
     def dialect(self) -> Dialect:
-        """Return whose it is, by its name."""
+        """Return the dialect of the optimizer by its name; that of Adam where the name is none of Keras's Adams."""
         return keras_variables.dialect_called(self.name) or keras_variables.MEMBERS[0]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what of it becomes no state of Adam."""
+        """Return what is to be said of the parts that become no state of Adam."""
         return (keras_variables.scale_note(keras_variables.scale_of(self.outer)),) if self.outer else ()
 
 
 def saved(path: Path, file: Any, where: Path) -> Saved | None:
-    """The optimizer in an opened file; None where there is none.
+    """Return the optimizer in an opened file.
 
     Args:
         path: where the variables can be read later.
-        file: the file, opened.
-        where: what to call it in errors.
+        file: the h5py.File, opened.
+        where: what to call the file in errors.
+
+    Returns:
+        The variables of the optimizer; None where the file holds none.
 
     Raises:
-        StateError: there are several, or not all variables of one.
+        StateError: the variables have other names than numbers, or not all of them are there.
     """
     if _GROUP not in file or not len(file[_GROUP]):
         return None
@@ -136,7 +157,15 @@ def _read(path: Path) -> Saved:
 
 
 def refuse_others(path: Path, found: Saved) -> None:
-    """Raise StateError where the name says that the optimizer is not Adam."""
+    """Refuse an optimizer whose name says that it is not Adam.
+
+    Args:
+        path: of the file, for the message.
+        found: the optimizer in it.
+
+    Raises:
+        StateError: the optimizer is another one of Keras's, or holds several.
+    """
     other = keras_variables.other_optimizer(found.name)
     if other == "multi_optimizer":
         raise StateError(
@@ -163,7 +192,7 @@ def _refuse_shard(path: Path) -> None:
 
 
 def _slots(path: Path, variables: Sequence[Variable]) -> dict[str, list[Variable]]:
-    """The variables by their role.
+    """Return the variables by their role.
 
     Raises:
         StateError: there is more than one way to read them, or none.
@@ -189,6 +218,12 @@ def _slots(path: Path, variables: Sequence[Variable]) -> dict[str, list[Variable
 def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
     """Return the state in a file, and what is to be said of it; parameters are called ``variable#0`` and so on.
 
+    Args:
+        path: of the .weights.h5 file.
+
+    Returns:
+        The state, whose tensors are read when they are needed, and notes.
+
     Raises:
         StateError: the file is damaged, holds no optimizer, or one that is not Adam's or not only Adam's.
     """
@@ -208,7 +243,7 @@ def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
 
 
 def _refuse_negative(path: Path, second: Sequence[Variable]) -> None:
-    """Refuse what cannot be a mean of squares; files of older Kerases do not name their optimizer."""
+    """Refuse second moments with negative elements; files of older Kerases do not name their optimizer."""
     for variable in second:
         if bool((np.asarray(variable) < 0).any()):
             raise StateError(
@@ -218,7 +253,15 @@ def _refuse_negative(path: Path, second: Sequence[Variable]) -> None:
 
 
 def refuse_parameters(path: Path, state: AdamState) -> None:
-    """Raise StateError where a state has parameters: a file has no names for them, so that they would be lost."""
+    """Refuse a state with parameters: such a file has no names for them, so that they would be lost.
+
+    Args:
+        path: of the file that would be written, for the message.
+        state: what would be written.
+
+    Raises:
+        StateError: the state has parameters.
+    """
     if state.parameters is not None:
         raise StateError(
             f"{path}: parameters cannot be written into a .weights.h5 file, which does not name them; leave them as "
@@ -229,8 +272,16 @@ def refuse_parameters(path: Path, state: AdamState) -> None:
 def write(path: Path, state: AdamState, like: Path, progress: Progress = lambda count: None) -> None:
     """Write the file `like` with this state; the parameters there stay as they are.
 
+    Args:
+        path: of the file, which is replaced as a whole.
+        state: without parameters; it must have the kinds of state that `like` has, for as many parameters in the same
+            order. Its names are not written.
+        like: a file by the program that will read this one.
+        progress: called with the number of bytes of each tensor that has been written.
+
     Raises:
-        StateError: the state has parameters.
+        StateError: the state has parameters, `like` holds no state of Adam that can be told apart, or a file cannot be
+            read or written.
     """
     refuse_parameters(path, state)
     found = _read(like)

@@ -16,15 +16,15 @@ from adamcompat.state.terms import Shape
 
 
 class Variable(Protocol):
-    """A variable in a file."""
+    """Stand for a variable in a file."""
 
     @property
     def shape(self) -> Shape:
-        """Its shape."""
+        """Return the variable's shape."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Its dtype."""
+        """Return the variable's dtype."""
 
 
 # The dialects of Keras 3. Where a file does not say whose state it holds, it is taken for the first one's, Adam's: all
@@ -65,9 +65,17 @@ class Options:
 
 
 def ways(variables: Sequence[Found], options: Options) -> list[dict[str, list[Found]]]:
-    """The ways in which variables can be read as Adam's: by role, in the order of the parameters.
+    """Return the ways in which variables can be read as Adam's.
 
     A counter comes first, perhaps a learning rate, averages, accumulated gradients, the moments in turn, the maxima.
+
+    Args:
+        variables: all variables of the optimizer, in the order of the file.
+        options: what is known of the optimizer; each None is tried both ways.
+
+    Returns:
+        For each way the variables by their role in mapping.yaml, in the order of the parameters. The counter and the
+        learning rate are left out.
     """
     if not variables or variables[0].shape != () or variables[0].dtype.kind not in "iu":
         return []
@@ -119,14 +127,18 @@ def is_loss_scale(variables: Sequence[Variable]) -> bool:
 
 
 def scale_of(variables: Sequence[Variable]) -> float | None:
-    """The loss scale among the variables of LossScaleOptimizer; None where it is not among them."""
+    """Return the loss scale among the variables of LossScaleOptimizer; None where these are no such variables."""
     if not is_loss_scale(variables):
         return None
     return float(np.asarray(variables[_SCALE]).reshape(()))
 
 
 def scale_note(scale: float | None) -> str:
-    """Return what becomes of the loss scale."""
+    """Return the note that the loss scale is not carried.
+
+    Args:
+        scale: the loss scale; None where it is not known.
+    """
     known = "" if scale is None else f" ({scale:g})"
     return (
         f"the optimizer was inside a LossScaleOptimizer: its state is read, and the loss scale{known} is not a part of "
@@ -148,7 +160,7 @@ def dialect_called(name: str) -> Dialect | None:
 
 
 def other_optimizer(name: str) -> str | None:
-    """The optimizer of Keras that a name stands for, if it is not Adam; Keras numbers the second and later ones.
+    """Return the optimizer of Keras that a name stands for, if it is not Adam; Keras numbers the second and later ones.
 
     >>> other_optimizer("adamax_1"), other_optimizer("adam_2"), other_optimizer("mine")
     ('adamax', None, None)
@@ -161,11 +173,15 @@ def other_optimizer(name: str) -> str | None:
 
 
 def places_of(shapes: Sequence[Shape], candidates: Mapping[str, Shape]) -> list[tuple[str, ...]]:
-    """The ways to find moments' parameters among those of a model, in order and whole layers at a time; at most two.
+    """Return the ways to find moments' parameters among those of a model, in order and whole layers at a time.
 
     Args:
         shapes: of the moments.
         candidates: shapes of all parameters that may be trained, by name and in order.
+
+    Returns:
+        The names of the parameters, for the first two ways at most. Where whole layers do not fit, parameters are taken
+        one by one.
 
     >>> places_of([(2,)], {"a/kernel": (3,), "b/kernel": (2,)})
     [('b/kernel',)]
@@ -185,7 +201,7 @@ def places_of(shapes: Sequence[Shape], candidates: Mapping[str, Shape]) -> list[
 def _embedded(
     wanted: Sequence[Shape], groups: Sequence[Sequence[str]], candidates: Mapping[str, Shape]
 ) -> list[tuple[str, ...]]:
-    """Choices of groups whose shapes, one after the other, are those that are wanted; the first two."""
+    """Return the first two choices of groups whose shapes, one after the other, are those that are wanted."""
     # How many ways there are from each group and place on, so that nothing is searched in vain.
     counts = {(len(groups), len(wanted)): 1}
 

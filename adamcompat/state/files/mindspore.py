@@ -1,4 +1,4 @@
-"""State under the names that MindSpore gives it, in .ckpt and .safetensors files."""
+"""Read and write state under the names that MindSpore gives it, in .ckpt and .safetensors files."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ _MOMENTS = ("first_moment", "second_moment", "maximum_second_moment")
 
 
 def read(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, float]) -> AdamState:
-    """The state among the tensors of a checkpoint.
+    """Return the state among the tensors of a checkpoint.
 
     Args:
         where: the name of the file, for errors.
         tensors: everything in the file; what is no state of Adam is passed over.
         betas: "beta1" and "beta2", where they are known; else they are told by the running products.
+
+    Returns:
+        The state, which holds the given tensors themselves. It has parameters if the file holds all of them.
 
     Raises:
         StateError: there is no state of an original, or a part of it is missing.
@@ -61,13 +64,13 @@ def read(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, float]) 
 
 
 def _moments(tensors: Mapping[str, Tensor], dialect: Dialect) -> set[str]:
-    """The parameters whose first moments are there under the dialect's names."""
+    """Return the parameters whose first moments are there under the dialect's names."""
     found = [role_of(name, dialect.name) for name in tensors]
     return {one[1] for one in found if one is not None and one[0] == "first_moment"}
 
 
 def _dialect_of(tensors: Mapping[str, Tensor]) -> Dialect | None:
-    """The original whose names these are, or None; where parameters have such names too, that with most."""
+    """Return the original whose names these are, or None; where parameters have such names too, that with most."""
     counts = {dialect.name: len(_moments(tensors, dialect)) for dialect in _DIALECTS}
     best = max(_DIALECTS, key=lambda dialect: counts[dialect.name])
     return best if counts[best.name] else None
@@ -78,7 +81,7 @@ def _ahead(dialect: Dialect) -> int:
 
 
 def _betas(tensors: Mapping[str, Tensor], step: int, dialect: Dialect) -> dict[str, float]:
-    """The betas whose running products these are after `step` factors; only where the product is met exactly."""
+    """Return the betas whose running products these are after `step` steps; only where the product is met exactly."""
     found = {}
     for role in _POWERS:
         name = str(name_of(role, "", dialect.name))
@@ -102,13 +105,16 @@ def _betas(tensors: Mapping[str, Tensor], step: int, dialect: Dialect) -> dict[s
 
 
 def tensors_of(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """Return what a checkpoint of `state` holds, in order.
+    """Return the tensors that a checkpoint of `state` holds, in order.
 
     Args:
         state: its parameters have the names and layouts that they have in MindSpore.
         like: the tensors of a checkpoint of the program that will read it; what is no state of Adam
             stays as it is there. Its names say which original that is; without it, it is the state's own if that is
             one of MindSpore's, else the first.
+
+    Returns:
+        The tensors by MindSpore's names.
 
     Raises:
         StateError: the betas are not known, or the checkpoint has no place for a part of the state.
@@ -135,7 +141,7 @@ def tensors_of(state: AdamState, like: Mapping[str, Tensor] | None) -> dict[str,
 
 
 def _shared(state: AdamState, like: Mapping[str, Tensor] | None, dialect: Dialect) -> dict[str, Tensor]:
-    """The counter and the products, in the shapes that they have in `like`."""
+    """Return the counter and the products, in the shapes that they have in `like`."""
     if state.step > np.iinfo(np.int32).max:
         raise StateError(f"step {state.step} does not fit MindSpore's counter, which is int32")
     values: dict[str, Any] = {"step": np.full(1, state.step, np.int32)}
@@ -168,12 +174,17 @@ def _filled(
 
 
 def in_order_of_checksum(tensors: Mapping[str, AnyTensor]) -> dict[str, AnyTensor]:
-    """The order in which MindSpore adds up the checksum of a safetensors file."""
+    """Return the tensors in the order in which MindSpore adds up the checksum of a safetensors file: by name."""
     return dict(sorted(tensors.items()))
 
 
 def check_sum(where: str, tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
     """Compare the checksum in a safetensors file of MindSpore, if it has one; reads everything.
+
+    Args:
+        where: the name of the file, for errors.
+        tensors: everything in the file.
+        metadata: of the file; its ``crc_num`` is the checksum, the CRC-32 of each name and the bytes of its tensor.
 
     Raises:
         StateError: the file is damaged.
@@ -190,5 +201,5 @@ def check_sum(where: str, tensors: Mapping[str, Stored], metadata: Mapping[str, 
 
 
 def metadata(sums: Sums) -> dict[str, str]:
-    """The metadata of MindSpore's safetensors files; int() of the sum is what MindSpore compares."""
+    """Return the metadata of MindSpore's safetensors files; int() of the sum is what MindSpore compares."""
     return {"format": "ms", "crc_num": f"{sums.all:010}"}

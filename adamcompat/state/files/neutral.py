@@ -1,4 +1,4 @@
-"""The neutral form: a safetensors file that any language can read, described in docs/state-files.md."""
+"""Read and write the neutral form: a safetensors file that any language can read, described in docs/state-files.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ def recognizes(metadata: Mapping[str, str]) -> bool:
 
 
 def read(path: Path, tensors: Mapping[str, Stored], metadata: dict[str, str]) -> AdamState:
-    """The state in a file; tensors are checked when they are read.
+    """Return the state in a file; tensors are checked when they are read.
+
+    Args:
+        path: of the file, for errors.
+        tensors: everything in the file, as `safetensors_file.read` returns it.
+        metadata: of the file, as `safetensors_file.read` returns it.
 
     Raises:
         StateError: the file is damaged, or of a later version.
@@ -44,7 +49,16 @@ def read(path: Path, tensors: Mapping[str, Stored], metadata: dict[str, str]) ->
 
 
 def write(path: Path, state: AdamState, progress: Progress = lambda count: None) -> None:
-    """Write a state; whoever looks at `path` finds the old file or the new one."""
+    """Write a state; whoever looks at `path` finds the old file or the new one.
+
+    Args:
+        path: of the file, which is replaced as a whole.
+        state: what is written; each tensor is read when it is its turn.
+        progress: called with the number of bytes of tensors that have been written since the last call.
+
+    Raises:
+        StateError: safetensors does not know a dtype.
+    """
     tensors = {f"{role}/{name}": kept[name] for role, kept in state.tensors.items() for name in state.names}
     fixed = {
         "format": FORMAT,
@@ -56,5 +70,5 @@ def write(path: Path, state: AdamState, progress: Progress = lambda count: None)
 
 
 def facts_of(state: AdamState) -> dict[str, Any]:
-    """All of a state but its tensors and their names."""
+    """Return all of a state but its tensors and their names, as values for JSON."""
     return {key: getattr(state, key) for key in FACTS} | {"hyperparameters": dict(state.hyperparameters)}

@@ -1,4 +1,4 @@
-"""Files of safetensors: read by the library, written tensor by tensor, which the library does not do."""
+"""Read files of safetensors by the library, and write them tensor by tensor, which the library does not do."""
 
 from __future__ import annotations
 
@@ -42,10 +42,15 @@ Progress = Callable[[int], None]
 
 
 def dtype_of(name: str, where: str) -> np.dtype[Any]:
-    """A dtype by its NumPy name; bfloat16 is ml_dtypes's.
+    """Return a dtype by its NumPy name; bfloat16 is ml_dtypes's.
+
+    Args:
+        name: such as "float32".
+        where: what has the dtype, for errors.
 
     Raises:
-        StateError: it is unknown, or ml_dtypes is missing.
+        StateError: ml_dtypes, which bfloat16 needs, is missing.
+        TypeError: NumPy has no dtype of that name.
     """
     if name != "bfloat16":
         return np.dtype(name)
@@ -57,10 +62,11 @@ def dtype_of(name: str, where: str) -> np.dtype[Any]:
 
 
 def read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
-    """The tensors and the metadata of a file.
+    """Return the tensors of a file, which are read when they are needed, and its metadata.
 
     Raises:
-        StateError: this is no whole file of safetensors, or the library is missing.
+        StateError: `path` is no whole file of safetensors, it holds a dtype that is unknown here, or the library is
+            missing.
     """
     try:
         from safetensors import SafetensorError, safe_open
@@ -88,7 +94,7 @@ def read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
 
 @dataclass(slots=True)
 class Sums:
-    """Checksums of what is written.
+    """Hold the checksums of what is written.
 
     Attributes:
         each: CRC-32 of the bytes of each tensor.
@@ -114,9 +120,12 @@ def write(
         path: of the file.
         tensors: by name, in the order in which they shall lie.
         metadata: from checksums; of the same length whatever they are, since it lies before the tensors.
-        progress: called with the bytes that have been written.
+        progress: called with the number of bytes that have been written since the last call.
         cumulative: whether `metadata` wants one checksum of everything, and not one of each tensor.
         threads: whether others may help; a process that ends starts none.
+
+    Raises:
+        StateError: safetensors does not know a dtype; nothing has been written.
     """
     header: dict[str, Any] = {}
     end = 0
@@ -163,7 +172,18 @@ def write_sealed(
     *,
     threads: bool = True,
 ) -> None:
-    """Write a file with a checksum of every tensor and of the rest, which `unsealed` compares."""
+    """Write a file with a checksum of every tensor and of the rest, which `unsealed` compares.
+
+    Args:
+        path: of the file, which is replaced as a whole.
+        tensors: by name, in the order in which they shall lie.
+        metadata: names to texts; ``checksums`` and ``checksum`` are added.
+        progress: called with the number of bytes of tensors that have been written since the last call.
+        threads: whether other threads may help; a process that ends starts none.
+
+    Raises:
+        StateError: safetensors does not know a dtype; nothing has been written.
+    """
 
     def sealed(sums: Sums) -> dict[str, str]:
         each = {name: f"{value:08x}" for name, value in sums.each.items()}
@@ -173,10 +193,18 @@ def write_sealed(
 
 
 def unsealed(path: Path, tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> dict[str, Stored]:
-    """The tensors of such a file, each with its checksum, which is compared when it is read.
+    """Return the tensors of a sealed file, each with its checksum, which is compared when the tensor is read.
+
+    Args:
+        path: of the file, for errors.
+        tensors: everything in the file, as `read` returns it.
+        metadata: of the file, with ``checksums`` of the tensors and a ``checksum`` of the rest.
+
+    Returns:
+        The same tensors by name, each of which compares its checksum.
 
     Raises:
-        StateError: the rest is not what was written.
+        StateError: metadata, names, shapes or dtypes are not those that were written.
     """
     if metadata != _sealed(metadata, tensors):
         raise StateError(f"{path}: the file is damaged: its checksum is not the one it was written with")
@@ -188,7 +216,7 @@ def unsealed(path: Path, tensors: Mapping[str, Stored], metadata: Mapping[str, s
 
 
 def _sealed(metadata: Mapping[str, str], tensors: Mapping[str, Any]) -> dict[str, str]:
-    """With a checksum of the metadata and of names, shapes and dtypes."""
+    """Return metadata with a checksum of the metadata and of names, shapes and dtypes."""
     facts = [[name, list(tensor.shape), tensor.dtype.name] for name, tensor in tensors.items()]
     text = json.dumps([{**metadata, "checksum": _NO_SUM}, sorted(facts)], sort_keys=True)
     return {**metadata, "checksum": f"{zlib.crc32(text.encode()):08x}"}

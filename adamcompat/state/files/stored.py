@@ -1,4 +1,4 @@
-"""Tensors that lie in a file until somebody needs their elements."""
+"""Leave tensors in a file until somebody needs their elements."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ _ROWS, _TILE = 16, 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A tensor in a file, read when it is asked for.
+    """Stand for a tensor in a file, which is read when it is asked for.
 
     Args:
         path: of the file.
         name: of the tensor there, for errors.
-        shape, dtype: of the tensor.
-        extents: where its bytes are: offset and length of each piece.
+        shape: of the tensor.
+        dtype: of the tensor.
+        extents: where its bytes are: offset and length of each piece, in bytes.
         checksum: CRC-32 of its bytes, where the file tells it; what is read is checked.
     """
 
@@ -50,7 +51,7 @@ class Stored:
     _checked: list[tuple[int, int]] = field(default_factory=list, repr=False, compare=False)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """The elements in order, some at a time.
+        """Yield the elements in order, one-dimensional, about 1 MiB at a time.
 
         Raises:
             StateError: the file has become shorter, or the elements are not those that were written.
@@ -66,7 +67,7 @@ class Stored:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def _pieces(self, size: int, whole: NDArray[np.uint8] | None = None) -> Iterator[NDArray[np.uint8]]:
-        """The bytes, at most `size` at a time; each piece lies in `whole`, or in memory of its own."""
+        """Yield the bytes, at most `size` at a time; each piece lies in `whole`, or in memory of its own."""
         found, at = 0, 0
         with self.path.open("rb") as file:
             facts = os.fstat(file.fileno())
@@ -91,7 +92,13 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A tensor in another layout and dtype, made when it is asked for."""
+    """Stand for a tensor in another layout and dtype, which is made when it is asked for.
+
+    Attributes:
+        tensor: the tensor as it was.
+        transform: the way to the new layout.
+        dtype: the new dtype.
+    """
 
     tensor: Tensor
     transform: Transform
@@ -99,7 +106,7 @@ class Moved:
 
     @property
     def shape(self) -> Shape:
-        """Its shape in the new layout."""
+        """Return the shape in the new layout."""
         return self.transform.shape
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -109,7 +116,15 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A tensor that is put together from parts of others, made when it is asked for."""
+    """Stand for a tensor that is put together from parts of others when it is asked for.
+
+    Attributes:
+        tensors: the tensors of the role by parameter name.
+        pairs: all pairs of the target.
+        role: the kind of tensor in mapping.yaml, such as "first_moment".
+        shape: of the result.
+        dtype: of the result.
+    """
 
     tensors: Mapping[str, Tensor]
     pairs: tuple[Pair, ...]
@@ -126,19 +141,24 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Hold the part of a tensor that goes to one target, as it lies there."""
+    """Stand for the part of a tensor that goes to one target, in the target's layout.
+
+    Attributes:
+        tensor: the whole tensor of the source.
+        pair: which part of it goes to which target.
+    """
 
     tensor: Tensor
     pair: Pair
 
     @property
     def shape(self) -> Shape:
-        """Its shape there."""
+        """Return the shape of the part in the target's layout."""
         return self.pair.transform.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Its dtype."""
+        """Return the dtype of the tensor."""
         return self.tensor.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -147,7 +167,7 @@ class Taken:
 
 
 def blocks_of(tensor: Tensor) -> Iterator[NDArray[Any]]:
-    """The elements of any tensor in the order of C, one-dimensional, some at a time."""
+    """Yield the elements of any tensor in the order of C, one-dimensional, some at a time."""
     while isinstance(tensor, Moved) and tensor.transform.keeps_order and tensor.dtype == tensor.tensor.dtype:
         tensor = tensor.tensor
     if isinstance(tensor, Stored):
@@ -170,7 +190,7 @@ def blocks_of(tensor: Tensor) -> Iterator[NDArray[Any]]:
 
 
 def _copied(array: NDArray[Any]) -> NDArray[Any]:
-    """A copy in the order of C, made in tiles: whole rows of a transpose would miss the cache at every element."""
+    """Copy an array in the order of C, in tiles: whole rows of a transpose would miss the cache at every element."""
     result = np.empty(array.shape, array.dtype)
     axis = int(np.argmax(array.shape))
     step = max(1, _TILE * array.shape[axis] // array.size)
@@ -181,10 +201,12 @@ def _copied(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def blocks_of_all(tensors: Mapping[str, Tensor], *, ahead: bool = True) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The blocks of one tensor after the other, each with its name; an empty tensor has an empty one.
+    """Yield the blocks of one tensor after the other, each with its name; an empty tensor has an empty one.
 
-    They are made in a thread of its own, some ahead of the one that is used, unless that is not wanted: a process that
-    ends starts no threads.
+    Args:
+        tensors: by name, in the order in which they are read.
+        ahead: whether a thread of its own makes some blocks before they are needed; a process that ends starts no
+            threads.
     """
 
     def blocks() -> Iterator[tuple[str, NDArray[Any]]]:
@@ -206,12 +228,16 @@ def blocks_of_all(tensors: Mapping[str, Tensor], *, ahead: bool = True) -> Itera
 
 
 def bytes_of(block: NDArray[Any]) -> memoryview:
-    """The bytes of a one-dimensional block, as they are."""
+    """Return the bytes of a one-dimensional block, as they are, without a copy."""
     return block.view(np.uint8).data
 
 
 def norm(tensor: Tensor) -> float:
-    """The square root of the sum of squares, in float64; NaN and infinity show."""
+    r"""Return the L2 norm of a tensor's elements, :math:`\sqrt{\sum_i x_i^2}`; NaN and infinity show.
+
+    The squares of a block are added up in the tensor's dtype, at least in float32, and in float64 where the sum is not
+    finite. The sums of the blocks are added up in float64.
+    """
     total = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for block in blocks_of(tensor):

@@ -1,4 +1,4 @@
-"""Files of whole models that Keras writes and reads (.keras), with the state of their optimizers.
+"""Read and write whole models in Keras's files (.keras), with the state of their optimizers.
 
 Keras passes over an optimizer's state that does not fit the optimizer that it makes, with a warning, and goes on
 with zeros: where the model was trained under mixed_float16, so that another optimizer wrapped it, or where layers were
@@ -56,7 +56,7 @@ class _Archive:
         notes: what of the file becomes no state of Adam.
         version: of the Keras that wrote it.
         rescaled: whether the program wrapped the optimizer because of mixed_float16, which the file does not tell.
-        dialect: whose the optimizer is, by its name.
+        dialect: the API of the optimizer, by its name.
         ours: whether a class of adamcompat is named in its configuration.
         unnamed: whether the configuration does not name the optimizer; Keras forgets it when a model is saved as .h5
             before, and makes another one when it reads the file.
@@ -112,7 +112,7 @@ def _archive(path: Path) -> _Archive:
 
 
 def _refuse_bomb(path: Path, file: zipfile.ZipFile) -> None:
-    """Refuse what would become far larger than the file; Keras does not compress."""
+    """Refuse an archive that would become far larger than the file; Keras does not compress."""
     for name in (_METADATA, _CONFIG, _WEIGHTS):
         facts = file.getinfo(name)
         if facts.file_size > _LARGEST and facts.file_size > _EXPANSION * facts.compress_size:
@@ -141,7 +141,7 @@ def _load(path: Path, archive: _Archive) -> Any:
 
 
 def _library(path: Path, archive: _Archive) -> Any:
-    """The Keras that wrote a file."""
+    """Return the Keras that wrote a file."""
     if not archive.version or archive.version >= (3,):
         return keras
     try:
@@ -164,7 +164,7 @@ def _register(path: Path, library: Any) -> None:
 
 @contextmanager
 def _policy(library: Any, half: bool) -> Iterator[None]:
-    """The dtype policy under which the program compiled its model: Keras wraps the optimizer because of it."""
+    """Set the dtype policy under which the program compiled its model: Keras wraps the optimizer because of it."""
     before = library.mixed_precision.global_policy()
     if half:
         library.mixed_precision.set_global_policy(_HALF)
@@ -181,7 +181,19 @@ def _inside(optimizer: Any) -> Any:
 
 
 def read_keras(path: Path) -> tuple[AdamState, tuple[str, ...], str]:
-    """The state in a ``.keras`` file, what is to be said of it, and why it holds no moments, if there are none."""
+    """Read the state in a ``.keras`` file.
+
+    Args:
+        path: of the file. Nothing in it is executed, and lambdas are refused.
+
+    Returns:
+        The state; notes on it; and why the file holds no moments, which is an empty text where it does. Without moments
+        the state is the one that the optimizer begins with.
+
+    Raises:
+        StateError: the file is damaged, Keras cannot read it, it holds no optimizer or no Adam, or it leaves open what
+            the optimizer's variables are.
+    """
     archive = _archive(path)
     model = _load(path, archive)
     optimizer = _inside(model.optimizer)
@@ -204,7 +216,7 @@ _UNNAMED = (
 
 
 def _guessed(path: Path, archive: _Archive) -> dict[str, list[Array]]:
-    """The variables in a file by role, where only their shapes tell."""
+    """Return the variables in a file by role, where only their shapes tell."""
     ways = keras_variables.ways(archive.variables or [], Options(interleaved=archive.version < _APART))
     if len(ways) != 1 or "accumulated_gradient" in ways[0]:
         raise StateError(f"{path}: {_UNNAMED.partition(', so')[0]}, and shapes leave open what its variables are")
@@ -222,7 +234,7 @@ def _why_nothing(optimizer: Any) -> str:
 
 
 def _fresh(live: Live) -> AdamState:
-    """Return what an optimizer begins with: a pattern for names, shapes and dtypes."""
+    """Return the state that an optimizer begins with: a pattern for names, shapes and dtypes."""
     places = {role: {name: place.read() for name, place in found.items()} for role, found in live.places.items()}
     kept = {ATTRIBUTES[role]: tensors for role, tensors in places.items() if role != "accumulated_gradient"}
     return AdamState(
@@ -237,7 +249,7 @@ def _fresh(live: Live) -> AdamState:
 
 
 def _roles(path: Path, archive: _Archive, live: Live, optimizer: Any) -> dict[str, list[Array]]:
-    """The variables in the file by role: the configuration in the file tells which there are."""
+    """Return the variables in the file by role: the configuration in the file tells which there are."""
     variables = archive.variables or []
     rate = getattr(optimizer, "_learning_rate", None)
     options = Options(
@@ -260,7 +272,7 @@ def _roles(path: Path, archive: _Archive, live: Live, optimizer: Any) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class _Owners:
-    """The variables of a model that are in the state.
+    """Hold the variables of a model that are in the state.
 
     Attributes:
         all: in the order of the model.
@@ -274,7 +286,7 @@ class _Owners:
 
 
 def _owners(path: Path, model: Any, shapes: Sequence[Shape]) -> _Owners:
-    """The variables that moments of these shapes belong to."""
+    """Return the variables that moments of these shapes belong to."""
     trained = list(model.trainable_variables)
     if [tuple(variable.shape) for variable in trained] == list(shapes):
         return _Owners(trained, trained)
@@ -324,11 +336,11 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _state(whose: Live | Dialect, roles: Mapping[str, list[Array]], owners: _Owners, calls: int) -> AdamState:
-    """The state of variables whose moments are in the file, and of those that have none yet.
+    """Return the state of variables whose moments are in the file, and of those that have none yet.
 
     Args:
         whose: the optimizer that the file describes, or the dialect where it describes none.
-        roles: what is in the file.
+        roles: the arrays in the file by role.
         owners: the variables.
         calls: the counter in the file.
     """
@@ -360,7 +372,18 @@ def _state(whose: Live | Dialect, roles: Mapping[str, list[Array]], owners: _Own
 
 
 def write_keras(path: Path, state: AdamState, like: Path) -> None:
-    """Write the model in `like` with this state."""
+    """Write the model in `like` with this state.
+
+    Args:
+        path: of the file, which is replaced as a whole.
+        state: under the names and in the layouts of the model in `like`; its values are rounded to the dtypes there.
+            Without parameters those of the model stay as they are.
+        like: a .keras file by the program that will read this one.
+
+    Raises:
+        StateError: `like` cannot be read or does not name its optimizer, its model trains other parameters than those
+            of the state, or its optimizer cannot hold the state. Nothing has been written.
+    """
     archive = _archive(like)
     if archive.unnamed:
         raise StateError(f"{like}: {_UNNAMED}; compile the model anew and save it as .keras first")

@@ -1,4 +1,4 @@
-"""Checkpoints of tf.train.Checkpoint, of SavedModels and of tf.compat.v1.train.Saver, by TensorFlow's own reader.
+"""Read checkpoints of tf.train.Checkpoint, of SavedModels and of tf.compat.v1.train.Saver by TensorFlow's own reader.
 
 A checkpoint of objects tells how they hang together: an optimizer is found by the lists of its moments, whatever it
 keeps beside them.
@@ -40,7 +40,7 @@ _BESIDE = (*_COUNTERS, _PARAMETERS, "_variables", "_learning_rate", "_trainable_
 
 @dataclass(frozen=True, slots=True)
 class _InCheckpoint:
-    """A tensor in a checkpoint, read when it is asked for."""
+    """Stand for a tensor in a checkpoint, which is read when it is asked for."""
 
     reader: Any
     key: str
@@ -63,11 +63,20 @@ class _InCheckpoint:
 
 
 def read(path: Path, betas: Mapping[str, float]) -> tuple[AdamState, tuple[str, ...]]:
-    """The state in a checkpoint, and what is to be said of it.
+    """Return the state in a checkpoint, and what is to be said of it.
 
     Args:
-        path: its prefix, or a folder, whose latest is read; or that of a SavedModel.
-        betas: of the optimizer; tf.compat.v1.train.AdamOptimizer keeps powers of them for a step.
+        path: the prefix of a checkpoint, or a folder with several, of which the latest is read; or the folder of a
+            SavedModel.
+        betas: "beta1" and "beta2" of the optimizer, where they are not the defaults.
+            tf.compat.v1.train.AdamOptimizer keeps powers of them in the place of a step.
+
+    Returns:
+        The state, whose tensors are read when they are needed, and notes.
+
+    Raises:
+        StateError: TensorFlow cannot read the checkpoint, it holds no state of Adam or that of several optimizers, or
+            the betas do not fit its powers.
     """
     where = str(path)
     prefix = path / "variables" / "variables" if (path / "saved_model.pb").exists() else path
@@ -89,7 +98,7 @@ def read(path: Path, betas: Mapping[str, float]) -> tuple[AdamState, tuple[str, 
 
 
 def _check_files(prefix: Path) -> None:
-    """Refuse what is no file, before TensorFlow opens it and waits."""
+    """Refuse paths that are no files, before TensorFlow opens them and waits."""
     folder, start = (prefix, "") if prefix.is_dir() else (prefix.parent, f"{prefix.name}.")
     try:
         for path in sorted(folder.iterdir()):
@@ -108,7 +117,7 @@ class _Graph:
     Attributes:
         children: of each object by name.
         keys: the key of each object that is a variable.
-        names: what a variable is called in its program.
+        names: the name that a variable has in its program.
         slots: for each object the variables that it keeps slots for, in its order.
     """
 
@@ -119,7 +128,7 @@ class _Graph:
 
     @classmethod
     def of(cls, reader: Any, where: str, tensors: Mapping[str, Tensor]) -> _Graph:
-        """The graph in a checkpoint."""
+        """Return the graph in a checkpoint."""
         try:
             parsed = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH))
         except Exception as error:
@@ -139,16 +148,16 @@ class _Graph:
         )
 
     def listed(self, place: int) -> list[int]:
-        """The variables of a list, in its order."""
+        """Return the variables of a list, in its order."""
         children = self.children[place]
         return [children[name] for name in sorted((n for n in children if n.isdigit()), key=int)]
 
     def variables(self, place: int) -> Iterator[int]:
-        """An object and what hangs on it directly, as far as they are variables."""
+        """Yield an object and what hangs on it directly, as far as they are variables."""
         yield from (found for found in (place, *self.children[place].values()) if found in self.keys)
 
     def path(self, place: int) -> str:
-        """Return how an object is reached."""
+        """Return how an object is reached from the first one; "?" where it is not."""
         paths, queue = {0: ""}, [0]
         while queue:
             current = queue.pop(0)
@@ -160,7 +169,7 @@ class _Graph:
 
 
 def _of_slots(where: str, tensors: Mapping[str, Tensor], graph: _Graph) -> AdamState:
-    """The legacy optimizer's: a slot lies beside its variable."""
+    """Return the state of the legacy optimizer, whose slots lie beside their variables."""
     step = next(slot.template for block in MAPPING.dialects["tf26"].slots for slot in block if slot.role == "step")
     counters = [key for key in tensors if key.endswith(f"/{step}{_VALUE}")]
     if len(counters) != 1:
@@ -180,7 +189,7 @@ _SEVERAL = "save each optimizer in a checkpoint of its own: tf.train.Checkpoint(
 
 
 def _of_lists(where: str, tensors: Mapping[str, Tensor], graph: _Graph) -> AdamState:
-    """Return the slots of Keras 3 and of the newer tf_keras: a list for each kind of state."""
+    """Return the state of Keras 3 and of the newer tf_keras: a list for each kind of state."""
     first, second = LISTS["first_moment"], LISTS["second_moment"]
     places = [place for place, children in enumerate(graph.children) if first in children and second in children]
     if not places:
@@ -220,7 +229,7 @@ def _of_lists(where: str, tensors: Mapping[str, Tensor], graph: _Graph) -> AdamS
 
 
 def _check_known(where: str, graph: _Graph, children: Mapping[str, int], lists: Mapping[str, Sequence[int]]) -> Dialect:
-    """Refuse an optimizer that keeps more than Adam does, or that its name says is another; return whose it is."""
+    """Return the dialect of an optimizer; refuse one that keeps more than Adam does, or has another one's name."""
     known = {place for places in lists.values() for place in places}
     for name, place in children.items():
         more = [] if name in (*_BESIDE, *LISTS.values()) else [v for v in graph.variables(place) if v not in known]
@@ -234,7 +243,7 @@ def _check_known(where: str, graph: _Graph, children: Mapping[str, int], lists: 
 
 
 def _by_name(graph: _Graph, moments: Sequence[int]) -> list[int | None]:
-    """The parameters of tf_keras's optimizer, which knows them by name only."""
+    """Return the parameters of tf_keras's optimizer, which knows them by name only."""
     key = (name_of("first_moment", "", "tf26") or "").strip("/")
     named = {name: place for place, name in graph.names.items()}
     return [named.get(re.sub(rf"^(.*?/)?{key}/", "", graph.names[place])) for place in moments]
@@ -252,7 +261,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _of_saver(where: str, tensors: Mapping[str, Tensor], betas: Mapping[str, float]) -> AdamState:
-    """TensorFlow 1's, by names of variables."""
+    """Return the state of TensorFlow 1's optimizer, by the names of its variables."""
     dialect = MAPPING.dialects["tf1"]
     slots = {slot.role: slot for block in dialect.slots for slot in block}
     suffix = slots["second_moment"].name_for("")

@@ -1,4 +1,4 @@
-"""State in PyTorch's files: torch.load reads them, tensors and plain values only, and torch.save writes them.
+"""Read and write state in PyTorch's files: torch.load reads tensors and plain values only, and torch.save writes them.
 
 A file holds the `state_dict()` of an optimizer, often with that of the model beside it, which tells names.
 """
@@ -48,7 +48,7 @@ class _Content:
         optimizer: its `state_dict()`.
         model_key: of the model; None where there is none.
         dialect: Adam's or AdamW's.
-        named: what each parameter is called.
+        named: the name of each parameter.
         notes: what of the file is no part of the state.
     """
 
@@ -68,13 +68,20 @@ class _Content:
 
     @property
     def states(self) -> dict[str, Mapping[str, Any]]:
-        """Return what the optimizer keeps for each parameter that has state, by name."""
+        """Return the optimizer's state of each parameter that has state, by the parameter's name."""
         kept = self.optimizer["state"]
         return {name: kept[place] for place, name in self.named.names.items() if kept.get(place)}
 
 
 def read(path: Path) -> tuple[AdamState, tuple[str, ...], str]:
-    """The state in a file, what is to be said of it, and why it holds no moments, if there are none.
+    """Read the state in a file.
+
+    Args:
+        path: of the .pt or .pth file. Nothing in it is executed.
+
+    Returns:
+        The state; notes on it; and why the file holds no moments, which is an empty text where it does. Without moments
+        the state is the one that the optimizer begins with.
 
     Raises:
         StateError: there is no state of Adam, or not all of it can be read.
@@ -113,7 +120,7 @@ def _facts(dialect: Dialect, hyperparameters: Mapping[str, Any]) -> dict[str, An
 
 
 def _step(state: Mapping[str, Any], dialect: Dialect) -> int:
-    """How often a parameter was updated; PyTorch counts in float32, and counted in whole numbers before."""
+    """Return how often a parameter was updated; PyTorch counts in float32, and counted in whole numbers before."""
     value = state[dialect.slot("step").template]
     number = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
     if not isinstance(number, (int, float)) or not math.isfinite(number) or number != int(number) or number < 0:
@@ -122,7 +129,7 @@ def _step(state: Mapping[str, Any], dialect: Dialect) -> int:
 
 
 def _fresh(path: Path, found: _Content, shared: Mapping[str, Any]) -> AdamState:
-    """Return what an optimizer begins with: a pattern for names, shapes and dtypes."""
+    """Return the state that an optimizer begins with: a pattern for names, shapes and dtypes."""
     if not found.named.in_model:
         raise StateError(
             f"{path}: holds no moments, and no model that tells shapes: save the model's state_dict() beside the "
@@ -153,7 +160,7 @@ def _content(path: Path) -> _Content:
 
 
 def _shapes(whole: Any, key: str | None) -> dict[str, tuple[int, ...]]:
-    """The shapes of what the model holds in real numbers."""
+    """Return the shapes of what the model holds in real numbers."""
     tensors = {} if key is None else whole[key]
     return {name: tuple(one.shape) for name, one in tensors.items() if one.is_floating_point()}
 
@@ -184,7 +191,7 @@ def _check_archive(path: Path, file: BinaryIO) -> None:
     """Compare the checksums of an archive, which PyTorch itself does not look at; older files are none.
 
     Raises:
-        StateError: a part of it is damaged.
+        StateError: a part of the archive is damaged.
     """
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
@@ -199,7 +206,7 @@ def _is_optimizer(value: Any) -> bool:
 
 
 def _optimizer(whole: Any) -> tuple[str, Mapping[str, Any]]:
-    """The optimizer's `state_dict()` and its key."""
+    """Return the key of the optimizer and its `state_dict()`."""
     if _is_optimizer(whole):
         return "", whole
     found = [key for key, value in whole.items() if _is_optimizer(value)] if isinstance(whole, Mapping) else []
@@ -219,7 +226,7 @@ def _optimizer(whole: Any) -> tuple[str, Mapping[str, Any]]:
 
 
 def _nested(value: Any, depth: int = 3) -> str:
-    """Where the `state_dict()` of an optimizer lies deeper in a file, as it is indexed; empty if nowhere."""
+    """Return the index at which the `state_dict()` of an optimizer lies deeper in a file; empty if there is none."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, Mapping):
         pairs = value.items()
@@ -234,7 +241,7 @@ def _nested(value: Any, depth: int = 3) -> str:
 
 
 def _model(whole: Any, optimizer: str) -> tuple[str | None, list[str]]:
-    """The key of the model's `state_dict()`, if there is one; those of several of which none is it."""
+    """Return the key of the model's `state_dict()`, if there is one; and the keys of several of which none is it."""
     found = [key for key, value in whole.items() if key != optimizer and _is_model(value)] if optimizer else []
     chosen = [key for key in found if key in _MODELS] or found
     if len(chosen) > 1:
@@ -248,10 +255,10 @@ def _is_model(value: Any) -> bool:
 
 
 def _dialect(groups: Any) -> tuple[Dialect, list[str]]:
-    """Whose groups these are, and what is to be said of that.
+    """Return the dialect that these groups have, and what is to be said of that.
 
     Raises:
-        StateError: they are none of Adam's.
+        StateError: the groups are not those of Adam or AdamW.
     """
     facts = [_ADAM.named(name) for name in ("learning_rate", "beta1", "epsilon", "amsgrad")]
     needed = [fact.name.partition("[")[0] for fact in facts if fact is not None]
@@ -279,11 +286,14 @@ def write(path: Path, state: AdamState, like: Path) -> None:
 
     Args:
         path: of the file, which is replaced as a whole.
-        state: under the names and in the layouts of `like`.
+        state: under the names and in the layouts of `like`, with maxima of second moments just where the optimizer
+            there keeps them, which is not checked. Parameters of `like` that it lacks stay as they are. Without
+            parameters those of the model stay as they are, and without a model its parameters are not written.
         like: a file by the program that will read this one.
 
     Raises:
-        StateError: the optimizer there keeps something else.
+        StateError: `like` cannot be read, its optimizer lacks a parameter of the state or a kind of state, a shape
+            differs, or the step does not fit its counter.
     """
     found = _content(like)
     lost = [role for role in ("average", "accumulated_gradient") if role in state.tensors]
@@ -309,7 +319,7 @@ def write(path: Path, state: AdamState, like: Path) -> None:
 
 
 def _kept(state: AdamState, name: str, found: _Content) -> Iterator[tuple[str, Any]]:
-    """The state of one parameter, under PyTorch's names."""
+    """Yield the state of one parameter, under PyTorch's names."""
     before = found.states.get(name, {})
     count = found.dialect.slot("step").template
     number = before.get(count, torch.zeros(()))
@@ -327,7 +337,7 @@ def _kept(state: AdamState, name: str, found: _Content) -> Iterator[tuple[str, A
 
 
 def _as(tensor: Any, array: Array) -> Any:
-    """A tensor as another one is in shape and dtype, with these elements.
+    """Return a tensor as another one is in shape and dtype, with these elements.
 
     Raises:
         StateError: the shapes differ.

@@ -15,7 +15,7 @@ _HINT = "make the optimizer with model.named_parameters(), and its state_dict() 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Hold what parameters are called.
+    """Hold the names of parameters.
 
     Attributes:
         names: by what stands for the parameter in the file; in the order of the file.
@@ -65,7 +65,7 @@ def names_of(
 def _embedded(
     wanted: Sequence[Shape | None], candidates: Sequence[str], shapes: Mapping[str, Shape]
 ) -> list[tuple[str, ...]]:
-    """The ways to find parameters of these shapes, one after the other, among candidates; at most two."""
+    """Return the ways to find parameters of these shapes, one after the other, among candidates; at most two."""
     # How many ways there are from each candidate and place on, so that nothing is searched in vain.
     rows, columns = len(candidates), len(wanted)
     counts = [[0] * (columns + 1) for _ in range(rows + 1)]

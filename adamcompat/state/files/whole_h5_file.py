@@ -40,13 +40,23 @@ _ROLES = ("first_moment", "second_moment", "maximum_second_moment", "average", "
 
 
 def recognizes(path: Path) -> bool:
-    """Return whether an .h5 file holds a whole model, and not weights alone."""
+    """Return whether an .h5 file holds a whole model, and not weights alone.
+
+    Raises:
+        StateError: h5py is not installed, or the file is damaged.
+    """
     with opened(path) as file:
         return _WEIGHTS in file or "model_config" in file.attrs
 
 
 def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
     """Return the state in a file, and what is to be said of it.
+
+    Args:
+        path: of the .h5 file.
+
+    Returns:
+        The state, whose tensors are read when they are needed, and notes.
 
     Raises:
         StateError: the file is damaged, holds no optimizer, or one that is not Adam.
@@ -93,7 +103,7 @@ def read(path: Path) -> tuple[AdamState, tuple[str, ...]]:
 
 
 def _config(path: Path, file: Any) -> tuple[dict[str, Any], Dialect, bool]:
-    """The configuration of the optimizer, as far as the file has one, its dialect, and whether another one wraps it."""
+    """Return the configuration of the optimizer, as far as the file has one, its dialect, and whether it is wrapped."""
     text = file.attrs.get("training_config")
     if text is None:
         return {}, MEMBERS[0], False
@@ -122,7 +132,7 @@ def _hyperparameters(config: Mapping[str, Any], dialect: Dialect) -> dict[str, A
 
 
 def _parameters(path: Path, file: Any) -> Iterator[tuple[str, Variable]]:
-    """The weights of all layers, by name."""
+    """Yield the weights of all layers, by name."""
     group = file[_WEIGHTS]
     for layer in group:
         for name in _names(group[layer]):
@@ -130,7 +140,7 @@ def _parameters(path: Path, file: Any) -> Iterator[tuple[str, Variable]]:
 
 
 def _names(group: Any) -> list[str]:
-    """The names of weights, which Keras divides among several attributes where they are long."""
+    """Return the names of weights, which Keras divides among several attributes where they are long."""
     attribute = "weight_names"
     if attribute in group.attrs:
         found = [*group.attrs[attribute]]
@@ -152,7 +162,7 @@ def _variable(path: Path, group: Any, name: str, before: str) -> Variable:
 
 
 def _sorted(path: Path, variables: Mapping[str, Variable], parameters: Mapping[str, Variable]) -> dict[str, Any]:
-    """The variables by role and parameter; "slots" tells whether they are named as the legacy optimizer names them."""
+    """Return the variables by role and parameter; "slots" tells whether the legacy optimizer names them so."""
     expected = _expected(path, parameters)
     found: dict[str, Any] = {role: {} for role in _ROLES} | {"slots": False}
     unknown = []
@@ -177,7 +187,7 @@ def _sorted(path: Path, variables: Mapping[str, Variable], parameters: Mapping[s
 
 
 def _expected(path: Path, parameters: Mapping[str, Tensor]) -> dict[str, tuple[str, str, bool]]:
-    """Return what Keras 3 calls the variables: by the path of the weight, with other joints."""
+    """Return the names that Keras 3 gives the variables: the path of the weight, with other joints."""
     found: dict[str, tuple[str, str, bool]] = {}
     for parameter in parameters:
         for role in _ROLES:
@@ -189,7 +199,10 @@ def _expected(path: Path, parameters: Mapping[str, Tensor]) -> dict[str, tuple[s
 
 
 def _by_path(name: str, parameters: Mapping[str, Tensor]) -> tuple[str, str, bool] | None:
-    """Return what Keras 2 calls them: the path of the weight, after the kind of state or before it."""
+    """Return the role and parameter of a name that Keras 2 gives: the path of the weight, and the kind of state.
+
+    The kind stands after the path in the legacy optimizer's names, and before it in the newer one's.
+    """
     keys = {str(name_of(role, "", "tf26")).strip("/"): role for role in _ROLES if name_of(role, "", "tf26")}
     parts = name.split("/")
     for start in range(len(parts)):
