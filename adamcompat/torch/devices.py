@@ -11,7 +11,7 @@ import torch
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters, exception
 from adamcompat.interpreter import Interpreter, StepNumbers, bind
-from adamcompat.kernel import Operations, make_update
+from adamcompat.kernel import Operations, make_update, stage_dtype
 from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.slots import Kind
@@ -79,7 +79,7 @@ class Many:
 
 
 def _chosen(kernel: Callable[..., Any], plain: Callable[[Any, Any], Any], one: Any, other: Any) -> Any:
-    """Return the larger or the smaller of two values; NaN wins, of two numbers only as the first.
+    """Return the larger or the smaller of two values; NaN wins.
 
     Args:
         kernel: chooses between tensors, or tensors and a number.
@@ -93,15 +93,15 @@ def _chosen(kernel: Callable[..., Any], plain: Callable[[Any, Any], Any], one: A
 
 
 def _maximum(one: Any, other: Any) -> Any:
-    return _chosen(torch._foreach_maximum, max, one, other)
+    return _chosen(torch._foreach_maximum, np.maximum, one, other)
 
 
 def _minimum(one: Any, other: Any) -> Any:
-    return _chosen(torch._foreach_minimum, min, one, other)
+    return _chosen(torch._foreach_minimum, np.minimum, one, other)
 
 
 def _root(value: Any) -> Any:
-    return Many(torch._foreach_sqrt(value.tensors)) if isinstance(value, Many) else value**0.5
+    return Many(torch._foreach_sqrt(value.tensors)) if isinstance(value, Many) else np.sqrt(value)
 
 
 _OPERATIONS = Operations(
@@ -137,16 +137,19 @@ class _Stages(Interpreter):
 
     Args:
         step: the numbers of the step.
+        numerics: how to round.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, numerics: Numerics) -> None:
         self._step = step
+        self._numerics = numerics
         self.stepwise = step.program.stepwise
 
     def elementwise(self, lane: Lane, code: int, a: Scalar, b: Scalar) -> Lane:
         """See `Interpreter`."""
         key = id(lane.kind.group)
-        numbers = StepNumbers(self._step.rates[key], self._step.decays[key])
+        # Without decay the stage is passed over: an infinite parameter times 0 would be NaN.
+        numbers = StepNumbers(self._step.rates[key], self._step.decays[key] or None)
         for bound in bind(code, a, b, numbers, decays=lane.kind.decays):
             if code in OF_PARAMETER:
                 return lane._replace(p=_stages[code](lane.p, bound.a, bound.b))
@@ -170,16 +173,17 @@ class _Stages(Interpreter):
 
     def squares(self, lane: Lane) -> Any:
         """See `Interpreter`."""
-        return Many([g.double().square().sum().to(g.dtype) for g in lane.g.tensors])
+        return Many([g.double().square().sum() for g in lane.g.tensors])
 
     def norm_of_all(self, lanes: Sequence[Lane]) -> Any:
         """See `Interpreter`."""
-        found = [g.double().square().sum() for lane in lanes for g in lane.g.tensors]
-        return torch.stack(found).sum().sqrt().item()
+        return np.sqrt(np.float64(sum(square.item() for lane in lanes for square in self.squares(lane).tensors)))
 
     def narrowed(self, lane: Lane, number: Any) -> Any:
-        """See `Interpreter`; the operations round numbers to the dtype of the tensors."""
-        return number
+        """See `Interpreter`."""
+        if isinstance(number, Many):
+            return Many([one.to(g.dtype) for one, g in zip(number.tensors, lane.g.tensors, strict=True)])
+        return stage_dtype(self._numerics, lane.kind.dtype).type(number)
 
     def root(self, number: Any) -> Any:
         """See `Interpreter`."""
@@ -288,7 +292,8 @@ class Elsewhere:
         """
         lanes = self._lanes(parameters, gradients)
         step = Step(self.engine, [lane.kind for lane in lanes])
-        lanes = list(_Stages(step).run(step.program.stages, lanes))
+        with np.errstate(all="ignore"):
+            lanes = list(_Stages(step, self.engine.numerics).run(step.program.stages, lanes))
         targets: list[Any] = []
         results: list[Any] = []
         for lane in lanes:

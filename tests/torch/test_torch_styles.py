@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -72,6 +73,52 @@ def test_pytorchs_operations_agree_to_rounding(case: Case, style: str, monkeypat
     assert isinstance(run.optimizer._steps[0][2], devices.Elsewhere)
     for one, other in zip(run.arrays, theirs.arrays, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("numerics", ["canonical", "keras3"])
+@pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm"])
+def test_gradients_of_zero_are_clipped_by_pytorchs_operations(
+    clip: str, numerics: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizer, "in_memory", lambda tensor: False)
+    parameter, other = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2))
+    settings: dict[str, Any] = {clip: 1.0, "numerics": numerics}
+    made = ours.TFStyleAdam([parameter, other], **settings)
+    parameter.grad = torch.zeros(3)
+    made.step()
+    assert parameter.tolist() == [1.0, 1.0, 1.0]
+    # Neither has a gradient.
+    made.zero_grad()
+    made.step()
+    assert parameter.tolist() == [1.0, 1.0, 1.0]
+    parameter.grad = torch.tensor([3.0, math.nan, 0.0])
+    made.step()
+    assert all(map(math.isnan, parameter.tolist()))
+
+
+@pytest.mark.parametrize("style", ["MindSporeStyleAdam", "TFStyleAdam"])
+def test_an_infinite_parameter_without_decay_stays_infinite_under_pytorchs_operations(
+    style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizer, "in_memory", lambda tensor: False)
+    parameter = torch.nn.Parameter(torch.tensor([math.inf, 1.0]))
+    made = getattr(ours, style)([parameter])
+    parameter.grad = torch.ones(2)
+    made.step()
+    assert parameter.tolist()[0] == math.inf
+    assert parameter.tolist()[1] < 1
+
+
+@pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm"])
+def test_pytorchs_operations_clip_to_a_norm_as_main_memory_does(clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {clip: 0.3}
+    results = []
+    for memory in (True, False):
+        if not memory:
+            monkeypatch.setattr(optimizer, "in_memory", lambda tensor: False)
+        results.append(trained(lambda parameters: ours.TFStyleAdam(parameters, **settings), 5)[0])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), rtol=0, atol=2**-22)
 
 
 @pytest.mark.parametrize("style", KINDS)
