@@ -5,12 +5,28 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests.combinations import split
+
 EXECUTORS = ("numpy", "numba")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no worker has it left at the end."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that runs all combinations of parameters."""
+    parser.addoption(
+        "--every-combination",
+        action="store_true",
+        help="run each test of a framework with every combination of its parameters, not with a choice (hours)",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no worker has it left at the end, and leave combinations out."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    # Whoever names a test, or a part of its name, means all of it.
+    if not config.getoption("--every-combination") and not config.option.keyword:
+        items[:], left_out = split(items)
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="module", autouse=True)
