@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -335,13 +335,3 @@ def _stages(own: Setting, rate: float) -> Stages:
     """Return the stages before the update, with their numbers of this step."""
     (found,) = Listed(StepNumbers(rate=rate, decay=own.decay)).run(own.program.stages, [()])
     return cast(Stages, found)
-
-
-def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the names of settings that are new, or have another value than before.
-
-    Args:
-        before: settings by name, as they were.
-        now: settings by name. Those that are in `before` alone are not looked at.
-    """
-    return [name for name in now if name not in before or before[name] != now[name]]

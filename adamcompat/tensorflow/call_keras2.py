@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -25,6 +25,8 @@ _SHARED = tf.VariableAggregation.ONLY_FIRST_REPLICA
 
 class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: ignore[misc]
     """Share among the adapters on tf_keras that are called as another framework's optimizers are."""
+
+    _library = "tf_keras"
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, numerics: str) -> None:
         # What tf_keras adds to every configuration.
@@ -166,9 +168,12 @@ class Keras2StyledAdam(StyledAdam, tf_keras.optimizers.Optimizer):  # type: igno
 
         Args:
             config: a dictionary from `get_config`.
-            custom_objects: not looked at; custom objects come from the scope in which it is called.
+            custom_objects: classes and functions by name, for schedules that tf_keras does not know.
         """
-        deserialize: Callable[[Any], Any] = tf_keras.saving.deserialize_keras_object
+
+        def deserialize(value: Any) -> Any:
+            return tf_keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
+
         return cls._from_configuration(dict(config), deserialize)
 
 

@@ -33,6 +33,7 @@ class StyledAdam(Copied, Adapted):
     """
 
     _runtime: ClassVar[str] = "tensorflow"
+    _library: ClassVar[str] = "Keras"
     _private: Private
     _iterations: Any
     _learning_rate: Any
@@ -150,7 +151,7 @@ class StyledAdam(Copied, Adapted):
             TypeError, ValueError: a gradient or a variable does not fit.
             RuntimeError: in a graph that runs in a Session.
         """
-        refuse_session("Keras", self._own_adapter())
+        refuse_session(self._library, self._own_adapter())
         self._await(variables)
         self._check_built()
         # Refused where the state that a copy brought did not fit: no step is made without it.

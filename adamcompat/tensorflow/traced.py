@@ -101,7 +101,7 @@ class Traced:
         """Return a scalar tensor, of the value's own dtype where none is given; numbers are converted once."""
         if is_tensor(value):
             return tf.cast(tf.convert_to_tensor(value), dtype or value.dtype)
-        key = type(value), value
+        key = type(value), value, dtype
         if key not in self._constants:
             if len(self._constants) > 16:
                 self._constants.clear()

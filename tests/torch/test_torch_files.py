@@ -227,6 +227,16 @@ def test_writing_needs_a_pattern_that_keeps_the_same(tmp_path: Path) -> None:
         write(tmp_path / "new.pt", read(run))
     with pytest.raises(StateError, match=r"the state has maximum_second_moment, and .*plain\.pt has none"):
         convert(open_document(run), tmp_path / "new.pt", like=open_document(plain))
+    with pytest.raises(StateError, match=r"the state has maximum_second_moment for .*plain\.pt has none"):
+        write(tmp_path / "new.pt", read(run), like=open_document(plain))
+    for steps in (0, 2):
+        saved(plain, steps)
+        state = read(plain) if steps else None
+        saved(run, steps, amsgrad=True)
+        if state is not None:
+            with pytest.raises(StateError, match=r"run\.pt has maximum_second_moment for .*the state has none"):
+                write(tmp_path / "new.pt", state, like=open_document(run))
+    saved(plain, 0)
     before = plain.read_bytes()
     other = AdamState(step=1, first_moment={"x": torch.ones(1).numpy()}, second_moment={"x": torch.ones(1).numpy()})
     with pytest.raises(StateError, match="its optimizer has no x"):

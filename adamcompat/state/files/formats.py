@@ -191,6 +191,8 @@ def form_for(path: str | Path, like: Document | None = None, form: str | None = 
     if suffix not in _SUFFIXES:
         raise StateError(f"{path}: expected a name that ends in {', '.join(_SUFFIXES)}")
     chosen = form or _SUFFIXES[suffix]
+    if chosen not in FORMS:
+        raise StateError(f"{path}: there is no form {chosen!r}; known: {', '.join(FORMS)}")
     if form is None and like is not None and suffix == like.path.suffix:
         chosen = like.form
     if chosen == WHOLE_H5:

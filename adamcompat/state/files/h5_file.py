@@ -287,7 +287,12 @@ def write(path: Path, state: AdamState, like: Path, progress: Progress = lambda 
     found = _read(like)
     places: dict[str, Tensor] = {found.variables[0].key: np.asarray(state.step)}
     for role, variables in _slots(like, found.variables).items():
-        kept = state.tensors[role]
+        kept = state.tensors.get(role)
+        if kept is None or len(kept) != len(variables):
+            has = "no" if kept is None else f"{len(kept)}"
+            raise StateError(
+                f"{like} has {len(variables)} tensors of {role}, and the state {has}; use one like the state"
+            )
         places |= {variable.key: tensor for variable, tensor in zip(variables, kept.values(), strict=True)}
     # An optimizer that wraps another saves its variables, too.
     doubled = found.outer[len(found.outer) - len(found.variables) :] if found.outer else []

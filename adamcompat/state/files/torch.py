@@ -287,7 +287,7 @@ def write(path: Path, state: AdamState, like: Path) -> None:
     Args:
         path: of the file, which is replaced as a whole.
         state: under the names and in the layouts of `like`, with maxima of second moments just where the optimizer
-            there keeps them, which is not checked. Parameters of `like` that it lacks stay as they are. Without
+            there keeps them. Parameters of `like` that it lacks stay as they are. Without
             parameters those of the model stay as they are, and without a model its parameters are not written.
         like: a file by the program that will read this one.
 
@@ -302,6 +302,7 @@ def write(path: Path, state: AdamState, like: Path) -> None:
     places = {name: place for place, name in found.named.names.items()}
     if unknown := [name for name in state.names if name not in places]:
         raise StateError(f"{like}: its optimizer has no {some(unknown)}")
+    _check_maxima(state, found, places, like)
     whole = copy.copy(found.whole)
     optimizer = {**found.optimizer, "state": dict(found.optimizer["state"])}
     for name in state.names:
@@ -316,6 +317,35 @@ def write(path: Path, state: AdamState, like: Path) -> None:
             whole[found.model_key][name] = _as(found.model[name], np.asarray(state.parameters[name]))
     with replacing(path) as partial:
         torch.save(whole, partial)
+
+
+def _check_maxima(state: AdamState, found: _Content, places: Mapping[str, Any], like: Path) -> None:
+    """Refuse a state with maxima of second moments for an optimizer without, and the other way round.
+
+    PyTorch would fail in its next step, or leave them unused.
+
+    Args:
+        state: what is to be written.
+        found: what `like` holds.
+        places: the number of each parameter in the groups of `like`, by name.
+        like: the pattern, for the message.
+
+    Raises:
+        StateError: one of the two has maxima for a parameter that the other has none for.
+    """
+    has = "maximum_second_moment" in state.tensors
+    asked = {
+        place: bool(group.get("amsgrad")) for group in found.optimizer["param_groups"] for place in group["params"]
+    }
+    key = found.dialect.slot_names["maximum_second_moment"]
+    for name in state.names:
+        before = found.states.get(name)
+        if (asked[places[name]] if before is None else key in before) != has:
+            one, other = ("the state", str(like)) if has else (str(like), "the state")
+            role = "maximum_second_moment"
+            raise StateError(
+                f"{one} has {role} for {name}, and {other} has none; use the same amsgrad in both programs"
+            )
 
 
 def _kept(state: AdamState, name: str, found: _Content) -> Iterator[tuple[str, Any]]:
