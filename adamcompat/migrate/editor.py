@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from adamcompat.migrate.findings import Edit, Finding, apply
 from adamcompat.migrate.module import Import, Module
 from adamcompat.translation.messages import Message
+
+if TYPE_CHECKING:
+    from adamcompat.migrate.strings import StringForm
 
 
 class Editor:
@@ -17,11 +21,24 @@ class Editor:
         self.module = module
         self.edits: list[Edit] = []
         self.findings: list[Finding] = []
+        #: What is said of each node.
+        self.said: dict[ast.AST, list[Message]] = {}
+        #: The strings that make an Adam, or may.
+        self.forms: list[StringForm] = []
+        #: The names that another statement imports now, as another class.
+        self.renewed: set[str] = set()
         self._lines: dict[Import, list[str]] = {}
         self._moved: dict[ast.ImportFrom, dict[str, str]] = {}
 
-    def say(self, node: ast.expr | ast.stmt, message: Message) -> None:
-        """Remark on a node."""
+    def say(self, node: ast.expr | ast.stmt, message: Message, of: ast.expr | None = None) -> None:
+        """Remark on a node.
+
+        Args:
+            node: where to say it.
+            message: what to say.
+            of: what it is said of, where that is another node.
+        """
+        self.said.setdefault(node if of is None else of, []).append(message)
         self.findings.append(Finding(message, node.lineno, self.module.code.column(node)))
 
     def replace(self, node: ast.expr, new: str) -> None:
@@ -41,6 +58,8 @@ class Editor:
     def move(self, statement: ast.ImportFrom, name: str, new: str) -> None:
         """Take a name out of a statement and import it by another."""
         self._moved.setdefault(statement, {})[name] = new
+        if new:
+            self.renewed.add(name)
 
     def moves(self, statement: Import) -> bool:
         """Return whether a name is taken out of a statement."""

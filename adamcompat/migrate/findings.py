@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamcompat.translation.messages import Message, Severity
+
+if TYPE_CHECKING:
+    from adamcompat.migrate.constructions import Construction
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,26 @@ class Finding:
 
     def where(self, path: Path) -> str:
         """The place as editors and terminals link it."""
-        cell = f"cell {self.cell}:" if self.cell is not None else ""
-        return f"{path}:{cell}{self.line}:{self.column}" if self.line else str(path)
+        return place(path, self.line, self.column, self.cell)
 
     def as_data(self) -> dict[str, Any]:
         """The finding as JSON data."""
         place = {"line": self.line, "column": self.column, "cell": self.cell}
         message = self.message
         return {**place, "code": message.code, "severity": message.severity.value, "text": message.text}
+
+
+def place(path: Path, line: int, column: int, cell: int | None) -> str:
+    """A place as editors and terminals link it.
+
+    Args:
+        path: the file.
+        line: counted from 1; 0 stands for the whole file.
+        column: counted from 1.
+        cell: the cell of a notebook, if it is in one.
+    """
+    inside = f"cell {cell}:" if cell is not None else ""
+    return f"{path}:{inside}{line}:{column}" if line else str(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +68,14 @@ class Outcome:
         path: the file.
         findings: remarks, in the order of the file.
         before, after: its text; equal where nothing is to be changed.
+        constructions: the places that make an Adam, each with what became of it.
     """
 
     path: Path
     findings: tuple[Finding, ...] = ()
     before: str = ""
     after: str = ""
+    constructions: tuple[Construction, ...] = ()
 
     @property
     def changed(self) -> bool:
