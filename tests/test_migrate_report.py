@@ -50,6 +50,8 @@ FORMS: dict[str, tuple[str, str, Places]] = {
         (2, "PyTorch", "explained", "already-there")]),
     "a call that is translated": (TORCH + "torch.optim.Adam(p, lr=0.1, eps=1e-7)\n", "mindspore", [
         (2, "PyTorch", "rewritten", "other-epsilon")]),
+    "behind one that is rewritten": (TORCH + "torch.optim.Adam(p)\ntorch.optim.Adam(p, nonsense=1)\n", "mindspore", [
+        (2, "PyTorch", "rewritten", "other-epsilon"), (3, "PyTorch", "refused", "unknown-parameter")]),
     "a step in the way": (KERAS + LOOP, "mindspore", [(2, "Keras 3", "refused", "step-method")]),
     "no such keyword": (KERAS + "keras.optimizers.Adam(nonsense=1)\n", "shim", [
         (2, "Keras 3", "refused", "unknown-parameter")]),
