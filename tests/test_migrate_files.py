@@ -168,7 +168,7 @@ def test_a_fault_of_ours_is_reported_as_one(tmp_path: Path, monkeypatch: pytest.
     def fail(*arguments: object) -> None:
         raise KeyError("odd")
 
-    monkeypatch.setattr(files, "migrate_text", fail)
+    monkeypatch.setattr(files, "migrated", fail)
     path = tmp_path / "a.py"
     path.write_text(SCRIPT, encoding="utf-8")
     outcome = migrate_file(path, "shim")
@@ -182,9 +182,9 @@ def test_a_process_that_dies_takes_one_file_with_it(tmp_path: Path) -> None:
         (tmp_path / f"{number:03}.py").write_text("deadly Adam" if number == 37 else SCRIPT, encoding="utf-8")
     program = (
         "import os, sys\nfrom pathlib import Path\nimport adamcompat.migrate.files as files\n"
-        "plain = files.migrate_text\n"
+        "plain = files.migrated\n"
         "def deadly(text, *rest):\n    return os._exit(9) if text.startswith('deadly') else plain(text, *rest)\n"
-        "files.migrate_text = deadly\nfiles.processors = lambda: 2\n"
+        "files.migrated = deadly\nfiles.processors = lambda: 2\n"
         "for item in files.migrate_files(list(files.find([Path(sys.argv[1])])), 'shim'):\n"
         "    print(item.path.name, item.changed, [str(f.message) for f in item.findings if item.failed])\n"
     )

@@ -76,6 +76,8 @@ def test_the_sdist_holds_what_the_tests_and_the_wheel_need(built: Path) -> None:
         "scripts/demo",
         "scripts/test-matrix",
         "docs/mapping.md",
+        ".github/actions/migrate/action.yml",
+        ".pre-commit-hooks.yaml",
     ):
         assert (source / name).exists()
     assert names(next((built / "again").glob("*.whl"))) == names(next(built.glob("*.whl")))

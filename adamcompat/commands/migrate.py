@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   adamcompat migrate src --to shim                   show what would change
   adamcompat migrate src train.ipynb --to shim --write
+  adamcompat migrate . --to mindspore --report       what becomes of each Adam
+  adamcompat migrate . --to shim --check --format sarif > adamcompat.sarif
 """
 
 
@@ -57,7 +60,19 @@ def add(commands: Any) -> None:
         const="check",
         help="exit with 1 if there are any, or a WARNING or ERROR",
     )
-    migrate.add_argument("--format", choices=["text", "json"], default="text", help="default: text")
+    action.add_argument(
+        "--report",
+        dest="action",
+        action="store_const",
+        const="report",
+        help="list every place that makes an Adam, and count which are rewritten, explained and refused",
+    )
+    migrate.add_argument(
+        "--format",
+        choices=["text", "json", "sarif"],
+        default="text",
+        help="default: text; sarif: the remarks as SARIF 2.1.0, without a diff",
+    )
     migrate.set_defaults(action="diff")
 
 
@@ -78,6 +93,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     from adamcompat.translation.aliases import known
     from adamcompat.translation.messages import error
 
+    if options.action == "report" and options.format == "sarif":
+        said = "a report counts places and has no remarks to show in SARIF; write --format json, or leave --report out"
+        sys.stderr.write(f"adamcompat migrate: {said}\n")
+        return WRONG_USAGE
     try:
         known(options.aliases)
     except (ValueError, ModuleNotFoundError) as problem:
@@ -89,31 +108,55 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sys.stderr.write(f"adamcompat migrate: {problem} does not exist\n")
         return WRONG_USAGE
     outcomes: Iterator[Outcome] = migrate_files(files, options.target, options.aliases)
+    if options.action == "report":
+        return _report(options, outcomes)
     if options.action == "write":
         outcomes = (write(outcome) if outcome.changed else outcome for outcome in outcomes)
     found = _Count(len(files))
-    shown: list[dict[str, Any]] = []
-    for outcome in outcomes:
-        found.add(outcome, left=outcome.changed if options.action != "write" else False)
-        if options.format == "json":
-            if outcome.findings or outcome.changed:
-                data = [finding.as_data() for finding in outcome.findings]
-                entry = {"path": str(outcome.path), "changed": outcome.changed, "findings": data}
-                shown.append(entry | ({"diff": "".join(_diff(outcome))} if options.action == "diff" else {}))
-            continue
-        lines = [f"{finding.where(outcome.path)}: {finding.message}\n" for finding in outcome.findings]
-        if options.action == "diff" and (reason := _show("".join(_diff(outcome)))):
-            found.failed += 1
-            lines.append(f"{outcome.path}: {error('cannot-show', reason)}\n")
-        sys.stderr.writelines(lines)
-    if options.format == "json":
-        counts = {"looked_at": found.files, "with_adam": found.with_adam}
-        document = {"to": options.target, "action": options.action, **counts, "files": shown}
-        sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
-    else:
+    outcomes = found.counted(outcomes, written=options.action == "write")
+    if options.format == "text":
+        for outcome in outcomes:
+            lines = [f"{finding.where(outcome.path)}: {finding.message}\n" for finding in outcome.findings]
+            if options.action == "diff" and (reason := _show("".join(_diff(outcome)))):
+                found.failed += 1
+                lines.append(f"{outcome.path}: {error('cannot-show', reason)}\n")
+            sys.stderr.writelines(lines)
         sys.stderr.write(f"{found}\n")
+    elif options.format == "sarif":
+        from adamcompat.migrate.sarif import sarif
+
+        _write_json(sarif(outcomes, Path.cwd()))
+    else:
+        shown = [_as_data(outcome, options.action) for outcome in outcomes if outcome.findings or outcome.changed]
+        counts = {"looked_at": found.files, "with_adam": found.with_adam}
+        _write_json({"to": options.target, "action": options.action, **counts, "files": shown})
     unclear = options.action == "check" and (found.unclear or found.left)
     return FOUND_A_PROBLEM if found.failed or unclear else DONE
+
+
+def _report(options: argparse.Namespace, outcomes: Iterable[Outcome]) -> int:
+    """Write what became of each Adam; that some are refused is what was asked for, and no failure."""
+    from adamcompat.migrate.report import Report
+
+    report = Report(options.target)
+    for outcome in outcomes:
+        report.add(outcome)
+    if options.format == "json":
+        _write_json(report.as_data())
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in report.lines())
+    return DONE
+
+
+def _as_data(outcome: Outcome, action: str) -> dict[str, Any]:
+    """Return what became of a file as JSON data."""
+    data = [finding.as_data() for finding in outcome.findings]
+    entry = {"path": str(outcome.path), "changed": outcome.changed, "findings": data}
+    return entry | ({"diff": "".join(_diff(outcome))} if action == "diff" else {})
+
+
+def _write_json(document: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
 
 
 @dataclass
@@ -136,8 +179,13 @@ class _Count:
     failed: int = 0
     unclear: int = 0
 
-    def add(self, outcome: Outcome, *, left: bool) -> None:
-        """Count one file."""
+    def counted(self, outcomes: Iterable[Outcome], *, written: bool) -> Iterator[Outcome]:
+        """Pass some files on, and count them; those that are not written have changes left."""
+        for outcome in outcomes:
+            self._add(outcome, left=outcome.changed and not written)
+            yield outcome
+
+    def _add(self, outcome: Outcome, *, left: bool) -> None:
         unread = any(finding.message.code == "cannot-read" for finding in outcome.findings)
         self.files -= unread
         self.with_adam += bool(outcome.changed or outcome.findings) and not unread

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from adamcompat.migrate.findings import Edit, Finding, apply
 from adamcompat.migrate.module import Import, Module
 from adamcompat.translation.messages import Message
+
+if TYPE_CHECKING:
+    from adamcompat.migrate.strings import StringForm
 
 
 class Editor:
@@ -25,11 +29,24 @@ class Editor:
         self.module = module
         self.edits: list[Edit] = []
         self.findings: list[Finding] = []
+        #: What is said of each node.
+        self.said: dict[ast.AST, list[Message]] = {}
+        #: The strings that make an Adam, or may.
+        self.forms: list[StringForm] = []
+        #: The names that another statement imports now, as another class.
+        self.renewed: set[str] = set()
         self._lines: dict[Import, list[str]] = {}
         self._moved: dict[ast.ImportFrom, dict[str, str]] = {}
 
-    def say(self, node: ast.expr | ast.stmt, message: Message) -> None:
-        """Add a remark on a node to the findings."""
+    def say(self, node: ast.expr | ast.stmt, message: Message, of: ast.expr | None = None) -> None:
+        """Add a remark on a node to the findings.
+
+        Args:
+            node: where to say it.
+            message: what to say.
+            of: what it is said of, where that is another node.
+        """
+        self.said.setdefault(node if of is None else of, []).append(message)
         self.findings.append(Finding(message, node.lineno, self.module.code.column(node)))
 
     def replace(self, node: ast.expr, new: str) -> None:
@@ -60,6 +77,8 @@ class Editor:
             new: the import line that takes its place; empty where the name is not needed any more.
         """
         self._moved.setdefault(statement, {})[name] = new
+        if new:
+            self.renewed.add(name)
 
     def moves(self, statement: Import) -> bool:
         """Return whether names are taken out of a statement."""

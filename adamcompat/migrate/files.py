@@ -16,9 +16,10 @@ from pathlib import Path
 
 from adamcompat.executors.launch import processors
 from adamcompat.files import replacing
+from adamcompat.migrate.constructions import in_text
 from adamcompat.migrate.findings import Finding, Outcome
-from adamcompat.migrate.notebook import migrate_notebook
-from adamcompat.migrate.text import TARGETS, migrate_text
+from adamcompat.migrate.notebook import migrated_notebook
+from adamcompat.migrate.text import TARGETS, migrated
 from adamcompat.translation.aliases import known
 from adamcompat.translation.messages import error
 from adamcompat.translation.names import Catalogue
@@ -85,26 +86,30 @@ def migrate_file(path: Path, to: str, aliases: str | Path | None = None) -> Outc
         ValueError: a mistake in the file of aliases.
         ModuleNotFoundError: aliases are given, and PyYAML is missing.
     """
-    if reason := _reason(path):
-        return Outcome(path, (Finding(error("cannot-read", reason)),))
+    if why := _reason(path):
+        return Outcome(path, (Finding(error("cannot-read", why)),))
     try:
         data = path.read_bytes()
     except (OSError, MemoryError) as problem:
         return Outcome(path, (Finding(error("cannot-read", _said(problem))),))
-    if not _may_mention(data, known(aliases)):
+    catalogue = known(aliases)
+    if not _may_mention(data, catalogue):
         return Outcome(path)
     notebook = path.suffix == ".ipynb"
     try:
         text = _decoded(data, path)
     except (SyntaxError, UnicodeError, LookupError) as problem:
-        return Outcome(path, (Finding(error("does-not-parse", f"cannot be decoded: {problem}")),))
+        reason = error("does-not-parse", f"cannot be decoded: {problem}")
+        made = in_text(data.decode("latin-1"), catalogue, reason)
+        return Outcome(path, (Finding(reason),), constructions=tuple(made))
     try:
-        after, findings = (migrate_notebook if notebook else migrate_text)(text, to, aliases)
+        done = (migrated_notebook if notebook else migrated)(text, to, catalogue)
     except Exception as problem:
         # One odd file must not end the run of a folder.
         said = f"{type(problem).__name__} in adamcompat: {_said(problem)}; left alone, please report it"
-        return Outcome(path, (Finding(error("not-rewritten", said)),), text, text)
-    return Outcome(path, tuple(findings), text, after)
+        reason = error("not-rewritten", said)
+        return Outcome(path, (Finding(reason),), text, text, tuple(in_text(text, catalogue, reason)))
+    return Outcome(path, tuple(done.findings), text, done.text, tuple(done.constructions))
 
 
 @lru_cache(maxsize=4)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamcompat.translation.messages import Message, Severity
+
+if TYPE_CHECKING:
+    from adamcompat.migrate.constructions import Construction
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +34,26 @@ class Finding:
         Args:
             path: the file.
         """
-        cell = f"cell {self.cell}:" if self.cell is not None else ""
-        return f"{path}:{cell}{self.line}:{self.column}" if self.line else str(path)
+        return place(path, self.line, self.column, self.cell)
 
     def as_data(self) -> dict[str, Any]:
         """Return the finding as a dictionary that JSON can hold."""
         place = {"line": self.line, "column": self.column, "cell": self.cell}
         message = self.message
         return {**place, "code": message.code, "severity": message.severity.value, "text": message.text}
+
+
+def place(path: Path, line: int, column: int, cell: int | None) -> str:
+    """Return a place as editors and terminals link it, such as ``train.py:3:7``.
+
+    Args:
+        path: the file.
+        line: counted from 1; 0 stands for the whole file.
+        column: counted from 1.
+        cell: the cell of a notebook, if it is in one.
+    """
+    inside = f"cell {cell}:" if cell is not None else ""
+    return f"{path}:{inside}{line}:{column}" if line else str(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +74,14 @@ class Outcome:
         findings: remarks, in the order of the file.
         before: the text of the file.
         after: the migrated text; the same where nothing is to be changed.
+        constructions: the places that make an Adam, each with what became of it.
     """
 
     path: Path
     findings: tuple[Finding, ...] = ()
     before: str = ""
     after: str = ""
+    constructions: tuple[Construction, ...] = ()
 
     @property
     def changed(self) -> bool:

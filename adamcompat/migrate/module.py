@@ -66,6 +66,7 @@ class Module:
         unlocated: the places that name an Adam where the text says something else: inside an f-string, whose parts have
             no places of their own before Python 3.12.
         others: the places that name an Adam which is not known here, with their dotted names.
+        passed: the places that name an Adam on a line that is to be left alone.
     """
 
     code: Source
@@ -80,6 +81,7 @@ class Module:
     loose: list[ast.expr] = field(default_factory=list)
     unlocated: list[ast.expr] = field(default_factory=list)
     others: list[tuple[ast.expr, str]] = field(default_factory=list)
+    passed: list[ast.expr] = field(default_factory=list)
     _ignored: set[int] = field(default_factory=set)
 
     @property
@@ -129,7 +131,7 @@ class Module:
         if not meanings & self.catalogue.classes.keys():
             self._look_at_other(node, meanings)
             return
-        if self.ignored(node):
+        if self._passes(node):
             return
         name = self.bindings.resolve(node)
         if name is None or self.bindings.ambiguous(node):
@@ -149,7 +151,7 @@ class Module:
         """Keep a place that nobody can tell about: ``Adam(...)`` without an import, ``x.Adam(...)``."""
         name = node.attr if isinstance(node, ast.Attribute) else node.id
         free = isinstance(node, ast.Attribute) or not self.bindings.bound[node.id]
-        if name in self.catalogue.class_names and free and not self.ignored(node):
+        if name in self.catalogue.class_names and free and not self._passes(node):
             self.loose.append(node)
 
     def _look_at_other(self, node: ast.Name | ast.Attribute, meanings: set[str]) -> None:
@@ -160,11 +162,17 @@ class Module:
             known = self.catalogue.elsewhere(name) is not None and not part
             if (
                 (known or last in self.catalogue.class_names)
-                and not self.ignored(node)
                 and not self.asks_for_type(node)
+                and not self._passes(node)
             ):
                 self.others.append((node, name))
                 return
+
+    def _passes(self, node: ast.expr) -> bool:
+        """Return whether a place is to be left alone, and keep it among those that are."""
+        if self.ignored(node):
+            self.passed.append(node)
+        return self.ignored(node)
 
     def ignored(self, node: ast.expr | ast.stmt) -> bool:
         """Return whether a comment on the node's first line asks to leave it alone."""
@@ -213,6 +221,20 @@ class Module:
             if (function := self._functions[node]) is not None:
                 found[function, name].append(line)
         return found
+
+    def makes(self, node: ast.expr) -> bool:
+        """Return whether a place makes an Adam, or hands on the class that makes one.
+
+        One that asks for a type, reads an attribute of the class or gives it another name, which is followed, does not.
+        """
+        parent = self.parents.get(node)
+        if isinstance(parent, ast.Call) and parent.func is node:
+            return True
+        if isinstance(parent, ast.Attribute) or self.asks_for_type(node):
+            return False
+        targets = parent.targets if isinstance(parent, ast.Assign) else []
+        followed = self.bindings.followed
+        return not targets or not all(isinstance(item, ast.Name) and item.id in followed for item in targets)
 
     def asks_for_type(self, node: ast.expr) -> bool:
         """Return whether a name stands in isinstance() or an annotation; ours is a subclass, so both stay true."""

@@ -84,6 +84,9 @@ def migrate(module: Module, editor: Editor, targets: Sequence[Dialect]) -> None:
             if crosses and not isinstance(module.parents.get(use.node), ast.Attribute):
                 text = f"{module.source(use.node)} is used as a value, not called; change it by hand"
                 editor.say(use.node, error("class-as-value", text))
+            elif not crosses and module.makes(use.node):
+                text = f"{module.source(use.node)} is used as a value, not called, and keeps its calling convention"
+                editor.say(use.node, info("class-as-value", text))
             continue
         plan = plans[id(use)]
         _say(module, editor, use, plan)
@@ -97,7 +100,7 @@ def migrate(module: Module, editor: Editor, targets: Sequence[Dialect]) -> None:
     _write_values(module, editor, uses, plans)
     _drop_imports(module, editor, done, targets)
     report(module, editor, looping, targets[0].title, protocol)
-    forms = string_forms(module)
+    forms = editor.forms = string_forms(module)
     written = [form for form in forms if form.dialect not in targets and _string(module, editor, form, targets)]
     for mention in mentions(module, forms):
         if mention.dialect not in [target.name for target in targets]:
@@ -256,7 +259,7 @@ def _say(module: Module, editor: Editor, use: Use, plan: Plan) -> None:
             message = replace(message, severity=Severity.WARNING)
         if message.severity is Severity.ERROR and suggested:
             message, suggested = replace(message, text=message.text + suggested), ""
-        editor.say(node, message)
+        editor.say(node, message, of=use.call)
 
 
 def _string(module: Module, editor: Editor, form: StringForm, targets: Sequence[Dialect]) -> bool:

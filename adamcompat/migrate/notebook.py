@@ -7,17 +7,22 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from adamcompat.migrate.constructions import Construction, in_text
 from adamcompat.migrate.findings import Edit, Finding, apply
 from adamcompat.migrate.magics import TOO_DEEP, Cell, read, show
 from adamcompat.migrate.module import MENTION
-from adamcompat.migrate.text import migrate_text
+from adamcompat.migrate.text import Migrated, migrated
+from adamcompat.translation.aliases import known
 from adamcompat.translation.messages import error, warning
+from adamcompat.translation.names import Catalogue
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 # A notebook of an old format keeps its cells here.
 _OLD = "worksheets"
+
+_Placed = TypeVar("_Placed", Finding, Construction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +56,32 @@ def migrate_notebook(raw: str, to: str, aliases: str | Path | None = None) -> tu
         ValueError: a mistake in the file of aliases.
         ModuleNotFoundError: aliases are given, and PyYAML is missing.
     """
+    done = migrated_notebook(raw, to, known(aliases))
+    return done.text, done.findings
+
+
+def migrated_notebook(raw: str, to: str, catalogue: Catalogue) -> Migrated:
+    """Migrate the text of an .ipynb file, and tell what became of each Adam.
+
+    Args:
+        raw: the file's text, JSON.
+        to: shim, mindspore or tensorflow.
+        catalogue: the classes that are known.
+
+    Returns:
+        The new text, the findings, and each place that makes an Adam with what became of it.
+    """
     try:
         cells = list(_code_cells(raw))
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
-        return raw, [Finding(error("does-not-parse", f"not a notebook: {problem}"))]
+        said = error("does-not-parse", f"not a notebook: {problem}")
+        return Migrated(raw, [Finding(said)], in_text(raw, catalogue, said))
     except (RecursionError, MemoryError):
-        return raw, [Finding(error("does-not-parse", "not a notebook: nested too deeply to be read"))]
+        said = error("does-not-parse", "not a notebook: nested too deeply to be read")
+        return Migrated(raw, [Finding(said)], in_text(raw, catalogue, said))
     mark = _mark(cells)
     findings: list[Finding] = []
+    made: list[Construction] = []
     programs: dict[str, list[tuple[_Cell, Cell]]] = {}
     for cell in cells:
         code = read(cell.source, mark, f"cell {cell.number}")
@@ -66,6 +89,7 @@ def migrate_notebook(raw: str, to: str, aliases: str | Path | None = None) -> tu
             if code.problem.msg == TOO_DEEP or MENTION.search(cell.source):
                 message = error("does-not-parse", f"not valid Python: {code.problem.msg}")
                 findings.append(Finding(message, code.line(code.problem.lineno or 1), 1, cell.number))
+                made += in_text(cell.source, catalogue, message, cell.number)
             continue
         for line, text in code.unread:
             if MENTION.search(text):
@@ -77,16 +101,37 @@ def migrate_notebook(raw: str, to: str, aliases: str | Path | None = None) -> tu
     for parsed in programs.values():
         # The cells as one module, with a comment in front of each by which they are told apart again.
         whole = "".join(f"# {mark}:{index}\n{code.text}\n" for index, (_, code) in enumerate(parsed))
-        new, found = migrate_text(whole, to, aliases)
-        findings += [_placed(finding, parsed) for finding in found]
-        texts = re.split(rf"^# {mark}:\d+\n", new, flags=re.MULTILINE)[1:]
+        done = migrated(whole, to, catalogue)
+        findings += [_placed(finding, parsed) for finding in done.findings]
+        made += [_placed(construction, parsed) for construction in done.constructions]
+        texts = re.split(rf"^# {mark}:\d+\n", done.text, flags=re.MULTILINE)[1:]
         edits += [
             _edit(raw, cell, show(code, text.removesuffix("\n"), mark))
             for (cell, code), text in zip(parsed, texts, strict=True)
             if text.removesuffix("\n") != code.text
         ]
     findings.sort(key=lambda finding: (finding.cell or 0, finding.line, finding.column))
-    return apply(raw, edits), findings
+    made.sort(key=lambda item: (item.cell or 0, item.line, item.column))
+    return Migrated(apply(raw, edits), findings, made)
+
+
+def lines_of_cells(raw: str) -> dict[int, list[int]]:
+    """Return the line of the file in which each line of each code cell stands; by cell, both counted from 1.
+
+    Args:
+        raw: the file's text, JSON; of what is no notebook there are none.
+    """
+    found: dict[int, list[int]] = {}
+    try:
+        for cell in _code_cells(raw):
+            lines = found.setdefault(cell.number, [])
+            for start, end in cell.spans:
+                number = raw.count("\n", 0, start) + 1
+                # A string may hold several lines, and the last of them ends in the next string.
+                lines += [number] * len(json.loads(raw[start:end]).splitlines())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError):
+        return {}
+    return found
 
 
 def _mark(cells: Sequence[_Cell]) -> str:
@@ -140,8 +185,8 @@ def _code_cells(raw: str) -> Iterator[_Cell]:
                 yield _Cell(number, "".join(text for text, _ in found), tuple(span for _, span in found))
 
 
-def _placed(finding: Finding, cells: Sequence[tuple[_Cell, Cell]]) -> Finding:
-    """Return a finding on all cells of a program together as a finding on the cell that it is in."""
+def _placed(finding: _Placed, cells: Sequence[tuple[_Cell, Cell]]) -> _Placed:
+    """Return a finding, or a construction, on all cells of a program together as one on the cell that it is in."""
     start = 0
     for cell, code in cells:
         length = code.text.count("\n") + 2

@@ -40,7 +40,7 @@ def migrate(module: Module, editor: Editor) -> None:
 
 def _strings(module: Module, editor: Editor) -> None:
     """Write a class for each string that names one of Keras's members, and report strings that may name one."""
-    forms = string_forms(module)
+    forms = editor.forms = string_forms(module)
     for form in forms:
         adapter = drop_in(form.dialect)
         assert adapter is not None, f"no drop-in for {form.dialect.name}"
@@ -154,6 +154,7 @@ def _star(module: Module, editor: Editor, statement: ast.ImportFrom, uses: Seque
         if adapter is None:
             continue
         editor.need(f"from {adapter.module} import {adapter.name}", [statement])
+        editor.renewed.add(local)
         text = f"{use.name} of the star import becomes {adapter.module}.{adapter.name}"
         editor.say(use.node, info("import-replaced", text))
         _mind(editor, use.node, adapter)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.runtimes import MIGRATED, RUNTIMES
 from adamcompat.migrate import native, shim
+from adamcompat.migrate.constructions import Construction, constructions, in_text
 from adamcompat.migrate.editor import Editor
 from adamcompat.migrate.findings import Finding
 from adamcompat.migrate.module import Module
@@ -43,19 +45,50 @@ def migrate_text(text: str, to: str, aliases: str | Path | None = None) -> tuple
     import adamcompat.tensorflow
     opt = adamcompat.tensorflow.Adam(1e-3)
     """
-    catalogue = known(aliases)
+    done = migrated(text, to, known(aliases))
+    return done.text, done.findings
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """Hold what became of a text.
+
+    Attributes:
+        text: the new text.
+        findings: the remarks, in the order of the lines.
+        constructions: the places that make an Adam, each with what became of it.
+    """
+
+    text: str
+    findings: list[Finding]
+    constructions: list[Construction]
+
+
+def migrated(text: str, to: str, catalogue: Catalogue) -> Migrated:
+    """Migrate the source of one module, and tell what became of each Adam.
+
+    Args:
+        text: Python source.
+        to: shim, mindspore or tensorflow.
+        catalogue: the classes that are known.
+
+    Returns:
+        The new text, the findings, and each place that makes an Adam with what became of it.
+    """
+    line = 0
     try:
         return _migrate(text, to, catalogue)
     except (RecursionError, MemoryError):
-        return text, [Finding(error("does-not-parse", "nested too deeply to be read; left alone"))]
+        said = error("does-not-parse", "nested too deeply to be read; left alone")
     except SyntaxError as problem:
         line = problem.lineno or 0
-        return text, [Finding(error("does-not-parse", f"not valid Python: {problem.msg}"), line, 1 if line else 0)]
+        said = error("does-not-parse", f"not valid Python: {problem.msg}")
     except ValueError as problem:
-        return text, [Finding(error("does-not-parse", f"not valid Python: {problem}"))]
+        said = error("does-not-parse", f"not valid Python: {problem}")
+    return Migrated(text, [Finding(said, line, 1 if line else 0)], in_text(text, catalogue, said))
 
 
-def _migrate(text: str, to: str, catalogue: Catalogue) -> tuple[str, list[Finding]]:
+def _migrate(text: str, to: str, catalogue: Catalogue) -> Migrated:
     module = Module.parse(text, catalogue)
     editor = Editor(module)
     targets = [catalogue.mapping.dialects[name] for name in TARGETS[to]]
@@ -84,13 +117,16 @@ def _migrate(text: str, to: str, catalogue: Catalogue) -> tuple[str, list[Findin
             parse(new)
         except SyntaxError as problem:
             reason = error("not-rewritten", f"the edited code would not parse ({problem.msg}); left alone")
-            return text, [Finding(reason, findings[0].line, findings[0].column)]
-    if new != text and module.loose and _migrate(new, to, catalogue)[0] != new:
+            left = Finding(reason, findings[0].line, findings[0].column)
+            return Migrated(text, [left], constructions(module, editor, TARGETS[to], reason))
+    if new != text and module.loose and _migrate(new, to, catalogue).text != new:
         # The import that a change needs would tell whose Adam another place means, which nothing tells now.
         place = module.loose[-1]
         said = f"a change here imports what {module.source(place)} may be of; write that import yourself, and run again"
-        return text, [Finding(error("not-rewritten", said), place.lineno, module.code.column(place))]
-    return new, findings
+        reason = error("not-rewritten", said)
+        left = Finding(reason, place.lineno, module.code.column(place))
+        return Migrated(text, [left], constructions(module, editor, TARGETS[to], reason))
+    return Migrated(new, findings, constructions(module, editor, TARGETS[to], None))
 
 
 def _belongs(name: str, target: Dialect) -> bool:
