@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -65,7 +65,11 @@ class Matcher:
 
     def _alone(self, patterns: Sequence[str]) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Return what the caller says to have no partner, on either side."""
-        if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        if (
+            isinstance(patterns, str)
+            or not isinstance(patterns, Iterable)
+            or not all(isinstance(pattern, str) for pattern in patterns)
+        ):
             self.sides.problems.append(f"alone must be a list of names of parameters, got {patterns!r}")
             return {}, {}
         sides = [
