@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
-import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -63,6 +61,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sys.stderr.write(f"adamcompat migrate needs LibCST: {how_to_install('migrate')}\n")
         return WRONG_USAGE
     from adamcompat.migrate import find, migrate_files, write
+    from adamcompat.migrate.migration import diff_of
     from adamcompat.translation.aliases import known
     from adamcompat.translation.messages import error
 
@@ -87,10 +86,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
             if outcome.findings or outcome.changed:
                 data = [finding.as_data() for finding in outcome.findings]
                 entry = {"path": str(outcome.path), "changed": outcome.changed, "findings": data}
-                shown.append(entry | ({"diff": "".join(_diff(outcome))} if options.action == "diff" else {}))
+                shown.append(entry | ({"diff": "".join(diff_of(outcome))} if options.action == "diff" else {}))
             continue
         lines = [f"{finding.where(outcome.path)}: {finding.message}\n" for finding in outcome.findings]
-        if options.action == "diff" and (reason := _show("".join(_diff(outcome)))):
+        if options.action == "diff" and (reason := _show("".join(diff_of(outcome)))):
             found.failed += 1
             lines.append(f"{outcome.path}: {error('cannot-show', reason)}\n")
         sys.stderr.writelines(lines)
@@ -159,13 +158,3 @@ def _show(diff: str) -> str | None:
     else:
         sys.stdout.write(diff)
     return None
-
-
-def _diff(outcome: Outcome) -> Iterable[str]:
-    """A unified diff that patch and git apply take."""
-    if not outcome.changed:
-        return
-    before, after = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (outcome.before, outcome.after))
-    name = outcome.path.as_posix().lstrip("/")
-    for line in difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"):
-        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
