@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from adamcompat.installation import install as install
     from adamcompat.installation import installed as installed
     from adamcompat.installation import uninstall as uninstall
+    from adamcompat.migrate.migration import migrate as migrate
     from adamcompat.numpy import *  # noqa: F403
     from adamcompat.recording import record as record
     from adamcompat.translation import *  # noqa: F403
+    from adamcompat.verify.verification import verify as verify
 
 __version__ = "0.2.0"
 
@@ -28,15 +30,21 @@ _ELSEWHERE = {
         "adamcompat.installation": ("install", "installed", "uninstall"),
         "adamcompat.installation.manager": ("load_ipython_extension", "unload_ipython_extension"),
         "adamcompat.recording": ("record",),
-        "adamcompat.translation": ("Translation", "TranslationError", "translate"),
+        "adamcompat.translation": ("Table", "Translation", "TranslationError", "table", "translate"),
     }.items()
     for name in names
 }
+# Folders that are functions, too (`adamcompat.called`): Python binds them here whenever they are imported.
+_CALLED = ("migrate", "verify")
 
 
 def __getattr__(name: str) -> Any:
     if name in _ELSEWHERE:
         return getattr(import_module(_ELSEWHERE[name]), name)
+    if name in _CALLED:
+        return import_module(f"adamcompat.{name}")
+    if name == "__all__":
+        return __dir__()
     if not name.startswith("_"):
         import adamcompat.numpy as runtime
 
@@ -48,4 +56,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     import adamcompat.numpy as runtime
 
-    return sorted({*globals(), *_ELSEWHERE, *runtime.__all__})
+    return sorted({*_ELSEWHERE, *_CALLED, *runtime.__all__})

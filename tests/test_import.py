@@ -32,10 +32,50 @@ def loaded_after(code: str) -> set[str]:
         "import adamcompat",
         "from adamcompat import TFStyleAdam, MindSporeStyleAdam",
         "from adamcompat.state import AdamState",
+        "from adamcompat import *",
+        "import adamcompat; adamcompat.table(); adamcompat.migrate; adamcompat.verify; dir(adamcompat)",
     ],
 )
 def test_importing_loads_nothing_heavy(code: str) -> None:
     assert not loaded_after(code) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "",
+        "import adamcompat.{name}",
+        "from adamcompat.{name} import *",
+        "from adamcompat import {name}",
+        "import adamcompat.{name} as other",
+        "import adamcompat.cli, adamcompat.commands.{name}; adamcompat.cli.main(['{name}', '--help'])",
+    ],
+    ids=["nothing", "module", "star", "name", "as", "command"],
+)
+@pytest.mark.parametrize("name", ["migrate", "verify"])
+def test_a_function_that_is_a_folder_too_is_both_whoever_imports_it(name: str, imports: str) -> None:
+    parts = {"migrate": "migrate_text", "verify": "judge"}
+    program = f"""
+import contextlib, sys, adamcompat
+with contextlib.suppress(SystemExit):
+    {imports.format(name=name) or "pass"}
+import inspect
+found = adamcompat.{name}
+assert found is sys.modules["adamcompat.{name}"]
+assert "{"paths" if name == "migrate" else "runtime"}" in inspect.signature(found).parameters
+assert found.__call__.__doc__ == found.{name}.__doc__
+try:
+    found(3, to="shim") if "{name}" == "migrate" else found(3)
+except TypeError as error:
+    assert "got 3 (int)" in str(error), error
+else:
+    raise AssertionError
+import adamcompat.{name}
+from adamcompat.{name} import {parts[name]}
+assert adamcompat.{name} is found and adamcompat.{name}.{parts[name]} is {parts[name]}
+"""
+    # What the command's help prints.
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_making_an_optimizer_loads_no_framework() -> None:

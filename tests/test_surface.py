@@ -8,8 +8,8 @@ from __future__ import annotations
 import inspect
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -57,9 +57,7 @@ def surface() -> list[str]:
     lines = [f"adamcompat {name}" for name in NAMES]
     for module in MODULES:
         home = import_module(module)
-        names = (
-            home.__all__ if module != "adamcompat" else [*home._ELSEWHERE, *import_module("adamcompat.numpy").__all__]
-        )
+        names = dir(home) if module == "adamcompat" else home.__all__
         lines += [line for name in sorted(names) for line in described(module, name)]
     # The signatures of generated classes are facts of the mapping, and tested as such.
     lines += [f"{adapter.module}.{adapter.name}" for adapter in MAPPING.adapters if adapter.runtime != "numpy"]
@@ -71,12 +69,27 @@ def test_the_public_surface_is_what_is_listed() -> None:
     assert surface() == LIST.read_text(encoding="utf-8").splitlines(), "deliberate? run: python -m tests.test_surface"
 
 
-def test_nothing_else_is_public() -> None:
-    """What dir() shows is listed, a module, or what the package itself imports."""
-    shown = {name for name in dir(adamcompat) if not name.startswith("_")}
-    own = {name for name in shown if not isinstance(getattr(adamcompat, name), ModuleType)}
-    listed = {line.split(".")[1].partition("(")[0] for line in surface() if line.startswith("adamcompat.")}
-    assert own - listed == {"Any", "TYPE_CHECKING", "annotations", "import_module"}
+@pytest.mark.parametrize("module", ["adamcompat", "adamcompat.state"])
+def test_dir_lists_what_is_public_and_nothing_else(module: str) -> None:
+    home = import_module(module)
+    assert dir(home) == sorted(home.__all__)
+    listed = {line.removeprefix(f"{module}.") for line in LIST.read_text("utf-8").splitlines() if module in line}
+    assert set(dir(home)) == {line.partition("(")[0] for line in listed if re.fullmatch(r"\w+(\(.*)?", line)}
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="needs tensorflow")
+@pytest.mark.parametrize(
+    "module", ["adamcompat.tensorflow", "adamcompat.tensorflow.v1", "adamcompat.tensorflow.legacy"]
+)
+def test_dir_lists_the_classes_that_are_loaded_when_they_are_used(module: str) -> None:
+    adapters = {entry.name for entry in MAPPING.adapters if entry.module == module}
+    assert dir(import_module(module)) == sorted(adapters)
+
+
+def test_a_star_brings_what_is_public() -> None:
+    namespace: dict[str, object] = {}
+    exec("from adamcompat import *", namespace)
+    assert sorted(name for name in namespace if name != "__builtins__") == dir(adamcompat)
 
 
 if __name__ == "__main__":

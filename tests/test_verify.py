@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import adamcompat.cli as cli
-import adamcompat.commands.verify as command
 from adamcompat.extras import how_to_install
 from adamcompat.mapping import runtimes
 from adamcompat.mapping.model import Conflict, Dialect, Mapping, Older
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.verify import meanings, models, probes, rounding, signatures
+from adamcompat.verify import meanings, models, probes, rounding, signatures, verification
 from adamcompat.verify.judge import AGREES, DIFFERS, STRICTER, UNMEASURED, Verdict, judge
 from adamcompat.verify.observation import REQUIRED, Observation, SlotSeen, Taken
 from adamcompat.verify.observe import observe
@@ -539,7 +538,7 @@ def test_json_holds_every_fact() -> None:
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (command, runtimes):
+    for module in (verification, runtimes):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
 
 

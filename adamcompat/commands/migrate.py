@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -90,6 +88,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sys.stderr.write(f"adamcompat migrate needs LibCST: {how_to_install('migrate')}\n")
         return WRONG_USAGE
     from adamcompat.migrate import find, migrate_files, write
+    from adamcompat.migrate.migration import diff_of
     from adamcompat.translation.aliases import known
     from adamcompat.translation.messages import error
 
@@ -117,7 +116,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.format == "text":
         for outcome in outcomes:
             lines = [f"{finding.where(outcome.path)}: {finding.message}\n" for finding in outcome.findings]
-            if options.action == "diff" and (reason := _show("".join(_diff(outcome)))):
+            if options.action == "diff" and (reason := _show("".join(diff_of(outcome)))):
                 found.failed += 1
                 lines.append(f"{outcome.path}: {error('cannot-show', reason)}\n")
             sys.stderr.writelines(lines)
@@ -150,9 +149,11 @@ def _report(options: argparse.Namespace, outcomes: Iterable[Outcome]) -> int:
 
 def _as_data(outcome: Outcome, action: str) -> dict[str, Any]:
     """Return what became of a file as JSON data."""
+    from adamcompat.migrate.migration import diff_of
+
     data = [finding.as_data() for finding in outcome.findings]
     entry = {"path": str(outcome.path), "changed": outcome.changed, "findings": data}
-    return entry | ({"diff": "".join(_diff(outcome))} if action == "diff" else {})
+    return entry | ({"diff": "".join(diff_of(outcome))} if action == "diff" else {})
 
 
 def _write_json(document: dict[str, Any]) -> None:
@@ -223,13 +224,3 @@ def _show(diff: str) -> str | None:
     else:
         sys.stdout.write(diff)
     return None
-
-
-def _diff(outcome: Outcome) -> Iterable[str]:
-    """Yield the lines of a unified diff that patch and git apply take."""
-    if not outcome.changed:
-        return
-    before, after = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (outcome.before, outcome.after))
-    name = outcome.path.as_posix().lstrip("/")
-    for line in difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"):
-        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

@@ -149,7 +149,7 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """Hold the result of `adamcompat.compare`.
 
@@ -186,6 +186,22 @@ class Comparison:
             if {pair.first, pair.second} == {first, second}:
                 return pair
         raise KeyError(f"no pair of {first!r} and {second!r}; compared: {', '.join(run.label for run in self.runs)}")
+
+    def __str__(self) -> str:
+        from adamcompat.comparison.tables import PAIRS, pairs, verdict
+
+        lines = [verdict(self), self.about]
+        for row, pair in zip(pairs(self), self.pairs, strict=True):
+            facts = ", ".join(f"{title} {cell}" for title, cell in zip(PAIRS[1:-1], row[1:-1], strict=True))
+            lines += [f"{row[0]}: {facts}", *(f"    {sentence}" for sentence in pair.sentences)]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from adamcompat.comparison.notebook import shown
+
+        return shown(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the parameters, as values for JSON."""

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adamcompat.comparison.asked import RECORDED, Optimizer, check, parsed
 from adamcompat.comparison.explain import Kept, explain
 from adamcompat.comparison.measure import Distance, Scales, distance
-from adamcompat.comparison.models import effective, model_of, shown
+from adamcompat.comparison.models import effective, model_of
 from adamcompat.comparison.result import Cause, Comparison, Pair, Point, Run
 from adamcompat.comparison.streams import Stream, given_stream, load_stream, random_stream
-from adamcompat.drive import Driver, Opened, find, prepare, start
+from adamcompat.drive import Driver, Opened, prepare, start
 from adamcompat.drive.numpy import EngineDriver, Model
 from adamcompat.mapping import lens
 from adamcompat.mapping.tables import MAPPING
 
 Array = NDArray[Any]
-Optimizer: TypeAlias = str | tuple[str, Mapping[str, Any]]
 
-RECORDED = "recorded"
 STEPS = 1000
 SHAPES = ((64, 32), (10,))
 TOLERANCE = 2.0
@@ -84,6 +83,7 @@ def compare(
         How each optimizer ran, and for each pair of them how far it is apart after each step, and why.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: fewer than two optimizers, an unknown optimizer or hyperparameter, gradients that do not
             fit, a file that is no recording.
         ModuleNotFoundError: a framework is not installed.
@@ -93,20 +93,16 @@ def compare(
     (False, ['epsilon: 1e-07 against 1e-08 explains 100% of it'])
     """
     # Everything is looked at before a framework is loaded.
-    parsed = [_parsed(optimizer) for optimizer in optimizers]
-    labels = [label for label, _, _ in parsed]
-    for _, name, _ in parsed:
-        if name != RECORDED:
-            find(name)
-    if len(parsed) < 2:
-        raise ValueError(f"got {len(parsed)} optimizers; name at least two to compare")
+    asked = [parsed(optimizer) for optimizer in optimizers]
+    labels = [label for label, _, _ in asked]
+    if len(asked) < 2:
+        raise ValueError(f"got {len(asked)} optimizers; name at least two to compare")
     if len(set(labels)) != len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise ValueError(f"{twice!r} is given twice; give one of them other hyperparameters, or leave it out")
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
+    check(hyperparameters, tolerance, advance, gradients, weights, names)
     stream = _stream(steps, seed, shapes, gradients, weights, names)
-    prepared = [_prepared(name, own, hyperparameters or {}, stream) for _, name, own in parsed]
+    prepared = [_prepared(name, own, hyperparameters or {}, stream) for _, name, own in asked]
     runners = [_open(label, opened, stream) for label, opened in zip(labels, prepared, strict=True)]
     curves = _run(runners, stream, advance or (lambda done, total: None))
     runs = [
@@ -129,7 +125,7 @@ def _stream(
         if weights is not None or names is not None:
             raise ValueError("weights and names belong to gradients that are given as arrays; give those too")
         return random_stream(shapes, STEPS if steps is None else steps, seed)
-    if isinstance(gradients, (str, Path)):
+    if isinstance(gradients, (str, PathLike)):
         if weights is not None or names is not None:
             raise ValueError("a recording holds its own weights and names; leave them out")
         return load_stream(gradients, steps)
@@ -139,27 +135,6 @@ def _stream(
     if steps is not None and steps != stream.steps:
         raise ValueError(f"the gradients have {stream.steps} steps, but steps={steps}; leave it out")
     return stream
-
-
-def _parsed(optimizer: Optimizer) -> tuple[str, str, dict[str, Any]]:
-    """Return label, name and own hyperparameters."""
-    if not isinstance(optimizer, str):
-        name, own = optimizer
-        text = ", ".join(f"{key}={shown(value)}" for key, value in own.items())
-        return (f"{name}({text})" if own else name), name, dict(own)
-    name, bracket, rest = optimizer.strip().partition("(")
-    if not bracket:
-        return name, name, {}
-    try:
-        call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(entry.arg is None for entry in call.keywords):
-            raise ValueError
-        own = {str(entry.arg): ast.literal_eval(entry.value) for entry in call.keywords}
-    except (SyntaxError, ValueError):
-        raise ValueError(
-            f"{optimizer!r} is not a name with hyperparameters such as 'keras(epsilon=1e-8, amsgrad=True)'"
-        ) from None
-    return optimizer.strip(), name.strip(), own
 
 
 def _prepared(name: str, own: dict[str, Any], shared: Mapping[str, Any], stream: Stream) -> Opened | None:

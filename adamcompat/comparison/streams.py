@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adamcompat.comparison.asked import check_shapes
+from adamcompat.kinds import whole
 from adamcompat.numpy.arrays import real_array
 from adamcompat.recording.file import Recording, read
 from adamcompat.state.model import AdamState
@@ -81,12 +83,14 @@ def random_stream(shapes: Sequence[tuple[int, ...]], steps: int, seed: int = 0, 
         The stream. The gradients of a step are the same whenever they are asked for.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ValueError: there is no parameter, or a number is too small or too large.
 
     >>> stream = random_stream([(2, 3)], steps=10)
     >>> stream.gradients(0)[0].shape, bool((stream.gradients(0)[0] == stream.gradients(0)[0]).all())
     ((2, 3), True)
     """
+    steps, seed, shapes = whole(steps, "steps"), whole(seed, "seed"), check_shapes(shapes)
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     if steps > MOST_STEPS:
@@ -157,6 +161,8 @@ def load_stream(path: str | Path, steps: int | None = None) -> Stream:
         ValueError: the file is no recording, has no steps, fewer than asked for, or begins in the middle of a training
             without the moments of that step.
     """
+    if steps is not None:
+        steps = whole(steps, "steps")
     recording = read(path)
     if recording.start and recording.state is None:
         raise ValueError(

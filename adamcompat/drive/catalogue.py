@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from adamcompat.kinds import told
 from adamcompat.mapping.model import Adapter
 from adamcompat.mapping.originals import originals
 from adamcompat.mapping.runtimes import RUNTIMES, Framework
@@ -69,12 +70,15 @@ def find(name: str) -> tuple[Entry, str]:
             ``"mindspore:graph"``.
 
     Raises:
+        TypeError: the name is no text.
         ValueError: there is no such optimizer or mode; the text says which there are.
 
     >>> entry, mode = find("keras.optimizers.Adam:function")
     >>> entry.name, mode
     ('keras3', 'function')
     """
+    if not isinstance(name, str):
+        raise TypeError(f"an optimizer is driven by its name, such as 'keras' or 'mindspore:graph'; got {told(name)}")
     label, colon, mode = name.partition(":")
     known = entries()
     entry = next((entry for entry in known if label == entry.name or label in entry.aliases), None)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adamcompat.drive.arguments import keywords, original
 from adamcompat.drive.catalogue import Entry, find
 from adamcompat.drive.groups import Grouping, parameter_names, read_groups
+from adamcompat.kinds import told
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.originals import originals
 from adamcompat.mapping.tables import MAPPING
@@ -140,6 +141,10 @@ def prepare(
     if len(set(names)) != len(names):
         raise ValueError(f"two of the weights have the same name; give each its own: {', '.join(names)}")
     own = entry.framework.load("drive").own_keywords(entry) if entry.adapter is not None else {}
+    if hyperparameters is not None and not isinstance(hyperparameters, AbstractMapping):
+        raise TypeError(
+            f"hyperparameters must be a dictionary, such as {{'epsilon': 1e-8}}; got {told(hyperparameters)}"
+        )
     rest = dict(hyperparameters or {})
     grouped = {key: rest.pop(key) for key in parameter_names() if key in rest}
     if len(grouped) > 1:
@@ -208,6 +213,8 @@ def open_driver(
     >>> driver.parameters()[0].round(3)
     array([0.9, 1.1], dtype=float32)
     """
+    if isinstance(weights, str) or not isinstance(weights, (Sequence, np.ndarray)):
+        raise TypeError(f"weights must be a list of arrays; got {told(weights)}")
     labels = tuple(names) if names is not None else tuple(f"parameter_{i}" for i in range(len(weights)))
     return start(prepare(name, hyperparameters, labels), weights)
 

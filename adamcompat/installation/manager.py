@@ -177,6 +177,11 @@ class Installed:
     def __str__(self) -> str:
         return str(self.report)
 
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
 
 def install(*, corrections: bool = False) -> None:
     """Make the names of the frameworks' Adams ours, now and in modules that are imported later.

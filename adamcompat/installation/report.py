@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import adamcompat.fragments as fragments
+
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
@@ -30,7 +32,7 @@ class Replaced:
         return f"{self.original} is {self.ours} ({self.names} names; {made})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """Hold the facts of `adamcompat.installed().report`; ``str(report)`` is for people.
 
@@ -59,10 +61,31 @@ class Report:
         return sum(entry.names for entry in self.replaced)
 
     def __str__(self) -> str:
+        lines = [self._state, *(str(entry) for entry in self.replaced), *self._others]
+        return "\n  ".join(lines)
+
+    __repr__ = __str__
+
+    @property
+    def _state(self) -> str:
         state = "installed" if self.active else "not installed"
         state += " with corrections" if self.corrections else ""
-        lines = [f"adamcompat: {state}, {'in use' if self.in_use else 'not in use'}"]
-        lines += [f"  {entry}" for entry in self.replaced]
-        lines += [f"  {framework} is not imported" for framework in self.waiting]
-        lines += [f"  {framework} keeps its own Adam: {reason}" for framework, reason in self.failed.items()]
-        return "\n".join(lines)
+        return f"adamcompat: {state}, {'in use' if self.in_use else 'not in use'}"
+
+    @property
+    def _others(self) -> list[str]:
+        """The frameworks of which nothing is replaced."""
+        lines = [f"{framework} is not imported" for framework in self.waiting]
+        return lines + [f"{framework} keeps its own Adam: {reason}" for framework, reason in self.failed.items()]
+
+    def _repr_html_(self) -> str:
+        titles = ("name", "is now", "names", "made", "used")
+        rows = [
+            (one.original, one.ours, str(one.names), str(one.made), "yes" if one.stepped else "not yet")
+            for one in self.replaced
+        ]
+        return fragments.shown(
+            fragments.line(self._state, "yes" if self.active else ""),
+            fragments.table(titles, rows) if rows else "",
+            fragments.several(self._others),
+        )

@@ -1,7 +1,22 @@
-"""Rewrite the use of Adam in source files and notebooks."""
+"""Rewrite the use of Adam in source files and notebooks. A call of this module is one of `migration.migrate`."""
 
+from adamcompat.called import let_call
 from adamcompat.migrate.files import TARGETS, Outcome, find, migrate_file, migrate_files, write
 from adamcompat.migrate.findings import Finding
+from adamcompat.migrate.migration import Migration, migrate
 from adamcompat.migrate.text import migrate_text
 
-__all__ = ["TARGETS", "Finding", "Outcome", "find", "migrate_file", "migrate_files", "migrate_text", "write"]
+__all__ = [
+    "TARGETS",
+    "Finding",
+    "Migration",
+    "Outcome",
+    "find",
+    "migrate",
+    "migrate_file",
+    "migrate_files",
+    "migrate_text",
+    "write",
+]
+
+let_call(__name__, migrate)

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from adamcompat.executors.launch import processors
 from adamcompat.files import replacing
+from adamcompat.kinds import path_of, told
 from adamcompat.migrate.constructions import in_text
 from adamcompat.migrate.findings import Finding, Outcome
 from adamcompat.migrate.notebook import migrated_notebook
-from adamcompat.migrate.text import TARGETS, migrated
+from adamcompat.migrate.text import TARGETS, check_target, migrated
 from adamcompat.translation.aliases import known
 from adamcompat.translation.messages import error
 from adamcompat.translation.names import Catalogue
@@ -33,18 +34,32 @@ _MANY = 200
 __all__ = ["TARGETS", "Outcome", "find", "migrate_file", "migrate_files", "write"]
 
 
-def find(paths: Iterable[Path]) -> Iterator[Path]:
+def find(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
     """Yield the files to look at: files as they are named, and in folders every .py and .ipynb.
 
     Hidden folders, virtual environments, __pycache__ and node_modules are passed over, and links to folders are not
     followed. A folder that cannot be listed is yielded itself.
 
     Args:
-        paths: files and folders.
+        paths: a file or folder, or several.
+
+    Returns:
+        The files, one after the other.
 
     Raises:
+        TypeError: an argument is no path.
         FileNotFoundError: a path does not exist.
     """
+    return _find(_several(paths))
+
+
+def _several(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return paths as such; one that stands alone is one of them."""
+    many = [paths] if isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable) else paths
+    return [path_of(path, "a path") for path in many]
+
+
+def _find(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         try:
             path.lstat()
@@ -70,7 +85,7 @@ def find(paths: Iterable[Path]) -> Iterator[Path]:
         yield from (Path(problem.filename) for problem in closed)
 
 
-def migrate_file(path: Path, to: str, aliases: str | Path | None = None) -> Outcome:
+def migrate_file(path: str | Path, to: str, aliases: str | Path | None = None) -> Outcome:
     """Read and migrate one file; nothing is written. Whatever is wrong with the file is a finding.
 
     Args:
@@ -83,9 +98,12 @@ def migrate_file(path: Path, to: str, aliases: str | Path | None = None) -> Outc
         to do with Adam.
 
     Raises:
-        ValueError: a mistake in the file of aliases.
+        TypeError: `path` is no path.
+        ValueError: an unknown target, or a mistake in the file of aliases.
         ModuleNotFoundError: aliases are given, and PyYAML is missing.
     """
+    path = path_of(path, "path")
+    check_target(to)
     if why := _reason(path):
         return Outcome(path, (Finding(error("cannot-read", why)),))
     try:
@@ -164,23 +182,31 @@ def _encoding(data: bytes, path: Path) -> str:
     return "utf-8" if path.suffix == ".ipynb" else tokenize.detect_encoding(io.BytesIO(data).readline)[0]
 
 
-def migrate_files(paths: Sequence[Path], to: str, aliases: str | Path | None = None) -> Iterator[Outcome]:
+def migrate_files(
+    paths: str | Path | Sequence[str | Path], to: str, aliases: str | Path | None = None
+) -> Iterator[Outcome]:
     """Migrate many files; nothing is written. Whatever is wrong with a file is a finding.
 
     Where there are many, several processes share them. A file that ends its process is left alone, with a finding.
 
     Args:
-        paths: .py and .ipynb files.
+        paths: .py and .ipynb files; one may stand alone.
         to: shim, mindspore or tensorflow.
         aliases: a file that describes classes of other libraries; see docs/translate.md.
 
-    Yields:
+    Returns:
         What `migrate_file` returns for each file, in the order of the files.
 
     Raises:
-        ValueError: a mistake in the file of aliases.
+        TypeError: an argument is no path.
+        ValueError: an unknown target, or a mistake in the file of aliases.
         ModuleNotFoundError: aliases are given, and PyYAML is missing.
     """
+    check_target(to)
+    return _migrate_files(_several(paths), to, aliases)
+
+
+def _migrate_files(paths: Sequence[Path], to: str, aliases: str | Path | None) -> Iterator[Outcome]:
     work = partial(migrate_file, to=to, aliases=aliases)
     workers = min(processors(), 8)
     if len(paths) < _MANY or workers == 1:
@@ -218,8 +244,11 @@ def write(outcome: Outcome) -> Outcome:
         The outcome; with another finding, and unchanged, where the file could not be written or has changed meanwhile.
 
     Raises:
-        MemoryError: there is not enough memory for the file. Every other fault is a finding.
+        MemoryError: there is not enough memory for the file.
+        TypeError: `outcome` is none.
     """
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"outcome must be what migrate_file returns; got {told(outcome)}")
     try:
         old = outcome.path.read_bytes()
         encoding = _encoding(old, outcome.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from adamcompat.kinds import told
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.runtimes import MIGRATED, RUNTIMES
 from adamcompat.migrate import native, shim
@@ -22,6 +23,23 @@ from adamcompat.translation.source import parse
 TARGETS: dict[str, tuple[str, ...]] = {"shim": ()} | {name: RUNTIMES[name].originals for name in MIGRATED}
 
 
+def check_target(to: str) -> None:
+    """Refuse a target that there is not.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is unknown.
+
+    >>> check_target("pytorch")
+    Traceback (most recent call last):
+    ValueError: unknown target 'pytorch'; known: shim, tensorflow, mindspore
+    """
+    if not isinstance(to, str):
+        raise TypeError(f"to must be one of {', '.join(TARGETS)}; got {told(to)}")
+    if to not in TARGETS:
+        raise ValueError(f"unknown target {to!r}; known: {', '.join(TARGETS)}")
+
+
 def migrate_text(text: str, to: str, aliases: str | Path | None = None) -> tuple[str, list[Finding]]:
     """Migrate the source of one module.
 
@@ -35,9 +53,9 @@ def migrate_text(text: str, to: str, aliases: str | Path | None = None) -> tuple
         with a finding.
 
     Raises:
-        ValueError: a mistake in the file of aliases.
+        TypeError: `text` is no text.
+        ValueError: an unknown target, or a mistake in the file of aliases.
         ModuleNotFoundError: aliases are given, and PyYAML is missing.
-        KeyError: `to` is something else.
 
     >>> text, findings = migrate_text("import tensorflow as tf\\nopt = tf.keras.optimizers.Adam(1e-3)\\n", "shim")
     >>> print(text, end="")
@@ -45,6 +63,9 @@ def migrate_text(text: str, to: str, aliases: str | Path | None = None) -> tuple
     import adamcompat.tensorflow
     opt = adamcompat.tensorflow.Adam(1e-3)
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be Python source; got {told(text)}; adamcompat.migrate(paths, to) takes files")
+    check_target(to)
     done = migrated(text, to, known(aliases))
     return done.text, done.findings
 

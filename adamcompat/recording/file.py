@@ -53,6 +53,7 @@ from numpy.typing import NDArray
 
 from adamcompat.extras import how_to_install
 from adamcompat.files import check_file
+from adamcompat.kinds import path_of
 from adamcompat.state.files import safetensors_file
 from adamcompat.state.files.neutral import FACTS, facts_of
 from adamcompat.state.files.stored import Stored
@@ -174,9 +175,11 @@ def read(path: str | Path) -> Recording:
 
     Raises:
         FileNotFoundError: there is no such file.
+        TypeError: `path` is no path.
         ValueError: the file is no recording, or one that was damaged.
         ModuleNotFoundError: safetensors is not installed.
     """
+    path = path_of(path, "path")
     check_installed()
     try:
         check_file(path)

@@ -8,6 +8,7 @@ from typing import Any
 
 from adamcompat.files import destination
 from adamcompat.groups import Group, stated
+from adamcompat.kinds import path_of
 from adamcompat.mapping import lens
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.runtimes import FRAMEWORKS, ORIGINALS, Framework
@@ -40,7 +41,7 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
         A recorder. Call its ``close()``, or use it as a context manager.
 
     Raises:
-        TypeError: `optimizer` is no optimizer of these.
+        TypeError: `optimizer` is no optimizer of these, or `path` is no path.
         ValueError: `every` or `max_bytes` is too small, the folder of `path` does not exist, `path` cannot be written,
             or the optimizer is being recorded already.
         RuntimeError: steps run where nothing can be copied out of them (MindSpore's GRAPH mode).
@@ -59,7 +60,7 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
         raise ValueError(f"every must be a whole number of at least 1, got {every!r}")
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
         raise ValueError(f"max_bytes must be a whole number of at least 1, got {max_bytes!r}")
-    target = Path(path).absolute()
+    target = path_of(path, "path").absolute()
     if not target.parent.is_dir():
         raise ValueError(f"the folder {target.parent} does not exist; make it first")
     try:

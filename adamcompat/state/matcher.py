@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -78,7 +78,11 @@ class Matcher:
 
     def _alone(self, patterns: Sequence[str]) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Return the names and shapes of the parameters that have no partner by the caller's word, for either side."""
-        if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        if (
+            isinstance(patterns, str)
+            or not isinstance(patterns, Iterable)
+            or not all(isinstance(pattern, str) for pattern in patterns)
+        ):
             self.sides.problems.append(f"alone must be a list of names of parameters, got {patterns!r}")
             return {}, {}
         sides = [

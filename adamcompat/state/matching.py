@@ -8,7 +8,7 @@ from adamcompat.state import naming
 from adamcompat.state.advice import ORDER
 from adamcompat.state.matcher import Matcher
 from adamcompat.state.pairing import Layout, LayoutName, Matching, Pair, Rename, Replacement
-from adamcompat.state.terms import Shape
+from adamcompat.state.terms import Shape, check_shapes
 
 __all__ = ["ORDER", "Layout", "LayoutName", "Matching", "Pair", "Rename", "Replacement", "match"]
 
@@ -62,6 +62,8 @@ def match(
     net/conv/kernel (3, 3, 1, 8) -> conv.weight (8, 1, 3, 3)  conv (3,2,0,1)  by name
     net/fc/kernel (8, 10)        -> fc.weight (10, 8)         dense (1,0)     by name
     """
+    for side, shapes in (("source", source), ("target", target)):
+        check_shapes(shapes, side)
     matcher = Matcher(
         source,
         target,

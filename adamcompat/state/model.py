@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
+import adamcompat.fragments as fragments
+from adamcompat.kinds import told
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state import matching
 from adamcompat.state.matching import Layout, Matching, Rename
 from adamcompat.state.reading import contents
 from adamcompat.state.runtimes import find
-from adamcompat.state.terms import ATTRIBUTES, Shape, StateError, Tensors, is_real
+from adamcompat.state.terms import ATTRIBUTES, Shape, StateError, Tensors, check_tensors, is_real
 from adamcompat.state.writing import restore
+
+# So many parameters are listed in a notebook.
+_LISTED = 50
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,10 +71,14 @@ class AdamState:
     convention: str | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.step, bool) or int(self.step) != self.step or self.step < 0:
+        whole = isinstance(self.step, (int, float, np.number)) and not isinstance(self.step, bool)
+        if not whole or self.step % 1 or self.step < 0:
             raise StateError(f"step must be a whole number of at least 0, got {self.step!r}")
         object.__setattr__(self, "step", int(self.step))
+        for role in ("first_moment", "second_moment"):
+            check_tensors(getattr(self, role), role)
         for role, tensors in self.tensors.items():
+            check_tensors(tensors, role)
             names = set(tensors)
             if names != set(self.first_moment):
                 odd = sorted(names ^ set(self.first_moment))
@@ -81,6 +90,14 @@ class AdamState:
                     )
                 if not is_real(tensor.dtype):
                     raise StateError(f"{role} of {name!r} must hold real numbers, got dtype {tensor.dtype}")
+        if not isinstance(self.hyperparameters, Mapping):
+            raise StateError(f"hyperparameters must be a dictionary; got {told(self.hyperparameters)}")
+        for attribute, count in (
+            ("accumulation_steps", self.accumulation_steps or 1),
+            ("accumulated_calls", self.accumulated_calls),
+        ):
+            if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+                raise StateError(f"{attribute} must be a whole number; got {told(count)}")
         every = self.accumulation_steps or 1
         if not 0 <= self.accumulated_calls < every:
             raise StateError(
@@ -93,7 +110,7 @@ class AdamState:
             )
         for attribute, known in (("dialect", MAPPING.dialects), ("numerics", MAPPING.numerics)):
             value = getattr(self, attribute)
-            if value is not None and value not in known:
+            if value is not None and not (isinstance(value, str) and value in known):
                 raise StateError(f"{attribute} must be one of {', '.join(known)}; got {value!r}")
 
     @property
@@ -134,6 +151,8 @@ class AdamState:
             StateError: the optimizer is none of these, is not built, keeps state that is unknown here, or
                 its step cannot be told.
         """
+        if step is not None and (isinstance(step, bool) or not isinstance(step, (int, np.integer))):
+            raise StateError(f"step must be a whole number, or None; got {told(step)}")
         return cls(**contents(find(optimizer, parameters, session, build=False), step))
 
     def match(
@@ -166,6 +185,8 @@ class AdamState:
         Raises:
             StateError: no partner, or several possible, for a parameter or its layout.
         """
+        if isinstance(target, AdamState):
+            raise StateError("target must be an optimizer, or names and shapes: of a state, pass state.shapes")
         if isinstance(target, Mapping):
             shapes: Mapping[str, Shape] = target
         else:
@@ -216,6 +237,10 @@ class AdamState:
                 the optimizer does not have; or a value does not fit its dtype. Then nothing has changed, but that
                 an optimizer without state has been built with `parameters`.
         """
+        if matching is not None and not isinstance(matching, Matching):
+            raise StateError(
+                f"matching must be what match() returned; got {told(matching)}: pass rename=, layout= or alone= by name"
+            )
         if matching is not None and not (rename is None and layout is None and not alone):
             raise StateError("pass a matching, or rename, layout and alone, not both")
         found = find(optimizer, parameters, session, build=True)
@@ -238,6 +263,17 @@ class AdamState:
             *([f"from {self.dialect}"] if self.dialect else []),
         ]
         return f"AdamState({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, str(shape), str(self.first_moment[name].dtype)) for name, shape in self.shapes.items()]
+        more = f"and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+        facts = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())
+        return fragments.shown(
+            fragments.line(repr(self)),
+            fragments.line(f"hyperparameters: {facts}", "less") if facts else "",
+            fragments.table(("parameter", "shape", "dtype of its moments"), rows[:_LISTED]) if rows else "",
+            fragments.line(more, "less") if more else "",
+        )
 
 
 def _matched(

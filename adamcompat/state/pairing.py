@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+import adamcompat.fragments as fragments
 from adamcompat.state.layout import Transform
 from adamcompat.state.terms import Shape, Tensor
 
@@ -60,7 +61,7 @@ class Pair:
         return self.transform.apply(array if self.source_part is None else _part(array, self.source_part))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Matching:
     """Hold partners for all parameters, to be looked at and then passed to `AdamState.load_into`.
 
@@ -112,6 +113,15 @@ class Matching:
         rows += [(f"{name} {shape}", "-", "left behind", "alone") for name, shape in self.source_alone]
         rows += [("-", f"{name} {shape}", "moments of zero", "alone") for name, shape in self.target_alone]
         return rows
+
+    def __repr__(self) -> str:
+        return "\n".join([str(self) or "Matching of nothing", *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        rows = self.rows()
+        marks = ["less" if row[3] == "alone" else "" for row in rows]
+        found = fragments.table(("from", "to", "layout", "because of"), rows, marks)
+        return fragments.shown(found if rows else fragments.line("Matching of nothing"), fragments.several(self.notes))
 
     def __str__(self) -> str:
         rows = self.rows()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from adamcompat.kinds import told
 from adamcompat.mapping.originals import originals
 from adamcompat.mapping.runtimes import FRAMEWORKS, ORIGINALS
 from adamcompat.state.live import Live
@@ -31,6 +33,11 @@ def find(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
     Raises:
         StateError: the optimizer is none of those that are known here, it has no state, or its state cannot be carried.
     """
+    if parameters is not None and not isinstance(parameters, Iterable):
+        raise StateError(
+            f"parameters must be the variables that the optimizer updates, or a dictionary from names to them; got "
+            f"{told(parameters)}"
+        )
     for ancestor in type(optimizer).__mro__:
         for package, framework in _CARRIERS.items():
             if f"{ancestor.__module__}.".startswith(f"{package}."):

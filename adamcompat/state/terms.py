@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adamcompat.kinds import told
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -41,6 +43,45 @@ ATTRIBUTES = {
 
 class StateError(ValueError):
     """Tell that state cannot be read, matched or loaded; nothing has changed."""
+
+
+def check_tensors(tensors: object, role: str) -> None:
+    """Refuse what is no dictionary from names to tensors.
+
+    Raises:
+        StateError: it is none.
+
+    >>> check_tensors({"w": [0.0]}, "average")
+    Traceback (most recent call last):
+    adamcompat.state.terms.StateError: average of 'w' must be an array; got [0.0] (list): numpy.asarray makes one
+    """
+    if not isinstance(tensors, Mapping):
+        raise StateError(f"{role} must be a dictionary from names of parameters to arrays; got {told(tensors)}")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise StateError(f"{role} must have names as keys; got {told(name)}")
+        if not (hasattr(tensor, "shape") and hasattr(tensor, "dtype")):
+            raise StateError(f"{role} of {name!r} must be an array; got {told(tensor)}: numpy.asarray makes one")
+
+
+def check_shapes(shapes: object, side: str) -> None:
+    """Refuse what is no dictionary from names to shapes.
+
+    Raises:
+        StateError: it is none.
+
+    >>> check_shapes({"weight": 3}, "target")
+    Traceback (most recent call last):
+    adamcompat.state.terms.StateError: target: the shape of 'weight' must be a tuple such as (64, 10); got 3 (int)
+    """
+    if not isinstance(shapes, Mapping):
+        raise StateError(f"{side} must be a dictionary from names of parameters to shapes; got {told(shapes)}")
+    for name, shape in shapes.items():
+        if not isinstance(name, str):
+            raise StateError(f"{side} must have names as keys; got {told(name)}")
+        # A TensorShape is no Sequence.
+        if not (isinstance(shape, Iterable) and all(isinstance(axis, (int, np.integer)) for axis in shape)):
+            raise StateError(f"{side}: the shape of {name!r} must be a tuple such as (64, 10); got {told(shape)}")
 
 
 def is_real(dtype: np.dtype[Any]) -> bool:

@@ -34,7 +34,7 @@ class Traced:
         self.waits = False
         self.waiting: set[int] = set()
         self._functions: dict[Any, tuple[list[Any], dict[Any, Any]]] = {}
-        self._constants: dict[tuple[type[Any], float], Any] = {}
+        self._constants: dict[tuple[type[Any], float, Any], Any] = {}
 
     @property
     def hyper(self) -> update.Hyper | None:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from adamcompat.extras import how_to_install
+from adamcompat.kinds import path_of
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.names import KNOWN, Catalogue
 
@@ -18,6 +19,7 @@ def known(aliases: str | Path | None) -> Catalogue:
         aliases: the file, of which docs/translate.md shows one; None means no more classes than adamcompat's mapping.
 
     Raises:
+        TypeError: `aliases` is no path.
         ValueError: the file has a mistake, of which the text names file and line; or it cannot be read.
         ModuleNotFoundError: PyYAML is missing.
 
@@ -26,9 +28,10 @@ def known(aliases: str | Path | None) -> Catalogue:
     """
     if aliases is None:
         return KNOWN
+    path = path_of(aliases, "aliases")
     try:
-        status = Path(aliases).stat()
-        return _read(Path(aliases), status.st_mtime_ns, status.st_size)
+        status = path.stat()
+        return _read(path, status.st_mtime_ns, status.st_size)
     except OSError as problem:
         raise ValueError(f"{aliases}: {problem.strerror or problem}") from None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
+from adamcompat.kinds import told
 from adamcompat.mapping.facts import Fact, ParameterFact
 from adamcompat.mapping.model import Adapter, Dialect, Mapping
 from adamcompat.mapping.runtimes import RUNTIMES
@@ -239,19 +241,25 @@ class Catalogue:
         first, dot, rest = name.partition(".")
         return self.classes.get(f"{_CUSTOMARY_ELSEWHERE.get(first, first)}{dot}{rest}", ())
 
-    def dialect(self, name: str) -> Dialect:
+    def dialect(self, name: str, what: str = "a dialect") -> Dialect:
         """Return a dialect by its short name or by a dotted name of its class.
 
         Args:
             name: such as ``keras3`` or ``keras.optimizers.Adam``.
+            what: the argument that it is, for the text of an error.
 
         Raises:
+            TypeError: the name is no text.
             ValueError: there is none of that name.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"{what} must be the name of a dialect, such as 'keras3' or 'mindspore'; got {told(name)}")
         for dialect in self.mapping.dialects.values():
             if name in (dialect.name, *dialect.names):
                 return dialect
-        raise ValueError(f"unknown dialect {name!r}; known: {', '.join(self.mapping.dialects)}")
+        close = difflib.get_close_matches(name, self.mapping.dialects, n=1)
+        hint = f"did you mean {close[0]!r}? known" if close else "known"
+        raise ValueError(f"unknown dialect {name!r}; {hint}: {', '.join(self.mapping.dialects)}")
 
 
 KNOWN = Catalogue(MAPPING)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import adamcompat.fragments as fragments
+import adamcompat.kinds as kinds
 from adamcompat.mapping.model import Dialect
 from adamcompat.translation.aliases import known
 from adamcompat.translation.arguments import Argument, arguments, assigned_once
@@ -23,9 +25,9 @@ class TranslationError(ValueError):
     """Report source text without one call to translate, or without a way to tell which Adam is called."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Translation:
-    """Hold a translated call; ``str()`` gives its text.
+    """Hold a translated call; ``str()`` gives its text, and ``repr()`` imports and remarks with it.
 
     Attributes:
         source: the name of the dialect that the call was written in.
@@ -56,6 +58,17 @@ class Translation:
 
     def __str__(self) -> str:
         return self.call or ""
+
+    @property
+    def _code(self) -> list[str]:
+        return [] if self.call is None else [*self.imports, self.call]
+
+    def __repr__(self) -> str:
+        return "\n".join([*(self._code or ["no translation:"]), *map(str, self.messages)])
+
+    def _repr_html_(self) -> str:
+        code = fragments.code("\n".join(self._code)) if self._code else fragments.line("There is no translation.", "no")
+        return fragments.shown(code, fragments.several(map(str, self.messages)))
 
     def to_json(self) -> str:
         """Return the translation as the text of a JSON object."""
@@ -95,6 +108,7 @@ def translate(
     Raises:
         TranslationError: the code does not parse, does not hold one call of an Adam known here, or is nested too
             deeply; or with `shim` adamcompat has no class for that framework.
+        TypeError: `source` or a dialect is no text, `shim` is not True or False, or `aliases` is no path.
         ValueError: an unknown dialect, or a mistake in the file of aliases.
         ModuleNotFoundError: aliases are given, and PyYAML is missing.
 
@@ -106,9 +120,15 @@ def translate(
     >>> print(translate("from tensorflow.keras.optimizers import Adam as A; A(lr=1e-5)", "keras3"))
     keras.optimizers.Adam(learning_rate=1e-5)
     """
+    if not isinstance(source, str):
+        raise TypeError(
+            f"source must be the text of a call, such as 'keras.optimizers.Adam(0.001)'; got {kinds.told(source)}"
+        )
+    if not isinstance(shim, bool):
+        raise TypeError(f"shim must be True or False; got {kinds.told(shim)}")
     catalogue = known(aliases)
-    target = catalogue.dialect(to)
-    told = catalogue.dialect(from_) if from_ is not None else None
+    target = catalogue.dialect(to, "to")
+    told = catalogue.dialect(from_, "from_") if from_ is not None else None
     try:
         return _translate(source.strip(), target, told, shim, catalogue)
     except (RecursionError, MemoryError):

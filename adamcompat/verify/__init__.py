@@ -2,5 +2,12 @@
 
 ``adamcompat.verify.tensorflow``, ``.mindspore`` and ``.torch`` look at the originals and run
 the probes of this folder on them; what they find is plain data (`observation`), which `judge`
-compares with a mapping. Nothing here imports a framework.
+compares with a mapping. Nothing here imports a framework. A call of this module is one of `verification.verify`.
 """
+
+from adamcompat.called import let_call
+from adamcompat.verify.verification import Verification, verify
+
+__all__ = ["Verification", "verify"]
+
+let_call(__name__, verify)

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from adamcompat.kinds import path_of
 from adamcompat.state.files import h5_file
 from adamcompat.state.files.formats import (
     MINDSPORE_CKPT,
     MINDSPORE_SAFETENSORS,
     WEIGHTS,
     Document,
+    check_document,
     check_target,
     form_for,
     refuse_missing,
@@ -129,8 +131,14 @@ def convert(
         The conversion, of which nothing has been written yet.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         StateError: no match, or the target cannot hold the state; nothing has been written.
     """
+    if source is None:
+        raise TypeError("source must be what open_document(path) returns; got None")
+    check_document(source, "source")
+    check_document(like, "like")
+    path = path_of(path, "path")
     refuse_missing(source)
     chosen = form_for(path, like, form)
     check_target(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 from adamcompat.extras import how_to_install
 from adamcompat.files import check_file, destination
+from adamcompat.kinds import path_of, told
 from adamcompat.state.files import ckpt_file, h5_file, mindspore, neutral, safetensors_file, whole_h5_file
 from adamcompat.state.files.safetensors_file import Progress
 from adamcompat.state.model import AdamState
@@ -75,12 +76,13 @@ def open_document(path: str | Path, *, beta1: float | None = None, beta2: float 
         The file with its state. A file without moments is opened too; it is good as a pattern.
 
     Raises:
+        TypeError: `path` is no path.
         StateError: there is no such file, it is damaged, or it holds no state of Adam.
 
     Warns:
         UserWarning: a part of the file is no part of the state, the loss scale for example.
     """
-    found = _opened(Path(path), beta1, beta2)
+    found = _opened(path_of(path, "path"), beta1, beta2)
     for note in found.notes:
         warnings.warn(f"{found.path}: {note}", UserWarning, stacklevel=2)
     return found
@@ -156,7 +158,7 @@ def read(path: str | Path, *, beta1: float | None = None, beta2: float | None = 
     Warns:
         UserWarning: a part of the file is no part of the state, the loss scale for example.
     """
-    found = _opened(Path(path), beta1, beta2)
+    found = _opened(path_of(path, "path"), beta1, beta2)
     refuse_missing(found)
     for note in found.notes:
         warnings.warn(f"{found.path}: {note}", UserWarning, stacklevel=2)
@@ -171,6 +173,20 @@ def refuse_missing(document: Document) -> None:
     """
     if document.missing:
         raise StateError(f"{document.path}: {document.missing}")
+
+
+def check_document(document: object, what: str) -> None:
+    """Refuse what is neither a document nor None.
+
+    Raises:
+        TypeError: it is something else.
+
+    >>> check_document("run.ckpt", "like")
+    Traceback (most recent call last):
+    TypeError: like must be what open_document(path) returns; got 'run.ckpt' (str)
+    """
+    if document is not None and not isinstance(document, Document):
+        raise TypeError(f"{what} must be what open_document(path) returns; got {told(document)}")
 
 
 def form_for(path: str | Path, like: Document | None = None, form: str | None = None) -> str:
@@ -235,9 +251,13 @@ def write(
             .pt and .pth, which their frameworks write as a whole.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         StateError: the form cannot hold this state, or the folder cannot be written to; nothing has been written.
     """
-    place = Path(path)
+    place = path_of(path, "path")
+    if not isinstance(state, AdamState):
+        raise TypeError(f"state must be an AdamState, as AdamState.of(optimizer) returns; got {told(state)}")
+    check_document(like, "like")
     chosen = form_for(place, like, form)
     try:
         _write(place, state, chosen, like, progress)

@@ -1,0 +1,64 @@
+"""A comparison as a notebook shows it: the verdict, why, the drawing and the tables."""
+
+from __future__ import annotations
+
+import io
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import adamcompat.fragments as fragments
+from adamcompat.comparison.plot import figure
+from adamcompat.comparison.tables import OPTIMIZERS, PAIRS, optimizers, pairs, verdict
+from adamcompat.extras import how_to_install
+
+if TYPE_CHECKING:
+    from adamcompat.comparison.result import Comparison
+
+# Text and axes are drawn in a colour that nothing else has, and that becomes the notebook's own.
+_INK = "#010203"
+_INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+# The line of a seventh pair is black, and the grid nearly white.
+_SEEN = {_INK: "currentColor", "stroke: #000000": "stroke: currentColor", "#e6e6e6": "#80808040"}
+
+
+def shown(comparison: Comparison) -> str:
+    """Return the pieces of HTML.
+
+    Args:
+        comparison: what to show.
+
+    Returns:
+        HTML that needs nothing else. Where matplotlib is not installed, a line says so in place of the drawing.
+    """
+    marks = ["" if pair.agree else "no" for pair in comparison.pairs]
+    return fragments.shown(
+        fragments.line(verdict(comparison), "yes" if comparison.agree else "no"),
+        fragments.line(comparison.about, "less"),
+        fragments.several(why(comparison)),
+        _drawing(comparison),
+        fragments.table(PAIRS, pairs(comparison), marks),
+        fragments.table(OPTIMIZERS, optimizers(comparison)),
+    )
+
+
+def why(comparison: Comparison) -> list[str]:
+    """Return what explains the differences, a sentence each."""
+    return [f"{pair.first} and {pair.second}: {text}." for pair in comparison.pairs for text in pair.sentences]
+
+
+def _drawing(comparison: Comparison) -> str:
+    if not comparison.pairs:
+        return ""
+    if find_spec("matplotlib") is None:
+        return fragments.line(f"The drawing needs matplotlib: {how_to_install('plot')}", "less")
+    matplotlib = import_module("matplotlib")
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    # The ids are the same each time, so that a notebook that is run again is the same text.
+    with matplotlib.rc_context({**dict.fromkeys(_INKED, _INK), "svg.hashsalt": "adamcompat"}):
+        figure(comparison).savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    seen = re.compile("|".join(map(re.escape, _SEEN)))
+    return seen.sub(lambda found: _SEEN[found.group()], text[text.index("<svg") :])
