@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from adamcompat import cli, doctor
-from adamcompat.doctor import TESTED, TESTED_PYTHON, Examination, examine
+from adamcompat import cli
 from adamcompat.extras import EXTRAS
+from adamcompat.installation import doctor
+from adamcompat.installation.doctor import TESTED, TESTED_PYTHON, Examination, examine
 
 ROOT = Path(__file__).parent.parent
 PYTHON = TESTED_PYTHON[1]

@@ -220,15 +220,25 @@ def test_files_go_in_no_circle() -> None:
     assert not in_circles(arrows)
 
 
-# So many lines a module may have that is written by hand.
-LONGEST = 450
+# So many lines a module may have that is written by hand. What is said in docstrings does not count.
+LONGEST = 400
+
+
+def lines_of_code(text: str) -> int:
+    """Return the number of lines of a module that are not in docstrings."""
+    count = text.count("\n")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            said = node.body[0]
+            count -= (said.end_lineno or said.lineno) - said.lineno + 1
+    return count
 
 
 def test_modules_are_short() -> None:
     texts = {module.as_posix(): (PACKAGE / module).read_text(encoding="utf-8") for module in MODULES}
     by_hand = {name: text for name, text in texts.items() if not text.startswith("# Generated from mapping.yaml")}
     assert len(by_hand) > 200
-    assert not {name for name, text in by_hand.items() if text.count("\n") > LONGEST}
+    assert not {name for name, text in by_hand.items() if lines_of_code(text) > LONGEST}
 
 
 def test_the_public_surface() -> None:

@@ -44,8 +44,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     Returns:
         1 where something that is installed fails, otherwise 0.
     """
-    from adamcompat.doctor import examine
     from adamcompat.executors import VARIABLE
+    from adamcompat.installation.doctor import examine
 
     found = examine()
     status = FOUND_A_PROBLEM if found.faults else DONE
