@@ -97,6 +97,15 @@ def test_table_has_the_same_rows_in_every_format() -> None:
             assert (row["source"] or row["target"]) in result.stdout
 
 
+def test_the_table_as_a_page_is_for_narrow_screens_and_for_dark_ones() -> None:
+    text = run("table", "--format", "html").stdout
+    assert '<meta name="viewport" content="width=device-width' in text
+    assert "@media(prefers-color-scheme:dark)" in text
+    assert re.search(r'<div class="wide" role="region" aria-label="[^"]+" tabindex="0">\n<table>', text)
+    assert ".wide{overflow-x:auto" in text
+    assert '<td class="note">Keep an exponential moving average of the parameters.</td>' in text
+
+
 @pytest.mark.parametrize("columns", ["60", "80", "100"])
 def test_names_are_whole_in_a_narrow_terminal(columns: str) -> None:
     text = run("table", COLUMNS=columns).stdout
