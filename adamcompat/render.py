@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
 from adamcompat.mapping.compare import Row
@@ -124,22 +124,37 @@ def as_html(mapping: Mapping, source: str, target: str, table: Sequence[Row]) ->
         The text of the page.
     """
     titles = headings(mapping, source, target)
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-    body = ""
+    found = []
     for row in table:
         code = "".join(
             f"<td><code>{html.escape(cell)}</code></td>" if cell != "-" else "<td>-</td>" for cell in cells(row)[:4]
         )
-        body += f"<tr>{code}<td>{html.escape(row.category)}</td><td>{html.escape(row.note)}</td></tr>\n"
-    title = f"Adam: {titles[0]} to {titles[2]}"
-    return page(title, f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n")
+        found.append(f'{code}<td>{html.escape(row.category)}</td><td class="note">{html.escape(row.note)}</td>')
+    return page(f"Adam: {titles[0]} to {titles[2]}", html_table(titles, found))
 
 
 _STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1f24;"
-    "background:#fff}table{border-collapse:collapse;width:100%}th,td{border-bottom:1px solid #d8dee4;"
-    "padding:.4rem .6rem;text-align:left;vertical-align:top}th{background:#f3f5f7}code{white-space:nowrap}"
+    ":root{color-scheme:light dark;--ink:#1b1f24;--ground:#fff;--line:#d8dee4;--head:#f3f5f7;--good:#116329;"
+    "--bad:#a40e26}@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--ground:#0d1117;--line:#30363d;"
+    "--head:#161b22;--good:#56d364;--bad:#ff7b72}}*{box-sizing:border-box}"
+    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:var(--ink);"
+    "background:var(--ground);overflow-wrap:break-word}h1{line-height:1.2}"
+    # Words stay whole: a table that is wider than the page is scrolled, and the page is not.
+    ".wide{overflow-x:auto;margin:1rem 0}table{border-collapse:collapse;width:100%}"
+    "th,td{border-bottom:1px solid var(--line);padding:.4rem .6rem;text-align:left;vertical-align:top;"
+    "overflow-wrap:normal}.note{min-width:22em}th{background:var(--head)}code{white-space:nowrap}"
 )
+
+
+def html_table(titles: Sequence[str], rows: Iterable[str]) -> str:
+    """Return a table that is scrolled on a narrow screen; `rows` are the cells of each row, as HTML."""
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    body = "".join(f"<tr>{cells}</tr>\n" for cells in rows)
+    return (
+        # What is scrolled must be reached by keyboard, too.
+        f'<div class="wide" role="region" aria-label="{html.escape(titles[0])}" tabindex="0">\n'
+        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n"
+    )
 
 
 def page(title: str, body: str, style: str = "") -> str:
@@ -155,7 +170,8 @@ def page(title: str, body: str, style: str = "") -> str:
     """
     heading = html.escape(title)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{heading}</title>'
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{heading}</title>'
         f"<style>{_STYLE}{style}</style></head>\n<body>\n<h1>{heading}</h1>\n{body}</body>\n</html>\n"
     )
 

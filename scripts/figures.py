@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import json
 import statistics
 import time
@@ -15,7 +16,7 @@ from adamcompat.files import replacing
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "figures"
 # Okabe and Ito's colours, which people with any colour vision tell apart.
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555"
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#808080"
 
 
 def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
@@ -93,12 +94,19 @@ def save(path: Path, found: Any) -> None:
         partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def save_plot(path: Path, figure: Any) -> None:
-    """Write a plot as SVG, the same bytes from the same figures."""
+def save_plot(path: Path, draw: Callable[[], Any]) -> None:
+    """Write the figure that `draw` returns as SVG: the same bytes from the same figures, for light and dark pages."""
     from matplotlib import rc_context
 
-    with rc_context({"svg.hashsalt": "adamcompat"}), replacing(path) as partial:
-        figure.savefig(partial, format="svg", metadata={"Date": None})
+    from adamcompat.comparison.plot import MARGIN, inked, themed
+
+    drawn = io.StringIO()
+    with inked(), rc_context({"svg.hashsalt": "adamcompat"}):
+        figure = draw()
+        figure.get_layout_engine().set(w_pad=MARGIN, h_pad=MARGIN)
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+    with replacing(path) as partial:
+        partial.write_text(themed(drawn.getvalue(), alone=True), encoding="utf-8")
 
 
 def insert(page: Path, command: str, lines: Iterable[str]) -> None:

@@ -1,6 +1,6 @@
-"""Draw the plots of the README.
+"""Draw the plots of the README and the pages.
 
-    python scripts/plots.py drift     docs/drift.png: how far four Adams drift apart on one training's gradients
+    python scripts/plots.py drift     docs/figures/drift.svg: how far four Adams drift apart on one training's gradients
     python scripts/plots.py speed     docs/figures/speed.svg: our time by the originals', as the benchmarks kept it
 
 drift: a small network is trained in TensorFlow and recorded; the recorded gradients go through the
@@ -23,12 +23,10 @@ import numpy as np
 
 from adamcompat import compare, record
 from adamcompat.comparison import Comparison
-from adamcompat.comparison.plot import COLOURS
-from adamcompat.files import replacing
+from adamcompat.comparison.plot import COLOURS, grid
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.recording import Recording, read
 
-ROOT = Path(__file__).resolve().parents[1]
 STEPS = 2000
 FIRST, OTHERS = "keras3", ("tf26", "tf1", "mindspore")
 
@@ -61,7 +59,7 @@ def compared(recording: Recording, given: dict[str, Any]) -> Comparison:
     )
 
 
-def draw(panels: dict[str, Comparison], path: Path) -> None:
+def draw(panels: dict[str, Comparison]) -> Any:
     """One panel for each comparison, all on one scale."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import StrMethodFormatter
@@ -81,13 +79,12 @@ def draw(panels: dict[str, Comparison], path: Path) -> None:
         axes.set(title=title, xlabel="step", xscale="log", yscale="log", xlim=(1, found.steps))
         axes.title.set_fontsize(11)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.grid(color="0.9", linewidth=0.8)
+        axes.grid(**grid())
         axes.spines[["top", "right"]].set_visible(False)
     first = figure.axes[0]
     first.set_ylabel(f"largest difference of a weight\nfrom {MAPPING.dialects[FIRST].title}")
     figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=len(OTHERS), frameon=False)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=160)
+    return figure
 
 
 class Panel(NamedTuple):
@@ -107,8 +104,9 @@ PANELS = {
 LOOKS = ((figures.BLUE, "o"), (figures.ORANGE, "s"), (figures.GREEN, "^"))
 
 
-def draw_speed(path: Path) -> None:
+def draw_speed() -> Any:
     """Medians and quartiles of paired ratios, one panel above the other."""
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 
@@ -140,18 +138,18 @@ def draw_speed(path: Path) -> None:
                 capsize=3,
                 label=mode,
             )
-        axes.axvline(1, color="black", linewidth=1.2, linestyle="--")
+        axes.axvline(1, color=rcParams["text.color"], linewidth=1.2, linestyle="--")
         axes.set(xscale="log", ylim=(len(works[name]) - 0.5, -0.5))
         axes.set_title(panel.title, fontsize=11, loc="left")
         axes.set_yticks(range(len(works[name])), works[name])
-        axes.grid(color="0.9", linewidth=0.8, axis="x")
+        axes.grid(axis="x", **grid())
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set_xlabel("relative time of a step: dashed is equal, left of it adamcompat is faster")
     axes.xaxis.set_major_locator(FixedLocator([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    figures.save_plot(path, figure)
+    return figure
 
 
 def draw_drift() -> None:
@@ -167,15 +165,15 @@ def draw_drift() -> None:
     }
     for title, found in panels.items():
         for pair in found.pairs:
-            figures = f"{pair.spacings:.3g} spacings, {pair.absolute:.3g}"
-            print(f"{title}: {pair.first} | {pair.second}: {figures}; {'; '.join(pair.sentences)}")
-    draw(panels, ROOT / "docs" / "drift.png")
+            apart = f"{pair.spacings:.3g} spacings, {pair.absolute:.3g}"
+            print(f"{title}: {pair.first} | {pair.second}: {apart}; {'; '.join(pair.sentences)}")
+    figures.save_plot(figures.FOLDER / "drift.svg", partial(draw, panels))
 
 
 def main() -> None:
     plots: dict[str, Callable[[], None]] = {
         "drift": draw_drift,
-        "speed": partial(draw_speed, figures.FOLDER / "speed.svg"),
+        "speed": partial(figures.save_plot, figures.FOLDER / "speed.svg", draw_speed),
     }
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("plot", choices=plots)

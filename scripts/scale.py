@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,9 +158,12 @@ def measure(part: str) -> Any:
     }
 
 
-def draw(found: dict[str, Any]) -> None:
+def draw(found: dict[str, Any]) -> Any:
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
+
+    from adamcompat.comparison.plot import grid
 
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -178,13 +182,14 @@ def draw(found: dict[str, Any]) -> None:
     rate = max(found["bandwidth"].values())
     ends = [ELEMENTS[0], ELEMENTS[-1]]
     line = f"{BYTES} bytes an element at the speed of memory, {rate / 1e9:.1f} GB/s"
-    left.plot(ends, [size * BYTES / rate * 1e3 for size in ends], color="black", ls="--", lw=1.2, label=line)
+    times = [size * BYTES / rate * 1e3 for size in ends]
+    left.plot(ends, times, color=rcParams["text.color"], ls="--", lw=1.2, label=line)
     left.set(title="one float32 tensor", xlabel="elements", ylabel="milliseconds a step")
     right.set(title=f"many float32 tensors of {SMALL} elements", xlabel="tensors")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log")
         axes.title.set_fontsize(11)
-        axes.grid(color="0.9", linewidth=0.8)
+        axes.grid(**grid())
         axes.spines[["top", "right"]].set_visible(False)
     left.xaxis.set_major_locator(FixedLocator(ELEMENTS))
     right.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -193,7 +198,7 @@ def draw(found: dict[str, Any]) -> None:
     for axis in (left.xaxis, right.xaxis, left.yaxis):
         axis.set_minor_formatter(NullFormatter())
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    figures.save_plot(PLOT, figure)
+    return figure
 
 
 def digits(value: float) -> str:
@@ -235,7 +240,7 @@ def main() -> int:
         figures.save(DATA, found)
     if missing := [part for part in everything if part not in found]:
         parser.error(f"not measured yet: {', '.join(missing)}")
-    draw(found)
+    figures.save_plot(PLOT, partial(draw, found))
     describe(found)
     return 0
 

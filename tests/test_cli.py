@@ -37,14 +37,34 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_demo_shows_both_outputs_the_truth_and_the_table() -> None:
+def test_demo_says_the_result_first_and_then_the_outputs() -> None:
     result = run("demo", COLUMNS="200")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "200/200" in result.stdout
-    assert result.stdout.count("[[ 5.8998876 11.100113 ] [12.299808  24.700195 ]]") == 2
-    assert "[[5.89988898, 11.10011102], [12.2998097, 24.7001903]]" in result.stdout
-    assert "The two styles agree bit for bit." in result.stdout
-    assert "same name, other meaning" in result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[:3] == [
+        "Same bits? Yes: both calls end in the same bits.",
+        "How far from float64? 5.0e-06 at most.",
+        "Against the originals? The same bits as TensorFlow 1's, MindSpore's and PyTorch's Adam, as recorded; "
+        "--runtime trains them here.",
+    ]
+    assert lines[4].startswith("The network: One dense layer of two inputs and two outputs")
+    assert lines.count("      5.89988756  11.10011292") == lines.count("     12.29980755  24.70019531") == 2
+    assert lines[-2:] == ["      5.89988898  11.10011102", "     12.29980970  24.70019030"]
+
+
+def test_demo_prints_the_table_when_it_is_asked_to() -> None:
+    assert "same name, other meaning" not in run("demo").stdout
+    result = run("demo", "--table", COLUMNS="80")
+    assert result.stdout.startswith("Same bits? Yes")
+    assert "weight_decay = None -> weight_decay = 0.0: same name, other meaning" in result.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_demo_breaks_no_word_and_no_number(columns: int) -> None:
+    found = [run("demo", COLUMNS=str(width)).stdout for width in (columns, 200)]
+    narrow, wide = (text.split() for text in found)
+    assert max(map(len, found[0].splitlines())) <= columns
+    assert narrow == wide
 
 
 def test_the_truth_of_the_demo_is_its_float64_run() -> None:
@@ -56,7 +76,16 @@ def test_a_demo_whose_styles_differ_exits_with_1(monkeypatch: pytest.MonkeyPatch
     results = [demo.Result("one", demo.TRUTH), demo.Result("other", demo.TRUTH + 1)]
     monkeypatch.setattr(demo, "run", lambda advance: results)
     assert cli.main(["demo"]) == 1
-    assert "one and other differ." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("Same bits? No: one and other differ.")
+    assert "How far from float64? 1.0e+00 at most." in out
+
+
+def test_a_demo_that_differs_from_what_was_recorded_says_how_far(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    results = [demo.Result("one", demo.RECORDED + 0.5), demo.Result("other", demo.RECORDED + 0.5)]
+    monkeypatch.setattr(demo, "run", lambda advance: results)
+    assert cli.main(["demo"]) == 0
+    assert "Against the originals? 5.0e-01 at most from TensorFlow 1's, MindSpore's" in capsys.readouterr().out
 
 
 def test_table_has_the_same_rows_in_every_format() -> None:
@@ -66,6 +95,15 @@ def test_table_has_the_same_rows_in_every_format() -> None:
         assert (result.returncode, result.stderr) == (0, "")
         for row in rows:
             assert (row["source"] or row["target"]) in result.stdout
+
+
+def test_the_table_as_a_page_is_for_narrow_screens_and_for_dark_ones() -> None:
+    text = run("table", "--format", "html").stdout
+    assert '<meta name="viewport" content="width=device-width' in text
+    assert "@media(prefers-color-scheme:dark)" in text
+    assert re.search(r'<div class="wide" role="region" aria-label="[^"]+" tabindex="0">\n<table>', text)
+    assert ".wide{overflow-x:auto" in text
+    assert '<td class="note">Keep an exponential moving average of the parameters.</td>' in text
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "100"])

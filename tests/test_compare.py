@@ -484,6 +484,34 @@ def test_the_command_names_the_difference_and_exits_with_1(capsys: Any) -> None:
     assert "30 steps of random gradients, seed 0, shapes 4x3" in out
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_verdict_stands_first_and_no_word_or_number_is_broken(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    cli.main(["compare", OURS[0], f"{OURS[0]}(epsilon=1e-8)", "float64", "--steps", "30", "--tolerance", "9"])
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= columns
+    words = " ".join(out.split())
+    assert words.startswith("2 of 3 pairs differ by more than 9 spacings. adamcompat.TFStyleAdam | adamcompat.")
+    assert "TFStyleAdam(epsilon=1e-8): differ from step 1 on, by up to 1.2e+05 spacings epsilon: 1e-07 against" in words
+    assert "adamcompat.TFStyleAdam | float64: agree: apart from step 1 on, by up to" in words
+    assert words.index("explains") < words.index("30 steps of random gradients") < words.index("largest difference")
+    found = compare(OURS[0], f"{OURS[0]}(epsilon=1e-8)", "float64", steps=30)
+    for pair in found.pairs:
+        assert f"{pair.absolute:.3g}" in words
+    for name in ("learning_rate=0.001,", "epsilon=1e-08", "beta2=0.999,"):
+        assert name in words.split()
+
+
+def test_the_command_says_of_equal_bits_that_they_are_equal(capsys: Any) -> None:
+    assert cli.main([*COMMAND, "--set", "eps=1e-8"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "All agree within 2 spacings, in every step."
+    assert second == f"{OURS[0]} | {OURS[1]}: equal bits in every step"
+
+
 def test_the_command_exits_with_0_where_all_agree(capsys: Any) -> None:
     assert cli.main([*COMMAND, "--set", "eps=1e-8"]) == 0
     assert "All agree within 2 spacings, in every step." in capsys.readouterr().out
@@ -521,7 +549,7 @@ def test_the_command_draws(tmp_path: Path, capsys: Any) -> None:
     assert drawing.read_bytes().startswith(b"\x89PNG")
     text = page.read_text(encoding="utf-8")
     assert "<svg" in text
-    assert "epsilon: 1e-07 against 1e-08 explains" in text
+    assert "epsilon: 1e-07 against 1e-08 explains" in re.sub("<[^>]*>", "", text)
     assert not [word for word in ('src="http', 'href="http', "url(http", "<script") if word in text]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drift.html", "drift.png"]
     capsys.readouterr()
@@ -529,6 +557,90 @@ def test_the_command_draws(tmp_path: Path, capsys: Any) -> None:
     assert "cannot draw a xyz; use one of" in capsys.readouterr().err
     assert cli.main([*COMMAND, "--html", str(tmp_path / "no" / "drift.html")]) == 2
     assert "the folder does not exist" in capsys.readouterr().err
+
+
+def test_a_page_is_for_narrow_screens_and_for_dark_ones(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    found = compare(OURS[0], f"{OURS[0]}(epsilon=1e-8)", steps=20, shapes=[(3,)])
+    found.html(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<meta name="viewport" content="width=device-width' in text
+    assert "@media(prefers-color-scheme:dark)" in text
+    # A table that is too wide is scrolled where it stands, and its words are not broken.
+    assert text.count("<table>") == len(re.findall(r'<div class="wide"[^>]*>\n<table>', text)) == 2
+    assert "overflow-x:auto" in text and "overflow-wrap:anywhere" not in text
+    assert '<span class="whole">1e-08</span>' in text and ".whole{white-space:nowrap}" in text
+    # The verdict stands above all else.
+    assert text.index("1 of 1 pairs differ") < text.index("explains") < text.index("20 steps") < text.index("<svg")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_drawing_in_svg_has_the_colours_of_its_page(alone: bool, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from adamcompat.comparison import plot
+
+    found = compare(OURS[0], f"{OURS[0]}(epsilon=1e-8)", steps=20, shapes=[(3,)])
+    text = plot.svg(found, alone=alone)
+    if alone:
+        found.plot(tmp_path / "drift.svg")
+        assert (tmp_path / "drift.svg").read_text(encoding="utf-8") == text
+    colours = set(re.findall("#[0-9a-f]{6}", text))
+    # Beside the lines only those of the two grounds; no black and no white is drawn.
+    lines = {colour.lower() for colour in plot.COLOURS[:1]} | {"#808080"}
+    assert colours == lines | ({"#1b1f24", "#e6edf3", "#0d1117"} if alone else set())
+    assert text.count("currentColor") > 20
+    assert ("prefers-color-scheme" in text, text.startswith("<svg")) == (alone, not alone)
+
+
+def test_labels_of_a_drawing_keep_away_from_its_edges() -> None:
+    pytest.importorskip("matplotlib")
+    from adamcompat.comparison import plot
+
+    found = compare(OURS[0], f"{OURS[0]}(epsilon=1e-8)", steps=1000, shapes=[(3,)])
+    drawing = plot.figure(found)
+    drawing.draw_without_rendering()
+    # In inches.
+    box, (width, height) = drawing.get_tightbbox(), drawing.get_size_inches()
+    assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0.05
+    (axes,) = drawing.axes
+    # Nor does a line reach the upper end.
+    assert axes.get_ylim()[1] > 1.5 * found.pairs[0].spacings
+
+
+def test_a_drawing_says_where_the_unit_doubles() -> None:
+    """A weight that passes 2 has another spacing from there on; the difference goes on as before."""
+    pytest.importorskip("matplotlib")
+    from adamcompat.comparison import plot
+
+    found = compare(
+        f"{OURS[0]}(learning_rate=0.1)", f"{OURS[0]}(learning_rate=0.101)",
+        weights=[np.full(1, 1.05, np.float32)], gradients=[np.full((20, 1), -1.0, np.float32)],
+    )  # fmt: skip
+    (pair,) = found.pairs
+    larger = float(found.runs[1].parameters[0][0])
+    assert 2 < larger < 4
+    assert pair.doubled == [10]
+    assert found.to_dict()["pairs"][0]["doubled"] == [10]
+    before, after = pair.curve[8:10]
+    assert after.spacings < 0.6 * before.spacings and after.absolute > before.absolute
+    note = "step 10: the unit doubles, for a tensor's largest value passes a power of two"
+    assert plot.notes(found) == [note]
+    assert plot.figure(found).axes[0].get_xlabel() == f"step\n{note}"
+    assert plot.notes(compare(*OURS, steps=5, shapes=[(3,)], hyperparameters={"epsilon": 1e-8})) == []
+
+
+def test_a_distance_that_falls_by_itself_is_no_unit_that_doubles() -> None:
+    """One weight comes back to its other self, while a larger one goes on: in absolute terms nothing falls."""
+    there_and_back = np.concatenate([np.full((5, 1), -1.0), np.full((5, 1), 1.0)]).astype(np.float32)
+    found = compare(
+        f"{OURS[0]}(learning_rate=0.1)", f"{OURS[0]}(learning_rate=0.11)", hyperparameters={"beta_1": 0.0},
+        # The larger one passes 1,024 at the step at which the smaller one falls; its unit is not the one that counts.
+        weights=[np.full(1, 2.5, np.float32), np.full(1, 1023.05, np.float32)],
+        gradients=[there_and_back, np.full((10, 1), -1.0, np.float32)],
+    )  # fmt: skip
+    before, after = found.pairs[0].curve[7:9]
+    assert after.spacings < 0.6 * before.spacings and after.absolute > before.absolute
+    assert found.pairs[0].doubled == []
 
 
 def test_a_drawing_has_a_place_for_equal_bits_and_for_powers_of_ten() -> None:

@@ -94,7 +94,7 @@ def test_the_installed_wheel_works(built: Path, tmp_path: Path) -> None:
     assert "use_amsgrad" in python(
         "-m", "adamcompat", "table", "--from", "tf26", "--to", "mindspore", path=target, folder=elsewhere
     )
-    assert "loss" in python("-m", "adamcompat", "demo", path=target, folder=elsewhere)
+    assert python("-m", "adamcompat", "demo", path=target, folder=elsewhere).startswith("Same bits? Yes: both calls ")
     assert list(elsewhere.iterdir()) == []
 
 

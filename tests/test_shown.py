@@ -15,6 +15,7 @@ import pytest
 
 import adamcompat
 import adamcompat.comparison.notebook as notebook
+import adamcompat.comparison.plot as plot
 from adamcompat.comparison import Comparison, Pair, Point
 from adamcompat.installation import Replaced, Report
 from adamcompat.migrate import Finding, Migration, Outcome
@@ -63,7 +64,10 @@ def translation() -> Translation:
 SHOWN: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "table": (adamcompat.table, ["keras.optimizers.Adam to mindspore.nn.Adam", "same name, other meaning"]),
     "comparison": (comparison, ["1 of 1 pairs differ by more than 2 spacings.", f"2 steps {EVIL}", "at the end"]),
-    "verification": (verification, ["1 of 2 facts differ.", "Keras 3: 1 agrees, 1 differs", f"torch: {EVIL}"]),
+    "verification": (
+        verification,
+        ["2 of 2 facts measured: 1 agrees, 1 differs.", "Keras 3: 2 facts: 1 agrees, 1 differs", f"torch: {EVIL}"],
+    ),
     "translation": (translation, [f"Adam('{EVIL}')", "import torch", f"INFO odd: {EVIL}"]),
     "migration": (migration, ["3 files looked at, 1 to change, 1 to look at", f"+{EVIL}", f"ERROR odd: {EVIL}"]),
     "state": (state, ["AdamState(step 7, 1 parameter, 6 elements, float32)"]),
@@ -133,8 +137,8 @@ def test_a_comparison_is_drawn_in_the_ink_of_the_notebook() -> None:
     found = comparison()._repr_html_()
     assert found == comparison()._repr_html_()
     assert "<svg" in found
-    assert "fill: currentColor" in found
-    assert notebook._INK not in found
+    assert 'fill="currentColor"' in found
+    assert plot._INK not in found
 
 
 def test_a_comparison_is_shown_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -513,16 +513,30 @@ VERDICTS = [
 ]
 
 
-@pytest.mark.parametrize("width", [60, 80, 150])
+@pytest.mark.parametrize("width", [40, 60, 80, 150])
 def test_every_fact_is_shown_whole_at_every_width(width: int) -> None:
     out = io.StringIO()
     console = Console(width=width, file=out)
     show(console, VERDICTS, {"tensorflow": "keras not installed: pip install 'adamcompat[tensorflow]'"})
-    text = out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= width
+    text = " ".join(out.getvalue().split())
     for part in ("semantics.epsilon", "conflicts.[a, b]", "numerics.mindspore.given", "Keras 9.9", "MindSpore 8.8",
                  "differs dialects.keras3.semantics.epsilon: the mapping has hat; Keras 9.9 has paper",
-                 "Keras 9.9: 2 facts: 1 agree, 1 differ", "pip install 'adamcompat[tensorflow]'"):  # fmt: skip
+                 "Keras 9.9: 2 facts: 1 agrees, 1 differs", "pip install 'adamcompat[tensorflow]'"):  # fmt: skip
         assert part in text
+
+
+def test_the_verdict_stands_first_and_again_below_the_facts() -> None:
+    out = io.StringIO()
+    more = [dataclasses.replace(VERDICTS[2], state=UNMEASURED), dataclasses.replace(VERDICTS[2], state=STRICTER)]
+    show(Console(width=80, file=out), [*VERDICTS, *more], {})
+    lines = out.getvalue().splitlines()
+    assert lines[0] == lines[-1] == "4 of 5 facts measured: 2 agree, 1 stricter, 1 differs."
+    assert lines[1] == "differs dialects.keras3.semantics.epsilon: the mapping has hat; Keras 9.9 has"
+    assert lines[2] == "    paper"
+    out = io.StringIO()
+    show(Console(width=80, file=out), VERDICTS[1:], {})
+    assert out.getvalue().startswith("2 of 2 facts measured: 2 agree, none differs.\n")
 
 
 def test_json_holds_every_fact() -> None:

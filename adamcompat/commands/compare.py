@@ -12,13 +12,12 @@ from importlib import import_module
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from adamcompat.commands import DONE, FOUND_A_PROBLEM, WRONG_USAGE
 from adamcompat.commands.arguments import path
 from adamcompat.drive.catalogue import FLOAT64, entries
+from adamcompat.terminal import say, show_rows
 
 EXAMPLES = """\
   adamcompat compare keras tf26 tf1 mindspore        how far apart are their defaults?
@@ -192,22 +191,18 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _print(console: Console, found: Any) -> None:
+    """Print the verdict, each pair with what explains it, and then the numbers."""
     tables = import_module("adamcompat.comparison.tables")
-    for title, heads, rows in (
-        (found.about, tables.PAIRS, tables.pairs(found)),
-        ("", tables.OPTIMIZERS, tables.optimizers(found)),
-    ):
-        table = Table(title=escape(title), title_justify="left", header_style="bold")
-        for position, head in enumerate(heads):
-            table.add_column(head, justify="right" if head in _NUMBERS else "left", overflow="fold", ratio=None)
-            table.columns[position].min_width = 8
-        for row in rows:
-            table.add_row(*map(escape, row))
-        console.print(table)
+    say(console, tables.verdict(found), f"bold {'green' if found.agree else 'red'}")
     for pair in found.pairs:
+        say(console, tables.of_pair(pair))
         for sentence in pair.sentences:
-            console.print(f"{escape(pair.first)} | {escape(pair.second)}: {escape(sentence)}", soft_wrap=True)
-    console.print(f"[bold {'green' if found.agree else 'red'}]{tables.verdict(found)}[/]")
-
-
-_NUMBERS = ("largest difference", "absolute", "at the end", "first differ at step", "distance to its float64 self")
+            say(console, sentence, first="  ", rest="      ")
+    console.print()
+    say(console, f"{found.about}. {tables.SPACING}", rest="")
+    console.print()
+    # What the lines above say is not said again.
+    shown = [position for position, head in enumerate(tables.PAIRS) if head not in (tables.FIRST_STEP, tables.AGREE)]
+    rows = [[row[position] for position in shown] for row in tables.pairs(found)]
+    show_rows(console, [tables.PAIRS[position] for position in shown], rows, tables.NUMBERS)
+    show_rows(console, tables.OPTIMIZERS, list(tables.optimizers(found)), tables.NUMBERS)

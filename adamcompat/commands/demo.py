@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 import adamcompat.demo as demo
 from adamcompat.commands import DONE, FOUND_A_PROBLEM
 from adamcompat.commands.table import print_table
 from adamcompat.extras import how_to_install
 from adamcompat.mapping.runtimes import WITH_OURS
+from adamcompat.terminal import say
 
 EXAMPLES = """\
   adamcompat demo                                    both calls train one network on NumPy
@@ -35,6 +36,7 @@ def add(commands: Any) -> None:
         "once with our optimizer and once with the original.",
     )
     shown.add_argument("--runtime", choices=WITH_OURS, default="numpy", help="default: numpy")
+    shown.add_argument("--table", action="store_true", help="also print what differs between Keras 3 and MindSpore")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -55,28 +57,64 @@ def run(options: argparse.Namespace, console: Console) -> int:
     # NumPy's demo is the one that the others are held against.
     module = demo if options.runtime == "numpy" else framework.load("demo")
     columns = (TextColumn(f"training on {options.runtime}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console) as progress:
+    errors = Console(stderr=True)
+    with Progress(*columns, console=errors, transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=module.TRAININGS * demo.STEPS)
         results = module.run(lambda: progress.advance(task))
-    table = Table(title=f"Output after {demo.STEPS} steps", title_justify="left", header_style="bold")
-    table.add_column("optimizer")
-    table.add_column("output")
-    table.add_column("largest difference to float64", justify="right")
-    for result in results:
-        difference = float(np.abs(result.output - demo.TRUTH).max())
-        table.add_row(result.label, _numbers(result.output), f"{difference:.1e}")
-    table.add_row("float64 truth", _numbers(demo.TRUTH), "")
-    console.print(table)
-    for first, second in zip(results[::2], results[1::2], strict=True):
-        # Relative; all that is not said to differ agrees in every bit.
-        if not np.allclose(first.output, second.output, rtol=getattr(module, "TOLERANCE", 0.0), atol=0.0):
-            console.print(f"[bold red]{first.label} and {second.label} differ.[/]")
-            return FOUND_A_PROBLEM
-    console.print(f"{module.AGREEMENT}\n")
-    if options.runtime == "numpy":
+    # Relative; all that is not said to differ agrees in every bit.
+    tolerance = getattr(module, "TOLERANCE", 0.0)
+    differ = [
+        (first, second)
+        for first, second in zip(results[::2], results[1::2], strict=True)
+        if not np.allclose(first.output, second.output, rtol=tolerance, atol=0.0)
+    ]
+    _show_result(console, module, results, differ)
+    console.print()
+    say(console, f"The network: {demo.NETWORK}", rest="")
+    say(console, "Its output, one row a sample:", rest="")
+    for label, output in [*((result.label, result.output) for result in results), ("in float64", demo.TRUTH)]:
+        say(console, label, first="  ", rest="    ")
+        for row in output:
+            console.print("    " + " ".join(f"{number:12.8f}" for number in row), soft_wrap=True)
+    if options.table:
+        console.print()
         print_table(console, "keras3", "mindspore")
-    return DONE
+    return FOUND_A_PROBLEM if differ else DONE
 
 
-def _numbers(array: demo.Array) -> str:
-    return str(array.tolist() if array.dtype == np.float64 else array).replace("\n", "")
+def _show_result(
+    console: Console,
+    module: Any,
+    results: Sequence[demo.Result],
+    differ: Sequence[tuple[demo.Result, demo.Result]],
+) -> None:
+    """Print the three lines that answer what the demo is run for.
+
+    Args:
+        console: where.
+        module: the runtime's demo.
+        results: of all trainings.
+        differ: the pairs that do not agree.
+    """
+    same = all(np.array_equal(one.output, two.output) for one, two in zip(results[::2], results[1::2], strict=True))
+    if differ:
+        who = "; ".join(f"{first.label} and {second.label} differ" for first, second in differ)
+        say(console, f"Same bits? No: {who}.", "bold red")
+    elif same:
+        say(console, f"Same bits? Yes: {module.PARTS} end in the same bits.", "bold green")
+    else:
+        say(console, f"Same bits? Not all: {module.PARTS} agree within a relative {module.TOLERANCE:g}.", "bold")
+    off = max(_distance(result.output, demo.TRUTH) for result in results)
+    say(console, f"How far from float64? {off:.1e} at most.")
+    if module is not demo:
+        apart = max(_distance(one.output, two.output) for one, two in zip(results[::2], results[1::2], strict=True))
+        said = f"trained here beside ours: {f'{apart:.1e} apart at most' if apart else 'no difference'}."
+    else:
+        apart = max(_distance(result.output, demo.RECORDED) for result in results)
+        found = f"{apart:.1e} at most from" if apart else "the same bits as"
+        said = f"{found} {demo.ORIGINALS}, as recorded; --runtime trains them here."
+    say(console, f"Against the originals? {said[0].upper()}{said[1:]}")
+
+
+def _distance(one: demo.Array, other: demo.Array) -> float:
+    return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max())

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import re
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import adamcompat.fragments as fragments
-from adamcompat.comparison.plot import figure
+from adamcompat.comparison.plot import svg
 from adamcompat.comparison.tables import OPTIMIZERS, PAIRS, optimizers, pairs, verdict
 from adamcompat.extras import how_to_install
 
 if TYPE_CHECKING:
     from adamcompat.comparison.result import Comparison
-
-# Text and axes are drawn in a colour that nothing else has, and that becomes the notebook's own.
-_INK = "#010203"
-_INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-# The line of a seventh pair is black, and the grid nearly white.
-_SEEN = {_INK: "currentColor", "stroke: #000000": "stroke: currentColor", "#e6e6e6": "#80808040"}
 
 
 def shown(comparison: Comparison) -> str:
@@ -53,12 +44,4 @@ def _drawing(comparison: Comparison) -> str:
         return ""
     if find_spec("matplotlib") is None:
         return fragments.line(f"The drawing needs matplotlib: {how_to_install('plot')}", "less")
-    matplotlib = import_module("matplotlib")
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    # The ids are the same each time, so that a notebook that is run again is the same text.
-    with matplotlib.rc_context({**dict.fromkeys(_INKED, _INK), "svg.hashsalt": "adamcompat"}):
-        figure(comparison).savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    seen = re.compile("|".join(map(re.escape, _SEEN)))
-    return seen.sub(lambda found: _SEEN[found.group()], text[text.index("<svg") :])
+    return svg(comparison)

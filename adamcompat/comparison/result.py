@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +81,8 @@ class Pair:
             it is not known what a recorded optimizer was asked for.
         unexplained: the share of the difference that is left when all causes are taken away; 0 where what is left
             is within the tolerance.
+        doubled: the steps, counted from 1, at which the distance falls though no parameters come nearer: the largest
+            value of a tensor passes a power of two, and its unit doubles.
     """
 
     first: str
@@ -94,6 +96,7 @@ class Pair:
     curve: list[Point]
     causes: list[Cause] | None
     unexplained: float
+    doubled: list[int] = field(default_factory=list)
 
     @property
     def sentences(self) -> list[str]:

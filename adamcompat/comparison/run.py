@@ -33,6 +33,9 @@ TOLERANCE = 2.0
 _CHECKPOINTS = 50
 _KEPT_BYTES = 2**28
 
+# A distance that falls below this share of the last one falls visibly.
+_FALL = 0.75
+
 
 @dataclass(slots=True)
 class _Runner:
@@ -211,17 +214,39 @@ class _Curves(NamedTuple):
     Attributes:
         pairs: for each pair of labels the steps, counted from 1, and the distance after each.
         units: of the tensors, after the steps whose parameters are kept.
+        doubled: for each pair the steps at which its distance falls because a unit has doubled.
     """
 
     pairs: dict[tuple[str, str], list[tuple[int, Distance]]]
     units: dict[int, list[float]]
+    doubled: dict[tuple[str, str], list[int]]
+
+    def add(self, pair: tuple[_Runner, _Runner], step: int, units: list[float], before: list[float]) -> None:
+        """Measure a pair after a step.
+
+        Args:
+            pair: both have parameters.
+            step: counted from 1.
+            units: of the tensors.
+            before: the units when the pair was measured last.
+        """
+        first, second = pair
+        one, other = first.parameters or [], second.parameters or []
+        found, curve = distance(one, other, units), self.pairs[first.label, second.label]
+        if units != before and curve and found.spacings < _FALL * curve[-1][1].spacings:
+            in_the_old = distance(one, other, before).spacings
+            if found.spacings < _FALL * in_the_old:
+                self.doubled[first.label, second.label].append(step)
+        curve.append((step, found))
 
 
 def _run(runners: list[_Runner], stream: Stream, advance: Callable[[int, int], None]) -> _Curves:
     """Run all of them side by side."""
     pairs = list(combinations(runners, 2))
-    curves = _Curves({(a.label, b.label): [] for a, b in pairs}, {})
+    labels = [(first.label, second.label) for first, second in pairs]
+    curves = _Curves({pair: [] for pair in labels}, {}, {pair: [] for pair in labels})
     checkpoints, scales = _checkpoints(stream, len(runners)), Scales(stream.weights)
+    measured = dict.fromkeys(labels, scales.units)
     for step in range(stream.steps):
         gradients = stream.gradients(step)
         for runner in runners:
@@ -241,10 +266,10 @@ def _run(runners: list[_Runner], stream: Stream, advance: Callable[[int, int], N
             if step + 1 in checkpoints and runner.parameters is not None:
                 runner.kept[step + 1] = runner.parameters
                 curves.units[step + 1] = units
-        for first, second in pairs:
+        for label, (first, second) in zip(labels, pairs, strict=True):
             if first.parameters is not None and second.parameters is not None:
-                found = distance(first.parameters, second.parameters, units)
-                curves.pairs[first.label, second.label].append((step + 1, found))
+                curves.add((first, second), step + 1, units, measured[label])
+                measured[label] = units
         advance(step + 1, stream.steps)
     return curves
 
@@ -282,6 +307,7 @@ def _pair(first: _Runner, second: _Runner, curves: _Curves, stream: Stream, tole
         agree=agree,
         curve=[Point(step, *found) for step, found in curve],
         causes=causes,
+        doubled=curves.doubled[first.label, second.label],
         unexplained=left if left * largest > tolerance else 0.0,
     )
 

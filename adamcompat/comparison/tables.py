@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from adamcompat.comparison.result import Comparison
+    from adamcompat.comparison.result import Comparison, Pair
 
-PAIRS = ("pair", "largest difference", "absolute", "at the end", "first differ at step", "nearer to float64", "agree")
+FIRST_STEP, AGREE = "first differ at step", "agree"
+PAIRS = ("pair", "largest difference", "absolute", "at the end", FIRST_STEP, "nearer to float64", AGREE)
 OPTIMIZERS = ("optimizer", "distance to its float64 self", "hyperparameters")
+SPACING = "A spacing is the unit in the last place of a tensor's largest value so far."
+# The columns that hold numbers.
+NUMBERS = (*PAIRS[1:5], OPTIMIZERS[1])
 
 
 def pairs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
@@ -40,6 +44,15 @@ def spacings(distance: float) -> str:
     ('0', '1.5', '2.1e+06')
     """
     return f"{distance:.2g}" if distance < 100 or distance >= 1e5 else f"{distance:,.0f}"
+
+
+def of_pair(pair: Pair) -> str:
+    """Return one sentence that says whether two differ, from which step on, and how far."""
+    who = f"{pair.first} | {pair.second}"
+    if pair.first_step is None:
+        return f"{who}: equal bits in every step"
+    how = "agree: apart" if pair.agree else "differ"
+    return f"{who}: {how} from step {pair.first_step:,} on, by up to {spacings(pair.spacings)} spacings"
 
 
 def verdict(comparison: Comparison) -> str:

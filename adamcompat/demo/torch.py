@@ -11,7 +11,7 @@ from adamcompat.demo import BIAS, EPSILON, INPUTS, LABELS, LEARNING_RATE, STEPS,
 from adamcompat.torch import Adam
 
 TRAININGS = 2
-AGREEMENT = "Ours agrees with torch.optim.Adam."
+PARTS = "ours and torch.optim.Adam"
 # On some processors PyTorch's square root is not rounded right, which moves a weight by its last bit.
 TOLERANCE = 1e-6
 

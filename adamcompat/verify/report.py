@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from adamcompat.verify.judge import AGREES, DIFFERS, STRICTER, UNMEASURED, Verdict
+from adamcompat.terminal import fits, say, table
+from adamcompat.verify.counts import by_framework, source_of, summary
+from adamcompat.verify.judge import DIFFERS, STRICTER, UNMEASURED, Verdict
 
-# Below this width the columns of a table would be a word wide.
-_TABLE_WIDTH = 110
-
-_MANY = {AGREES: "agree", STRICTER: "stricter", UNMEASURED: "not measured", DIFFERS: "differ"}
 _STYLES = {DIFFERS: "bold red", STRICTER: "dim", UNMEASURED: "dim"}
 
 
@@ -38,50 +33,55 @@ def as_json(verdicts: Sequence[Verdict], absent: Mapping[str, str]) -> str:
 
 
 def show(console: Console, verdicts: Sequence[Verdict], absent: Mapping[str, str]) -> None:
-    """Print every fact, then what differs, then how many there are of each kind.
+    """Print how many facts agree, which do not, how many each framework has, and then every fact.
 
     Args:
-        console: where to print. From a width of 110 columns on, facts stand in a table for each dialect.
+        console: where to print. Where all facts fit, they stand in a table for each dialect, else in lists.
         verdicts: on all facts, those of one dialect together.
         absent: the name of each framework that was not observed, and why.
     """
-    if console.width >= _TABLE_WIDTH:
-        for dialect, block in groupby(verdicts, lambda verdict: verdict.dialect):
-            console.print(_table(dialect, list(block)))
+    wrong = [verdict for verdict in verdicts if verdict.state == DIFFERS]
+    style = "bold red" if wrong else "bold green"
+    if verdicts:
+        say(console, summary(verdicts), style)
     else:
-        for verdict in verdicts:
-            line = f"{verdict.path}: {verdict.mapping}; {_source(verdict)}: {verdict.observed}: {verdict.state}"
-            console.print(escape(line), style=_STYLES.get(verdict.state, ""), soft_wrap=True)
-    for verdict in verdicts:
-        if verdict.state == DIFFERS:
-            text = f"{verdict.path}: the mapping has {verdict.mapping}"
-            found = f"{_source(verdict)} has {verdict.observed}"
-            console.print(f"[bold red]differs[/] {escape(f'{text}; {found}')}", soft_wrap=True)
-    for source in dict.fromkeys(map(_source, verdicts)):
-        counts = Counter(verdict.state for verdict in verdicts if _source(verdict) == source)
-        parts = [f"{counts[state]} {many}" for state, many in _MANY.items() if counts[state]]
-        console.print(f"{source}: {sum(counts.values())} facts: {', '.join(parts)}", soft_wrap=True)
+        console.print("No framework is installed here, so nothing was verified.", soft_wrap=True)
+    for verdict in wrong:
+        text = f"{verdict.path}: the mapping has {verdict.mapping}; {source_of(verdict)} has {verdict.observed}"
+        say(console, f"differs {text}", "red")
+    for text in by_framework(verdicts):
+        say(console, text)
     if any(verdict.state == STRICTER for verdict in verdicts):
-        console.print(f"{STRICTER}: the mapping refuses what the original lets pass", style="dim", soft_wrap=True)
+        say(console, f"{STRICTER}: the mapping refuses what the original lets pass", "dim")
     for name, reason in absent.items():
-        console.print(f"{name}: {escape(reason)}", soft_wrap=True)
-    if not verdicts:
-        console.print("No framework is installed here, so nothing was verified.")
+        say(console, f"{name}: {reason}")
+    _show_facts(console, verdicts)
+    if verdicts:
+        # After some hundred lines the first ones are out of sight.
+        console.print()
+        say(console, summary(verdicts), style)
 
 
-def _source(verdict: Verdict) -> str:
-    return f"{verdict.framework} {verdict.version}"
+def _show_facts(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """Print the facts of each dialect: as tables where all of them fit, else as lists."""
+    blocks = [(dialect, list(block)) for dialect, block in groupby(verdicts, lambda verdict: verdict.dialect)]
+    tables = [_rows(dialect, block) for dialect, block in blocks]
+    wide = all(fits(console.width, heads, rows) for heads, rows in tables)
+    for (dialect, block), (heads, rows) in zip(blocks, tables, strict=True):
+        console.print()
+        if wide:
+            styles = [_STYLES.get(verdict.state, "") for verdict in block]
+            console.print(table(console.width, heads, rows, f"dialects.{dialect}", styles=styles))
+            continue
+        say(console, f"dialects.{dialect}, {heads[2]}", "bold")
+        for verdict, (fact, mapped, observed, state) in zip(block, rows, strict=True):
+            found = mapped if mapped == observed else f"{mapped}; found: {observed}"
+            say(console, f"{state} {fact}: {found}", _STYLES.get(verdict.state, ""), first="  ")
 
 
-def _table(dialect: str, verdicts: Sequence[Verdict]) -> Table:
-    """Return the facts of one dialect as a table; what all of their paths share stands above."""
-    head = f"dialects.{dialect}"
-    table = Table(title=head, title_justify="left", header_style="bold")
-    table.add_column("fact", no_wrap=True)
-    table.add_column("mapping", overflow="fold")
-    table.add_column(_source(verdicts[0]), overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    for verdict in verdicts:
-        cells = (verdict.path.removeprefix(f"{head}."), verdict.mapping, verdict.observed, verdict.state)
-        table.add_row(*map(escape, cells), style=_STYLES.get(verdict.state, ""))
-    return table
+def _rows(dialect: str, verdicts: Sequence[Verdict]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Return the heads and rows of one dialect's table; what all of its paths share stands above them."""
+    head = f"dialects.{dialect}."
+    return ("fact", "mapping", source_of(verdicts[0]), "verdict"), [
+        (verdict.path.removeprefix(head), verdict.mapping, verdict.observed, verdict.state) for verdict in verdicts
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from adamcompat.kinds import path_of, told
 from adamcompat.mapping.model import Mapping
 from adamcompat.mapping.runtimes import ORIGINALS
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.verify.judge import AGREES, DIFFERS, STRICTER, UNMEASURED, Verdict, judge
+from adamcompat.verify.counts import by_framework, summary
+from adamcompat.verify.judge import DIFFERS, STRICTER, UNMEASURED, Verdict, judge
 from adamcompat.verify.observation import Observation
 
 # How much MindSpore writes.
@@ -49,21 +49,14 @@ class Verification:
 
     @property
     def _counts(self) -> list[str]:
-        sources = dict.fromkeys((one.framework, one.version) for one in self.verdicts)
-        lines = []
-        for source in sources:
-            states = Counter(one.state for one in self.verdicts if (one.framework, one.version) == source)
-            parts = [f"{states[state]} {state}" for state in (AGREES, STRICTER, UNMEASURED, DIFFERS) if states[state]]
-            lines.append(f"{' '.join(source)}: {', '.join(parts)}")
+        lines = by_framework(self.verdicts)
         return lines + [f"{name}: {reason}" for name, reason in self.absent.items()]
 
     @property
     def _verdict(self) -> str:
         if not self.verdicts:
             return "Nothing was measured."
-        if self.agrees:
-            return "The mapping agrees with what is installed."
-        return f"{len(self.differs)} of {len(self.verdicts)} facts differ."
+        return summary(self.verdicts)
 
     def __str__(self) -> str:
         lines = [self._verdict, *(f"  {text}" for text in self._counts)]

@@ -130,5 +130,10 @@ def test_the_demo_agrees(capsys: pytest.CaptureFixture[str]) -> None:
     import adamcompat.cli as cli
 
     assert cli.main(["demo", "--runtime", "torch"]) == 0
-    assert "Ours agrees with torch.optim.Adam" in capsys.readouterr().out
+    first, _, third, *_ = capsys.readouterr().out.splitlines()
+    # PyTorch's square root is not rounded right on every processor.
+    assert first.startswith(
+        ("Same bits? Yes: ours and torch.optim.Adam", "Same bits? Not all: ours and torch.optim.Adam")
+    )
+    assert third.startswith("Against the originals? Trained here beside ours: ")
     assert adamcompat.installed().report is not None
