@@ -38,11 +38,11 @@ def signature_of_the_class(
 
 
 def skip_fields_of_tuples(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """The class's docstring says what the fields of a named tuple are."""
+    """Skip the fields of named tuples, which the class's docstring describes."""
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def setup(app: Any) -> None:
-    """Called by Sphinx."""
+    """Connect these functions; Sphinx calls it."""
     app.connect("autodoc-skip-member", skip_fields_of_tuples)
     app.connect("autodoc-process-signature", signature_of_the_class)

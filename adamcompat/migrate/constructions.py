@@ -36,7 +36,7 @@ class Fate(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Construction:
-    """One place that makes an Adam, or hands its class on.
+    """Describe a place that makes an Adam, or hands its class on.
 
     Attributes:
         source: the class, as it is written there.
@@ -56,7 +56,7 @@ class Construction:
     cell: int | None = None
 
     def where(self, path: Path) -> str:
-        """The place as editors and terminals link it."""
+        """Return the place as editors and terminals link it."""
         return place(path, self.line, self.column, self.cell)
 
     @property
@@ -67,7 +67,7 @@ class Construction:
         return "unexplained" if gravest is None else gravest.code
 
     def as_data(self) -> dict[str, Any]:
-        """The construction as JSON data."""
+        """Return the construction as data that JSON can hold."""
         reasons = [{"code": item.code, "severity": item.severity.value, "text": item.text} for item in self.reasons]
         here = {"line": self.line, "column": self.column, "cell": self.cell}
         return here | {"source": self.source, "dialect": self.dialect, "fate": self.fate.value, "reasons": reasons}
@@ -162,7 +162,7 @@ class _Survey:
         return [message for other in others for message in self._said(other.node, other.call)]
 
     def _renewed(self) -> set[str]:
-        """The names that stand for another class now, because their import or what they are assigned is changed."""
+        """Return the names that stand for another class now, as their import or what they are assigned is changed."""
         first = set(self.editor.renewed)
         for use in self.module.uses:
             parent = self.module.parents.get(use.node)
@@ -180,7 +180,7 @@ class _Survey:
         return [message for node in nodes if node is not None for message in self.editor.said.get(node, ())]
 
     def _title(self, node: ast.expr) -> str:
-        """The title of the first class that a node may mean."""
+        """Return the title of the first class that a node may mean."""
         meanings = sorted(self.module.bindings.meanings(node))
         classes = [self.module.catalogue.classes[name] for name in meanings if name in self.module.catalogue.classes]
         return classes[0][0].dialect.title if classes else ANOTHER if meanings else UNKNOWN

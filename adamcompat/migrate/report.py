@@ -76,7 +76,7 @@ class Report:
         }
 
     def lines(self) -> Iterator[str]:
-        """The report as text: each place, then the counts."""
+        """Return the report as text: each place, then the counts."""
         for path, place in self.places:
             why = "" if place.fate is Fate.REWRITTEN else f" ({place.decisive})"
             yield f"{place.where(path)}: {place.fate.value}{why}: {place.source}, {place.dialect}"

@@ -1,5 +1,6 @@
-"""Adam and AdamW for TensorFlow: drop-ins for tf.keras, its legacy optimizers and tf.compat.v1, and the
-calls of MindSpore and PyTorch.
+"""Provide Adam and AdamW for TensorFlow: drop-ins, and the calls of MindSpore and PyTorch.
+
+The drop-ins stand for the classes of tf.keras, its legacy optimizers and tf.compat.v1.
 
 TensorFlow is imported when a class is first used; whether ``tf.keras`` is Keras 3 or tf_keras
 (``TF_USE_LEGACY_KERAS=1``) is decided then.
