@@ -82,6 +82,11 @@ def sample(dialect: Dialect) -> str:
     return f"{dialect.target}({', '.join(given)})"
 
 
+def breakable(name: str) -> str:
+    """Return a dotted name for a heading, which may break behind its dots on a narrow screen."""
+    return name.replace(".", ".<wbr>")
+
+
 def escaped(text: str) -> str:
     """Return a remark as Markdown that shows it as it is."""
     return re.sub(r"([*\[\]<`|])", r"\\\1", text)
@@ -207,7 +212,7 @@ def page(mapping: Mapping, source: Dialect, target: Dialect, figures: dict[str, 
     lines = [
         # The index is searched; hundreds of pages that say nearly the same would hide the others.
         *("---", "orphan: true", "nosearch: true", "---"),
-        *(f"# {name_of(source)} to {name_of(target)}".replace(".", ".<wbr>"), ""),
+        *(f"# {breakable(name_of(source))} to {breakable(name_of(target))}", ""),
         f"Port code from {ends[0]} to {ends[1]}: the call, both formulas, what differs, and how far they drift apart.",
         f"There is a page for [the other way]({file_of(target.name, source.name)}) and for [every pair]({INDEX}).",
         "",
@@ -228,7 +233,7 @@ def index(mapping: Mapping) -> str:
         "",
     ]
     for source in mapping.dialects.values():
-        lines += [f"## From {name_of(source)}", "", f"{source.title}: {source.versions}.", ""]
+        lines += [f"## From {breakable(name_of(source))}", "", f"{source.title}: {source.versions}.", ""]
         others = (target for target in mapping.dialects.values() if target is not source)
         lines += [f"- [to {name_of(target)}]({file_of(source.name, target.name)})" for target in others]
         lines += [""]
