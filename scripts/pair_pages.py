@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import permutations
@@ -87,11 +86,6 @@ def breakable(name: str) -> str:
     return name.replace(".", ".<wbr>")
 
 
-def escaped(text: str) -> str:
-    """Return a remark as Markdown that shows it as it is."""
-    return re.sub(r"([*\[\]<`|])", r"\\\1", text)
-
-
 def the_call(source: Dialect, target: Dialect) -> list[str]:
     """Return the lines that show a call and its translation."""
     call = sample(source)
@@ -101,7 +95,9 @@ def the_call(source: Dialect, target: Dialect) -> list[str]:
         lines += [f"has no counterpart in {target.title} that computes the same. `adamcompat translate` says why:", ""]
     else:
         lines += ["becomes", "", "```python", *found.imports, found.call, "```", ""]
-    lines += [f"- {message.severity.value}: {escaped(message.text)}" for message in found.messages]
+    # As HTML, in which Sphinx changes no quotes and dots: they may be of code.
+    remarks = [f"<li>{message.severity.value}: {html.escape(message.text)}</li>" for message in found.messages]
+    lines += ["<ul>", *remarks, "</ul>"] if remarks else []
     return [*lines, "", NEXT.format(target=target.name), ""]
 
 
@@ -117,7 +113,7 @@ def the_formulas(mapping: Mapping, source: Dialect, target: Dialect) -> list[str
     return [
         *lines,
         "`g` is the gradient of a parameter `p`, `m` and `v` are its moments, and `t` counts the steps from 1. "
-        "Where clipping and other stages stand among these, the table says who has them.",
+        "Clipping and other stages are left out; the table says who has them.",
         "",
     ]
 

@@ -63,7 +63,7 @@ def test_each_page_has_call_formulas_table_and_drift(written: dict[str, str]) ->
             "How far they drift apart",
         ]
         assert f"```python\n{source.target}(" in parts[1]
-        assert f"\n{target.target}(" in parts[1] or "- ERROR: " in parts[1], text
+        assert f"\n{target.target}(" in parts[1] or "<li>ERROR: " in parts[1], text
         for dialect in (source, target):
             form = STEP_SIZES[dialect.semantics.form].removeprefix("learning_rate").removesuffix(")").strip()
             assert form in parts[2], (dialect.name, text)
