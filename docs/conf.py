@@ -1,9 +1,15 @@
 """Sphinx's configuration: `python -m sphinx -W docs build/site` builds the pages."""
 
 import inspect
+import sys
+from pathlib import Path
 from typing import Any
 
 from adamcompat import __version__
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+import pair_pages
 
 project = "adamcompat"
 project_copyright = "the adamcompat authors"
@@ -42,7 +48,13 @@ def skip_fields_of_tuples(app: Any, what: str, name: str, obj: Any, skip: bool, 
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
+def write_pairs(app: Any) -> None:
+    """Write a page for every two dialects, anew with the site."""
+    pair_pages.write(Path(app.srcdir) / "pairs")
+
+
 def setup(app: Any) -> None:
     """Connect these functions; Sphinx calls it."""
+    app.connect("builder-inited", write_pairs)
     app.connect("autodoc-skip-member", skip_fields_of_tuples)
     app.connect("autodoc-process-signature", signature_of_the_class)

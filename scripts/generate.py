@@ -21,8 +21,9 @@ sys.path.insert(0, str(HOME))
 
 from adamcompat.mapping.compare import SAME, rows  # noqa: E402
 from adamcompat.mapping.facts import Fact, TupleFact  # noqa: E402
+from adamcompat.mapping.formulas import update  # noqa: E402
 from adamcompat.mapping.loader import MappingError, load  # noqa: E402
-from adamcompat.mapping.model import Adapter, Dialect, Form, Mapping  # noqa: E402
+from adamcompat.mapping.model import Adapter, Dialect, Mapping  # noqa: E402
 from adamcompat.mapping.runtimes import RUNTIMES, Base  # noqa: E402
 from adamcompat.render import markdown  # noqa: E402
 
@@ -402,11 +403,6 @@ torch.compile, a subclass that overrides a part of the step) is the original's s
 }
 # Two weights after the first step of every example, by bias correction.
 AFTER = {"both": ("0.999", "2.001"), "none": ("0.9968", "2.0032")}
-STEP_SIZES = {
-    Form("hat", "both"): "learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)",
-    Form("paper", "both"): "learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)",
-    Form("hat", "none"): "learning_rate m / (sqrt(v) + epsilon)",
-}
 EPSILONS = {
     "hat": 'It is the "epsilon hat" of the paper, not the epsilon of its Algorithm 1.',
     "paper": "It is the epsilon of the paper's Algorithm 1: the second moment is corrected first.",
@@ -515,14 +511,7 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
     member = "Adam" if library == dialect.title else dialect.member
     lines = [f"{member} as {library} calls it, on {runtime.arrays}, which are updated in place.", ""]
     lines += [f"The call is that of {dialect.target} ({dialect.versions})::", ""]
-    lines += ["    m <- m + (g - m) (1 - beta1)", "    v <- v + (g^2 - v) (1 - beta2)"]
-    decay, step = dialect.named("decoupled_weight_decay"), STEP_SIZES[dialect.semantics.form]
-    if decay is None:
-        lines += [f"    p <- p - {step}"]
-    elif mapping.numerics[dialect.numerics].decay == "update":
-        lines += [f"    p <- p - learning_rate ({step.removeprefix('learning_rate ')} + {decay.name} p)"]
-    else:
-        lines += [f"    p <- p - learning_rate {decay.name} p - {step}"]
+    lines += [f"    {line}" for line in update(mapping, dialect)]
     lines += ["", "Args:"]
     awaits = base_of(adapter, dialect).awaits
     if (leading := runtime.first.get(dialect.protocol)) is not None:
@@ -551,7 +540,7 @@ def docstring(mapping: Mapping, adapter: Adapter, dialect: Dialect, runtime: Loo
     text = runtime.examples[dialect.protocol]
     example = text.format(name=adapter.name, first=first, second=second, more=more_of(dialect)).strip()
     lines += ["", "Example:", textwrap.indent(example, "    "), "", SOURCES]
-    lines += [DECOUPLED] if decay is not None else []
+    lines += [DECOUPLED] if dialect.named("decoupled_weight_decay") is not None else []
     return "\n".join(lines)
 
 

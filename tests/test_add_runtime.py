@@ -109,7 +109,7 @@ def copy(tmp_path: Path) -> Path:
          '        Framework("numpy", ("numpy",), "NumPy"),\n'
          '        Framework("buffers", ("array",), "Buffers"),\n')  # fmt: skip
     edit(runtimes, "\nRUNTIMES = {\n", f"\nRUNTIMES = {{\n{RUNTIME}")
-    edit(root / "scripts/generate.py", "STEP_SIZES = {", f"{LOOK}STEP_SIZES = {{")
+    edit(root / "scripts/generate.py", "EPSILONS = {", f"{LOOK}EPSILONS = {{")
     edit(root / "mapping.yaml", "\nadapters:\n", ADAPTER)
     return root
 

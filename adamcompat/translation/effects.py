@@ -33,14 +33,29 @@ def weight_after(signature: Signature, values: Mapping[str, Any]) -> float | Non
     >>> print(f"{weight_after(here, adam | {'decoupled_weight_decay': 0.01}):.6f}")
     0.899050
     """
+    wanted = {name: value for name, value in values.items() if value != MAPPING.canonical[name].neutral}
+    if "learning_rate" not in wanted or any(value is UNKNOWN or value is None for value in wanted.values()):
+        return None
+    # Whoever translates many calls asks for the same few weights again and again.
+    asked = f"{signature.dialect} {sorted(wanted.items())}"
+    if asked not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[asked] = _run(signature, wanted)
+    return _KNOWN[asked]
+
+
+_KNOWN: dict[str, float | None] = {}
+_MOST_KNOWN = 1000
+
+
+def _run(signature: Signature, wanted: Mapping[str, Any]) -> float | None:
+    """Make the steps, with canonical hyperparameters that all matter; None where the class does not take them all."""
     import numpy as np
 
     from adamcompat.groups import Group
     from adamcompat.numpy.engine import Engine
 
-    wanted = {name: value for name, value in values.items() if value != MAPPING.canonical[name].neutral}
-    if "learning_rate" not in wanted or any(value is UNKNOWN or value is None for value in wanted.values()):
-        return None
     settings: dict[str, Any] = neutral_values()
     weight, gradient = np.array([WEIGHT]), np.array([GRADIENT])
     try:
