@@ -33,7 +33,9 @@ def find(optimizer: Any, parameters: Any, session: Any, *, build: bool) -> Live:
     Raises:
         StateError: the optimizer is none of those that are known here, it has no state, or its state cannot be carried.
     """
-    if parameters is not None and not isinstance(parameters, Iterable):
+    # A model of PyTorch says itself which parameters it has.
+    plain = isinstance(parameters, Iterable) or hasattr(parameters, "named_parameters")
+    if parameters is not None and not plain:
         raise StateError(
             f"parameters must be the variables that the optimizer updates, or a dictionary from names to them; got "
             f"{told(parameters)}"
