@@ -73,7 +73,7 @@ def compare(
         seed: of the random weights and gradients, at least 0.
         shapes: of the random parameters.
         hyperparameters: for all of them, by the names of any dialect. A name of an optimizer's own dialect keeps
-            the meaning that it has there. Of a recording those of the recorded optimizer are the defaults.
+            the meaning that it has there. With a recording, the recorded optimizer's own are the defaults.
         gradients: a file that `adamcompat.record` wrote, or one array for each of `weights` with the steps
             first. None means random.
         weights: the initial parameters for `gradients`.

@@ -188,8 +188,8 @@ def open_driver(
     """Open an optimizer on copies of `weights`.
 
     Args:
-        name: ``"keras"``, ``"tf_keras"``, ``"tf26"``, ``"tf1"``, ``"mindspore"`` (the originals),
-            ``"adamcompat.TFStyleAdam"`` and our other classes by their full names, or ``"float64"``, a
+        name: an original by its dialect, such as ``"keras3"``, ``"tf26"``, ``"mindspore"`` or ``"torch"``, also
+            ``"tf_keras"``; ``"adamcompat.TFStyleAdam"`` and our other classes by their full names; or ``"float64"``, a
             reference in float64 with canonical numerics. A mode may follow: ``":function"`` or
             ``":jit"`` (Keras, TensorFlow 2.6), ``":graph"`` (TensorFlow 1, MindSpore), or the dialect whose
             defaults and order of stages float64 should follow, as in ``"float64:mindspore"``.

@@ -186,12 +186,12 @@ class Installed:
 def install(*, corrections: bool = False) -> None:
     """Make the names of the frameworks' Adams ours, now and in modules that are imported later.
 
-    To call it twice does no harm; the last call decides about corrections. See `installed` for a block with an end, and
+    Calling it twice does no harm; the last call decides about corrections. See `installed` for a block with an end, and
     docs/install.md for the names.
 
     Args:
         corrections: whether optimizers that are made from now on, and were not given ``corrections=``, mend the silent
-            faults of their originals. False: they do what the originals do, bit for bit.
+            faults of their originals. False: they do what the originals do.
 
     Raises:
         TypeError: `corrections` is not True or False.

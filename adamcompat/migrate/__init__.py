@@ -1,4 +1,4 @@
-"""Rewrite the use of Adam in source files and notebooks. A call of this module is one of `migration.migrate`."""
+"""Rewrite the use of Adam in source files and notebooks. To call this module is to call `migration.migrate`."""
 
 from adamcompat.called import let_call
 from adamcompat.migrate.files import TARGETS, Outcome, find, migrate_file, migrate_files, write

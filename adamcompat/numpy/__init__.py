@@ -1,4 +1,4 @@
-"""Either calling convention on NumPy arrays."""
+"""Provide TensorFlow's, MindSpore's and PyTorch's calls of Adam on NumPy arrays."""
 
 from adamcompat.numpy import adapters
 from adamcompat.numpy.adapters import *  # noqa: F403

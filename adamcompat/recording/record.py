@@ -25,8 +25,8 @@ def record(optimizer: Any, path: str | Path, *, every: int = 1, max_bytes: int =
 
     The optimizer is instrumented in place, so that it goes on working wherever it is used: in `compile` and
     `fit`, in a tf.function, in `nn.TrainOneStepCell`. Recording begins with its next step; what an Adam has kept until
-    then is recorded too, so that a replay can begin there. The file is written when
-    the recorder is closed (or the process ends), as a whole; a process that is killed leaves none.
+    then is recorded too, so that a replay can begin there. The file is written when the recorder is closed (or the
+    process ends), as a whole; a process that is killed leaves the older file or none.
     An error of recording, or a file beyond `max_bytes`, ends the recording with one line in the log, and not the
     training; what was recorded until then is written.
 

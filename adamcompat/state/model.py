@@ -134,8 +134,8 @@ class AdamState:
         """Return a copy of an optimizer's state.
 
         Args:
-            optimizer: an Adam of keras, tf_keras, tf_keras.optimizers.legacy, tf.compat.v1.train,
-                mindspore.nn, torch.optim or adamcompat, which has made a step or was built.
+            optimizer: an Adam of keras, tf_keras, tf_keras.optimizers.legacy, tf.compat.v1.train, mindspore.nn,
+                mindspore.experimental.optim, torch.optim or adamcompat, which has made a step or was built.
             parameters: the parameters that it updates, in order: variables, or a dictionary from names
                 to them. By default those that the optimizer knows; tf_keras and TensorFlow 1 in eager
                 execution know names only, so that the state has no parameters unless they are passed.

@@ -2,7 +2,7 @@
 
 ``adamcompat.verify.tensorflow``, ``.mindspore`` and ``.torch`` look at the originals and run
 the probes of this folder on them; what they find is plain data (`observation`), which `judge`
-compares with a mapping. Nothing here imports a framework. A call of this module is one of `verification.verify`.
+compares with a mapping. Nothing here imports a framework. To call this module is to call `verification.verify`.
 """
 
 from adamcompat.called import let_call
