@@ -7,6 +7,7 @@ import difflib
 from pathlib import Path
 
 from adamcompat.mapping.model import Mapping
+from adamcompat.mapping.originals import dialect_called
 from adamcompat.mapping.tables import MAPPING
 
 
@@ -14,7 +15,7 @@ def dialect(name: str, mapping: Mapping = MAPPING) -> str:
     """Return the short name of a dialect.
 
     Args:
-        name: its short name, or a dotted name of its class.
+        name: its short name, a dotted name of its class, or what tools call the original, such as ``keras``.
         mapping: the dialects that there are.
 
     Raises:
@@ -23,6 +24,8 @@ def dialect(name: str, mapping: Mapping = MAPPING) -> str:
     for key, entry in mapping.dialects.items():
         if name in (key, entry.target, *entry.aliases):
             return key
+    if (called := dialect_called(name)) is not None and called.name in mapping.dialects:
+        return called.name
     known = [*mapping.dialects, *(entry.target for entry in mapping.dialects.values())]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(mapping.dialects)}"

@@ -31,9 +31,10 @@ def add(commands: Any) -> None:
     """
     shown = commands.add_parser(
         "demo",
-        help="train a small network under both calling conventions",
-        description="Train the network of MindSpore's mapping page: on NumPy once with either call, on a framework "
-        "once with our optimizer and once with the original.",
+        help="train a small network under two calling conventions",
+        description="Train a small network, the one of a page on which MindSpore compared its Adam with "
+        "TensorFlow's: on NumPy once under TensorFlow's call and once under MindSpore's, on a framework once with our "
+        "optimizer and once with the original.",
     )
     shown.add_argument("--runtime", choices=WITH_OURS, default="numpy", help="default: numpy")
     shown.add_argument("--table", action="store_true", help="also print what differs between Keras 3 and MindSpore")

@@ -41,12 +41,18 @@ def add(commands: Any) -> None:
         description="Find where code makes and steps Adam, and rewrite it. --to shim changes imports alone and keeps "
         "the calling convention; --to mindspore and --to tensorflow write that framework's own calls. What cannot be "
         "rewritten safely is reported and left alone, as is a line with '# adamcompat: ignore'. The diff goes to "
-        "standard output, remarks go to standard error.",
+        "standard output, findings go to standard error.",
         epilog=f"examples:\n{EXAMPLES}\nexit status: 0 done, 1 something is left to do, 2 wrong usage\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     migrate.add_argument("paths", nargs="+", type=path, metavar="PATH", help="a .py or .ipynb file, or a folder")
-    migrate.add_argument("--to", dest="target", required=True, choices=["shim", *MIGRATED])
+    migrate.add_argument(
+        "--to",
+        dest="target",
+        required=True,
+        choices=["shim", *MIGRATED],
+        help="shim: our class for the same framework; else the framework to write for",
+    )
     add_aliases(migrate)
     action = migrate.add_mutually_exclusive_group()
     action.add_argument("--diff", dest="action", action="store_const", const="diff", help="show the changes (default)")
@@ -69,7 +75,7 @@ def add(commands: Any) -> None:
         "--format",
         choices=["text", "json", "sarif"],
         default="text",
-        help="default: text; sarif: the remarks as SARIF 2.1.0, without a diff",
+        help="default: text; sarif: the findings as SARIF 2.1.0, without a diff",
     )
     migrate.set_defaults(action="diff")
 

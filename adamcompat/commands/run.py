@@ -25,9 +25,10 @@ def add(commands: Any) -> None:
     run_parser = commands.add_parser(
         "run",
         help="run a program, unchanged, with our optimizers",
-        description="Run a Python program in which tf.keras.optimizers.Adam and AdamW, "
-        "tf.compat.v1.train.AdamOptimizer, mindspore.nn.Adam and AdamWeightDecay, "
-        'compile("adam") and the like are ours. Everything after the program is its own.',
+        description="Run a Python program in which the frameworks' Adams are ours: tf.keras.optimizers.Adam and AdamW, "
+        "tf.compat.v1.train.AdamOptimizer, mindspore.nn.Adam and AdamWeightDecay, Adam and AdamW of "
+        'mindspore.experimental.optim, mindspore.mint.optim and torch.optim, compile("adam") and the like. Everything '
+        "after the program is its own.",
         usage="adamcompat run [-h] [--report] [--corrections] (SCRIPT | -m MODULE) [argument ...]",
         epilog=f"examples:\n{EXAMPLES}\nexit status: that of the program",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -37,7 +38,7 @@ def add(commands: Any) -> None:
     run_parser.add_argument(
         "--corrections",
         action="store_true",
-        help="mend what the originals get wrong without a word; otherwise trainings keep their bits",
+        help="mend what the originals get wrong without a word; otherwise ours do what the originals do",
     )
     run_parser.add_argument("-m", dest="module", action="store_true", help="run a module, as python -m does")
     run_parser.add_argument(

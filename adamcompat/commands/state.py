@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tasks = state.add_subparsers(dest="task", required=True, metavar="TASK")
-    show = tasks.add_parser("show", help="print step, slots, shapes and norms")
+    show = tasks.add_parser("show", help="print the step, and the shape and norm of each moment and parameter")
     show.add_argument(
         "file",
         metavar="FILE",
@@ -84,7 +84,9 @@ def add(commands: Any) -> None:
     convert.add_argument("--dry-run", action="store_true", help="show what would be written, and stop")
     for task in (show, convert):
         for beta in ("beta1", "beta2"):
-            task.add_argument(f"--{beta}", type=float, metavar="X", help=f"{beta} of SRC, where it does not tell it")
+            task.add_argument(
+                f"--{beta}", type=float, metavar="X", help=f"{beta} of the file that is read, where it does not tell it"
+            )
 
 
 def run(options: argparse.Namespace, console: Console) -> int:

@@ -32,7 +32,9 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     translate.add_argument("call", metavar="CALL", help="the call, with import lines where names need them; - reads it")
-    translate.add_argument("--to", dest="target", required=True, metavar="DIALECT")
+    translate.add_argument(
+        "--to", dest="target", required=True, metavar="DIALECT", help="the dialect to write; see below"
+    )
     translate.add_argument("--from", dest="source", metavar="DIALECT", help="default: what the call's name says")
     translate.add_argument("--shim", action="store_true", help="write adamcompat's class for that framework")
     add_aliases(translate)

@@ -108,6 +108,19 @@ def _all() -> Iterator[Original]:
                 yield Original("_".join(["tf_keras", *member]), (target,), dialect, runtime, target)
 
 
+def dialect_called(name: str) -> Dialect | None:
+    """Return the dialect of the original that tools call by a name; None if there is none.
+
+    Args:
+        name: such as ``keras``, for Keras 3's.
+
+    >>> found = dialect_called("keras_adamw")
+    >>> found.name if found else None
+    'keras3_adamw'
+    """
+    return next((one.dialect for one in originals().values() if name in (one.name, *one.aliases)), None)
+
+
 def original_of(kind: type[Any]) -> Original | None:
     """Return the original that a class is or extends, the nearest of several; None if there is none.
 

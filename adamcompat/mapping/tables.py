@@ -319,7 +319,7 @@ MAPPING = Mapping(
     numerics={
         "canonical": Numerics(
             name="canonical",
-            about="Scalars in float64, rounded once; the same bits under either calling convention.",
+            about="Scalars in float64, rounded once; the same bits under TensorFlow's and MindSpore's calls.",
             extends=None,
             given="float64",
             scalars="float64",

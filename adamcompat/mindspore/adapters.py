@@ -280,8 +280,8 @@ class TFStyleAdam(ApplyGradientsAdam):
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
             "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
             "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
@@ -400,8 +400,8 @@ class TFStyleAdamW(ApplyGradientsAdam):
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
             "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
             "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
@@ -505,10 +505,10 @@ class TorchStyleAdam(StepAdam):
         fused: Accepted; changes nothing here. Default: None.
         decoupled_weight_decay: The L2 weight decay is decoupled weight decay instead. Default: False.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",
-            As mindspore.experimental.optim.Adam on a CPU with FMA; MindSpore's power is not always
-            rounded right. Default: "canonical".
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right. Default: "canonical".
 
     A step is called as with mindspore.experimental.optim: ``optimizer(gradients)``, with a gradient for
     each Parameter. It is an optimizer of that module, and its learning-rate schedulers work. A group may
@@ -602,10 +602,10 @@ class TorchStyleAdamW(StepAdam):
         differentiable: Accepted as False alone. Default: False.
         fused: Accepted; changes nothing here. Default: None.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",
-            As mindspore.experimental.optim.Adam on a CPU with FMA; MindSpore's power is not always
-            rounded right. Default: "canonical".
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right. Default: "canonical".
 
     A step is called as with mindspore.experimental.optim: ``optimizer(gradients)``, with a gradient for
     each Parameter. It is an optimizer of that module, and its learning-rate schedulers work. A group may

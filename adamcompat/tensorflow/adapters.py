@@ -274,8 +274,8 @@ class MindSporeStyleAdam(KerasCallAdam):  # type: ignore[misc]
         use_offload: Run the update on the host CPU. NumPy arrays are always updated there. Default:
             False.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
             "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
             "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
@@ -372,8 +372,8 @@ class MindSporeStyleAdamWeightDecay(KerasCallAdam):  # type: ignore[misc]
             learning_rate of itself; the moments never see it. Parameters that are not grouped are
             skipped when their name contains beta or gamma. In [0, inf). Default: 0.0.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
             "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
             "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
@@ -468,11 +468,11 @@ class TorchStyleAdam(KerasStepAdam):  # type: ignore[misc]
         fused: Accepted; changes nothing here. Default: None.
         decoupled_weight_decay: The L2 weight decay is decoupled weight decay instead. Default: False.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",
-            As mindspore.experimental.optim.Adam on a CPU with FMA; MindSpore's power is not always
-            rounded right; "torch", As torch.optim.Adam on a CPU with FMA; its square root is not always
-            rounded right. Default: "canonical".
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     It is a Keras optimizer, for compile() and fit(), apply_gradients(), tf.function and XLA, saving and
     loading: variables hold no gradients, so that there is no step() and no zero_grad(). The variables
@@ -568,11 +568,11 @@ class TorchStyleAdamW(KerasStepAdam):  # type: ignore[misc]
         differentiable: Accepted as False alone. Default: False.
         fused: Accepted; changes nothing here. Default: None.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "mindspore_experimental",
-            As mindspore.experimental.optim.Adam on a CPU with FMA; MindSpore's power is not always
-            rounded right; "torch", As torch.optim.Adam on a CPU with FMA; its square root is not always
-            rounded right. Default: "canonical".
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel;
+            "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
+            MindSpore's power is not always rounded right; "torch", As torch.optim.Adam on a CPU with
+            FMA; its square root is not always rounded right. Default: "canonical".
 
     It is a Keras optimizer, for compile() and fit(), apply_gradients(), tf.function and XLA, saving and
     loading: variables hold no gradients, so that there is no step() and no zero_grad(). The variables

@@ -64,8 +64,8 @@ class TFStyleAdam(ApplyGradientsAdam):
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
             "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
             "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
@@ -188,8 +188,8 @@ class TFStyleAdamW(ApplyGradientsAdam):
         decay: The learning rate is divided by 1 + decay * step. Not a weight decay. In [0, inf).
             Default: 0.0. TensorFlow 2.6's; honoured with a UserWarning.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
             "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
             "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
@@ -302,8 +302,8 @@ class MindSporeStyleAdam(CallAdam):
         use_offload: Run the update on the host CPU. NumPy arrays are always updated there. Default:
             False.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
             "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
             "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;
@@ -402,8 +402,8 @@ class MindSporeStyleAdamWeightDecay(CallAdam):
             learning_rate of itself; the moments never see it. Parameters that are not grouped are
             skipped when their name contains beta or gamma. In [0, inf). Default: 0.0.
         numerics: How to round: "canonical", Scalars in float64, rounded once; the same bits under
-            either calling convention; "keras3", As keras.optimizers.Adam on TensorFlow; "tf26", As
-            tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
+            TensorFlow's and MindSpore's calls; "keras3", As keras.optimizers.Adam on TensorFlow;
+            "tf26", As tf.keras.optimizers.Adam of TensorFlow 2.6 and its fused kernel; "tf1", As
             tf.compat.v1.train.AdamOptimizer; "mindspore", As mindspore.nn.Adam on a CPU with FMA;
             "mindspore_adamweightdecay", As mindspore.nn.AdamWeightDecay on a CPU with FMA;
             "mindspore_experimental", As mindspore.experimental.optim.Adam on a CPU with FMA;

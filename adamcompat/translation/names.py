@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from adamcompat.kinds import told
 from adamcompat.mapping.facts import Fact, ParameterFact
 from adamcompat.mapping.model import Adapter, Dialect, Mapping
+from adamcompat.mapping.originals import dialect_called
 from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mapping.vocabulary import RateForm
@@ -245,7 +246,7 @@ class Catalogue:
         """Return a dialect by its short name or by a dotted name of its class.
 
         Args:
-            name: such as ``keras3`` or ``keras.optimizers.Adam``.
+            name: such as ``keras3``, ``keras`` or ``keras.optimizers.Adam``.
             what: the argument that it is, for the text of an error.
 
         Raises:
@@ -257,6 +258,8 @@ class Catalogue:
         for dialect in self.mapping.dialects.values():
             if name in (dialect.name, *dialect.names):
                 return dialect
+        if (called := dialect_called(name)) is not None and called.name in self.mapping.dialects:
+            return self.mapping.dialects[called.name]
         close = difflib.get_close_matches(name, self.mapping.dialects, n=1)
         hint = f"did you mean {close[0]!r}? known" if close else "known"
         raise ValueError(f"unknown dialect {name!r}; {hint}: {', '.join(self.mapping.dialects)}")
