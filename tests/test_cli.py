@@ -178,6 +178,13 @@ def test_a_misspelt_command_gets_a_suggestion(name: str, hint: str) -> None:
     assert result.stderr.splitlines()[-1].startswith(f"adamcompat: error: there is no command '{name}'; {hint}")
 
 
+@pytest.mark.parametrize(("name", "meant"), [("keras", "keras3"), ("keras_adamw", "keras3_adamw")])
+def test_originals_have_the_names_that_compare_has_for_them(name: str, meant: str) -> None:
+    assert run("table", "--from", name, "--format", "csv").stdout.startswith(f"kind,{meant},")
+    call = ("translate", "torch.optim.AdamW(p, weight_decay=0.1)", "--to")
+    assert run(*call, name).stdout == run(*call, meant).stdout != ""
+
+
 # Small, with no framework.
 LIGHT = ("float64", "adamcompat.TFStyleAdam")
 WORKING = {

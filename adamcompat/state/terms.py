@@ -79,8 +79,8 @@ def check_shapes(shapes: object, side: str) -> None:
     for name, shape in shapes.items():
         if not isinstance(name, str):
             raise StateError(f"{side} must have names as keys; got {told(name)}")
-        # A TensorShape is no Sequence.
-        if not (isinstance(shape, Iterable) and all(isinstance(axis, (int, np.integer)) for axis in shape)):
+        # A TensorShape is no Sequence, and may hold what is no int but counts as one.
+        if not (isinstance(shape, Iterable) and all(hasattr(axis, "__index__") for axis in shape)):
             raise StateError(f"{side}: the shape of {name!r} must be a tuple such as (64, 10); got {told(shape)}")
 
 
