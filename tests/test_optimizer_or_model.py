@@ -20,7 +20,7 @@ for needed in ("tf_keras", "mindspore"):
     if find_spec(needed) is None:
         pytest.skip(f"{needed} is not installed", allow_module_level=True)
 
-STEPS, BATCH = 400, 32
+STEPS, BATCH = 200, 32
 SHAPES = ((8, 32), (32,), (32, 1), (1,))
 RATE, EPSILON = 1e-3, 1e-8
 
@@ -72,7 +72,7 @@ def in_tensorflow(style: str, path: Path) -> list[float]:
         return loss
 
     traced = tf.function(step)
-    with record(optimizer, path, every=100):
+    with record(optimizer, path, every=50):
         return [float(traced(tf.constant(x), tf.constant(y))) for x, y in zip(inputs, targets, strict=True)]
 
 
@@ -95,7 +95,7 @@ def in_mindspore(style: str, path: Path) -> list[float]:
 
     differentiate = ms.value_and_grad(forward, None, ms.ParameterTuple(parameters))
     losses = []
-    with record(optimizer, path, every=100):
+    with record(optimizer, path, every=50):
         for x, y in zip(inputs, targets, strict=True):
             loss, gradients = differentiate(Tensor(x), Tensor(y))
             if style == "TensorFlow's":
@@ -112,7 +112,7 @@ def test_one_network_in_both_frameworks(style: str, tmp_path: Path) -> None:
         pytest.skip("MindSpore's Parameters have no TensorFlow call here")
     first, second = tmp_path / "tensorflow", tmp_path / "mindspore"
     losses = np.array([in_tensorflow(style, first), in_mindspore(style, second)])
-    assert losses[0, -100:].mean() < 0.8 * losses[0, :100].mean(), "it learns"
+    assert losses[0, -50:].mean() < 0.9 * losses[0, :50].mean(), "it learns"
     # The losses differ, but by no more than rounding that grows from step to step.
     assert not np.array_equal(losses[0], losses[1])
     assert np.abs(losses[0] - losses[1]).max() < 1e-5

@@ -12,6 +12,7 @@ import pytest
 
 from adamcompat.mapping.runtimes import ORIGINALS
 from tests import processes
+from tests.noise import not_meant
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = ("tensorflow", "tf_keras", "mindspore", "torch", "yaml")
@@ -50,6 +51,7 @@ def output(arguments: list[str], folder: Path) -> list[str]:
         arguments, environment=environment, imported=("tensorflow", "keras", "mindspore"), folder=folder, timeout=600
     )
     assert result.returncode in (0, 1), result.stderr
+    assert not_meant(result.stderr) == []
     assert isinstance(result.stdout, str)
     return result.stdout.splitlines()
 

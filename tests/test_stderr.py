@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests import processes
+from tests.noise import not_meant
+from tests.test_shown_output import shown
 
 NEEDED = ("tensorflow", "tf_keras", "mindspore", "torch", "libcst", "safetensors", "h5py", "yaml")
 pytestmark = [
@@ -28,20 +30,6 @@ _BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 _IN_TABLE = re.compile(r"^\|(?: .* \|)? `((?:python -m )?adamcompat [^`]*)`", re.MULTILINE)
 # Work on this package itself, which takes hours or a network.
 _OURS_TO_RUN = ("scripts/", "python scripts/")
-
-# What the frameworks say on their own: TensorFlow when it is imported, MindSpore of what stock optimizers use.
-_THEIRS = re.compile(
-    r"WARNING: All log messages before absl::InitializeLog\(\)|[IWE]0000 00:00:|\d{4}-\d\d-\d\d .*(tensorflow|cuda|xla)"
-    r"|\[WARNING\] ME\(.*'FusedSparseAdam' is deprecated|^\s*$"
-    # Of what state and carrying ask MindSpore for by old names.
-    r"|\[WARNING\] ME\(.*'mindspore\.(dtype_to_nptype|common\.api)' is deprecated"
-)
-# What ours is meant to say there: remarks on calls and files, their count, what was ours in a run, and warnings
-# that point at the user's own line.
-_MEANT = re.compile(
-    r"(\S+: )?(INFO|WARNING|ERROR) [\w-]+: |\d+ files? read, .* with an Adam to migrate"
-    r"|adamcompat: (not )?installed|  \S+ is (adamcompat\.|not imported)|<string>:\d+: UserWarning: "
-)
 
 # What the pages take for given, by page.
 _MODEL = """
@@ -152,13 +140,6 @@ def run(arguments: list[str], folder: Path, *, imported: bool) -> tuple[int, str
     return result.returncode, result.stderr
 
 
-def not_meant(said: str, page: str = "") -> list[str]:
-    """The lines of stderr that are neither a framework's own nor a remark for the user, nor shown on the page."""
-    shown = (ROOT / page).read_text(encoding="utf-8").splitlines() if page else []
-    lines = [line for line in said.splitlines() if not _THEIRS.search(line) and not _MEANT.match(line)]
-    return [line for line in lines if line not in shown]
-
-
 _SHOWN = {command: page for page in PAGES for command in commands_of(page)}
 
 
@@ -169,7 +150,18 @@ def _is_part(command: str, other: str) -> bool:
 
 
 # Each once, however many pages show it, and with all of its options at once where a page shows that.
-COMMANDS = [(page, command) for command, page in _SHOWN.items() if not any(_is_part(command, more) for more in _SHOWN)]
+# Those whose output a page shows run in test_shown_output.py.
+_ELSEWHERE = {
+    command
+    for page in ("README.md", "docs/compare.md", "docs/verify.md")
+    for command in shown(page)
+    if command.startswith(("adamcompat compare ", "adamcompat verify"))
+}
+COMMANDS = [
+    (page, command)
+    for command, page in _SHOWN.items()
+    if not any(_is_part(command, more) for more in _SHOWN) and command not in _ELSEWHERE
+]
 
 
 # Commands that take long say the same of less.

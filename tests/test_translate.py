@@ -634,7 +634,7 @@ def ignored(dialect: Dialect) -> set[str]:
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(data=st.data())
 def test_there_and_back_gives_the_same_hyperparameters(source: str, target: str, data: st.DataObject) -> None:
     call = data.draw(calls(source))

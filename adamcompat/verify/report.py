@@ -8,6 +8,7 @@ from dataclasses import asdict
 from itertools import groupby
 
 from rich.console import Console
+from rich.markup import escape
 
 from adamcompat.terminal import fits, say, table
 from adamcompat.verify.counts import by_framework, source_of, summary
@@ -54,7 +55,8 @@ def show(console: Console, verdicts: Sequence[Verdict], absent: Mapping[str, str
     if any(verdict.state == STRICTER for verdict in verdicts):
         say(console, f"{STRICTER}: the mapping refuses what the original lets pass", "dim")
     for name, reason in absent.items():
-        say(console, f"{name}: {reason}")
+        # It ends in a command, which is to be copied.
+        console.print(escape(f"{name}: {reason}"), soft_wrap=True)
     _show_facts(console, verdicts)
     if verdicts:
         # After some hundred lines the first ones are out of sight.

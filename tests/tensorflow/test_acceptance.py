@@ -216,7 +216,7 @@ def test_every_value_of_every_keyword_is_taken_or_refused_alike(name: str) -> No
 
 @pytest.mark.parametrize("name", PAIRS)
 # The same examples each time, unless more are asked for.
-@settings(max_examples=200 * MORE, deadline=None, derandomize=MORE == 1)
+@settings(max_examples=70 * MORE, deadline=None, derandomize=MORE == 1)
 @given(data=st.data(), rows=st.booleans())
 def test_what_is_taken_trains_alike(name: str, data: st.DataObject, rows: bool) -> None:
     pair = PAIRS[name]
