@@ -44,6 +44,16 @@ class Memory:
         before = int(np.searchsorted(self._starts, high))
         return bool(before > 0 and low < self._reach[before - 1])
 
+    def touches_any(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
+        """Return whether one of many spans of memory may be shared with one of the arrays.
+
+        Args:
+            starts: the address of the first byte of each.
+            ends: the address behind the last byte of each.
+        """
+        before = np.searchsorted(self._starts, ends)
+        return bool((starts < np.where(before > 0, self._reach[before - 1], 0)).any()) if len(self._starts) else False
+
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
@@ -188,12 +198,15 @@ class CompiledBatch:
             sizes, kinds = np.concatenate(parts), kinds[self._owner]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._table = fused.Table(addresses, offsets, kinds, dtype, gradient_dtype)
+        self._gathered: NDArray[np.int64] | None = None
         self._programs: tuple[list[Stages], Any] | None = None
         self._accumulated = False
 
     def load(self, gradients: Sequence[Array]) -> None:
         """See `Batch`."""
         self._accumulated = False
+        if self._gathered is not None:
+            self._table.addresses[:, columns.GRADIENT], self._gathered = self._gathered, None
         if self._small:
             chosen = gradients if not self._large else [gradients[i] for i in self._small]
             concatenated(chosen, self._buffer, flat=self._flat)
@@ -204,6 +217,20 @@ class CompiledBatch:
                 rows = self._owner == i
                 shift = self._starts[rows] * self._table.gradient_dtype.itemsize
                 self._table.addresses[rows, columns.GRADIENT] = _address(gradients[i]) + shift
+
+    def point(self, addresses: NDArray[np.int64]) -> None:
+        """Read the gradients of a step where they are, the small ones too.
+
+        Args:
+            addresses: of C-contiguous gradients of the batch's dtype and the parameters' shapes, apart from all memory
+                that is written; they must outlive the step.
+        """
+        self._accumulated = False
+        if self._gathered is None:
+            self._gathered = self._table.addresses[:, columns.GRADIENT].copy()
+        if self._owner is not None:
+            addresses = addresses[self._owner] + self._starts * self._table.gradient_dtype.itemsize
+        self._table.addresses[:, columns.GRADIENT] = addresses
 
     def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
         """See `Batch`."""

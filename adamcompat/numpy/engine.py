@@ -35,11 +35,14 @@ class Pending:
         operations: they write, in order.
         bundles: they hold the gradients, to whose memory the operations go by address.
         layout: the layout that the bundles are from, or None where they are from none.
+        gradients: what the bundles were loaded from. It lives until all is written, for large gradients are read where
+            they are.
     """
 
     operations: list[Operation]
     bundles: Sequence[Bundle]
     layout: Layout | None
+    gradients: Sequence[Any] = ()
 
     @property
     def compiled(self) -> bool:
@@ -117,7 +120,31 @@ class Engine(Kept):
                 bundles = [self._taken(self.slots[i], one) for i, one in zip(indices, gradients, strict=True)]
         # Casts may overflow, and a user's numpy.seterr(all="raise") must not stop a step. Compiled code does not ask.
         with np.errstate(all="ignore") if layout is None or not layout.compiled else nullcontext():
-            return Pending(self._operations(bundles, layout, step), bundles, layout)
+            return Pending(self._operations(bundles, layout, step), bundles, layout, gradients)
+
+    def pointed(self, indices: Sequence[int], addresses: Sequence[int]) -> Pending | None:
+        """Do all of a step that can fail, with gradients that compiled code can read where they are.
+
+        Args:
+            indices: the places of the slots that have a gradient, each once.
+            addresses: where these are. Each is C-contiguous and aligned, with the dtype and shape of its parameter, and
+                must outlive the step.
+
+        Returns:
+            The operations that are left, which write; None where the gradients have to be taken as arrays.
+
+        Raises:
+            ValueError: a schedule gave no valid number.
+        """
+        layout = self._layout_of(tuple(indices))
+        if layout is None or not layout.compiled:
+            return None
+        places = np.array(addresses, np.int64)
+        if self.memory.touches_any(places, places + layout.lengths):
+            return None
+        step = Step(self, layout.kinds)
+        layout.point(places)
+        return Pending(self._operations(layout.bundles, layout, step), layout.bundles, layout)
 
     def _taken(self, slot: Slot, gradient: Any) -> SlotBundle:
         array = self.check_gradient(slot, gradient)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adamcompat.numpy.arrays import Array
 from adamcompat.numpy.batch import GATHER_UP_TO, Batch, CompiledBatch, Memory
@@ -31,6 +32,7 @@ class Layout:
         bundles: one for each dtype.
         positions: for each bundle the positions of its gradients.
         compiled: whether compiled code does all of the update.
+        lengths: the number of bytes of each gradient.
         programs: the programs of the last step, and what they were made from.
     """
 
@@ -43,6 +45,7 @@ class Layout:
     bundles: list[BatchBundle]
     positions: list[list[int]]
     compiled: bool
+    lengths: NDArray[np.int64]
     programs: tuple[Any, list[list[Stages]]] | None = None
 
     @classmethod
@@ -84,6 +87,7 @@ class Layout:
             bundles,
             parts,
             all(isinstance(bundle.batch, CompiledBatch) for bundle in bundles),
+            np.array([slot.array.nbytes for slot in slots], np.int64),
         )
 
     def accepts(self, gradients: Sequence[Any], memory: Memory) -> bool:
@@ -107,3 +111,13 @@ class Layout:
         """Let each bundle take its gradients."""
         for bundle, positions in zip(self.bundles, self.positions, strict=True):
             bundle.batch.load(gradients if len(self.bundles) == 1 else [gradients[i] for i in positions])
+
+    def point(self, addresses: NDArray[np.int64]) -> None:
+        """Let each bundle read its gradients where they are; all bundles are compiled.
+
+        Args:
+            addresses: of the gradients; see `CompiledBatch.point`.
+        """
+        for bundle, positions in zip(self.bundles, self.positions, strict=True):
+            assert isinstance(bundle.batch, CompiledBatch)
+            bundle.batch.point(addresses if len(self.bundles) == 1 else addresses[positions])

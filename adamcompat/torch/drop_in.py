@@ -121,8 +121,12 @@ class Fused(Adapted):
         found = []
         for cohort in cohorts:
             held = cohort.held
+            gradients = [parameter.grad for parameter in held.parameters]
+            if (pending := held.pointed(gradients)) is not None:
+                found.append((pending, cohort.advance()))
+                continue
             try:
-                arrays = [parameter.grad.numpy() for parameter in held.parameters]
+                arrays = list(map(torch.Tensor.numpy, gradients))
             except (TypeError, RuntimeError):
                 return None
             if not all(map(torch.Tensor.is_contiguous, held.parameters)):

@@ -80,6 +80,8 @@ class Held:
         self._everyone: tuple[int, ...] = ()
         self._tensors: list[Any] = []
         self._addresses: list[int] = []
+        self._shapes: list[Any] = []
+        self._dtypes: list[Any] = []
         # Tensors of a dtype that NumPy does not have, each with the array that stands for it.
         self._copies: list[tuple[Any, Any]] = []
 
@@ -114,6 +116,8 @@ class Held:
             self.parameters.append(parameter)
             self._states.append(state)
             self._tensors += [parameter, *(state[key_of(role)] for role in roles)]
+            self._shapes.append(parameter.shape)
+            self._dtypes.append(parameter.dtype)
         self._addresses = addresses_of(self._tensors)
         self.engine.forget_memory()
 
@@ -167,6 +171,8 @@ class Held:
         Raises:
             TypeError, ValueError: a gradient does not fit.
         """
+        if same_objects(parameters, self.parameters) and (pending := self.pointed(gradients)) is not None:
+            return pending
         for tensor, array in self._copies:
             array[...] = view_of(tensor.detach().float())
         try:
@@ -180,6 +186,37 @@ class Held:
         else:
             indices = [self._places[id(parameter)] for parameter in parameters]
         return self.ready(arrays, indices)
+
+    def pointed(self, gradients: Sequence[Any]) -> Pending | None:
+        """Do all of a step that can fail, where compiled code can read each gradient where it is.
+
+        Args:
+            gradients: one for each parameter, in order: tensors.
+
+        Returns:
+            The operations that are left, which write; None where a gradient or parameter is not as plain as that.
+
+        Raises:
+            ValueError: a schedule gave no valid number.
+        """
+        try:
+            plain = (
+                not self._copies
+                and set(map(type, gradients)) <= {torch.Tensor}
+                and [gradient.shape for gradient in gradients] == self._shapes
+                and [gradient.dtype for gradient in gradients] == self._dtypes
+                and all(map(torch.Tensor.is_contiguous, gradients))
+                and all(map(torch.Tensor.is_contiguous, self.parameters))
+                and not any(map(torch.Tensor.is_neg, gradients))
+            )
+            addresses = addresses_of(gradients) if plain else []
+        except RuntimeError:
+            # A sparse tensor has no such thing.
+            return None
+        if not plain:
+            return None
+        self.engine.follow()
+        return self.engine.pointed(self._all(), addresses)
 
     def ready(self, gradients: Sequence[Any], indices: Sequence[int] | None = None) -> Pending:
         """Do all of a step that can fail, with gradients as arrays or `RowSparse`.

@@ -447,3 +447,87 @@ def test_averages_become_the_parameters() -> None:
     averages = [made.state[parameter]["average"].clone() for parameter in parameters]
     made.finalize_variable_values()
     assert all(torch.equal(one, average) for one, average in zip(parameters, averages, strict=True))
+
+
+def made_of(kind: Any, **settings: Any) -> tuple[list[Any], Any]:
+    torch.manual_seed(3)
+    # Of the two sizes that the engine gathers and reads in place, and of two dtypes.
+    parameters = [torch.nn.Parameter(torch.randn(shape, dtype=dtype)) for shape, dtype in SIZES]
+    return parameters, kind(parameters, **settings)
+
+
+SIZES = [((3, 4), torch.float32), ((90, 90), torch.float32), ((5,), torch.float64), ((0,), torch.float32)]
+KINDS_READ = {"TFStyleAdam": ours.TFStyleAdam, "MindSporeStyleAdam": ours.MindSporeStyleAdam, "Adam": ours.Adam}
+GRADIENTS: dict[str, Callable[[Any], Any]] = {
+    "plain": lambda g: g,
+    "strided": lambda g: torch.stack([g, g], -1)[..., 0],
+    "negative": lambda g: torch._neg_view(-g),
+    "needs a gradient": lambda g: g.requires_grad_(),
+    "sparse": lambda g: g.to_sparse(),
+}
+
+
+# What PyTorch's own step reads, it rounds in its own way.
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [(name, other) for name in KINDS_READ for other in GRADIENTS if name != "Adam" or other in ("plain", "strided")],
+)
+def test_gradients_are_read_in_place_or_copied_with_the_same_bits(name: str, other: str) -> None:
+    results = []
+    for kinds in (("plain", other, "plain", other), ("strided",) * 4):
+        parameters, made = made_of(KINDS_READ[name])
+        generator = torch.Generator().manual_seed(5)
+        for kind in kinds:
+            for parameter in parameters:
+                g = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+                parameter.grad = GRADIENTS[kind](g)
+            made.step()
+        results.append([parameter.detach().numpy() for parameter in parameters])
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_large_gradients_of_half_precision_are_read_before_they_go() -> None:
+    parameter = torch.nn.Parameter(torch.linspace(-1, 1, 8100, dtype=torch.bfloat16).reshape(90, 90))
+    made = ours.TFStyleAdam([parameter], learning_rate=0.1)
+    for step in range(1, 4):
+        parameter.grad = torch.linspace(-step, 1, 8100).bfloat16().reshape(90, 90)
+        made.step()
+    first_moment = torch.zeros(90, 90)
+    for step in range(1, 4):
+        first_moment += (torch.linspace(-step, 1, 8100).bfloat16().float().reshape(90, 90) - first_moment) * 0.1
+        first_moment = first_moment.bfloat16().float()
+    found = made.state[parameter]["exp_avg"].float().numpy()
+    np.testing.assert_allclose(found, first_moment.numpy(), rtol=2**-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", KINDS_READ)
+@pytest.mark.parametrize("where", ["parameter", "exp_avg", "exp_avg_sq"])
+def test_a_gradient_in_memory_that_is_written_is_read_before(name: str, where: str) -> None:
+    results = []
+    for shared in (True, False):
+        parameters, made = made_of(KINDS_READ[name])
+        for _ in range(3):
+            for parameter in parameters:
+                own = parameter.detach() if where == "parameter" else made.state.get(parameter, {}).get(where)
+                own = torch.ones_like(parameter) if own is None else own
+                parameter.grad = own if shared else own.clone()
+            made.step()
+        results.append([parameter.detach().numpy() for parameter in parameters])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_plain_gradients_are_read_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise AssertionError("copied")
+
+    for kind in KINDS_READ.values():
+        parameters, made = made_of(kind)
+        for step in range(3):
+            for parameter in parameters:
+                parameter.grad = torch.ones_like(parameter)
+            if step == 2:
+                monkeypatch.setattr("adamcompat.numpy.batch.concatenated", refused)
+            made.step()
+        monkeypatch.undo()
