@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests import processes
-from tests.test_stderr import NEEDED, not_meant
+from tests.noise import not_meant
+from tests.test_stderr import NEEDED
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs/tutorials").glob("*.md"))
