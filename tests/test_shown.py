@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -168,3 +170,10 @@ def test_a_table_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) 
     for form in ("markdown", "json", "csv", "html"):
         assert cli.main(["table", "--from", "tf26", "--to", "torch", "--format", form]) == 0
         assert adamcompat.table("tf26", "torch").render(form) == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(set(SHOWN) - {"installed"}))
+def test_results_can_be_pickled_and_copied(name: str) -> None:
+    result = SHOWN[name][0]()
+    for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+        assert (type(other), str(other), other._repr_html_()) == (type(result), str(result), result._repr_html_())
