@@ -124,6 +124,26 @@ def test_a_file_elsewhere_has_its_whole_address(folder: Path, monkeypatch: pytes
     assert places[-1] == {"uri": "inner.py", "uriBaseId": "%SRCROOT%"}
 
 
+@pytest.mark.parametrize(
+    ("strings", "line"),
+    [
+        (["import keras\n", "keras.optimizers.Adam()"], 1),
+        (["x = 1\n\nimport ", "keras\n", "y = 2\n", "keras.optimizers.Adam()"], 3),
+        (["x = 1  # ", "", "\n", "import keras\n", "keras.optimizers.Adam()\n"], 4),
+        (["x = 'a\u2028b'\n", "import keras\n", "\x0cx = 'a\\x0cb\x1d'\n", "keras.optimizers.Adam()\n"], 3),
+        (["import keras\nx = 1\nkeras.optimizers.Adam()\n", "y = 1"], 0),
+        (["import keras\r\n", "keras.optimizers.Adam()\r\n"], 1),
+    ],
+    ids=["lines", "pieces", "empty", "odd", "together", "CRLF"],
+)
+def test_a_remark_stands_in_the_string_in_which_its_line_begins(strings: list[str], line: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "source": strings}]}, indent=0), encoding="utf-8")
+    (result,) = sarif(migrate_files(path, "shim"), tmp_path)["runs"][0]["results"]
+    shown = path.read_text("utf-8").splitlines().index('"source": [') + 2
+    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": shown + line}
+
+
 def test_the_rules_are_the_rows_of_the_pages() -> None:
     rows: dict[str, str] = {}
     for page in ("migrate.md", "translate.md"):
