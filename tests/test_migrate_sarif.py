@@ -230,6 +230,9 @@ def run_action(given: Mapping[str, str], folder: Path, environment: Mapping[str,
         ({"path": "clean.py"}, [0, 0], False),
         ({"path": "missing"}, [0, 2], None),
         ({"to": "nonsense"}, [0, 2], None),
+        ({"path": "--help"}, [0, 2], None),
+        ({"path": "--to=tensorflow"}, [0, 2], None),
+        ({"to": "--help"}, [0, 2], None),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else None,
 )
@@ -243,6 +246,7 @@ def test_the_action_runs(
         (folder / name).rename(inside / name)
     found, said, uploaded = run_action(given, inside, commands)
     assert found == statuses, said
+    assert said.startswith("-I\n-m\npip\n"), "a pip.py in the checkout must not be run"
     # The package of the action's own checkout, with what migrate needs.
     installed, extras = re.findall(r"^(\S+)\[([\w,]+)\]$", said, re.MULTILINE)[0]
     assert (Path(installed).resolve(), extras) == (ROOT, "migrate")
