@@ -12,7 +12,7 @@ from pathlib import Path
 import adamcompat.fragments as fragments
 from adamcompat.extras import how_to_install
 from adamcompat.kinds import told
-from adamcompat.migrate.files import find, migrate_files, write
+from adamcompat.migrate.files import distinct, find, migrate_files, write
 from adamcompat.migrate.findings import Outcome
 from adamcompat.migrate.text import check_target
 from adamcompat.translation.aliases import known
@@ -111,7 +111,7 @@ def migrate(
     if not isinstance(write, bool):
         raise TypeError(f"write must be True or False; got {told(write)}")
     known(aliases)
-    files = list(dict.fromkeys(find(paths)))
+    files = distinct(find(paths))
     if find_spec("libcst") is None:
         raise ModuleNotFoundError(f"migrate needs LibCST: {how_to_install('migrate')}", name="libcst")
     outcomes: Iterable[Outcome] = migrate_files(files, to, aliases)
@@ -123,6 +123,19 @@ def migrate(
 
 def _written(outcome: Outcome) -> Outcome:
     return write(outcome) if outcome.changed else outcome
+
+
+def _header(name: str) -> str:
+    """Return a name as patch and git read it from the head of a diff.
+
+    >>> _header("a/b.py"), _header("a/b c.py"), _header('a/b\\n"c.py')
+    ('a/b.py', 'a/b c.py\\t', '"a/b\\\\n\\\\"c.py"')
+    """
+    if re.search(r'[\x00-\x1f\x7f"\\]', name):
+        named = {"\n": "\\n", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+        return '"' + re.sub(r'[\x00-\x1f\x7f"\\]', lambda c: named.get(c[0], f"\\{ord(c[0]):03o}"), name) + '"'
+    # Behind a name with spaces a tab says where it ends.
+    return f"{name}\t" if " " in name else name
 
 
 def diff_of(outcome: Outcome) -> Iterator[str]:
@@ -138,5 +151,5 @@ def diff_of(outcome: Outcome) -> Iterator[str]:
         return
     before, after = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (outcome.before, outcome.after))
     name = outcome.path.as_posix().lstrip("/")
-    for line in difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"):
+    for line in difflib.unified_diff(before, after, _header(f"a/{name}"), _header(f"b/{name}")):
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
