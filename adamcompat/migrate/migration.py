@@ -16,6 +16,11 @@ from adamcompat.migrate.files import distinct, find, migrate_files, write
 from adamcompat.migrate.findings import Outcome
 from adamcompat.migrate.text import check_target
 from adamcompat.translation.aliases import known
+from adamcompat.translation.messages import Severity
+
+# So many findings and lines of changes are shown in notebooks, which keep what is shown.
+_LISTED, _LINES = 200, 1000
+_ORDER = [severity.value for severity in (Severity.ERROR, Severity.WARNING, Severity.INFO)]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -68,11 +73,19 @@ class Migration:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        marks = ["no" if message.startswith("ERROR") else "" for _, message in self._findings]
+        findings, lines = self._findings, self.diff.splitlines(keepends=True)
+        if len(findings) > _LISTED:
+            # What cannot be done must not be among what is left out.
+            findings.sort(key=lambda finding: _ORDER.index(finding[1].partition(" ")[0]))
+        left = [f"and {len(findings) - _LISTED} more findings"] if len(findings) > _LISTED else []
+        cut = [f"and {len(lines) - _LINES} more lines of changes"] if len(lines) > _LINES else []
+        marks = ["no" if message.startswith("ERROR") else "" for _, message in findings[:_LISTED]]
         return fragments.shown(
             fragments.line(self._summary, "no" if self.failed else ""),
-            fragments.code(self.diff) if self.changed else "",
-            fragments.table(("place", "finding"), self._findings, marks) if self._findings else "",
+            fragments.code("".join(lines[:_LINES])) if lines else "",
+            *(fragments.line(f"{more}; print shows them", "less") for more in cut),
+            fragments.table(("place", "finding"), findings[:_LISTED], marks) if findings else "",
+            *(fragments.line(f"{more}; print shows them", "less") for more in left),
         )
 
 
