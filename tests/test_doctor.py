@@ -177,7 +177,7 @@ def test_a_framework_under_another_name_is_installed(monkeypatch: pytest.MonkeyP
             return None if name == "torch" else "2.21.0"
         raise KeyError("Version") if name == "numba" else metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(doctor.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     found = doctor.installed_versions()
     assert {name: version for name, version in found.items() if version} == {"numpy": "2.21.0", "tensorflow": "2.21.0"}
 
