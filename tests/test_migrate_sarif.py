@@ -21,14 +21,16 @@ import yaml
 
 import adamcompat
 from adamcompat import cli
-from adamcompat.migrate import find, migrate_files
+from adamcompat.migrate import Finding, Outcome, find, migrate_files
 from adamcompat.migrate.rules import RULES
 from adamcompat.migrate.sarif import sarif
+from adamcompat.translation.messages import error
 from tests.test_migrate_files import notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 # The schema as Microsoft's SARIF packages ship it, under the MIT licence.
 SCHEMA = json.loads((ROOT / "tests/data/sarif-2.1.0-rtm.5.json").read_text("utf-8"))
+posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 LEVELS = {"INFO": "note", "WARNING": "warning", "ERROR": "error"}
 KERAS = "import keras\nopt = keras.optimizers.Adam(1e-3)\n"
 FILES = {
@@ -144,6 +146,24 @@ def test_a_remark_stands_in_the_string_in_which_its_line_begins(strings: list[st
     assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": shown + line}
 
 
+@posix
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("a b.py", "a%20b.py"),
+        ("50%20#?.py", "50%2520%23%3F.py"),
+        ("c:é.py", "c%3A%C3%A9.py"),
+        (os.fsdecode(b"\xff.py"), "%FF.py"),
+    ],
+    ids=["space", "escape", "colon", "bytes"],
+)
+def test_an_address_is_quoted(name: str, address: str, tmp_path: Path) -> None:
+    outcome = Outcome(tmp_path / "in" / name, (Finding(error("cannot-read", "odd")),))
+    for root, found in ((tmp_path, f"in/{address}"), (tmp_path / "out", f"{(tmp_path / 'in').as_uri()}/{address}")):
+        (result,) = log(json.dumps(sarif([outcome], root)))["runs"][0]["results"]
+        assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == found
+
+
 def test_the_rules_are_the_rows_of_the_pages() -> None:
     rows: dict[str, str] = {}
     for page in ("migrate.md", "translate.md"):
@@ -181,7 +201,6 @@ def block(page: str, key: str) -> Any:
 
 
 ACTION = ROOT / ".github/actions/migrate/action.yml"
-posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
 
 def run_action(given: Mapping[str, str], folder: Path, environment: Mapping[str, str]) -> tuple[list[int], str, Path]:
