@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,50 @@ def test_programs_can_read_it(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert found["versions"]["torch"] is None
     assert "torch" not in found["stand_ins"]
     assert found["stand_ins"]["mindspore"][0] == ["mindspore.nn.Adam", "adamcompat.mindspore.Adam"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "faults"),
+    [
+        ({"mindspore": "2.7.1+ascend"}, []),
+        ({"torch": "2.6+cpu"}, []),
+        ({"torch": "v2.6.0a0+git1234"}, []),
+        ({"numba": "0.61rc1"}, []),
+        ({"tensorflow": "2.16.0.dev20240101"}, []),
+        ({"numpy": "2rc1"}, ["numpy"]),
+        ({"torch": "1!0.1"}, ["torch"]),
+        ({"keras": "3.2+local.9"}, ["keras"]),
+    ],
+    ids=lambda value: "".join(value.values()) if isinstance(value, dict) else "",
+)
+def test_what_stands_behind_a_versions_numbers_does_not_make_it_older(
+    versions: dict[str, str | None], faults: list[str]
+) -> None:
+    found = changed(**{"protobuf": "3.20.3", **versions}).faults
+    assert [fault.about for fault in found] == faults
+
+
+@pytest.mark.parametrize("version", ["", "unknown", "dev"])
+def test_of_a_version_without_numbers_nothing_is_said(version: str) -> None:
+    found = examine(dict.fromkeys(WHOLE, version), PYTHON)
+    assert (found.faults, found.remarks) == ((), ())
+
+
+def test_a_framework_under_another_name_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str | None:
+        if name in ("tensorflow-cpu", "numpy", "torch"):
+            return None if name == "torch" else "2.21.0"
+        raise KeyError("Version") if name == "numba" else metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = doctor.installed_versions()
+    assert {name: version for name, version in found.items() if version} == {"numpy": "2.21.0", "tensorflow": "2.21.0"}
+
+
+def test_the_asked_executor_is_shown_as_it_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAMCOMPAT_EXECUTOR", "[bold]x")
+    monkeypatch.setattr(doctor, "installed_versions", lambda: WHOLE)
+    cli.main(["doctor"])
+    assert "(ADAMCOMPAT_EXECUTOR=[bold]x)" in capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 pytest.importorskip("libcst", reason="needs LibCST: pip install libcst")
 
 from adamcompat import cli
-from adamcompat.migrate import find, migrate_file, migrate_files, migrate_text, write
+from adamcompat.migrate import find, migrate, migrate_file, migrate_files, migrate_text, write
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = "import keras\nopt = keras.optimizers.Adam(1e-3)\n"
@@ -326,3 +327,64 @@ def test_many_files_are_found_once_and_in_order(tmp_path: Path) -> None:
     found = list(find([tmp_path, tmp_path / "b.py"]))
     assert [path.name for path in found] == ["a.py", "b.py", "b.py"]
     assert all(outcome.changed for outcome in migrate_files(found, "shim"))
+
+
+ODD_NAMES = ["a b.py", "tab\there.py", "line\nend.py", 'quo"te.py', "back\\slash.py", "é.py", "-dash.py", "\x01.py"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names that only POSIX systems allow")
+@pytest.mark.parametrize("tool", [("git", "apply", "-p1"), ("patch", "-p1", "-s", "-i")], ids=["git", "patch"])
+def test_a_diff_can_be_applied_whatever_the_names_are(
+    tool: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which(tool[0]) is None:
+        pytest.skip(f"needs {tool[0]}")
+    folder = tmp_path / "the code"
+    folder.mkdir()
+    for name in ODD_NAMES:
+        (folder / name).write_text(SCRIPT, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "all.diff").write_text(migrate("the code", "shim").diff, encoding="utf-8")
+    done = subprocess.run([*tool, "all.diff"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ODD_NAMES:
+        assert "adamcompat" in (folder / name).read_text(encoding="utf-8"), name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names that only POSIX systems allow")
+@pytest.mark.parametrize("options", [(), ("--report",)], ids=["findings", "report"])
+def test_a_name_cannot_write_lines_of_its_own(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a\n::error::b\x1b[1m.py").write_text(SCRIPT, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    cli.main(["migrate", ".", "--to", "shim", "--check" if not options else options[0]])
+    output = "".join(capfd.readouterr())
+    assert "a\\n::error::b\\x1b[1m.py:2:7: " in output
+    assert not any(line.startswith("::") for line in output.splitlines())
+
+
+def test_a_file_that_is_named_twice_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = tmp_path / "code"
+    (code / "inner").mkdir(parents=True)
+    (code / "a.py").write_text(SCRIPT, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names = ["code", "code/a.py", str(code), "code/inner/../a.py", "./code"]
+    assert migrate(names, "shim").looked_at == 1
+    assert cli.main(["migrate", *names, "--to", "shim", "--report", "--format", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["found"], report["looked_at"]) == (1, 1)
+    assert report["constructions"][0]["path"] == str(Path("code/a.py"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_link_is_another_name_and_leads_out_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "far" / "inner").mkdir(parents=True)
+    for path in (tmp_path / "a.py", tmp_path / "far" / "a.py"):
+        path.write_text(SCRIPT, encoding="utf-8")
+    (tmp_path / "link").symlink_to("far/inner")
+    (tmp_path / "b.py").symlink_to("a.py")
+    names = [tmp_path / "a.py", tmp_path / "b.py", tmp_path / "link/../a.py", tmp_path / "far/a.py"]
+    assert migrate(names, "shim").looked_at == 3

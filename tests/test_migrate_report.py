@@ -149,3 +149,15 @@ def test_the_text_says_the_same(code: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_report_has_no_sarif(code: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["migrate", "code", "--to", "shim", "--report", "--format", "sarif"]) == 2
     assert "write --format json, or leave --report out" in capsys.readouterr().err
+
+
+def test_the_most_frequent_dialect_stands_first_and_equals_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(KERAS + TORCH + "a = torch.optim.AdamW(p)\nb = torch.optim.Adam(p)\n" * 2, encoding="utf-8")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("keras.optimizers.AdamW()\n" * 3 + "keras.optimizers.Adam()\n")
+    assert cli.main(["migrate", str(path), "--to", "shim", "--report", "--format", "json"]) == 0
+    dialects = json.loads(capsys.readouterr().out)["dialects"]
+    assert list(dialects) == ["Keras 3 AdamW", "PyTorch", "PyTorch AdamW", "Keras 3"]

@@ -21,14 +21,16 @@ import yaml
 
 import adamcompat
 from adamcompat import cli
-from adamcompat.migrate import find, migrate_files
+from adamcompat.migrate import Finding, Outcome, find, migrate_files
 from adamcompat.migrate.rules import RULES
 from adamcompat.migrate.sarif import sarif
+from adamcompat.translation.messages import error
 from tests.test_migrate_files import notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 # The schema as Microsoft's SARIF packages ship it, under the MIT licence.
 SCHEMA = json.loads((ROOT / "tests/data/sarif-2.1.0-rtm.5.json").read_text("utf-8"))
+posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 LEVELS = {"INFO": "note", "WARNING": "warning", "ERROR": "error"}
 KERAS = "import keras\nopt = keras.optimizers.Adam(1e-3)\n"
 FILES = {
@@ -124,6 +126,44 @@ def test_a_file_elsewhere_has_its_whole_address(folder: Path, monkeypatch: pytes
     assert places[-1] == {"uri": "inner.py", "uriBaseId": "%SRCROOT%"}
 
 
+@pytest.mark.parametrize(
+    ("strings", "line"),
+    [
+        (["import keras\n", "keras.optimizers.Adam()"], 1),
+        (["x = 1\n\nimport ", "keras\n", "y = 2\n", "keras.optimizers.Adam()"], 3),
+        (["x = 1  # ", "", "\n", "import keras\n", "keras.optimizers.Adam()\n"], 4),
+        (["x = 'a\u2028b'\n", "import keras\n", "\x0cx = 'a\\x0cb\x1d'\n", "keras.optimizers.Adam()\n"], 3),
+        (["import keras\nx = 1\nkeras.optimizers.Adam()\n", "y = 1"], 0),
+        (["import keras\r\n", "keras.optimizers.Adam()\r\n"], 1),
+    ],
+    ids=["lines", "pieces", "empty", "odd", "together", "CRLF"],
+)
+def test_a_remark_stands_in_the_string_in_which_its_line_begins(strings: list[str], line: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "source": strings}]}, indent=0), encoding="utf-8")
+    (result,) = sarif(migrate_files(path, "shim"), tmp_path)["runs"][0]["results"]
+    shown = path.read_text("utf-8").splitlines().index('"source": [') + 2
+    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": shown + line}
+
+
+@posix
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("a b.py", "a%20b.py"),
+        ("50%20#?.py", "50%2520%23%3F.py"),
+        ("c:é.py", "c%3A%C3%A9.py"),
+        (os.fsdecode(b"\xff.py"), "%FF.py"),
+    ],
+    ids=["space", "escape", "colon", "bytes"],
+)
+def test_an_address_is_quoted(name: str, address: str, tmp_path: Path) -> None:
+    outcome = Outcome(tmp_path / "in" / name, (Finding(error("cannot-read", "odd")),))
+    for root, found in ((tmp_path, f"in/{address}"), (tmp_path / "out", f"{(tmp_path / 'in').as_uri()}/{address}")):
+        (result,) = log(json.dumps(sarif([outcome], root)))["runs"][0]["results"]
+        assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == found
+
+
 def test_the_rules_are_the_rows_of_the_pages() -> None:
     rows: dict[str, str] = {}
     for page in ("migrate.md", "translate.md"):
@@ -161,7 +201,6 @@ def block(page: str, key: str) -> Any:
 
 
 ACTION = ROOT / ".github/actions/migrate/action.yml"
-posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
 
 def run_action(given: Mapping[str, str], folder: Path, environment: Mapping[str, str]) -> tuple[list[int], str, Path]:
@@ -210,6 +249,9 @@ def run_action(given: Mapping[str, str], folder: Path, environment: Mapping[str,
         ({"path": "clean.py"}, [0, 0], False),
         ({"path": "missing"}, [0, 2], None),
         ({"to": "nonsense"}, [0, 2], None),
+        ({"path": "--help"}, [0, 2], None),
+        ({"path": "--to=tensorflow"}, [0, 2], None),
+        ({"to": "--help"}, [0, 2], None),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else None,
 )
@@ -223,6 +265,7 @@ def test_the_action_runs(
         (folder / name).rename(inside / name)
     found, said, uploaded = run_action(given, inside, commands)
     assert found == statuses, said
+    assert said.startswith("-I\n-m\npip\n"), "a pip.py in the checkout must not be run"
     # The package of the action's own checkout, with what migrate needs.
     installed, extras = re.findall(r"^(\S+)\[([\w,]+)\]$", said, re.MULTILINE)[0]
     assert (Path(installed).resolve(), extras) == (ROOT, "migrate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -102,11 +103,35 @@ def test_the_installed_wheel_works(built: Path, tmp_path: Path) -> None:
 def test_a_release_is_built_and_checked(tmp_path: Path) -> None:
     if find_spec("twine") is None or not (ROOT / ".venv/bin/python").exists():
         pytest.skip("needs twine, in .venv: scripts/test installs it")
-    result = subprocess.run([ROOT / "scripts/release", tmp_path], capture_output=True, text=True, check=False)
+    other = tmp_path / "release" / "adamcompat-notes.txt"
+    other.parent.mkdir()
+    other.write_text("mine", encoding="utf-8")
+    (other.parent / "adamcompat-0.0.1.tar.gz").touch()
+    result = subprocess.run(
+        [ROOT / "scripts/release", "release"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in other.parent.iterdir()) == [
         f"adamcompat-{__version__}-py3-none-any.whl",
         f"adamcompat-{__version__}.tar.gz",
+        "adamcompat-notes.txt",
     ]
     assert result.stdout.count("PASSED") == 2
     assert result.stdout.count("Nothing that is installed is known to fail.") == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize(("given", "site"), [("site", "away/site"), ("/tmp/site", "/tmp/site"), (None, "build/site")])
+def test_the_site_is_built_in_the_folder_that_is_named(given: str | None, site: str, tmp_path: Path) -> None:
+    away, checkout = tmp_path / "away", tmp_path / "checkout"
+    away.mkdir()
+    (checkout / "scripts").mkdir(parents=True)
+    (checkout / ".venv/bin").mkdir(parents=True)
+    script = shutil.copy(ROOT / "scripts/docs", checkout / "scripts")
+    for name in ("python", "sphinx-build"):
+        tool = checkout / ".venv/bin" / name
+        tool.write_text("#!/bin/sh\n", encoding="utf-8")
+        tool.chmod(0o755)
+    done = subprocess.run([script, *([given] if given else [])], cwd=away, capture_output=True, text=True, check=True)
+    expected = f"{tmp_path / site}/index.html" if given else f"{site}/index.html"
+    assert done.stdout == f"{expected}\n"

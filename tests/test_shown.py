@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -168,3 +170,37 @@ def test_a_table_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) 
     for form in ("markdown", "json", "csv", "html"):
         assert cli.main(["table", "--from", "tf26", "--to", "torch", "--format", form]) == 0
         assert adamcompat.table("tf26", "torch").render(form) == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(set(SHOWN) - {"installed"}))
+def test_results_can_be_pickled_and_copied(name: str) -> None:
+    result = SHOWN[name][0]()
+    for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+        assert (type(other), str(other), other._repr_html_()) == (type(result), str(result), result._repr_html_())
+
+
+def test_of_a_large_migration_a_notebook_shows_the_gravest_findings() -> None:
+    findings = [Finding(Message("odd", Severity.INFO, "said"), line, 1) for line in range(1, 5000)]
+    findings.append(Finding(Message("grave", Severity.ERROR, "failed"), 5000, 1))
+    many = Migration("shim", False, 1, (Outcome(Path("a.py"), tuple(findings), "old\n" * 9000, "new\n" * 9000),))
+    found = many._repr_html_()
+    assert len(found) < 100_000
+    assert "ERROR grave: failed" in found
+    assert "and 4800 more findings" in found
+    assert "and 17003 more lines of changes" in found
+    assert str(many).count("\n") > 20_000
+
+
+def test_a_state_of_many_parameters_is_made_in_time_that_grows_with_their_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[AdamState] = []
+
+    def shapes(state: AdamState) -> dict[str, tuple[int, ...]]:
+        asked.append(state)
+        return {name: tuple(tensor.shape) for name, tensor in state.first_moment.items()}
+
+    monkeypatch.setattr(AdamState, "shapes", property(shapes))
+    moments = {str(number): np.zeros(1, np.float32) for number in range(50)}
+    AdamState(step=1, first_moment=moments, second_moment=moments)
+    assert len(asked) < 5

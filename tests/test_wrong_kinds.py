@@ -96,6 +96,11 @@ OTHERS: list[tuple[Callable[[], Any], str]] = [
     (lambda: anything(verify, 3), "runtime must be one of tensorflow, mindspore, torch, or None for all; got 3 (int)"),
     (lambda: anything(verify, mapping=3), "mapping must be the name of a file"),
     (lambda: anything(migrate, 3, "shim"), "a path must be the name of a file, as text or a pathlib.Path; got 3 (int)"),
+    (
+        lambda: anything(migrate, b"a.py", "shim"),
+        "a path must be the name of a file, as text or a pathlib.Path; got b'a",
+    ),
+    (lambda: anything(table().render, ["csv"]), "form must be one of markdown, json, csv, html; got ['csv'] (list)"),
     (lambda: anything(migrate, ["a.py", 3], "shim"), "a path must be the name of a file"),
     (lambda: anything(migrate, "a.py", None), "to must be one of shim, tensorflow, mindspore; got None"),
     (lambda: anything(migrate, "a.py", "shim", write="yes"), "write must be True or False; got 'yes' (str)"),

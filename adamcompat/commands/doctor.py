@@ -69,7 +69,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     asked = os.environ.get(VARIABLE, "")
     compiled = asked != "numpy" and found.versions["numba"] is not None
     how = "compiled by Numba" if compiled else "NumPy alone"
-    console.print(f"steps of NumPy arrays: {how}{f' ({VARIABLE}={asked})' if asked else ''}")
+    console.print(f"steps of NumPy arrays: {how}{f' ({VARIABLE}={escape(asked)})' if asked else ''}")
     for pairs in found.stand_ins.values():
         for original, ours in pairs:
             console.print(f"{ours} stands in for {original}", soft_wrap=True)

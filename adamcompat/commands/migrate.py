@@ -94,6 +94,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sys.stderr.write(f"adamcompat migrate needs LibCST: {how_to_install('migrate')}\n")
         return WRONG_USAGE
     from adamcompat.migrate import find, migrate_files, write
+    from adamcompat.migrate.files import distinct
     from adamcompat.migrate.migration import diff_of
     from adamcompat.translation.aliases import known
     from adamcompat.translation.messages import error
@@ -108,7 +109,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         sys.stderr.write(f"adamcompat migrate: {problem}\n")
         return WRONG_USAGE
     try:
-        files = list(dict.fromkeys(find(options.paths)))
+        files = distinct(find(options.paths))
     except FileNotFoundError as problem:
         sys.stderr.write(f"adamcompat migrate: {problem} does not exist\n")
         return WRONG_USAGE

@@ -33,6 +33,12 @@ PURPOSES = {
     "migrate": "`migrate`",
     "plot": "`compare --plot`",
 }
+# Packages that hold the same framework under another name.
+_OTHER_NAMES = {
+    "tensorflow": ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tensorflow-rocm", "tf-nightly"),
+    "tf-keras": ("tf-keras-nightly",),
+    "keras": ("keras-nightly",),
+}
 _REQUIREMENT = re.compile(r"([\w-]+)(>=|<)(.+)")
 
 
@@ -119,16 +125,21 @@ def examine(versions: Mapping[str, str | None] | None = None, python: tuple[int,
 
 
 def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    for one in (name, *_OTHER_NAMES.get(name, ())):
+        try:
+            # None or an error where the package's own description is damaged.
+            version: str | None = metadata.version(one)
+        except (metadata.PackageNotFoundError, KeyError):
+            continue
+        if version is not None:
+            return version
+    return None
 
 
 def _below(versions: Mapping[str, str | None], name: str, bound: str) -> bool:
     """Return whether a package is installed in an older version."""
     version = versions.get(name)
-    return version is not None and release(version) < release(bound)
+    return version is not None and () < release(version) < release(bound)
 
 
 def _faults(versions: Mapping[str, str | None], python: tuple[int, int]) -> Iterator[Trouble]:
@@ -143,7 +154,7 @@ def _faults(versions: Mapping[str, str | None], python: tuple[int, int]) -> Iter
             version = versions.get(name)
             if version is None and extra in ORIGINALS:
                 yield Trouble(name, f"It is not installed; classes for {first} need it.", how_to_install(extra))
-            elif version is not None and (release(version) < release(bound)) != (comparison == "<"):
+            elif version is not None and release(version) and _below(versions, name, bound) != (comparison == "<"):
                 yield Trouble(
                     name, f"{version} does not work with {first}.", f"pip install '{name}{comparison}{bound}'"
                 )
@@ -182,7 +193,8 @@ def _untested(versions: Mapping[str, str | None], python: tuple[int, int]) -> It
         )
     for name, bound in TESTED.items():
         version = versions.get(name)
-        if version is not None and release(version)[: len(release(bound))] > release(bound):
+        parts = bound.count(".") + 1
+        if version is not None and release(version)[:parts] > release(bound):
             yield Trouble(
                 name,
                 f"{version} is newer than {bound}, the newest that was tested.",

@@ -38,3 +38,7 @@ class Lazy(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._makers)
+
+    def __reduce__(self) -> tuple[Callable[..., dict[str, T]], tuple[dict[str, T]]]:
+        """Pickle as a dictionary with all values; makers may be functions that have no name."""
+        return dict, (dict(self),)

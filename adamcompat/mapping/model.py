@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
 
@@ -250,8 +251,21 @@ class Slot:
 
 
 def release(text: str) -> tuple[int, ...]:
-    """Return a version's numbers, which compare as versions do; parts that are no numbers are left out."""
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
+    """Return a version's numbers, which compare as versions do, and empty where there are none.
+
+    What follows the numbers is left out, and zeros at their end, so that 2 and 2.0 are the same.
+
+    Args:
+        text: the version.
+
+    >>> release("2.7.1+cpu"), release("v2.0.0rc1"), release("2.10.dev3"), release("unknown")
+    ((2, 7, 1), (2,), (2, 10), ())
+    """
+    found = re.match(r"\s*v?(?:\d+!)?(\d+(?:\.\d+)*)", text, re.ASCII)
+    numbers = [int(part) for part in found[1].split(".")] if found else []
+    while numbers and numbers[-1] == 0:
+        del numbers[-1]
+    return tuple(numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,28 @@ def find(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
     return _find(_several(paths))
 
 
+def distinct(paths: Iterable[Path]) -> list[Path]:
+    """Return files without those that are named a second time, as by ``a.py`` and ``./b/../a.py``.
+
+    A link beside its file is another name, which has its own place in a repository.
+
+    Args:
+        paths: the files.
+
+    >>> [path.as_posix() for path in distinct([Path("a.py"), Path("b/../a.py"), Path("./a.py").absolute()])]
+    ['a.py']
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        # The folder without links, for `..` leads out of the folder that a link leads to.
+        name = os.path.join(os.path.realpath(path.parent), path.name) if path.name != ".." else os.path.realpath(path)  # noqa: PTH118
+        found.setdefault(name, path)
+    return list(found.values())
+
+
 def _several(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     """Return paths as such; one that stands alone is one of them."""
-    many = [paths] if isinstance(paths, (str, os.PathLike)) or not isinstance(paths, Iterable) else paths
+    many = [paths] if isinstance(paths, (str, bytes, os.PathLike)) or not isinstance(paths, Iterable) else paths
     return [path_of(path, "a path") for path in many]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ from adamcompat.translation.messages import Message, Severity
 
 if TYPE_CHECKING:
     from adamcompat.migrate.constructions import Construction
+
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ def place(path: Path, line: int, column: int, cell: int | None) -> str:
         cell: the cell of a notebook, if it is in one.
     """
     inside = f"cell {cell}:" if cell is not None else ""
-    return f"{path}:{inside}{line}:{column}" if line else str(path)
+    # A line end in the name would let it write lines of its own, which hosts of builds read as commands.
+    name = _CONTROLS.sub(lambda found: repr(found[0])[1:-1], str(path))
+    return f"{name}:{inside}{line}:{column}" if line else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,15 @@ from pathlib import Path
 import adamcompat.fragments as fragments
 from adamcompat.extras import how_to_install
 from adamcompat.kinds import told
-from adamcompat.migrate.files import find, migrate_files, write
+from adamcompat.migrate.files import distinct, find, migrate_files, write
 from adamcompat.migrate.findings import Outcome
 from adamcompat.migrate.text import check_target
 from adamcompat.translation.aliases import known
+from adamcompat.translation.messages import Severity
+
+# So many findings and lines of changes are shown in notebooks, which keep what is shown.
+_LISTED, _LINES = 200, 1000
+_ORDER = [severity.value for severity in (Severity.ERROR, Severity.WARNING, Severity.INFO)]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -68,11 +73,19 @@ class Migration:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        marks = ["no" if message.startswith("ERROR") else "" for _, message in self._findings]
+        findings, lines = self._findings, self.diff.splitlines(keepends=True)
+        if len(findings) > _LISTED:
+            # What cannot be done must not be among what is left out.
+            findings.sort(key=lambda finding: _ORDER.index(finding[1].partition(" ")[0]))
+        left = [f"and {len(findings) - _LISTED} more findings"] if len(findings) > _LISTED else []
+        cut = [f"and {len(lines) - _LINES} more lines of changes"] if len(lines) > _LINES else []
+        marks = ["no" if message.startswith("ERROR") else "" for _, message in findings[:_LISTED]]
         return fragments.shown(
             fragments.line(self._summary, "no" if self.failed else ""),
-            fragments.code(self.diff) if self.changed else "",
-            fragments.table(("place", "finding"), self._findings, marks) if self._findings else "",
+            fragments.code("".join(lines[:_LINES])) if lines else "",
+            *(fragments.line(f"{more}; print shows them", "less") for more in cut),
+            fragments.table(("place", "finding"), findings[:_LISTED], marks) if findings else "",
+            *(fragments.line(f"{more}; print shows them", "less") for more in left),
         )
 
 
@@ -111,7 +124,7 @@ def migrate(
     if not isinstance(write, bool):
         raise TypeError(f"write must be True or False; got {told(write)}")
     known(aliases)
-    files = list(dict.fromkeys(find(paths)))
+    files = distinct(find(paths))
     if find_spec("libcst") is None:
         raise ModuleNotFoundError(f"migrate needs LibCST: {how_to_install('migrate')}", name="libcst")
     outcomes: Iterable[Outcome] = migrate_files(files, to, aliases)
@@ -123,6 +136,19 @@ def migrate(
 
 def _written(outcome: Outcome) -> Outcome:
     return write(outcome) if outcome.changed else outcome
+
+
+def _header(name: str) -> str:
+    """Return a name as patch and git read it from the head of a diff.
+
+    >>> _header("a/b.py"), _header("a/b c.py"), _header('a/b\\n"c.py')
+    ('a/b.py', 'a/b c.py\\t', '"a/b\\\\n\\\\"c.py"')
+    """
+    if re.search(r'[\x00-\x1f\x7f"\\]', name):
+        named = {"\n": "\\n", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+        return '"' + re.sub(r'[\x00-\x1f\x7f"\\]', lambda c: named.get(c[0], f"\\{ord(c[0]):03o}"), name) + '"'
+    # Behind a name with spaces a tab says where it ends.
+    return f"{name}\t" if " " in name else name
 
 
 def diff_of(outcome: Outcome) -> Iterator[str]:
@@ -138,5 +164,5 @@ def diff_of(outcome: Outcome) -> Iterator[str]:
         return
     before, after = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (outcome.before, outcome.after))
     name = outcome.path.as_posix().lstrip("/")
-    for line in difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"):
+    for line in difflib.unified_diff(before, after, _header(f"a/{name}"), _header(f"b/{name}")):
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

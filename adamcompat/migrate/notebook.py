@@ -125,10 +125,14 @@ def lines_of_cells(raw: str) -> dict[int, list[int]]:
     try:
         for cell in _code_cells(raw):
             lines = found.setdefault(cell.number, [])
+            begun = False
             for start, end in cell.spans:
                 number = raw.count("\n", 0, start) + 1
-                # A string may hold several lines, and the last of them ends in the next string.
-                lines += [number] * len(json.loads(raw[start:end]).splitlines())
+                # A string may hold several lines, and the last of them may end in the next string. Python's
+                # splitlines would also split where a cell goes on, as at a form feed.
+                parts = json.loads(raw[start:end]).split("\n")
+                lines += [number] * (len(parts) - begun - (not parts[-1]))
+                begun = bool(parts[-1]) or (begun and len(parts) == 1)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError):
         return {}
     return found

@@ -77,6 +77,7 @@ class AdamState:
         object.__setattr__(self, "step", int(self.step))
         for role in ("first_moment", "second_moment"):
             check_tensors(getattr(self, role), role)
+        shapes = self.shapes
         for role, tensors in self.tensors.items():
             check_tensors(tensors, role)
             names = set(tensors)
@@ -84,9 +85,9 @@ class AdamState:
                 odd = sorted(names ^ set(self.first_moment))
                 raise StateError(f"{role} and first_moment do not have the same parameters: {', '.join(odd[:5])}")
             for name, tensor in tensors.items():
-                if tuple(tensor.shape) != self.shapes[name]:
+                if tuple(tensor.shape) != shapes[name]:
                     raise StateError(
-                        f"{role} of {name!r} has shape {tuple(tensor.shape)}, but first_moment has {self.shapes[name]}"
+                        f"{role} of {name!r} has shape {tuple(tensor.shape)}, but first_moment has {shapes[name]}"
                     )
                 if not is_real(tensor.dtype):
                     raise StateError(f"{role} of {name!r} must hold real numbers, got dtype {tensor.dtype}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import adamcompat.fragments as fragments
+from adamcompat.kinds import told
 from adamcompat.mapping.compare import OTHER_MEANING, OTHER_STEP, SAME, Row, rows
 from adamcompat.mapping.model import Mapping
 from adamcompat.render import RENDERERS, cells, headings
@@ -41,11 +42,14 @@ class Table:
             The text, which ends with a line end.
 
         Raises:
+            TypeError: `form` is no text.
             ValueError: there is no such form.
 
         >>> print(table("tf26", "mindspore").render("csv").splitlines()[1])
         parameter,learning_rate,0.001,learning_rate,0.001,same,
         """
+        if not isinstance(form, str):
+            raise TypeError(f"form must be one of {', '.join(RENDERERS)}; got {told(form)}")
         if form not in RENDERERS:
             raise ValueError(f"unknown form {form!r}; known: {', '.join(RENDERERS)}")
         return RENDERERS[form](self.mapping, self.source, self.target, self.rows)
