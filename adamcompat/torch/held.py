@@ -71,7 +71,6 @@ class Held:
         counter = np.zeros((), np.int64)
         self.engine = Engine(dialect, numerics, hyper, counter, exception(dialect.errors.wrong_gradients))
         self.engine.count(step)
-        self.engine.write_back = self._write_back
         self.parameters: list[Any] = []
         self._group = group or Group()
         self._places: dict[int, int] = {}
@@ -122,6 +121,8 @@ class Held:
             return view_of(tensor)
         array = view_of(tensor.detach().float())
         self._copies.append((tensor, array))
+        # Only here: an engine that knows its holder is freed by the garbage collector alone.
+        self.engine.write_back = self._write_back
         return array
 
     def _adopt(self, slot: Slot, role: str, parameter: Any, state: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -236,6 +238,21 @@ def test_what_an_object_overrides_is_called() -> None:
     optimizer._init_group = init_group  # type: ignore[method-assign]
     train(parameters, optimizer, 4)
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_memory_is_freed_without_the_garbage_collector(name: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        parameters = parameters_of()
+        optimizer = PAIRS[name][0](parameters)
+        train(parameters, optimizer, 4)
+        kept = [weakref.ref(parameters[0]), weakref.ref(optimizer.state[parameters[0]]["exp_avg"])]
+        del optimizer, parameters
+        assert [one() for one in kept] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_steps_in_shared_memory_stay_there() -> None:
