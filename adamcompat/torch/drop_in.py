@@ -145,6 +145,7 @@ class Fused(Adapted):
     """Make the steps of an original in one pass where that gives its numbers, else let it make them."""
 
     _runtime: ClassVar[str] = "torch"
+    defaults: dict[str, Any]
     _known: list[Known] | None = None
     _states: list[Any] | None = None
 
@@ -258,7 +259,7 @@ class Fused(Adapted):
             state: its state.
             roles: the names of the moments that a step needs.
         """
-        kept = [state.get(role) for role in roles]
+        kept: list[Any] = [state.get(role) for role in roles]
         return _counts(state.get(STEP)) and all(
             _plain(one)
             and one.dtype == parameter.dtype

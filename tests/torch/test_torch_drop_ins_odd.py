@@ -185,7 +185,7 @@ def test_inference_mode_steps(name: str) -> None:
         assert int(optimizer.state[parameters[0]]["step"]) == 4
 
 
-class Counting(TorchDispatchMode):
+class Counting(TorchDispatchMode):  # type: ignore[misc]
     """Count the operations of PyTorch."""
 
     seen = 0
@@ -195,7 +195,7 @@ class Counting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class Watched(torch.Tensor):
+class Watched(torch.Tensor):  # type: ignore[misc]
     """A tensor that counts what is done with it."""
 
     seen = 0
@@ -235,7 +235,7 @@ def test_what_an_object_overrides_is_called() -> None:
         asked.append(1)
         return theirs(*given)
 
-    optimizer._init_group = init_group  # type: ignore[method-assign]
+    optimizer._init_group = init_group
     train(parameters, optimizer, 4)
     assert len(asked) == 4
 
