@@ -289,8 +289,10 @@ class Fused(Adapted):
             return None
         dialect = self._dialect()
         found = []
-        for step in sorted({steps_of(state[STEP]) for state in kept}):
-            own = [(p, state) for p, state in zip(parameters, kept, strict=True) if steps_of(state[STEP]) == step]
+        alike: dict[tuple[int, Any], list[tuple[Any, dict[str, Any]]]] = {}
+        for parameter, state in zip(parameters, kept, strict=True):
+            alike.setdefault((steps_of(state[STEP]), state[STEP].dtype), []).append((parameter, state))
+        for (step, _), own in alike.items():
             held = Held(dialect, MAPPING.numerics[dialect.numerics], hyper, step)
             chosen, theirs = [p for p, _ in own], [state for _, state in own]
             held.add(chosen, theirs, [f"a parameter of shape {tuple(p.shape)}" for p in chosen], lambda _: True)

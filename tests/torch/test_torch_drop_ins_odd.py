@@ -124,6 +124,7 @@ CHANGES: dict[str, Callable[[list[Any], Any], Any]] = {
     "half a step": state_of("step", lambda _: torch.tensor(2.5)),
     "steps below 0": state_of("step", lambda _: torch.tensor(-1.0)),
     "steps in half precision": state_of("step", lambda _: torch.tensor(10.0, dtype=torch.bfloat16)),
+    "steps in double precision": state_of("step", lambda one: one.double()),
     "steps without end": state_of("step", lambda _: torch.tensor(float("inf"))),
     "steps as a number": state_of("step", lambda _: 10),
     "betas of float32": setting(betas=(np.float32(0.5), np.float32(0.9))),
