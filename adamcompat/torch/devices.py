@@ -277,6 +277,10 @@ class Elsewhere:
         """Return whether the next step can be made; see `Held.stands`."""
         return True
 
+    def versioned(self, parameters: Sequence[Any]) -> list[Any]:
+        """Return the parameters that a step writes; see `Held.versioned`. PyTorch's operations count the rest."""
+        return list(parameters)
+
     def prepared(self, parameters: Sequence[Any], gradients: Sequence[Any]) -> Ready:
         """Do all of a step that can fail.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, resolve
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.torch.arrays import in_memory, same_objects, steps_of, untraced
+from adamcompat.torch.arrays import addresses_of, in_memory, same_objects, steps_of, untraced
 from adamcompat.torch.held import NAMES, PARAMS, STEP, Held, named
 from adamcompat.whole import whole
 
@@ -20,26 +20,98 @@ _WANTED = (torch.float32, torch.float64)
 # Settings under which the original's step is another one than that of its defaults.
 _OTHERS = tuple(map(named, ("foreach", "fused_kernel", "capturable", "differentiable")))
 
+# What settings are where the arithmetic is Python's own.
+_NUMBERS = (int, float, type(None))
+_SCALING = ("grad_scale", "found_inf")
+_DECOUPLED = "decoupled_weight_decay"
+# Numbers of steps up to which float32 has every one.
+_COUNTED = 2**24
+
+
+def moments(*, amsgrad: bool) -> list[str]:
+    """Return the names of the moments that the state of a parameter has.
+
+    Args:
+        amsgrad: whether the maxima are kept too.
+    """
+    return [name for role, name in NAMES.items() if amsgrad or role != "maximum_second_moment"]
+
+
+def _plain(tensor: Any) -> bool:
+    """Return whether a tensor is nothing but its memory, which is contiguous, and of a dtype that is updated here.
+
+    A subclass may do something else at each operation; tensors of the inference mode have no version.
+    """
+    return (
+        type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        and in_memory(tensor)
+        and tensor.dtype in _WANTED
+        and tensor.is_contiguous()
+        and not tensor.is_neg()
+        and not tensor.is_inference()
+    )
+
+
+def _counts(counter: Any) -> bool:
+    """Return whether a number of steps is one as the original makes it, in memory of this process."""
+    return (
+        _plain(counter)
+        and counter.ndim == 0
+        and not counter.requires_grad
+        and not counter.is_shared()
+        and 0 <= counter.item() < _COUNTED
+        and counter.item() == int(counter.item())
+    )
+
+
+def _apart(tensors: Sequence[Any]) -> bool:
+    """Return whether no two of some contiguous tensors share memory."""
+    spans = sorted((one.data_ptr(), one.data_ptr() + one.nbytes) for one in tensors if one.numel())
+    return all(end <= start for (_, end), (start, _) in pairwise(spans))
+
 
 class Cohort:
     """Hold the parameters of one group that have been updated equally often.
 
     Args:
         held: the parameters, with the engine that makes their steps.
-        states: the optimizer's state of each. The numbers of steps in it become views of one memory.
+        states: the optimizer's state of each. The numbers of steps in it share one memory from here on; the tensors
+            stay the same, for whoever keeps a `state_dict()`.
+
+    Attributes:
+        held: the same.
+        written: all tensors that a step writes.
     """
 
     def __init__(self, held: Held, states: Sequence[dict[str, Any]]) -> None:
         self.held = held
-        self._count = torch.stack([state[STEP] for state in states])
-        for state, counter in zip(states, self._count.unbind(), strict=True):
-            state[STEP] = counter
-        self._memory = self._count.numpy()
+        self._counters = [state[STEP] for state in states]
+        count = torch.stack(self._counters)
+        for counter, place in zip(self._counters, count.unbind(), strict=True):
+            counter.data = place
+        self._places = addresses_of(self._counters)
+        self._memory = count.numpy()
+        roles = moments(amsgrad=bool(held.engine.hyper.values["amsgrad"]))
+        self.written = [*held.parameters, *(state[key] for state in states for key in (STEP, *roles))]
+        self._dtypes = [parameter.dtype for parameter in held.parameters]
+        self._starts = frozenset(addresses_of([one for one in self.written if one.numel()]))
         held.settle()
+
+    def takes(self) -> bool:
+        """Return whether gradients have the parameters' dtypes, and none is a parameter or a part of the state.
+
+        The original refuses other dtypes, and reads such a gradient in the middle of the update.
+        """
+        gradients = [parameter.grad for parameter in self.held.parameters]
+        if [gradient.dtype for gradient in gradients] != self._dtypes:
+            return False
+        return self._starts.isdisjoint(addresses_of(gradients))
 
     def stands(self) -> bool:
         """Return whether tensors, state and numbers of steps are what they were after the last step."""
-        return self.held.stands() and bool((self._memory == self.held.engine.iterations).all())
+        if not self.held.stands() or addresses_of(self._counters) != self._places:
+            return False
+        return bool((self._memory == self.held.engine.iterations).all())
 
     def advance(self) -> Callable[[], None]:
         """Return a function that sets the numbers of steps to what they are after the next one."""
@@ -73,6 +145,7 @@ class Fused(Adapted):
     """Make the steps of an original in one pass where that gives its numbers, else let it make them."""
 
     _runtime: ClassVar[str] = "torch"
+    defaults: dict[str, Any]
     _known: list[Known] | None = None
     _states: list[Any] | None = None
 
@@ -88,8 +161,10 @@ class Fused(Adapted):
             states: the optimizer's state, a dictionary by parameter.
         """
         known, self._known = self._known or [], []
+        # Of an optimizer that unscales, and of what sees each of the original's operations.
+        seen = torch._C._len_torch_dispatch_stack() or any(getattr(self, one, None) is not None for one in _SCALING)
         kept = list(states.values())
-        stands, made, updated = same_objects(kept, self._states or []), True, []
+        stands, made = same_objects(kept, self._states or []), not seen
         self._states = kept
         for number, group in enumerate(groups):
             gradients = [parameter.grad for parameter in group[PARAMS]]
@@ -97,15 +172,19 @@ class Fused(Adapted):
             own = known[number] if number < len(known) and same_objects(known[number].parameters, parameters) else None
             self._known.append(own or Known(parameters))
             made = own is not None and self._prepared(own, group, states, stands=stands) and made
-            updated += parameters
-        pending = self._pending([cohort for own in self._known for cohort in own.cohorts or ()]) if made else None
-        if pending is None:
+        cohorts = [cohort for own in self._known for cohort in own.cohorts or ()]
+        try:
+            pending = self._pending(cohorts) if made else None
+        except (TypeError, ValueError, RuntimeError):
+            # The original has its own words for a gradient that does not fit.
+            pending = None
+        if pending is None or not all(cohort.takes() for cohort in cohorts):
             return False
         with np.errstate(all="ignore"), Uninterrupted():
             whole([operation for part, advance in pending for operation in (*part.operations, advance)])
         for part, _ in pending:
             part.release()
-        torch.autograd.graph.increment_version(updated)
+        torch.autograd.graph.increment_version(chain.from_iterable(cohort.written for cohort in cohorts))
         return True
 
     @staticmethod
@@ -144,9 +223,10 @@ class Fused(Adapted):
             stands: whether the state has the same dictionaries as in the last step.
         """
         settings = self._settings(group)
-        # A rate in a tensor is divided in the tensor's own dtype there.
-        flat = chain.from_iterable(value if isinstance(value, tuple) else (value,) for value in settings.values())
-        if any(settings.get(name) for name in _OTHERS) or any(isinstance(value, torch.Tensor) for value in flat):
+        # A number of another type (a tensor, a float32 of NumPy) makes arithmetic of its own dtype there.
+        flat = chain.from_iterable(value if type(value) in (tuple, list) else (value,) for value in settings.values())
+        ours = all(isinstance(value, _NUMBERS) for value in flat)
+        if not ours or any(map(settings.get, _OTHERS)) or not self._complete(group, settings):
             own.cohorts = None
             return False
         if own.cohorts is None or not stands or not all(cohort.stands() for cohort in own.cohorts):
@@ -163,12 +243,35 @@ class Fused(Adapted):
         own.settings = settings
         return own.cohorts is not None
 
+    def _complete(self, group: dict[str, Any], settings: dict[str, Any]) -> bool:
+        """Return whether a group has every setting, and decays as its class does."""
+        return group.keys() >= self.defaults.keys() and (_DECOUPLED in settings or bool(group.get(_DECOUPLED, True)))
+
     def _settings(self, group: dict[str, Any]) -> dict[str, Any]:
         return {
             fact.name: group[fact.name]
             for fact in self._dialect().accepted
             if fact.name in group and fact.name != PARAMS
         }
+
+    @staticmethod
+    def _fits(parameter: Any, state: dict[str, Any], roles: Sequence[str]) -> bool:
+        """Return whether the state of a parameter is as the original makes it.
+
+        Args:
+            parameter: a tensor.
+            state: its state.
+            roles: the names of the moments that a step needs.
+        """
+        kept: list[Any] = [state.get(role) for role in roles]
+        return _counts(state.get(STEP)) and all(
+            _plain(one)
+            and one.dtype == parameter.dtype
+            and one.shape == parameter.shape
+            and one.stride() == parameter.stride()
+            and not one.requires_grad
+            for one in kept
+        )
 
     def _resolved(self, settings: dict[str, Any]) -> Hyperparameters | None:
         """Return the hyperparameters of a group; None where they are out of range, which the original does not mind."""
@@ -179,16 +282,21 @@ class Fused(Adapted):
 
     def _cohorts(self, settings: dict[str, Any], parameters: Sequence[Any], states: Any) -> list[Cohort] | None:
         hyper = self._resolved(settings)
-        wanted = {STEP, *(name for role, name in NAMES.items() if role != "maximum_second_moment")}
-        wanted |= {NAMES["maximum_second_moment"]} if hyper is not None and hyper.values["amsgrad"] else set()
+        if hyper is None or not all(map(_plain, parameters)):
+            return None
+        roles = moments(amsgrad=bool(hyper.values["amsgrad"]))
         kept = [states.get(parameter) or {} for parameter in parameters]
-        fits = all(in_memory(one) and one.dtype in _WANTED and one.is_contiguous() for one in parameters)
-        if hyper is None or not fits or not all(wanted <= state.keys() for state in kept):
+        if not all(self._fits(parameter, state, roles) for parameter, state in zip(parameters, kept, strict=True)):
+            return None
+        # Whatever shares memory is updated in the original's order.
+        if not _apart([*parameters, *(state[key] for state in kept for key in (STEP, *roles))]):
             return None
         dialect = self._dialect()
         found = []
-        for step in sorted({steps_of(state[STEP]) for state in kept}):
-            own = [(p, state) for p, state in zip(parameters, kept, strict=True) if steps_of(state[STEP]) == step]
+        alike: dict[tuple[int, Any], list[tuple[Any, dict[str, Any]]]] = {}
+        for parameter, state in zip(parameters, kept, strict=True):
+            alike.setdefault((steps_of(state[STEP]), state[STEP].dtype), []).append((parameter, state))
+        for (step, _), own in alike.items():
             held = Held(dialect, MAPPING.numerics[dialect.numerics], hyper, step)
             chosen, theirs = [p for p, _ in own], [state for _, state in own]
             held.add(chosen, theirs, [f"a parameter of shape {tuple(p.shape)}" for p in chosen], lambda _: True)
@@ -222,7 +330,8 @@ class TorchAdam(Fused, torch.optim.Adam):  # type: ignore[misc]
         Raises:
             RuntimeError: a gradient is sparse, or what else the original raises.
         """
-        changed = type(self)._init_group is not self._original._init_group
+        # Of the class or of the object alone.
+        changed = getattr(self._init_group, "__func__", None) is not self._original._init_group
         if changed or torch.compiler.is_compiling():
             return _own_step(self._original)(self, closure)
         loss = None

@@ -71,7 +71,6 @@ class Held:
         counter = np.zeros((), np.int64)
         self.engine = Engine(dialect, numerics, hyper, counter, exception(dialect.errors.wrong_gradients))
         self.engine.count(step)
-        self.engine.write_back = self._write_back
         self.parameters: list[Any] = []
         self._group = group or Group()
         self._places: dict[int, int] = {}
@@ -82,6 +81,8 @@ class Held:
         self._addresses: list[int] = []
         self._shapes: list[Any] = []
         self._dtypes: list[Any] = []
+        self._strides: list[Any] = []
+        self._versioned: list[Any] = []
         # Tensors of a dtype that NumPy does not have, each with the array that stands for it.
         self._copies: list[tuple[Any, Any]] = []
 
@@ -119,6 +120,8 @@ class Held:
             self._shapes.append(parameter.shape)
             self._dtypes.append(parameter.dtype)
         self._addresses = addresses_of(self._tensors)
+        self._strides = list(map(torch.Tensor.stride, self.parameters))
+        self._versioned = [one for one in self._tensors if not one.is_inference()]
         self.engine.forget_memory()
 
     def _array_of(self, tensor: Any) -> Any:
@@ -126,6 +129,8 @@ class Held:
             return view_of(tensor)
         array = view_of(tensor.detach().float())
         self._copies.append((tensor, array))
+        # Only here: an engine that knows its holder is freed by the garbage collector alone.
+        self.engine.write_back = self._write_back
         return array
 
     def _adopt(self, slot: Slot, role: str, parameter: Any, state: dict[str, Any]) -> None:
@@ -156,7 +161,22 @@ class Held:
         The caller sees to it that the optimizer has the same dictionaries of state as before.
         """
         held = list(chain.from_iterable(map(dict.values, self._states)))
-        return same_objects(held, self._held) and addresses_of(self._tensors) == self._addresses
+        return (
+            same_objects(held, self._held)
+            and addresses_of(self._tensors) == self._addresses
+            and list(map(torch.Tensor.stride, self.parameters)) == self._strides
+        )
+
+    def versioned(self, parameters: Sequence[Any]) -> list[Any]:
+        """Return the tensors that a step writes and whose version counts that: those of the inference mode have none.
+
+        Args:
+            parameters: those that have a gradient.
+        """
+        if same_objects(parameters, self.parameters):
+            return self._versioned
+        own = chain.from_iterable((one, *self._states[self._places[id(one)]].values()) for one in parameters)
+        return [one for one in own if isinstance(one, torch.Tensor) and not one.is_inference()]
 
     def prepared(self, parameters: Sequence[Any], gradients: Sequence[Any]) -> Pending:
         """Do all of a step that can fail.

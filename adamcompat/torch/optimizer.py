@@ -71,6 +71,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         defaults |= {name: value for name, value in hyper.native.items() if name in names}
         self._steps: list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]] = []
         self._states: list[dict[str, Any]] = []
+        self._groups: list[dict[str, Any]] = []
         self._lock = threading.RLock()
         super().__init__(params, defaults)
 
@@ -209,26 +210,49 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         Args:
             gradient_of: takes a parameter, and returns its gradient or None.
         """
-        pending, touched = [], []
         self._follow()
-        for group, (_, _, held) in zip(self.param_groups, self._steps, strict=True):
-            pairs = [(p, g) for p in group[PARAMS] if (g := gradient_of(p)) is not None]
-            parameters, gradients = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            self._begin(group, held, [parameter for parameter in parameters if not self.state.get(parameter)])
-            pending.append(held.prepared(parameters, gradients))
-            touched += parameters
-        if not touched:
+        try:
+            pending, written, some = self._pending(gradient_of)
+        except KeyError:
+            # A parameter went to another group.
+            self._build()
+            pending, written, some = self._pending(gradient_of)
+        if not some:
             return
         with np.errstate(all="ignore"), Uninterrupted():
             whole([operation for part in pending for operation in part.operations])
         for part in pending:
             part.release()
-        torch.autograd.graph.increment_version(touched)
+        torch.autograd.graph.increment_version(written)
+
+    def _pending(self, gradient_of: Callable[[Any], Any]) -> tuple[list[Any], list[Any], bool]:
+        """Do all of a step that can fail.
+
+        Args:
+            gradient_of: takes a parameter, and returns its gradient or None.
+
+        Returns:
+            What is left to write, the tensors that it is written to, and whether a parameter has a gradient.
+
+        Raises:
+            KeyError: a group has a parameter that was in another one at the last step.
+            ValueError, TypeError: a gradient does not fit.
+        """
+        pending, written, some = [], [], False
+        for group, (_, _, held) in zip(self.param_groups, self._steps, strict=True):
+            pairs = [(p, g) for p in group[PARAMS] if (g := gradient_of(p)) is not None]
+            parameters, gradients = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+            self._begin(group, held, [parameter for parameter in parameters if not self.state.get(parameter)])
+            pending.append(held.prepared(parameters, gradients))
+            written += held.versioned(parameters)
+            some = some or bool(parameters)
+        return pending, written, some
 
     def _follow(self) -> None:
         """Let steps stand on the groups, their settings and the tensors as they are now."""
         states = list(self.state.values())
-        stands = len(self._steps) == len(self.param_groups) and same_objects(states, self._states)
+        stands = same_objects(self.param_groups, self._groups) and same_objects(states, self._states)
+        stands = stands and len(self._steps) == len(self.param_groups)
         if not stands or not all(held.stands() for _, _, held in self._steps):
             self._build()
             return
@@ -248,7 +272,8 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         Raises:
             ValueError: parameters were not updated equally often, or state does not fit.
         """
-        steps, count = [], self.iterations
+        # The state says it, which another optimizer may share and a user may edit.
+        steps, count = [], self._count() if any(STEP in state for state in self.state.values()) else self.iterations
         for group in self.param_groups:
             hyper = self._resolved(group)
             kind = Held if all(map(in_memory, group[PARAMS])) else Elsewhere
@@ -263,6 +288,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
                     )
             self._begin(group, held, known)
         self._steps = steps
+        self._groups = list(self.param_groups)
         self._states = list(self.state.values())
 
     def _begin(self, group: Mapping[str, Any], held: Held | Elsewhere, parameters: Sequence[Any]) -> None:
@@ -310,6 +336,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             "_rounding": self._rounding,
             "_steps": [],
             "_states": [],
+            "_groups": [],
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

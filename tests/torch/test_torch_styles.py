@@ -501,7 +501,8 @@ def test_large_gradients_of_half_precision_are_read_before_they_go() -> None:
     np.testing.assert_allclose(found, first_moment.numpy(), rtol=2**-7, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", KINDS_READ)
+# In a drop-in it is what PyTorch makes of it.
+@pytest.mark.parametrize("name", ["TFStyleAdam", "MindSporeStyleAdam"])
 @pytest.mark.parametrize("where", ["parameter", "exp_avg", "exp_avg_sq"])
 def test_a_gradient_in_memory_that_is_written_is_read_before(name: str, where: str) -> None:
     results = []
