@@ -23,6 +23,7 @@ from adamcompat.drive.catalogue import entries
 from adamcompat.extras import EXTRAS, how_to_install
 from adamcompat.mapping.tables import MAPPING
 from tests import processes
+from tests.combinations import chosen
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -245,9 +246,13 @@ def test_a_reader_that_has_left_is_no_error_for_any_command(case: str, unbuffere
     assert "Traceback" not in result.stderr and "Exception ignored" not in result.stderr
 
 
+# Each command with two ways of closing, and each way with many commands.
+EVERY = [(case, closed) for case in WORKING for closed in (">&-", ">&- 2>&-", "2>&-", "<&-")]
+CLOSED = [EVERY[i] for i in chosen([(i // 4, i % 4) for i in range(len(EVERY))], times=2)]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "2>&-", "<&-"])
-@pytest.mark.parametrize("case", WORKING)
+@pytest.mark.parametrize(("case", "closed"), CLOSED)
 @pytest.mark.usefixtures("script")
 def test_closed_files_are_no_reason_to_fail(case: str, closed: str) -> None:
     command = shlex.join([sys.executable, "-m", "adamcompat", *WORKING[case]])
