@@ -162,6 +162,8 @@ def test_state_cannot_be_resized_or_made_read_only_through_what_is_handed_out(ex
     assert optimizer.iterations == 2 and int(named.global_step[0]) == 2
 
 
+# NumPy 2.4 advises against some of these changes, and makes them.
+@pytest.mark.filterwarnings("ignore:Setting the :DeprecationWarning")
 def test_headers_are_read_as_numpy_writes_them(monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
     """Where they lie otherwise, the arrays themselves are asked."""
     assert headers._KNOWN

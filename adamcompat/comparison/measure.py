@@ -61,7 +61,8 @@ class Scales:
         """
         scaled = zip(self._largest, self._dtypes, strict=True)
         return [
-            float(np.spacing(np.asarray(min(largest, np.finfo(dtype).max / 2), dtype))) for largest, dtype in scaled
+            float(np.spacing(np.asarray(min(largest, float(np.finfo(dtype).max) / 2), dtype)))
+            for largest, dtype in scaled
         ]
 
 
