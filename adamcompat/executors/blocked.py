@@ -414,5 +414,11 @@ class _ChosenRows:
         self._rows = rows
 
     def write(self, start: int, stop: int, values: Array) -> None:
-        """Store the rows that the chosen indices from `start` up to but without `stop` name."""
+        """Store the rows that some of the chosen indices name.
+
+        Args:
+            start: the first of these indices, as a place among the chosen.
+            stop: the place behind the last.
+            values: the rows, one for each of these indices.
+        """
         self._array[self._rows[start:stop]] = values

@@ -240,7 +240,13 @@ class _Loop:
         return warning("other-use", f"the optimizer is used in a way that is not ported: {self.text(node)}")
 
     def lost(self, node: ast.expr, part: str, code: str = "loop-not-ported") -> Message:
-        """Return a message that a part of the loop is not ported, and that says what to write instead."""
+        """Return a message that a part of the loop is not ported, and that says what to write instead.
+
+        Args:
+            node: where the part stands.
+            part: which part of a loop it is, a key of `instead`.
+            code: the code of the message.
+        """
         return error(
             code, f"{self.text(node)} is {self.source}'s and not ported; in {self.target}: {self.instead[part]}"
         )

@@ -170,7 +170,14 @@ class _Prepared(Interpreter):
         self._centralize = centralize
 
     def elementwise(self, lane: Any, code: int, a: Scalar, b: Scalar) -> Any:
-        """See `Interpreter`."""
+        """See `Interpreter`.
+
+        Args:
+            lane: the lane.
+            code: the stage, one of the constants of `program`.
+            a: its first scalar.
+            b: its second scalar.
+        """
         (gradient, parameter), number = lane, value_of(a, self._numbers)
         if number is None:
             return lane

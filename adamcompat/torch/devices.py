@@ -146,7 +146,14 @@ class _Stages(Interpreter):
         self.stepwise = step.program.stepwise
 
     def elementwise(self, lane: Lane, code: int, a: Scalar, b: Scalar) -> Lane:
-        """See `Interpreter`."""
+        """See `Interpreter`.
+
+        Args:
+            lane: the lane.
+            code: the stage, one of the constants of `program`.
+            a: its first scalar.
+            b: its second scalar.
+        """
         key = id(lane.kind.group)
         # Without decay the stage is passed over: an infinite parameter times 0 would be NaN.
         numbers = StepNumbers(self._step.rates[key], self._step.decays[key] or None)

@@ -338,7 +338,13 @@ class _Converter(Groups, Decays):
         self.write(fact, self.number(value.text, value.value, fact), value)
 
     def number(self, text: str, value: Any, fact: ParameterFact) -> str:
-        """Return a literal as the parameter's type wants it: a whole number as a float where that is needed."""
+        """Return a literal as the parameter's type wants it: a whole number as a float where that is needed.
+
+        Args:
+            text: the literal, as it is written.
+            value: its value.
+            fact: the parameter that it is given to.
+        """
         number = as_float(value)
         return repr(number) if number is not value and fact.type in _FLOATS else text
 

@@ -106,7 +106,15 @@ class _Judge:
         return self.found
 
     def add(self, path: str, mapping: str, observed: str, state: str, *, top: bool = False) -> None:
-        """Add a verdict; `path` is relative to the dialect unless `top`."""
+        """Add a verdict.
+
+        Args:
+            path: of the fact, relative to the dialect unless `top`.
+            mapping: what the mapping has.
+            observed: what was seen.
+            state: how the two relate.
+            top: whether the path is a whole one.
+        """
         older = next((o for o in self.dialect.older if o.fact == path and self.applies(o)), None)
         if older is not None and not top:
             mapping, state = older.was, AGREES if observed == older.was else DIFFERS
@@ -123,7 +131,14 @@ class _Judge:
         self.add(path, mapping, observed, AGREES if mapping == observed else DIFFERS)
 
     def fits(self, path: str, value: Any, fitting: Sequence[Any] | None, *, top: bool = False) -> None:
-        """Add a verdict on whether `value` is among those that explain what was seen."""
+        """Add a verdict on whether a value is among those that explain what was seen.
+
+        Args:
+            path: of the fact, relative to the dialect unless `top`.
+            value: what the mapping has.
+            fitting: the values that explain what was seen; None where nothing was measured.
+            top: whether the path is a whole one.
+        """
         text = _list(value) if isinstance(value, tuple) else str(value)
         if fitting is None:
             reason = self.seen.unmeasured.get(path) or self.seen.unmeasured.get(path.split(".")[0], "")
@@ -175,7 +190,13 @@ class _Judge:
         return any(self.mapping.canonical[found].scope == "label" for found in self.seen.meanings.get(name, ()))
 
     def range(self, path: str, interval: Interval | None, refused: dict[float, bool]) -> None:
-        """Add a verdict on limits: those that the original sets must be the mapping's; it may set none."""
+        """Add a verdict on limits: those that the original sets must be the mapping's; it may set none.
+
+        Args:
+            path: of the fact, relative to the dialect.
+            interval: the mapping's; None stands for no limits.
+            refused: for each number that was tried whether the original refused it.
+        """
         outside = [number for number, out in refused.items() if out]
         passed = [number for number, out in refused.items() if not out]
         text = str(interval) if interval is not None else "any"

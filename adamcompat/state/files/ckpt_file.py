@@ -52,6 +52,12 @@ class _Reader:
         """Yield number, kind and value of each field up to `end`.
 
         The value of a field of bytes is their length; the file stands at their start then.
+
+        Args:
+            end: the position behind the last field.
+
+        Raises:
+            StateError: the file is damaged.
         """
         while self.file.tell() < end:
             key = self._varint(end)
@@ -87,7 +93,11 @@ class _Reader:
         )
 
     def values(self) -> Iterator[_Value]:
-        """Yield every value that is a tensor."""
+        """Yield every value that is a tensor.
+
+        Raises:
+            StateError: the file is damaged.
+        """
         for number, kind, length in self.fields(self.end):
             if (number, kind) != (1, _BYTES):
                 raise self.damaged()

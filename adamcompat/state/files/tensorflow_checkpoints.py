@@ -128,7 +128,16 @@ class _Graph:
 
     @classmethod
     def of(cls, reader: Any, where: str, tensors: Mapping[str, Tensor]) -> _Graph:
-        """Return the graph in a checkpoint."""
+        """Return the graph in a checkpoint.
+
+        Args:
+            reader: TensorFlow's reader of the checkpoint.
+            where: the path, for errors.
+            tensors: what the checkpoint holds, by its key.
+
+        Raises:
+            StateError: TensorFlow cannot read the graph.
+        """
         try:
             parsed = trackable_object_graph_pb2.TrackableObjectGraph.FromString(reader.get_tensor(_GRAPH))
         except Exception as error:
