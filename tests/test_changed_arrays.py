@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from adamcompat import MindSporeStyleAdam, Parameter, TFStyleAdam
 from adamcompat.executors import compiled, headers
+from adamcompat.executors.regions import Regions
 
 Array = NDArray[Any]
 Step = Callable[[Array], object]
@@ -228,3 +229,20 @@ def test_equal_names_alone_exclude_nothing() -> None:
     trained_one, other = Parameter(np.ones(2), "a"), Parameter(np.ones(2), "a")
     with pytest.warns(UserWarning, match="none of them"):
         assert decayed(excluding(other), [trained_one]) == [True]
+
+
+def test_which_memory_overlaps() -> None:
+    """Only gradients in memory that is written are copied: before, in, across, between and after two regions."""
+    regions = Regions(np.array([200, 100]), np.array([50, 50]))
+    starts = np.array([50, 100, 90, 149, 150, 249, 250, 0])
+    sizes = np.array([50, 50, 20, 1, 50, 100, 9, 1000])
+    assert regions.touch(starts, sizes).tolist() == [1, 2, 3, 5, 7]
+    # One at a time, as arrays are asked for.
+    pairs = zip(starts, sizes, strict=True)
+    assert [place for place, (start, size) in enumerate(pairs) if regions.overlaps(start, start + size)] == [
+        1,
+        2,
+        3,
+        5,
+        7,
+    ]

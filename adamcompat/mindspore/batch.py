@@ -15,10 +15,11 @@ from adamcompat import executors
 from adamcompat.executors import blocked
 from adamcompat.executors.columns import FIRST_MOMENT, GRADIENT, MAXIMUM, PARAMETER, SECOND_MOMENT
 from adamcompat.executors.contraction import Contraction
+from adamcompat.executors.regions import Regions
 from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
-from adamcompat.mindspore.memory import Regions, view
+from adamcompat.mindspore.memory import view
 from adamcompat.mindspore.splitting import shares
 from adamcompat.program import Scalar, Stages
 from adamcompat.whole import Operation, together

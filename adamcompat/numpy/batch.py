@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import adamcompat.executors.columns as columns
 from adamcompat.executors import blocked
 from adamcompat.executors.contraction import Contraction
+from adamcompat.executors.regions import Regions
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
 from adamcompat.numpy.arrays import Array, bounds
@@ -26,7 +27,7 @@ from adamcompat.whole import Operation, together
 GATHER_UP_TO = 1 << 12
 
 
-class Memory:
+class Memory(Regions):
     """Hold the addresses that arrays occupy, to find gradients that overlap them.
 
     Args:
@@ -34,25 +35,12 @@ class Memory:
     """
 
     def __init__(self, arrays: Sequence[Array]) -> None:
-        spans = sorted(bounds(array) for array in arrays if array.size)
-        self._starts = np.array([low for low, _ in spans], np.int64)
-        self._reach = np.maximum.accumulate(np.array([high for _, high in spans], np.int64))
+        spans = np.array([bounds(array) for array in arrays if array.size], np.int64).reshape(-1, 2)
+        super().__init__(spans[:, 0], spans[:, 1] - spans[:, 0])
 
     def touches(self, array: Array) -> bool:
         """Return whether an array may share memory with one of them; True may be said of one that lies in a gap."""
-        low, high = bounds(array)
-        before = int(np.searchsorted(self._starts, high))
-        return bool(before > 0 and low < self._reach[before - 1])
-
-    def touches_any(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
-        """Return whether one of many spans of memory may be shared with one of the arrays.
-
-        Args:
-            starts: the address of the first byte of each.
-            ends: the address behind the last byte of each.
-        """
-        before = np.searchsorted(self._starts, ends)
-        return bool((starts < np.where(before > 0, self._reach[before - 1], 0)).any()) if len(self._starts) else False
+        return self.overlaps(*bounds(array))
 
 
 @dataclass(frozen=True, slots=True)

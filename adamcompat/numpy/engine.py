@@ -140,7 +140,7 @@ class Engine(Kept):
         if layout is None or not layout.compiled:
             return None
         places = np.array(addresses, np.int64)
-        if self.memory.touches_any(places, places + layout.lengths):
+        if self.memory.touch(places, layout.lengths).size:
             return None
         step = Step(self, layout.kinds)
         layout.point(places)

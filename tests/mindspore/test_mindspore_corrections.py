@@ -22,7 +22,6 @@ from mindspore.common.initializer import One  # noqa: E402
 from adamcompat import MindSporeStyleAdam  # noqa: E402
 from adamcompat import TFStyleAdam as NumPyTFStyleAdam  # noqa: E402
 from adamcompat.mindspore import Adam, TFStyleAdam  # noqa: E402
-from adamcompat.mindspore.memory import Regions  # noqa: E402
 from tests.mindspore.mindspore_bits import assert_same, needs_products_of_bfloat16  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
@@ -497,11 +496,3 @@ def test_views_as_gradients_and_parameters() -> None:
     optimizer((Tensor(slopes),))
     MindSporeStyleAdam([straight], 0.1, eps=1.0, numerics="mindspore")((slopes,))
     np.testing.assert_allclose(loaded.asnumpy(), straight, atol=1e-6)
-
-
-def test_which_memory_overlaps() -> None:
-    """Only gradients in memory that is written are copied: before, in, across, between and after two regions."""
-    regions = Regions(np.array([200, 100]), np.array([50, 50]))
-    starts = np.array([50, 100, 90, 149, 150, 249, 250, 0])
-    sizes = np.array([50, 50, 20, 1, 50, 100, 9, 1000])
-    assert regions.touch(starts, sizes).tolist() == [1, 2, 3, 5, 7]
