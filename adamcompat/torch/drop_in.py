@@ -23,7 +23,7 @@ _OTHERS = tuple(map(named, ("foreach", "fused_kernel", "capturable", "differenti
 # What settings are where the arithmetic is Python's own.
 _NUMBERS = (int, float, type(None))
 _SCALING = ("grad_scale", "found_inf")
-_DECOUPLED = "decoupled_weight_decay"
+_DECOUPLED = named("decouples_decay")
 # Numbers of steps up to which float32 has every one.
 _COUNTED = 2**24
 
@@ -97,12 +97,17 @@ class Cohort:
         self._starts = frozenset(addresses_of([one for one in self.written if one.numel()]))
         held.settle()
 
-    def takes(self) -> bool:
+    def takes(self, gradients: Sequence[Any]) -> bool:
         """Return whether gradients have the parameters' dtypes, and none is a parameter or a part of the state.
 
         The original refuses other dtypes, and reads such a gradient in the middle of the update.
+
+        Args:
+            gradients: one for each parameter, in order.
+
+        Raises:
+            RuntimeError: one is sparse.
         """
-        gradients = [parameter.grad for parameter in self.held.parameters]
         if [gradient.dtype for gradient in gradients] != self._dtypes:
             return False
         return self._starts.isdisjoint(addresses_of(gradients))
@@ -178,7 +183,7 @@ class Fused(Adapted):
         except (TypeError, ValueError, RuntimeError):
             # The original has its own words for a gradient that does not fit.
             pending = None
-        if pending is None or not all(cohort.takes() for cohort in cohorts):
+        if pending is None:
             return False
         with np.errstate(all="ignore"), Uninterrupted():
             whole([operation for part, advance in pending for operation in (*part.operations, advance)])
@@ -196,21 +201,20 @@ class Fused(Adapted):
 
         Returns:
             For each cohort what is left to write, and a function that sets its numbers of steps.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: a gradient does not fit, or NumPy cannot read it.
         """
         found = []
         for cohort in cohorts:
             held = cohort.held
             gradients = [parameter.grad for parameter in held.parameters]
+            if not cohort.takes(gradients):
+                return None
             if (pending := held.pointed(gradients)) is not None:
                 found.append((pending, cohort.advance()))
                 continue
-            try:
-                arrays = list(map(torch.Tensor.numpy, gradients))
-            except (TypeError, RuntimeError):
-                return None
-            if not all(map(torch.Tensor.is_contiguous, held.parameters)):
-                return None
-            found.append((held.ready(arrays), cohort.advance()))
+            found.append((held.ready(list(map(torch.Tensor.numpy, gradients))), cohort.advance()))
         return found
 
     def _prepared(self, own: Known, group: dict[str, Any], states: Any, *, stands: bool) -> bool:

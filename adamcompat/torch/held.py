@@ -82,6 +82,7 @@ class Held:
         self._shapes: list[Any] = []
         self._dtypes: list[Any] = []
         self._strides: list[Any] = []
+        self._contiguous = True
         self._versioned: list[Any] = []
         # Tensors of a dtype that NumPy does not have, each with the array that stands for it.
         self._copies: list[tuple[Any, Any]] = []
@@ -121,6 +122,7 @@ class Held:
             self._dtypes.append(parameter.dtype)
         self._addresses = addresses_of(self._tensors)
         self._strides = list(map(torch.Tensor.stride, self.parameters))
+        self._contiguous = all(map(torch.Tensor.is_contiguous, self.parameters))
         self._versioned = [one for one in self._tensors if not one.is_inference()]
         self.engine.forget_memory()
 
@@ -197,7 +199,7 @@ class Held:
             array[...] = view_of(tensor.detach().float())
         try:
             arrays = list(map(torch.Tensor.numpy, gradients))
-            if not all(map(torch.Tensor.is_contiguous, parameters)):
+            if not self._contiguous:
                 raise TypeError
         except (TypeError, RuntimeError):
             arrays = [gradient_of(g, parameter) for g, parameter in zip(gradients, parameters, strict=True)]
@@ -221,12 +223,12 @@ class Held:
         """
         try:
             plain = (
-                not self._copies
+                self._contiguous
+                and not self._copies
                 and set(map(type, gradients)) <= {torch.Tensor}
                 and [gradient.shape for gradient in gradients] == self._shapes
                 and [gradient.dtype for gradient in gradients] == self._dtypes
                 and all(map(torch.Tensor.is_contiguous, gradients))
-                and all(map(torch.Tensor.is_contiguous, self.parameters))
                 and not any(map(torch.Tensor.is_neg, gradients))
             )
             addresses = addresses_of(gradients) if plain else []

@@ -252,6 +252,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         """Let steps stand on the groups, their settings and the tensors as they are now."""
         states = list(self.state.values())
         stands = same_objects(self.param_groups, self._groups) and same_objects(states, self._states)
+        # Emptied where state was loaded.
         stands = stands and len(self._steps) == len(self.param_groups)
         if not stands or not all(held.stands() for _, _, held in self._steps):
             self._build()
