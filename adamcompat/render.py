@@ -43,6 +43,14 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def line_of(row: Row) -> str:
+    """Return a row as one line without its note, such as ``beta_1 = 0.9 -> beta1 = 0.9: renamed``."""
+    old, old_default, new, new_default, category, _ = cells(row)
+    pairs = (old, old_default), (new, new_default)
+    ends = (f"{name} = {default}" if default != "-" else name for name, default in pairs)
+    return f"{' -> '.join(ends)}: {category}"
+
+
 def markdown(mapping: Mapping, source: str, target: str, table: Sequence[Row]) -> str:
     """Return a mapping table in GitHub's Markdown.
 

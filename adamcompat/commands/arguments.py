@@ -7,7 +7,7 @@ import difflib
 from pathlib import Path
 
 from adamcompat.mapping.model import Mapping
-from adamcompat.mapping.originals import dialect_called
+from adamcompat.mapping.originals import dialect_named
 from adamcompat.mapping.tables import MAPPING
 
 
@@ -21,11 +21,8 @@ def dialect(name: str, mapping: Mapping = MAPPING) -> str:
     Raises:
         argparse.ArgumentTypeError: there is no such dialect; the text names the most similar one, or all.
     """
-    for key, entry in mapping.dialects.items():
-        if name in (key, entry.target, *entry.aliases):
-            return key
-    if (called := dialect_called(name)) is not None and called.name in mapping.dialects:
-        return called.name
+    if (found := dialect_named(name, mapping)) is not None:
+        return found.name
     known = [*mapping.dialects, *(entry.target for entry in mapping.dialects.values())]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(mapping.dialects)}"

@@ -15,7 +15,7 @@ from adamcompat.commands import DONE
 from adamcompat.commands.arguments import dialect, known_dialects
 from adamcompat.mapping.compare import OTHER_MEANING, OTHER_STEP, SAME, rows
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.render import RENDERERS, cells, headings
+from adamcompat.render import RENDERERS, cells, headings, line_of
 
 EXAMPLES = """\
   adamcompat table                                   Keras 3 to MindSpore
@@ -82,14 +82,9 @@ def print_table(console: Console, source: str, target: str) -> None:
     if console.width < _TABLE_WIDTH:
         console.print(f"[bold]{a.target} to {b.target}[/]", soft_wrap=True)
         for row in found:
-            old, old_default, new, new_default, category, note = map(escape, cells(row))
-            ends = (
-                f"{name} = {default}" if default != "-" else name
-                for name, default in ((old, old_default), (new, new_default))
-            )
-            console.print(f"{' -> '.join(ends)}: {category}", style=_STYLES.get(row.category, ""))
-            if note:
-                console.print(Padding(note, (0, 0, 0, 4)), style="dim")
+            console.print(escape(line_of(row)), style=_STYLES.get(row.category, ""))
+            if row.note:
+                console.print(Padding(escape(row.note), (0, 0, 0, 4)), style="dim")
         return
     table = Table(title=f"{a.target} to {b.target}", title_justify="left", header_style="bold")
     for position, title in enumerate(headings(MAPPING, source, target)):

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from adamcompat.mapping.model import Dialect
+from adamcompat.mapping.model import Mapping as Facts
 from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 
@@ -108,17 +109,25 @@ def _all() -> Iterator[Original]:
                 yield Original("_".join(["tf_keras", *member]), (target,), dialect, runtime, target)
 
 
-def dialect_called(name: str) -> Dialect | None:
-    """Return the dialect of the original that tools call by a name; None if there is none.
+def dialect_named(name: str, mapping: Facts) -> Dialect | None:
+    """Return a dialect by its short name, a dotted name of its class, or what tools call its original.
 
     Args:
-        name: such as ``keras``, for Keras 3's.
+        name: such as ``keras3``, ``keras`` or ``keras.optimizers.Adam``.
+        mapping: the dialects that there are.
 
-    >>> found = dialect_called("keras_adamw")
+    Returns:
+        The dialect; None where none has that name.
+
+    >>> found = dialect_named("keras_adamw", MAPPING)
     >>> found.name if found else None
     'keras3_adamw'
     """
-    return next((one.dialect for one in originals().values() if name in (one.name, *one.aliases)), None)
+    for dialect in mapping.dialects.values():
+        if name in (dialect.name, *dialect.names):
+            return dialect
+    called = next((one.dialect.name for one in originals().values() if name in (one.name, *one.aliases)), None)
+    return mapping.dialects.get(called) if called is not None else None
 
 
 def original_of(kind: type[Any]) -> Original | None:

@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from adamcompat.kinds import told
 from adamcompat.mapping.facts import Fact, ParameterFact
 from adamcompat.mapping.model import Adapter, Dialect, Mapping
-from adamcompat.mapping.originals import dialect_called
+from adamcompat.mapping.originals import dialect_named
 from adamcompat.mapping.runtimes import RUNTIMES
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mapping.vocabulary import RateForm
@@ -255,11 +255,8 @@ class Catalogue:
         """
         if not isinstance(name, str):
             raise TypeError(f"{what} must be the name of a dialect, such as 'keras3' or 'mindspore'; got {told(name)}")
-        for dialect in self.mapping.dialects.values():
-            if name in (dialect.name, *dialect.names):
-                return dialect
-        if (called := dialect_called(name)) is not None and called.name in self.mapping.dialects:
-            return self.mapping.dialects[called.name]
+        if (found := dialect_named(name, self.mapping)) is not None:
+            return found
         close = difflib.get_close_matches(name, self.mapping.dialects, n=1)
         hint = f"did you mean {close[0]!r}? known" if close else "known"
         raise ValueError(f"unknown dialect {name!r}; {hint}: {', '.join(self.mapping.dialects)}")

@@ -10,7 +10,7 @@ import adamcompat.fragments as fragments
 from adamcompat.kinds import told
 from adamcompat.mapping.compare import OTHER_MEANING, OTHER_STEP, SAME, Row, rows
 from adamcompat.mapping.model import Mapping
-from adamcompat.render import RENDERERS, cells, headings
+from adamcompat.render import RENDERERS, cells, headings, line_of
 from adamcompat.translation.aliases import known
 
 # How rows of some categories are marked; the same as on the command line.
@@ -62,13 +62,8 @@ class Table:
     def __str__(self) -> str:
         lines = [self._title]
         for row in self.rows:
-            old, old_default, new, new_default, category, note = cells(row)
-            ends = (
-                f"{name} = {default}" if default != "-" else name
-                for name, default in ((old, old_default), (new, new_default))
-            )
-            lines.append(f"{' -> '.join(ends)}: {category}")
-            lines += textwrap.wrap(note, 100, initial_indent="    ", subsequent_indent="    ")
+            lines.append(line_of(row))
+            lines += textwrap.wrap(row.note, 100, initial_indent="    ", subsequent_indent="    ")
         return "\n".join(lines)
 
     __repr__ = __str__

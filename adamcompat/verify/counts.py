@@ -34,6 +34,12 @@ def _counted(verdicts: Sequence[Verdict]) -> str:
     )
 
 
+def difference(verdict: Verdict) -> str:
+    """Return a sentence that says what the mapping has and what was seen instead."""
+    there = f"{source_of(verdict)} has {verdict.observed}"
+    return f"differs {verdict.path}: the mapping has {verdict.mapping}; {there}"
+
+
 def source_of(verdict: Verdict) -> str:
     """Return the framework that a fact was measured in, with its version."""
     return f"{verdict.framework} {verdict.version}"

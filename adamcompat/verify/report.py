@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from adamcompat.terminal import fits, say, table
-from adamcompat.verify.counts import by_framework, source_of, summary
+from adamcompat.verify.counts import by_framework, difference, source_of, summary
 from adamcompat.verify.judge import DIFFERS, STRICTER, UNMEASURED, Verdict
 
 _STYLES = {DIFFERS: "bold red", STRICTER: "dim", UNMEASURED: "dim"}
@@ -48,8 +48,7 @@ def show(console: Console, verdicts: Sequence[Verdict], absent: Mapping[str, str
     else:
         console.print("No framework is installed here, so nothing was verified.", soft_wrap=True)
     for verdict in wrong:
-        text = f"{verdict.path}: the mapping has {verdict.mapping}; {source_of(verdict)} has {verdict.observed}"
-        say(console, f"differs {text}", "red")
+        say(console, difference(verdict), "red")
     for text in by_framework(verdicts):
         say(console, text)
     if any(verdict.state == STRICTER for verdict in verdicts):

@@ -16,7 +16,7 @@ from adamcompat.kinds import path_of, told
 from adamcompat.mapping.model import Mapping
 from adamcompat.mapping.runtimes import ORIGINALS
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.verify.counts import by_framework, summary
+from adamcompat.verify.counts import by_framework, difference, source_of, summary
 from adamcompat.verify.judge import DIFFERS, STRICTER, UNMEASURED, Verdict, judge
 from adamcompat.verify.observation import Observation
 
@@ -60,7 +60,7 @@ class Verification:
 
     def __str__(self) -> str:
         lines = [self._verdict, *(f"  {text}" for text in self._counts)]
-        return "\n".join([*lines, *(f"  {_sentence(one)}" for one in self.differs)])
+        return "\n".join([*lines, *(f"  {difference(one)}" for one in self.differs)])
 
     __repr__ = __str__
 
@@ -73,14 +73,9 @@ class Verification:
 
 
 def _table(verdicts: Sequence[Verdict]) -> str:
-    rows = [(one.path, one.mapping, one.observed, f"{one.framework} {one.version}", one.state) for one in verdicts]
+    rows = [(one.path, one.mapping, one.observed, source_of(one), one.state) for one in verdicts]
     titles = ("fact", "mapping", "observed", "framework", "verdict")
     return fragments.table(titles, rows, [_MARKS.get(one.state, "") for one in verdicts])
-
-
-def _sentence(verdict: Verdict) -> str:
-    there = f"{verdict.framework} {verdict.version} has {verdict.observed}"
-    return f"differs: {verdict.path}: the mapping has {verdict.mapping}; {there}"
 
 
 def verify(runtime: str | None = None, *, mapping: str | Path | None = None) -> Verification:
