@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 _LINE = "1px solid rgba(128,128,128,.4)"
 # Notebooks align the cells of tables to the right and stripe them.
@@ -85,10 +86,20 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], marks: Sequence[
     >>> table(["name"], [["a < b"]], ["no"])
     '<table><thead><tr><th>name</th></tr></thead><tbody><tr class="no"><td>a &lt; b</td></tr></tbody></table>'
     """
+    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    return grid(titles, cells, marks)
+
+
+def grid(titles: Sequence[str], rows: Iterable[str], marks: Sequence[str] = ()) -> str:
+    """Return a table whose cells are HTML.
+
+    Args:
+        titles: of the columns, as text.
+        rows: the cells of each row, each in a ``td``.
+        marks: a class for each row, as for `table`; rows beyond it have none.
+    """
     head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
     body = ""
-    for number, row in enumerate(rows):
-        mark = marks[number] if number < len(marks) else ""
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+    for cells, mark in zip_longest(rows, marks, fillvalue=""):
         body += f'<tr class="{mark}">{cells}</tr>' if mark else f"<tr>{cells}</tr>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

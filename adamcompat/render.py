@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
+import adamcompat.fragments as fragments
 from adamcompat.mapping.compare import Row
 from adamcompat.mapping.model import Mapping
 
@@ -156,12 +157,10 @@ _STYLE = (
 
 def html_table(titles: Sequence[str], rows: Iterable[str]) -> str:
     """Return a table that is scrolled on a narrow screen; `rows` are the cells of each row, as HTML."""
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-    body = "".join(f"<tr>{cells}</tr>\n" for cells in rows)
     return (
         # What is scrolled must be reached by keyboard, too.
         f'<div class="wide" role="region" aria-label="{html.escape(titles[0])}" tabindex="0">\n'
-        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n"
+        f"{fragments.grid(titles, rows)}\n</div>\n"
     )
 
 

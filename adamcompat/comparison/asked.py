@@ -11,6 +11,7 @@ import numpy as np
 
 from adamcompat.comparison.models import shown
 from adamcompat.drive import find
+from adamcompat.drive.arguments import check_hyperparameters
 from adamcompat.kinds import told, whole
 
 Optimizer: TypeAlias = str | tuple[str, Mapping[str, Any]]
@@ -56,7 +57,7 @@ def _pair(optimizer: object) -> tuple[str, str, dict[str, Any]]:
     if isinstance(optimizer, (tuple, list)) and len(optimizer) == 2:
         name, own = optimizer
         if isinstance(name, str) and isinstance(own, Mapping):
-            _check_hyperparameters(own, f"the hyperparameters of {name!r}")
+            check_hyperparameters(own, f"the hyperparameters of {name!r}")
             text = ", ".join(f"{key}={shown(value)}" for key, value in own.items())
             return (f"{name}({text})" if own else name), name, dict(own)
     said = f"{_EXPECTED}; got {told(optimizer)}"
@@ -66,14 +67,6 @@ def _pair(optimizer: object) -> tuple[str, str, dict[str, Any]]:
         f"{said}: compare makes its optimizers itself; what one of yours does, adamcompat.record writes to a file, "
         f"and compare('recorded', 'keras', gradients=file) replays it"
     )
-
-
-def _check_hyperparameters(given: object, what: str) -> None:
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{what} must be a dictionary, such as {{'epsilon': 1e-8}}; got {told(given)}")
-    for key in given:
-        if not isinstance(key, str):
-            raise TypeError(f"{what} must have names as keys; got {told(key)}")
 
 
 def check(
@@ -98,7 +91,7 @@ def check(
     TypeError: hyperparameters must be a dictionary, such as {'epsilon': 1e-8}; got 'epsilon=1e-8' (str)
     """
     if hyperparameters is not None:
-        _check_hyperparameters(hyperparameters, "hyperparameters")
+        check_hyperparameters(hyperparameters, "hyperparameters")
     if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float, np.integer, np.floating)):
         raise TypeError(f"tolerance must be a number of spacings; got {told(tolerance)}")
     if not tolerance >= 0:

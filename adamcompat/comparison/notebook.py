@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import adamcompat.fragments as fragments
 from adamcompat.comparison.plot import svg
-from adamcompat.comparison.tables import OPTIMIZERS, PAIRS, optimizers, pairs, verdict
+from adamcompat.comparison.tables import OPTIMIZERS, PAIRS, optimizers, pairs, verdict, whole_sentences
 from adamcompat.extras import how_to_install
 
 if TYPE_CHECKING:
@@ -27,16 +27,11 @@ def shown(comparison: Comparison) -> str:
     return fragments.shown(
         fragments.line(verdict(comparison), "yes" if comparison.agree else "no"),
         fragments.line(comparison.about, "less"),
-        fragments.several(why(comparison)),
+        fragments.several(map(whole_sentences, comparison.pairs)),
         _drawing(comparison),
         fragments.table(PAIRS, pairs(comparison), marks),
         fragments.table(OPTIMIZERS, optimizers(comparison)),
     )
-
-
-def why(comparison: Comparison) -> list[str]:
-    """Return what explains the differences, a sentence each."""
-    return [f"{pair.first} and {pair.second}: {text}." for pair in comparison.pairs for text in pair.sentences]
 
 
 def _drawing(comparison: Comparison) -> str:

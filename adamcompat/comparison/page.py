@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamcompat.comparison.plot import svg
-from adamcompat.comparison.tables import OPTIMIZERS, PAIRS, SPACING, of_pair, optimizers, pairs, verdict
+from adamcompat.comparison.tables import OPTIMIZERS, PAIRS, SPACING, optimizers, pairs, verdict, whole_sentences
 from adamcompat.files import write_bytes
 from adamcompat.render import html_table, page
 
@@ -42,7 +42,7 @@ def render(comparison: Comparison) -> str:
         ModuleNotFoundError: matplotlib is not installed.
     """
     kind = "yes" if comparison.agree else "no"
-    found = "".join(f"<li>{_text('. '.join([of_pair(pair), *pair.sentences]))}.</li>\n" for pair in comparison.pairs)
+    found = "".join(f"<li>{_text(whole_sentences(pair))}</li>\n" for pair in comparison.pairs)
     return page(
         "Adam, compared",
         f'<p class="{kind}"><strong>{html.escape(verdict(comparison))}</strong></p>\n'

@@ -191,13 +191,12 @@ class Comparison:
         raise KeyError(f"no pair of {first!r} and {second!r}; compared: {', '.join(run.label for run in self.runs)}")
 
     def __str__(self) -> str:
-        from adamcompat.comparison.tables import PAIRS, pairs, verdict
+        from adamcompat.comparison.tables import SPACING, of_pair, verdict
 
-        lines = [verdict(self), self.about]
-        for row, pair in zip(pairs(self), self.pairs, strict=True):
-            facts = ", ".join(f"{title} {cell}" for title, cell in zip(PAIRS[1:-1], row[1:-1], strict=True))
-            lines += [f"{row[0]}: {facts}", *(f"    {sentence}" for sentence in pair.sentences)]
-        return "\n".join(lines)
+        lines = [verdict(self)]
+        for pair in self.pairs:
+            lines += [of_pair(pair), *(f"  {sentence}" for sentence in pair.sentences)]
+        return "\n".join([*lines, f"{self.about}. {SPACING}"])
 
     __repr__ = __str__
 

@@ -55,6 +55,11 @@ def of_pair(pair: Pair) -> str:
     return f"{who}: {how} from step {pair.first_step:,} on, by up to {spacings(pair.spacings)} spacings"
 
 
+def whole_sentences(pair: Pair) -> str:
+    """Return whether two differ, and everything that explains it, as sentences."""
+    return f"{'. '.join([of_pair(pair), *pair.sentences])}."
+
+
 def verdict(comparison: Comparison) -> str:
     """Return one sentence that says whether the optimizers agree."""
     limit = f"{comparison.tolerance:g} spacings"

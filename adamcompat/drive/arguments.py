@@ -7,10 +7,28 @@ from collections.abc import Mapping as AbstractMapping
 from typing import Any
 
 from adamcompat.hyperparameters import Hyperparameters, resolve, unknown_keyword
+from adamcompat.kinds import told
 from adamcompat.mapping import lens
 from adamcompat.mapping.facts import Fact, ParameterFact
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
+
+
+def check_hyperparameters(given: object, what: str) -> None:
+    """Refuse hyperparameters that are no dictionary by name.
+
+    Args:
+        given: the hyperparameters.
+        what: what to call them in an error.
+
+    Raises:
+        TypeError: they are something else.
+    """
+    if not isinstance(given, AbstractMapping):
+        raise TypeError(f"{what} must be a dictionary, such as {{'epsilon': 1e-8}}; got {told(given)}")
+    for key in given:
+        if not isinstance(key, str):
+            raise TypeError(f"{what} must have names as keys; got {told(key)}")
 
 
 def keywords(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.drive.arguments import keywords, original
+from adamcompat.drive.arguments import check_hyperparameters, keywords, original
 from adamcompat.drive.catalogue import Entry, find
 from adamcompat.drive.groups import Grouping, parameter_names, read_groups
 from adamcompat.kinds import told
@@ -141,10 +141,8 @@ def prepare(
     if len(set(names)) != len(names):
         raise ValueError(f"two of the weights have the same name; give each its own: {', '.join(names)}")
     own = entry.framework.load("drive").own_keywords(entry) if entry.adapter is not None else {}
-    if hyperparameters is not None and not isinstance(hyperparameters, AbstractMapping):
-        raise TypeError(
-            f"hyperparameters must be a dictionary, such as {{'epsilon': 1e-8}}; got {told(hyperparameters)}"
-        )
+    if hyperparameters is not None:
+        check_hyperparameters(hyperparameters, "hyperparameters")
     rest = dict(hyperparameters or {})
     grouped = {key: rest.pop(key) for key in parameter_names() if key in rest}
     if len(grouped) > 1:
