@@ -93,39 +93,33 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if find_spec("libcst") is None:
         sys.stderr.write(f"adamcompat migrate needs LibCST: {how_to_install('migrate')}\n")
         return WRONG_USAGE
-    from adamcompat.migrate import find, migrate_files, write
-    from adamcompat.migrate.files import distinct
-    from adamcompat.migrate.migration import diff_of
-    from adamcompat.translation.aliases import known
+    from adamcompat.migrate.findings import place
+    from adamcompat.migrate.migration import begun, diff_of
     from adamcompat.translation.messages import error
 
     if options.action == "report" and options.format == "sarif":
         said = "a report counts places and has no remarks to show in SARIF; write --format json, or leave --report out"
         sys.stderr.write(f"adamcompat migrate: {said}\n")
         return WRONG_USAGE
+    writes = options.action == "write"
     try:
-        known(options.aliases)
-    except (ValueError, ModuleNotFoundError) as problem:
-        sys.stderr.write(f"adamcompat migrate: {problem}\n")
-        return WRONG_USAGE
-    try:
-        files = distinct(find(options.paths))
+        files, outcomes = begun(options.paths, options.target, write=writes, aliases=options.aliases)
     except FileNotFoundError as problem:
         sys.stderr.write(f"adamcompat migrate: {problem} does not exist\n")
         return WRONG_USAGE
-    outcomes: Iterator[Outcome] = migrate_files(files, options.target, options.aliases)
+    except (ValueError, ModuleNotFoundError) as problem:
+        sys.stderr.write(f"adamcompat migrate: {problem}\n")
+        return WRONG_USAGE
     if options.action == "report":
         return _report(options, outcomes)
-    if options.action == "write":
-        outcomes = (write(outcome) if outcome.changed else outcome for outcome in outcomes)
-    found = _Count(len(files))
-    outcomes = found.counted(outcomes, written=options.action == "write")
+    found = _Count(files)
+    outcomes = found.counted(outcomes, written=writes)
     if options.format == "text":
         for outcome in outcomes:
             lines = [f"{finding.where(outcome.path)}: {finding.message}\n" for finding in outcome.findings]
             if options.action == "diff" and (reason := _show("".join(diff_of(outcome)))):
                 found.failed += 1
-                lines.append(f"{outcome.path}: {error('cannot-show', reason)}\n")
+                lines.append(f"{place(outcome.path, 0, 0, None)}: {error('cannot-show', reason)}\n")
             sys.stderr.writelines(lines)
         sys.stderr.write(f"{found}\n")
     elif options.format == "sarif":

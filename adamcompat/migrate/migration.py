@@ -123,15 +123,34 @@ def migrate(
     check_target(to)
     if not isinstance(write, bool):
         raise TypeError(f"write must be True or False; got {told(write)}")
+    looked_at, outcomes = begun(paths, to, write=write, aliases=aliases)
+    kept = tuple(outcome for outcome in outcomes if outcome.changed or outcome.findings)
+    return Migration(to, write, looked_at, kept)
+
+
+def begun(
+    paths: str | Path | Iterable[str | Path], to: str, *, write: bool, aliases: str | Path | None
+) -> tuple[int, Iterator[Outcome]]:
+    """Return how many files there are, and what becomes of each as it is asked for.
+
+    Args:
+        paths: files and folders.
+        to: shim, mindspore or tensorflow.
+        write: whether a file is replaced before its outcome is given.
+        aliases: a file that describes classes of other libraries.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: an unknown target, or a mistake in the file of aliases.
+        FileNotFoundError: a path does not exist.
+        ModuleNotFoundError: LibCST is not installed, or PyYAML for a file of aliases.
+    """
     known(aliases)
     files = distinct(find(paths))
     if find_spec("libcst") is None:
         raise ModuleNotFoundError(f"migrate needs LibCST: {how_to_install('migrate')}", name="libcst")
-    outcomes: Iterable[Outcome] = migrate_files(files, to, aliases)
-    if write:
-        outcomes = map(_written, outcomes)
-    kept = tuple(outcome for outcome in outcomes if outcome.changed or outcome.findings)
-    return Migration(to, write, len(files), kept)
+    outcomes = migrate_files(files, to, aliases)
+    return len(files), map(_written, outcomes) if write else outcomes
 
 
 def _written(outcome: Outcome) -> Outcome:
