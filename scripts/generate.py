@@ -13,6 +13,7 @@ import math
 import re
 import sys
 import textwrap
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -460,13 +461,15 @@ def tables(mapping: Mapping) -> str:
     body = "".join(f"    {name}={literal(item, 1)},\n" for name, item in fields.items())
     body = f"{Mapping.__name__}(\n{body})"
     used = sorted(set(re.findall(r"\b([A-Z]\w+)\(", body)))
-    of_facts = [name for name in used if name in ("Interval", "ParameterFact", "TupleFact")]
-    names = "".join(f"    {name},\n" for name in used if name not in (*of_facts, "Lazy"))
+    imports = ""
+    for home in ("facts", "layers", "lazy", "model", "rates"):
+        module = import_module(f"adamcompat.mapping.{home}")
+        own = [name for name in used if getattr(vars(module).get(name), "__module__", None) == module.__name__]
+        names = "".join(f"    {name},\n" for name in own)
+        imports += f"from {module.__name__} import (\n{names})\n"
     return (
         f'{HEAD}# ruff: noqa: E501, RUF100\n"""The facts of mapping.yaml as Python objects."""\n\nimport math\n\n'
-        f"from adamcompat.mapping.facts import {', '.join(of_facts)}\n"
-        f"from adamcompat.mapping.lazy import Lazy\n"
-        f"from adamcompat.mapping.model import (\n{names})\n\nMAPPING = {body}\n"
+        f"{imports}\nMAPPING = {body}\n"
     )
 
 

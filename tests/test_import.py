@@ -220,8 +220,8 @@ def test_files_go_in_no_circle() -> None:
     assert not in_circles(arrows)
 
 
-# So many lines a module may have that is written by hand. What is said in docstrings does not count.
-LONGEST = 400
+# So many lines a module may have that is written by hand: without its docstrings, and with them.
+LONGEST, WHOLE = 400, 520
 
 
 def lines_of_code(text: str) -> int:
@@ -238,7 +238,7 @@ def test_modules_are_short() -> None:
     texts = {module.as_posix(): (PACKAGE / module).read_text(encoding="utf-8") for module in MODULES}
     by_hand = {name: text for name, text in texts.items() if not text.startswith("# Generated from mapping.yaml")}
     assert len(by_hand) > 200
-    assert not {name for name, text in by_hand.items() if lines_of_code(text) > LONGEST}
+    assert not {name for name, text in by_hand.items() if lines_of_code(text) > LONGEST or text.count("\n") > WHOLE}
 
 
 def test_the_public_surface() -> None:

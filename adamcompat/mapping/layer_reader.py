@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from adamcompat.mapping.model import Compound, Layer, Share, Twins, Weights
+from adamcompat.mapping.layers import Compound, Layer, Share, Twins, Weights
 from adamcompat.mapping.nodes import Fields, Node
 from adamcompat.mapping.runtimes import ORIGINALS
 

@@ -11,18 +11,10 @@ import yaml
 from adamcompat.mapping.dialect_reader import DialectReader, NumericsReader, read_canonical, with_corrections
 from adamcompat.mapping.faults import faults
 from adamcompat.mapping.layer_reader import layer_or_compound
-from adamcompat.mapping.model import (
-    Adapter,
-    Canonical,
-    Compound,
-    Dialect,
-    Layer,
-    Mapping,
-    RateArgument,
-    RateClass,
-    RateSchedule,
-)
+from adamcompat.mapping.layers import Compound, Layer
+from adamcompat.mapping.model import Adapter, Canonical, Dialect, Mapping
 from adamcompat.mapping.nodes import MappingError, Node, named, one_of
+from adamcompat.mapping.rates import RateArgument, RateClass, RateSchedule
 from adamcompat.mapping.runtimes import RUNTIMES
 
 __all__ = ["MappingError", "extend", "load"]

@@ -4,30 +4,40 @@
 
 import math
 
-from adamcompat.mapping.facts import Interval, ParameterFact, TupleFact
-from adamcompat.mapping.lazy import Lazy
+from adamcompat.mapping.facts import (
+    Interval,
+    ParameterFact,
+    TupleFact,
+)
+from adamcompat.mapping.layers import (
+    Compound,
+    Layer,
+    Share,
+    Twins,
+    Weights,
+)
+from adamcompat.mapping.lazy import (
+    Lazy,
+)
 from adamcompat.mapping.model import (
     Adapter,
     ArgumentFact,
     Canonical,
-    Compound,
     Conflict,
     Correction,
     Dialect,
     Errors,
-    Layer,
     Mapping,
     MethodFact,
     Numerics,
     Older,
+    Semantics,
+    Slot,
+)
+from adamcompat.mapping.rates import (
     RateArgument,
     RateClass,
     RateSchedule,
-    Semantics,
-    Share,
-    Slot,
-    Twins,
-    Weights,
 )
 
 MAPPING = Mapping(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from adamcompat.mapping.model import Compound, Share, Twins
+from adamcompat.mapping.layers import Compound, Share, Twins
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.layout import as_given, of_twins
 from adamcompat.state.naming import split

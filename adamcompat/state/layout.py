@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adamcompat.mapping.model import Layer
+from adamcompat.mapping.layers import Layer
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.state.terms import Shape
 

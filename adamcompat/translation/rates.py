@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from adamcompat.mapping.facts import ParameterFact
-from adamcompat.mapping.model import RateArgument, RateClass, RateSchedule
+from adamcompat.mapping.rates import RateArgument, RateClass, RateSchedule
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN, form, literal, text_of
 from adamcompat.translation.conversion import Context, Conversion, NewArgument, Value
