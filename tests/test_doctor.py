@@ -58,6 +58,7 @@ def test_nothing_is_said_of_an_environment_that_was_tested() -> None:
         ({"torch": "2.5.1"}, "torch", "pip install 'torch>=2.6'"),
         ({"numba": "0.60.0"}, "numba", "pip install 'numba>=0.61'"),
         ({"mindspore": "2.8.0"}, "protobuf", "pip install 'protobuf<3.21'"),
+        ({"triton": "3.7.1"}, "triton", "pip uninstall triton"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
@@ -69,6 +70,7 @@ def test_a_version_that_fails_is_a_fault_and_how_to_mend_it_is_said(
 
 def test_versions_that_do_not_meet_are_no_fault() -> None:
     assert changed(numpy="2.2.0", mindspore=None).faults == ()
+    assert changed(triton="3.7.1", mindspore=None).faults == ()
     assert changed(mindspore="2.8.0", protobuf="3.20.3").faults == ()
     assert changed(mindspore="2.8.0", tensorflow=None, keras=None, tf_keras=None).faults == ()
 
@@ -115,6 +117,13 @@ def test_the_newest_tested_versions_are_those_of_the_constraints_and_of_the_matr
         r"^\| 3\.13-light \| [\d.]+ \| (\d+\.\d+)", (ROOT / "docs/matrix.md").read_text("utf-8"), re.MULTILINE
     )
     assert {name: pinned[name] for name in TESTED if name != "numpy"} | {"numpy": newest[0]} == TESTED
+
+
+def test_the_tested_pythons_are_those_that_the_package_names() -> None:
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    named = [tuple(map(int, one.split("."))) for one in re.findall(r"Python :: (3\.\d+)", text)]
+    assert (min(named), max(named)) == TESTED_PYTHON
+    assert f'requires-python = ">={min(named)[0]}.{min(named)[1]}"' in text
 
 
 def test_the_command_gives_the_verdict_first(

@@ -392,6 +392,18 @@ def test_only_a_framework_that_is_missing_itself_is_to_be_installed(
         assert "pip install '" in said
 
 
+def test_what_cannot_be_loaded_beside_tensorflow_is_loaded_before_it(tmp_path: Path) -> None:
+    (tmp_path / "triton.py").write_text("import sys\nassert 'tensorflow' not in sys.modules\nprint('first')\n")
+    (tmp_path / "tensorflow.py").write_text("import sys\nassert 'triton' in sys.modules\nraise ImportError('second')\n")
+    load = "from adamcompat.mapping.runtimes import FRAMEWORKS; FRAMEWORKS['tensorflow'].load('demo')"
+    result = subprocess.run(
+        [sys.executable, "-c", load],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+    )  # fmt: skip
+    assert (result.stdout, result.stderr.splitlines()[-1]) == ("first\n", "ImportError: second")
+
+
 @pytest.mark.parametrize("name", ["torch", "torch_adamw"])
 def test_groups_that_may_hold_every_setting_are_refused_with_a_way_out(name: str) -> None:
     with pytest.raises(ValueError, match=r"mine: groups of PyTorch.* may hold every setting.*; leave 'params' out"):

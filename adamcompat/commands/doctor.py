@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from adamcompat import __version__
 from adamcompat.commands import DONE, FOUND_A_PROBLEM
+from adamcompat.terminal import say
 
 EXAMPLES = """\
   adamcompat doctor                                  what is installed, and what of it goes wrong
@@ -59,13 +60,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     console.print(f"[bold]{verdict}[/]")
     for kind, troubles in (("fault", found.faults), ("note", found.remarks)):
         for trouble in troubles:
-            console.print(escape(f"{kind}: {trouble.about}: {trouble.what}"), soft_wrap=True)
+            say(console, f"{kind}: {trouble.about}: {trouble.what}", rest="      ")
             if trouble.mend:
                 console.print(escape(f"      {trouble.mend}"), soft_wrap=True)
     console.print()
     console.print(f"adamcompat {__version__}, Python {platform.python_version()}, {os.cpu_count()} processors")
     there = [f"{name} {version}" for name, version in found.versions.items() if version is not None]
-    console.print(f"installed: {', '.join(there)}")
+    say(console, f"installed: {', '.join(there)}")
     asked = os.environ.get(VARIABLE, "")
     compiled = asked != "numpy" and found.versions["numba"] is not None
     how = "compiled by Numba" if compiled else "NumPy alone"

@@ -80,7 +80,8 @@ def installed_versions() -> dict[str, str | None]:
     >>> sorted(name for name in installed_versions() if name.startswith("num"))
     ['numba', 'numpy']
     """
-    names = dict.fromkeys(["numpy", "protobuf", *(required(text)[0] for texts in EXTRAS.values() for text in texts)])
+    needed = (required(text)[0] for texts in EXTRAS.values() for text in texts)
+    names = dict.fromkeys(["numpy", "protobuf", "triton", *needed])
     return {name: _version(name) for name in names}
 
 
@@ -164,6 +165,14 @@ def _faults(versions: Mapping[str, str | None], python: tuple[int, int]) -> Iter
             "protobuf",
             "MindSpore before 2.9 shares a process with TensorFlow with protobuf 3.20 only.",
             "pip install 'protobuf<3.21'",
+        )
+
+    if all(versions.get(name) is not None for name in ("tensorflow", "mindspore", "triton")):
+        yield Trouble(
+            "triton",
+            "A program that imports TensorFlow and then MindSpore, which imports triton, ends with a segmentation "
+            "fault. Import triton first, as adamcompat's commands do, or leave it out: PyTorch for GPUs brings it.",
+            "pip uninstall triton",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -159,11 +160,14 @@ class Framework:
         packages: its import names. The framework counts as imported once the first is. A class from any of them
             belongs to it.
         title: what to call it.
+        after: packages that end the process where they are imported after the framework. Where they are installed,
+            tools import them before it.
     """
 
     name: str
     packages: tuple[str, ...]
     title: str
+    after: tuple[str, ...] = ()
 
     def part(self, tool: str) -> str:
         """Return the name of the module with the framework's part of a tool.
@@ -185,6 +189,9 @@ class Framework:
         Raises:
             ModuleNotFoundError: the framework is missing; the text says how to install it.
         """
+        for package in self.after if self.packages[0] not in sys.modules else ():
+            if find_spec(package) is not None:
+                import_module(package)
         # The folder of the framework says what is missing.
         import_module(f"adamcompat.{self.name}")
         return import_module(self.part(tool))
@@ -198,7 +205,8 @@ FRAMEWORKS = {
     framework.name: framework
     for framework in (
         Framework("numpy", ("numpy",), "NumPy"),
-        Framework("tensorflow", ("tensorflow", "keras", "tf_keras"), "TensorFlow"),
+        # MindSpore imports triton, which PyTorch for GPUs brings, and which cannot be loaded after TensorFlow.
+        Framework("tensorflow", ("tensorflow", "keras", "tf_keras"), "TensorFlow", after=("triton",)),
         Framework("mindspore", ("mindspore",), "MindSpore"),
         Framework("torch", ("torch",), "PyTorch"),
     )
