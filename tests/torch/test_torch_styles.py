@@ -532,3 +532,19 @@ def test_plain_gradients_are_read_where_they_are(monkeypatch: pytest.MonkeyPatch
                 monkeypatch.setattr("adamcompat.numpy.batch.concatenated", refused)
             made.step()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["TFStyleAdam", "MindSporeStyleAdam"])
+@pytest.mark.parametrize("size", [50, 9000])
+def test_a_gradient_that_lies_across_what_is_written_is_read_before(name: str, size: int) -> None:
+    results = []
+    for shared in (True, False):
+        memory = torch.linspace(-1, 1, size + 1)
+        parameter = torch.nn.Parameter(memory[1:])
+        made = KINDS_READ[name]([parameter])
+        for _ in range(3):
+            # One element before the parameter: each is written before its neighbour's gradient is read.
+            parameter.grad = memory[:-1] if shared else memory[:-1].clone()
+            made.step()
+        results.append(parameter.detach().numpy().copy())
+    np.testing.assert_array_equal(*results)
