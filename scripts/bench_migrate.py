@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from adamcompat.migrate import find, migrate_files, write
+import measuring
+from measuring import Case, Times
 
 FILES = 1000
-ROUNDS = 3
 SCRIPT = '''"""Training script {number}."""
 
 from __future__ import annotations
@@ -49,35 +50,36 @@ def block_{index}(inputs, filters={index}, *, activation="relu"):
 '''
 
 
-TARGET = 10.0
+def migrated(to: str, rounds: int) -> Times:
+    """Seconds of looking at all files and writing them; they are written once, after so many rounds of looking."""
+    from adamcompat.migrate import find, migrate_files, write
+
+    layers = "\n".join(LAYER.format(index=index) for index in range(12))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in range(FILES):
+            (folder / f"train_{number}.py").write_text(SCRIPT.format(number=number, layers=layers), "utf-8")
+        looking = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            outcomes = list(migrate_files(list(find([folder])), to))
+            looking.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        changed = sum(write(outcome).changed for outcome in outcomes)
+        writing = time.perf_counter() - start
+    return Times([each + writing for each in looking], note=f"of which writing {changed} files {writing:.1f} s")
+
+
+def cases(quick: bool = False) -> Iterator[Case]:
+    """Everything that is measured."""
+    for to in ("shim", "mindspore"):
+        yield Case(f"--to {to}", "1,000 files", partial(migrated, to, 1 if quick else 3))
 
 
 def main() -> int:
     """Time looking and writing; returns 1 where both together take longer than the target."""
-    missed = 0
-    layers = "\n".join(LAYER.format(index=index) for index in range(12))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        text = SCRIPT.format(number=0, layers=layers)
-        print(f"{FILES} files of {text.count(chr(10))} lines, all to be rewritten")
-        for to in ("shim", "mindspore"):
-            looking: list[float] = []
-            for _ in range(ROUNDS):
-                for number in range(FILES):
-                    (folder / f"train_{number}.py").write_text(SCRIPT.format(number=number, layers=layers), "utf-8")
-                start = time.perf_counter()
-                outcomes = list(migrate_files(list(find([folder])), to))
-                looking.append(time.perf_counter() - start)
-            start = time.perf_counter()
-            changed = sum(write(outcome).changed for outcome in outcomes)
-            writing = time.perf_counter() - start
-            line = (
-                f"--to {to}: look {statistics.median(looking):.1f} s (median of {ROUNDS}), "
-                f"write {changed} files {writing:.1f} s"
-            )
-            print(line, flush=True)
-            missed |= statistics.median(looking) + writing > TARGET
-    return missed
+    given = measuring.options(__doc__, "migrate").parse_args()
+    return measuring.run("migrate", cases(given.quick), given)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Carry a large state from file to file: peak memory, and the rate beside copying the file.
 
-Run it as `python scripts/bench_state.py`; `--parameters` for another number of parameters. Exit status 1 when a
-target is missed: 1.5 times the largest tensor plus 500 MB, and twice the time of a copy.
+Run it as `scripts/bench state`; `--parameters` for another number of parameters. Exit status 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -10,21 +9,20 @@ import argparse
 import os
 import resource
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import measuring
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from measuring import Case, Times, output, seconds
 
 from adamcompat.state import AdamState
-from adamcompat.state.files import convert, mindspore, open_document, safetensors_file, write
 
-MB = 1e6
 # The shares of the parameters that the tensors have: one large table, and the rest of a network.
 SHARES = (0.4, 0.2, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05)
 
@@ -61,72 +59,107 @@ def made(parameters: int, *, mindspore: bool, step: int) -> AdamState:
 
 
 def measured(source: Path, like: Path | None, target: Path) -> tuple[float, float]:
-    """Seconds of a conversion to a new file, and the peak memory of its process in MB."""
+    """Seconds of a conversion to a new file, and the peak memory of its process in bytes."""
     target.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--one", str(source), str(like or ""), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    seconds, peak = done.stdout.split()
-    return float(seconds), float(peak)
+    taken, peak = output(command).split()
+    return float(taken), float(peak)
 
 
 def one(source: str, like: str, target: str) -> None:
-    start = time.perf_counter()
-    conversion = convert(
-        open_document(source),
-        target,
-        like=open_document(like) if like else None,
-        layout="dense" if like else None,
-    )
-    for _ in conversion.norms():
-        pass
-    conversion.carry_out()
-    print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB)
+    from adamcompat.state.files import convert, open_document
+
+    def carry() -> None:
+        conversion = convert(
+            open_document(source),
+            target,
+            like=open_document(like) if like else None,
+            layout="dense" if like else None,
+        )
+        for _ in conversion.norms():
+            pass
+        conversion.carry_out()
+
+    print(seconds(carry), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def copied(source: Path, target: Path) -> float:
-    """Seconds of a copy to a new file that is as durable as a conversion."""
-    target.unlink(missing_ok=True)
-    start = time.perf_counter()
+def copy(source: Path, target: Path) -> None:
+    """Copy to a new file that is as durable as a conversion."""
     shutil.copyfile(source, target)
     with target.open("rb+") as file:
         os.fsync(file.fileno())
-    return time.perf_counter() - start
+
+
+def copied(source: Path, target: Path) -> float:
+    """Seconds of a copy."""
+    target.unlink(missing_ok=True)
+    return seconds(lambda: copy(source, target))
+
+
+@cache
+def conversions(parameters: int, repeat: int, where: str | None) -> dict[bool, tuple[Times, Times]]:
+    """Time beside a copy, and memory beyond what the largest tensor takes; within a layout, and to another one.
+
+    Args:
+        parameters: how many.
+        repeat: how often each is measured.
+        where: the folder in which files are made; None: a temporary one.
+    """
+    from adamcompat.state.files import mindspore, safetensors_file, write
+
+    largest = max(a * b for a, b in shapes(parameters, transposed=False).values()) * 4
+    found = {}
+    with tempfile.TemporaryDirectory(dir=where) as name:
+        folder = Path(name)
+        source, like, target = (folder / f"{part}.safetensors" for part in ("source", "like", "target"))
+        write(source, made(parameters, mindspore=False, step=9))
+        # As MindSpore writes it, without a checksum.
+        fresh = mindspore.tensors_of(made(parameters, mindspore=True, step=0), None)
+        safetensors_file.write(like, fresh, lambda sums: {"format": "ms"})
+        for other in (None, like):
+            # By turns: a disk is not equally fast at all times.
+            pairs = [(*measured(source, other, target), copied(source, folder / "copy")) for _ in range(repeat)]
+            times, peaks, copies = map(list, zip(*pairs, strict=True))
+            note = f"{parameters:.1e} parameters, largest tensor {largest / 1e6:,.0f} MB"
+            # Of memory the largest peak counts.
+            found[other is not None] = Times(times, copies, note), Times([max(peaks) - 1.5 * largest], note=note)
+    return found
+
+
+def cases(
+    quick: bool = False, parameters: int | None = None, repeat: int | None = None, where: str | None = None
+) -> Iterator[Case]:
+    """Everything that is measured.
+
+    Args:
+        quick: fewer parameters and repetitions, where these are not given.
+        parameters: how many.
+        repeat: how often each conversion is made.
+        where: the folder in which files are made; None: a temporary one.
+    """
+    given = parameters or (10**7 if quick else 10**8), repeat or (1 if quick else 3), where
+
+    def part(transposed: bool, number: int) -> Times:
+        return conversions(*given)[transposed][number]
+
+    for transposed, work in enumerate(("same layout", "Keras's layout to MindSpore's")):
+        yield Case(work, "time / copying the file", partial(part, bool(transposed), 0))
+        yield Case(work, "peak memory beyond 1.5 largest tensors", partial(part, bool(transposed), 1))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--parameters", type=float, default=1e8)
-    parser.add_argument("--repeat", type=int, default=3)
+    """Print the table; exit status 1 when a target is missed."""
+    parser = measuring.options(__doc__, "state")
+    parser.add_argument("--parameters", type=float, help="default: 1e8, quick 1e7")
+    parser.add_argument("--repeat", type=int, help="default: 3, quick 1")
     parser.add_argument("--folder", help="where the files are made; default: a temporary one")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        one(*options.one)
+    given = parser.parse_args()
+    if given.one:
+        one(*given.one)
         return 0
-    count = int(options.parameters)
-    largest = max(a * b for a, b in shapes(count, transposed=False).values()) * 4 / MB
-    table = Table(title=f"{count:.1e} parameters, {count * 12 / MB:,.0f} MB, largest tensor {largest:,.0f} MB")
-    for column in ("conversion", "peak MB", "target MB", "seconds", "copy", "ratio", "target"):
-        table.add_column(column, justify="left" if column == "conversion" else "right")
-    met = True
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        source, like, target = (folder / f"{part}.safetensors" for part in ("source", "like", "target"))
-        write(source, made(count, mindspore=False, step=9))
-        # As MindSpore writes it, without a checksum.
-        fresh = mindspore.tensors_of(made(count, mindspore=True, step=0), None)
-        safetensors_file.write(like, fresh, lambda sums: {"format": "ms"})
-        for label, other in (("same layout", None), ("Keras's layout to MindSpore's", like)):
-            # By turns: a disk is not equally fast at all times.
-            pairs = [(*measured(source, other, target), copied(source, folder / "copy")) for _ in range(options.repeat)]
-            times, peaks, copies = zip(*pairs, strict=True)
-            seconds, peak, copy = statistics.median(times), max(peaks), statistics.median(copies)
-            limit, ratio = 1.5 * largest + 500, statistics.median(t / c for t, _, c in pairs)
-            met = met and peak <= limit and ratio <= 2
-            row = (f"{peak:,.0f}", f"{limit:,.0f}", f"{seconds:.2f}", f"{copy:.2f}", f"{ratio:.2f}", "2.00")
-            table.add_row(label, *row)
-    Console(width=120).print(table)
-    return 0 if met else 1
+    parameters = None if given.parameters is None else int(given.parameters)
+    return measuring.run("state", cases(given.quick, parameters, given.repeat, given.folder), given)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import gc
 import io
 import json
 import statistics
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import targets
+from targets import Key, MismatchError, Target, target
 
 from adamcompat.files import replacing
 
@@ -28,63 +28,62 @@ def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def in_turn(ours: Callable[[], object], theirs: Callable[[], object], pairs: int, warm: int = 5) -> list[float]:
-    """Our time by the other's, for each of so many pairs, after a few that are not timed."""
+class Measured(NamedTuple):
+    """What was measured, and the quartiles of its figures: ratios, or seconds or bytes where the target has a unit."""
 
-    def seconds(step: Callable[[], object]) -> float:
-        start = time.perf_counter()
-        step()
-        return time.perf_counter() - start
-
-    for _ in range(warm):
-        ours()
-        theirs()
-    gc.collect()
-    found = []
-    for turn in range(pairs):
-        # Whoever comes first meets colder caches, so they take turns.
-        first, second = (ours, theirs) if turn % 2 else (theirs, ours)
-        times = {first: seconds(first), second: seconds(second)}
-        found.append(times[ours] / times[theirs])
-    return found
-
-
-class Ratio(NamedTuple):
-    """Our time by another's: the work, the way it is run, quartiles, and what the median should be at most."""
-
-    work: str
-    mode: str
+    key: Key
     quartiles: tuple[float, float, float]
-    target: float | None = None
 
     @property
     def median(self) -> float:
         return self.quartiles[1]
 
     @property
+    def target(self) -> Target:
+        return target(self.key)
+
+    @property
     def met(self) -> bool:
-        return self.target is None or self.median <= self.target
+        return self.target.met(self.median)
 
     def line(self) -> str:
         """A line of a table in a terminal."""
-        target = "" if self.target is None else f"  at most {self.target:5.3f}{'' if self.met else '  above'}"
-        return f"{f'{self.mode}: {self.work}':58} {self.median:6.3f}{target}"
+        asked = self.target
+        limit = "" if asked.limit is None else f"  at most {asked.text:>6}{'' if self.met else '  above'}"
+        low, middle, high = map(asked.shown, self.quartiles)
+        unit = f" {asked.unit}" if asked.unit else ""
+        return f"{f'{self.key.mode}: {self.key.work}':58} {middle:>6}{unit} ({low} to {high}){limit}"
 
 
-def add_json(parser: argparse.ArgumentParser, runtime: str) -> None:
-    """The option by which a benchmark keeps its ratios."""
-    given = f"docs/figures/speed-{runtime}.json"
-    parser.add_argument("--json", type=Path, metavar="PATH", help=f"also keep the ratios, for plots.py in {given}")
+def kept(folder: Path, runtime: str) -> dict[Key, Measured]:
+    """The figures that a folder keeps of a runtime; one that the table of targets does not have is an error."""
+    path = folder / f"speed-{runtime}.json"
+    found = _read(path, runtime)
+    try:
+        targets.known(found)
+    except MismatchError as error:
+        raise MismatchError(f"{path.name}: {error.args[0]}") from None
+    return found
 
 
-def save_ratios(path: Path | None, rows: Iterable[Ratio]) -> None:
-    """Keep ratios for plots.py, where a path is given."""
+def _read(path: Path, runtime: str) -> dict[Key, Measured]:
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    keys = [Key(runtime, row["work"], row["mode"]) for row in rows]
+    return {key: Measured(key, tuple(row["quartiles"])) for key, row in zip(keys, rows, strict=True)}
+
+
+def keep(path: Path | None, runtime: str, rows: Iterable[Measured]) -> None:
+    """Keep figures beside the others that a file has, in the order of the table of targets, where a path is given.
+
+    Args:
+        path: of the file, or None.
+        runtime: whose figures the file holds.
+        rows: what was measured. What the table has no longer is dropped.
+    """
     if path is not None:
-        save(path, [row._asdict() for row in rows])
-
-
-def read_ratios(path: Path) -> list[Ratio]:
-    return [Ratio(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        found = _read(path, runtime) | {row.key: row for row in rows}
+        ordered = [found[key] for key in targets.keys(runtime) if key in found]
+        save(path, [{"work": key.work, "mode": key.mode, "quartiles": of} for key, of in ordered])
 
 
 def save(path: Path, found: Any) -> None:

@@ -6,7 +6,7 @@
 drift: a small network is trained in TensorFlow and recorded; the recorded gradients go through the
 originals, once with one set of hyperparameters and once with each one's defaults.
 
-speed: reads what `scripts/bench RUNTIME --json docs/figures/speed-RUNTIME.json` wrote for each runtime.
+speed: reads what `scripts/bench targets --json docs/figures` kept, or `scripts/bench RUNTIME` for one runtime.
 """
 
 from __future__ import annotations
@@ -113,12 +113,15 @@ def draw_speed() -> Any:
     rows = {
         name: [
             row
-            for row in figures.read_ratios(figures.FOLDER / f"speed-{name}.json")
-            if row.mode in panel.modes and not (panel.leaves_out and panel.leaves_out in row.work)
+            for row in figures.kept(figures.FOLDER, name).values()
+            # An absolute time is relative to nothing.
+            if row.key.mode in panel.modes
+            and not row.target.unit
+            and not (panel.leaves_out and panel.leaves_out in row.key.work)
         ]
         for name, panel in PANELS.items()
     }
-    works = {name: list(dict.fromkeys(row.work for row in found)) for name, found in rows.items()}
+    works = {name: list(dict.fromkeys(row.key.work for row in found)) for name, found in rows.items()}
     figure = Figure(figsize=(9, 1.5 + 0.42 * sum(map(len, works.values()))), layout="constrained")
     heights = [len(found) for found in works.values()]
     for axes, (name, panel) in zip(
@@ -126,11 +129,11 @@ def draw_speed() -> Any:
     ):
         for number, mode in enumerate(panel.modes):
             colour, marker = LOOKS[number]
-            shown = [row for row in rows[name] if row.mode == mode]
+            shown = [row for row in rows[name] if row.key.mode == mode]
             low, middle, high = zip(*(row.quartiles for row in shown), strict=True)
             axes.errorbar(
                 middle,
-                [works[name].index(row.work) + 0.2 * (number - (len(panel.modes) - 1) / 2) for row in shown],
+                [works[name].index(row.key.work) + 0.2 * (number - (len(panel.modes) - 1) / 2) for row in shown],
                 xerr=[np.subtract(middle, low), np.subtract(high, middle)],
                 fmt=marker,
                 color=colour,
@@ -150,6 +153,11 @@ def draw_speed() -> Any:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     return figure
+
+
+def publish_speed() -> None:
+    """Draw the plot from the kept figures."""
+    figures.save_plot(figures.FOLDER / "speed.svg", draw_speed)
 
 
 def draw_drift() -> None:
@@ -173,7 +181,7 @@ def draw_drift() -> None:
 def main() -> None:
     plots: dict[str, Callable[[], None]] = {
         "drift": draw_drift,
-        "speed": partial(figures.save_plot, figures.FOLDER / "speed.svg", draw_speed),
+        "speed": publish_speed,
     }
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("plot", choices=plots)

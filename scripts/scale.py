@@ -55,17 +55,17 @@ def numpy_step(sizes: list[int]) -> Step:
 
 
 def textbook_step(sizes: list[int]) -> Step:
-    from bench import textbook
+    from bench_numpy import textbook
 
     return textbook([(size,) for size in sizes])
 
 
 def tensorflow_step(sizes: list[int]) -> Step:
-    from bench_tensorflow import _step
+    from bench_tensorflow import optimizer_step
 
     from adamcompat.tensorflow import Adam
 
-    return _step(Adam(), [(size,) for size in sizes], "tf.function")
+    return optimizer_step(Adam(), [(size,) for size in sizes], "tf.function")
 
 
 def mindspore_step(sizes: list[int]) -> Step:

@@ -1,0 +1,99 @@
+"""The first steps of adamcompat.tensorflow.Adam relative to Keras's, each repetition in a process of its own.
+
+`scripts/bench tensorflow` measures them; `scripts/bench tensorflow --only "first "` nothing else.
+
+Nothing is traced, compiled or cached when the steps begin, but TensorFlow itself has made a tiny step with each of the
+two. Both make their steps in the process one after the other, and from process to process the other one begins:
+whoever does pays for fresh memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench_shapes import Shape, resnet50
+from measuring import Case, Times, output, seconds
+
+STEPS = 20
+WORKLOADS: dict[str, list[Shape]] = {
+    "ResNet-50, 161 tensors": resnet50(),
+    "one tensor of 10M": [(10_000_000,)],
+    "200 tensors of 64": [(64,)] * 200,
+    "12 Dense layers of 512": [(512, 512), (512,)] * 12,
+}
+Steps = dict[str, list[float]]
+
+
+def in_this_process(work: str, mode: str, steps: int, ours_first: bool) -> Steps:
+    """Seconds of each step of both optimizers.
+
+    Args:
+        work: one of the workloads.
+        mode: eager or tf.function.
+        steps: how many steps each one makes.
+        ours_first: whether ours begins.
+    """
+    import keras
+    from bench_tensorflow import optimizer_step
+
+    from adamcompat.tensorflow import Adam
+
+    kinds = {"ours": Adam, "theirs": keras.optimizers.Adam}
+    order = ("ours", "theirs") if ours_first else ("theirs", "ours")
+    for name in order:
+        optimizer_step(kinds[name](), [(3,)], mode)()
+    found = {}
+    for name in order:
+        step = optimizer_step(kinds[name](), WORKLOADS[work], mode)
+        found[name] = [seconds(step) for _ in range(steps)]
+    return found
+
+
+def in_fresh_process(work: str, mode: str, steps: int, ours_first: bool) -> Steps:
+    """The same in a process of its own; for the arguments see there."""
+    command = [sys.executable, __file__, json.dumps([work, mode, steps, ours_first])]
+    found: Steps = json.loads(output(command).splitlines()[-1])
+    return found
+
+
+def worst(found: list[Steps]) -> Times:
+    """Of each process the time of the first k steps, for the k whose median ratio is the largest."""
+    ours, theirs = (list(zip(*(accumulate(each[name]) for each in found), strict=True)) for name in ("ours", "theirs"))
+    medians = [statistics.median(a / b for a, b in zip(*both, strict=True)) for both in zip(ours, theirs, strict=True)]
+    index = medians.index(max(medians))
+    return Times(list(ours[index]), list(theirs[index]), f"worst after {index + 1} of {len(medians)}")
+
+
+def measured(work: str, mode: str, steps: int, processes: int) -> Times:
+    """The worst of so many first steps.
+
+    Args:
+        work: one of the workloads.
+        mode: eager or tf.function.
+        steps: up to how many steps are added up.
+        processes: how many, by turns with ours first and last.
+    """
+    return worst([in_fresh_process(work, mode, steps, number % 2 == 0) for number in range(processes)])
+
+
+def cases(quick: bool = False) -> Iterator[Case]:
+    """Sums of eager steps, and the step under tf.function that traces."""
+    processes = 2 if quick else 6
+    for work in WORKLOADS:
+        yield Case(work, f"eager, first {STEPS} steps", partial(measured, work, "eager", STEPS, processes))
+    for work in WORKLOADS:
+        yield Case(work, "tf.function, first step", partial(measured, work, "tf.function", 1, processes))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    print(json.dumps(in_this_process(*json.loads(sys.argv[1]))))
