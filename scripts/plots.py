@@ -1,7 +1,8 @@
 """Draw the plots of the README and the pages.
 
     python scripts/plots.py drift     docs/figures/drift.svg: how far four Adams drift apart on one training's gradients
-    python scripts/plots.py speed     docs/figures/speed.svg: our time by the originals', as the benchmarks kept it
+    python scripts/plots.py speed     docs/figures/speed.svg: our time by the originals', as the benchmarks kept it;
+                                  and the tables of docs/speed.md
 
 drift: a small network is trained in TensorFlow and recorded; the recorded gradients go through the
 originals, once with one set of hyperparameters and once with each one's defaults.
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 import figures
 import numpy as np
+import speed_page
 
 from adamcompat import compare, record
 from adamcompat.comparison import Comparison
@@ -156,8 +158,9 @@ def draw_speed() -> Any:
 
 
 def publish_speed() -> None:
-    """Draw the plot from the kept figures."""
+    """Draw the plot and write the page's tables, both from the kept figures."""
     figures.save_plot(figures.FOLDER / "speed.svg", draw_speed)
+    speed_page.write()
 
 
 def draw_drift() -> None:

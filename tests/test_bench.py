@@ -16,6 +16,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
 
 import figures
+import speed_page
 from bench_first_steps import worst
 from measuring import Case, Times, in_turn, output, run
 from targets import RUNTIMES, TARGETS, UNITS, Key, MismatchError, Target, check, keys, target
@@ -266,3 +267,23 @@ def test_both_sides_take_turns() -> None:
     found = in_turn(lambda: calls.append("ours"), lambda: calls.append("theirs"), pairs=4, warm=1)
     assert found.theirs is not None and (len(found.ours), len(found.theirs)) == (4, 4)
     assert calls == ["ours", "theirs", *["theirs", "ours", "ours", "theirs"] * 2]
+
+
+def test_the_page_shows_the_kept_figures() -> None:
+    text = speed_page.PAGE.read_text(encoding="utf-8")
+    _, measured = text.split("<!-- measured by scripts/bench -->\n")
+    measured, _ = measured.split("<!-- end -->\n")
+    assert measured.splitlines() == speed_page.lines()
+
+
+def test_the_page_changes_with_the_figures(tmp_path: Path) -> None:
+    keep_all(tmp_path, 1)
+    page = tmp_path / "speed.md"
+    page.write_text("before\n<!-- measured by scripts/bench -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
+    speed_page.write(page, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- measured by scripts/bench -->\n| float32") and text.endswith("-->\nafter\n")
+    assert "\n| TensorFlow `tf.function` / Keras 3 | 0.30 | 0.80 (200 of 64), 0.36 (ResNet-50) |\n" in text
+    assert "\n| 12 Dense layers of 512 | 1.10 | 1.10 |\n" in text
+    assert "\n| adamcompat translate | 0.25 s | 0.25 s |\n" in text
+    assert "old" not in text and speed_page.NONE not in [cell.strip() for cell in text.split("|")[:60]]
