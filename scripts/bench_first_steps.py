@@ -70,7 +70,8 @@ def worst(found: list[Steps]) -> Times:
     ours, theirs = (list(zip(*(accumulate(each[name]) for each in found), strict=True)) for name in ("ours", "theirs"))
     medians = [statistics.median(a / b for a, b in zip(*both, strict=True)) for both in zip(ours, theirs, strict=True)]
     index = medians.index(max(medians))
-    return Times(list(ours[index]), list(theirs[index]), f"worst after {index + 1} of {len(medians)}")
+    note = f"worst after {index + 1} of {len(medians)}" if len(medians) > 1 else ""
+    return Times(list(ours[index]), list(theirs[index]), note)
 
 
 def measured(work: str, mode: str, steps: int, processes: int) -> Times:

@@ -152,6 +152,12 @@ def test_a_part_is_measured_and_kept_beside_the_rest(tmp_path: Path, capsys: pyt
     assert "'no such work'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_script_ends_with_the_status_of_its_measurements(runtime: str) -> None:
+    command = [sys.executable, str(ROOT / f"scripts/bench_{runtime}.py"), "--only", "no such work"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+
+
 def test_what_was_measured_before_a_failure_is_kept(tmp_path: Path) -> None:
     def fail() -> Times:
         raise RuntimeError("exit status 3")
@@ -260,6 +266,7 @@ def test_of_the_first_steps_the_worst_sum_counts() -> None:
     odd = {"ours": [9.0, 1.0, 1.0], "theirs": [1.0, 1.0, 1.0]}
     found = worst([some, odd, some])
     assert found == Times([5.0, 10.0, 5.0], [2.0, 2.0, 2.0], "worst after 2 of 3")
+    assert worst([{"ours": [3.0], "theirs": [2.0]}]) == Times([3.0], [2.0])
 
 
 def test_both_sides_take_turns() -> None:
