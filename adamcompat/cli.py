@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from types import ModuleType
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -16,7 +17,6 @@ from rich.console import Console
 from adamcompat import __version__
 from adamcompat.commands import DONE, INTERRUPTED, NAMES, WRONG_USAGE
 
-_COMMANDS = {name: import_module(f"adamcompat.commands.{name}") for name in NAMES}
 # A program is run as python would run it: what it says, and what it finds around it, is its own.
 _PROGRAM = "run"
 
@@ -35,9 +35,18 @@ class _Parser(argparse.ArgumentParser):
         (file or sys.stderr).write(message)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the argument parser of the command, with one of each subcommand."""
-    examples = "".join(command.EXAMPLES for command in _COMMANDS.values())
+def _command(name: str) -> ModuleType:
+    return import_module(f"adamcompat.commands.{name}")
+
+
+def parser(names: Sequence[str] = NAMES) -> argparse.ArgumentParser:
+    """Return the argument parser of the command.
+
+    Args:
+        names: the subcommands to know. Their modules are imported, and what a command reads of the mapping is made.
+    """
+    known = [_command(name) for name in names]
+    examples = "".join(command.EXAMPLES for command in known)
     main_parser = _Parser(
         prog="adamcompat",
         description="One Adam under the calling conventions of TensorFlow, MindSpore and PyTorch.",
@@ -46,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     main_parser.add_argument("--version", action="version", version=f"adamcompat {__version__}")
     commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS.values():
+    for command in known:
         command.add(commands)
     return main_parser
 
@@ -93,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: Sequence[str]) -> int:
-    main_parser = parser()
     name = given[0] if given else ""
+    # Whoever names a command waits for that one only.
+    main_parser = parser([name] if name in NAMES else NAMES)
     if name and not name.startswith("-") and name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(NAMES)}"
@@ -106,7 +116,7 @@ def _run(given: Sequence[str]) -> int:
         raise
     # A pipe has no width to respect: what is read by programs or saved should not be folded to 80 columns.
     console = _Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160, highlight=False)
-    status: int = _COMMANDS[options.command].run(options, console)
+    status: int = _command(options.command).run(options, console)
     return status
 
 

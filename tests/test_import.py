@@ -94,6 +94,25 @@ def test_the_command_line_loads_no_framework() -> None:
     assert not loaded_after(program) & (HEAVY - {"rich"})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["table"], {"numpy", "adamcompat.commands.translate", "adamcompat.drive", "adamcompat.numpy"}),
+        (
+            ["translate", "keras.optimizers.Adam()", "--to", "mindspore"],
+            {"adamcompat.commands.table", "adamcompat.drive", "adamcompat.numpy", "rich.progress"},
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_loads_what_it_needs_and_no_other_command(arguments: list[str], absent: set[str]) -> None:
+    program = f"import sys\nfrom adamcompat.cli import main\nmain({arguments!r})\nprint(*sorted(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.splitlines()[-1].split())
+    assert f"adamcompat.commands.{arguments[0]}" in loaded
+    assert not loaded & absent
+
+
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 
