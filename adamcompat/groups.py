@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -205,5 +204,10 @@ def stray_keys(number: int, group: Mapping[str, Any], adapter: Adapter) -> Itera
     known = {fact.name for fact in MAPPING.dialects[adapter.dialect].accepted}
     meant = {fact.name for dialect in MAPPING.dialects.values() for fact in (*dialect.accepted, *dialect.groups)}
     for name in group:
-        if name not in known and (name in meant or difflib.get_close_matches(str(name), known, 1, 0.8)):
+        if name in known:
+            continue
+        # For a wrong key only.
+        from difflib import get_close_matches
+
+        if name in meant or get_close_matches(str(name), known, 1, 0.8):
             yield f"group {number} has the key {name!r}, which no step reads: {unknown_keyword(name, adapter)}"

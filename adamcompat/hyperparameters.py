@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import warnings
@@ -74,7 +73,10 @@ def unknown_keyword(name: str, adapter: Adapter, dialect: Dialect | None = None)
         what = f"here it is {own}" if own else f"{adapter.name} has no counterpart"
         return f"{name!r} is {whose} name; {what}"
     known = [fact.name for fact in dialect.accepted]
-    close = difflib.get_close_matches(name, known, n=1)
+    # For a wrong keyword only.
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
     return f"{adapter.name} has no parameter {name!r}; {hint}"
 

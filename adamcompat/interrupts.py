@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -10,9 +9,9 @@ from types import FrameType, TracebackType
 from typing import Any
 
 # What `signal` is written on. The functions of `signal` itself convert every handler to an enumeration and
-# back, which takes as long as the update of a small network.
+# back, which takes as long as the update of a small network; and importing it makes the enumerations.
 _signal = import_module("_signal")
-_NUMBERS = tuple(map(int, sorted(signal.valid_signals())))
+_NUMBERS = tuple(sorted(_signal.valid_signals()))
 
 Handler = Callable[[int, FrameType | None], Any]
 

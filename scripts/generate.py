@@ -23,8 +23,10 @@ sys.path.insert(0, str(HOME))
 from adamcompat.mapping.compare import SAME, rows  # noqa: E402
 from adamcompat.mapping.facts import Fact, TupleFact  # noqa: E402
 from adamcompat.mapping.formulas import update  # noqa: E402
+from adamcompat.mapping.layers import Compound, Layer  # noqa: E402
 from adamcompat.mapping.loader import MappingError, load  # noqa: E402
 from adamcompat.mapping.model import Adapter, Dialect, Mapping  # noqa: E402
+from adamcompat.mapping.rates import RateSchedule  # noqa: E402
 from adamcompat.mapping.runtimes import RUNTIMES, Base  # noqa: E402
 from adamcompat.render import markdown  # noqa: E402
 
@@ -428,9 +430,7 @@ def literal(value: Any, indent: int = 0) -> str:
     pad = "    " * (indent + 1)
     end = "    " * indent
     if isinstance(value, Later):
-        made = value.values.items()
-        lines = "".join(f"{pad}    {literal(key)}: lambda: {literal(item, indent + 2)},\n" for key, item in made)
-        return f"Lazy(\n{pad}{{\n{lines}{pad}}}\n{end})"
+        return f"Lazy(\n{pad}{makers(value.values, indent + 1)}\n{end})"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
         flat = f"{type(value).__name__}({', '.join(f'{name}={literal(item)}' for name, item in fields)})"
@@ -453,23 +453,66 @@ def literal(value: Any, indent: int = 0) -> str:
     return repr(value)
 
 
-def tables(mapping: Mapping) -> str:
-    """adamcompat/mapping/tables.py"""
-    fields = {field.name: getattr(mapping, field.name) for field in dataclasses.fields(mapping)}
-    for name in ("dialects", "schedules", "layers", "compounds"):
-        fields[name] = Later(fields[name])
-    body = "".join(f"    {name}={literal(item, 1)},\n" for name, item in fields.items())
-    body = f"{Mapping.__name__}(\n{body})"
+def makers(values: Any, indent: int = 0) -> str:
+    """A dictionary that holds for each name a function which makes its value."""
+    pad = "    " * indent
+    lines = "".join(f"{pad}    {literal(key)}: lambda: {literal(item, indent + 1)},\n" for key, item in values.items())
+    return f"{{\n{lines}{pad}}}"
+
+
+# Facts that no step needs, and the module that makes each when it is first asked for.
+APART: dict[str, tuple[str, type[Any]]] = {
+    "schedules": ("rate_tables", RateSchedule),
+    "layers": ("layer_tables", Layer),
+    "compounds": ("layer_tables", Compound),
+}
+
+
+def imports_for(body: str) -> str:
+    """The imports of the classes that a generated module calls."""
     used = sorted(set(re.findall(r"\b([A-Z]\w+)\(", body)))
     imports = ""
     for home in ("facts", "layers", "lazy", "model", "rates"):
         module = import_module(f"adamcompat.mapping.{home}")
         own = [name for name in used if getattr(vars(module).get(name), "__module__", None) == module.__name__]
         names = "".join(f"    {name},\n" for name in own)
-        imports += f"from {module.__name__} import (\n{names})\n"
+        imports += f"from {module.__name__} import (\n{names})\n" if own else ""
+    return imports
+
+
+def tables(mapping: Mapping) -> str:
+    """adamcompat/mapping/tables.py"""
+    fields = {field.name: getattr(mapping, field.name) for field in dataclasses.fields(mapping)}
+    fields["dialects"] = Later(fields["dialects"])
+    made = {name: f"Lazy(_{name})" if name in APART else literal(item, 1) for name, item in fields.items()}
+    body = f"{Mapping.__name__}(\n{''.join(f'    {name}={text},{chr(10)}' for name, text in made.items())})"
+    readers = "".join(
+        f"\n\ndef _{name}() -> dict[str, Callable[[], {kind.__name__}]]:\n"
+        f"    from adamcompat.mapping.{home} import {name.upper()}\n\n    return {name.upper()}\n"
+        for name, (home, kind) in APART.items()
+    )
+    hints: dict[str, set[str]] = {}
+    for _, kind in APART.values():
+        hints.setdefault(kind.__module__, set()).add(kind.__name__)
+    hinted = "".join(f"    from {home} import {', '.join(sorted(hints[home]))}\n" for home in sorted(hints))
     return (
-        f'{HEAD}# ruff: noqa: E501, RUF100\n"""The facts of mapping.yaml as Python objects."""\n\nimport math\n\n'
-        f"{imports}\nMAPPING = {body}\n"
+        f'{HEAD}# ruff: noqa: E501, RUF100\n"""The facts of mapping.yaml as Python objects."""\n\n'
+        "from __future__ import annotations\n\nimport math\nfrom collections.abc import Callable\n"
+        f"from typing import TYPE_CHECKING\n\n{imports_for(body)}\n"
+        f"if TYPE_CHECKING:\n{hinted}{readers}\n\nMAPPING = {body}\n"
+    )
+
+
+def tables_apart(mapping: Mapping, home: str) -> str:
+    """A module of the facts that no step needs, such as adamcompat/mapping/layer_tables.py"""
+    kinds = {name: kind.__name__ for name, (other, kind) in APART.items() if other == home}
+    body = "".join(
+        f"\n{name.upper()}: dict[str, Callable[[], {kind}]] = {makers(getattr(mapping, name))}\n"
+        for name, kind in kinds.items()
+    )
+    return (
+        f'{HEAD}# ruff: noqa: E501, RUF100\n"""Facts of mapping.yaml that no step needs: {" and ".join(kinds)}."""'
+        f"\n\nfrom __future__ import annotations\n\nfrom collections.abc import Callable\n\n{imports_for(body)}{body}"
     )
 
 
@@ -660,6 +703,7 @@ def outputs(mapping: Mapping, home: Path) -> dict[Path, str]:
     pages = [home / name for name in PAGES]
     return {
         home / "adamcompat/mapping/tables.py": tables(mapping),
+        **{home / f"adamcompat/mapping/{name}.py": tables_apart(mapping, name) for name, _ in APART.values()},
         **{home / runtime.path: adapters(mapping, name) for name, runtime in LOOKS.items()},
         **{path: page(mapping, path.read_text(encoding="utf-8")) for path in pages},
     }

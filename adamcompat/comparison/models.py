@@ -14,8 +14,9 @@ from adamcompat.drive.driver import Opened
 from adamcompat.drive.numpy import Model
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters, named_numerics
-from adamcompat.mapping.model import STAGES, Dialect, Numerics
+from adamcompat.mapping.model import Dialect, Numerics
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.mapping.vocabulary import STAGES
 from adamcompat.schedules import Schedule
 
 # Hyperparameters that describe one thing together: how weights decay.

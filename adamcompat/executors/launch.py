@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+# Its import takes longer than a step of most networks, which need no second thread.
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 # Below this many elements a second thread costs more than it saves (about 50 us to wake one).
 THREADS_ABOVE = 1 << 17
@@ -60,6 +63,8 @@ class _Pool:
         """Return a pool of at least `size` threads, which start when they have something to do."""
         most, threads = self._made
         if threads is None or most < size:
+            from concurrent.futures import ThreadPoolExecutor
+
             threads = ThreadPoolExecutor(size, thread_name_prefix="adamcompat")
             self._made = size, threads
         return threads

@@ -10,7 +10,6 @@ from typing import TypeVar, get_type_hints
 
 from adamcompat.mapping.facts import Fact, ParameterFact, TupleFact
 from adamcompat.mapping.model import (
-    STAGES,
     ArgumentFact,
     Canonical,
     Conflict,
@@ -26,6 +25,7 @@ from adamcompat.mapping.model import (
 from adamcompat.mapping.nodes import Fields, Node, one_of, word
 from adamcompat.mapping.parameter_reader import ParameterReader
 from adamcompat.mapping.vocabulary import (
+    STAGES,
     Amsgrad,
     AverageStart,
     BiasCorrection,

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adamcompat.mapping.facts import TupleFact
-from adamcompat.mapping.model import STAGES, Adapter, Dialect, Mapping, Numerics
+from adamcompat.mapping.model import Adapter, Dialect, Mapping, Numerics
 from adamcompat.mapping.runtimes import RUNTIMES
+from adamcompat.mapping.vocabulary import STAGES
 
 
 @dataclass(frozen=True, slots=True)

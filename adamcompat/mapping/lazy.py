@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
+Makers: TypeAlias = Mapping[str, Callable[[], T]]
 
 
 class Lazy(Mapping[str, T]):
@@ -13,16 +14,22 @@ class Lazy(Mapping[str, T]):
 
     Args:
         makers: for each name a function without arguments that makes its value. It may run twice where two threads ask
-            at once; the first value stays.
+            at once; the first value stays. Or a function that returns these functions, called when any is needed.
 
     >>> squares = Lazy({"two": lambda: 4, "three": lambda: 9})
     >>> squares["two"], list(squares), len(squares)
     (4, ['two', 'three'], 2)
     """
 
-    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
-        self._makers = makers
+    def __init__(self, makers: Makers[T] | Callable[[], Makers[T]]) -> None:
+        self._given = makers
         self._made: dict[str, T] = {}
+
+    @property
+    def _makers(self) -> Makers[T]:
+        if callable(self._given):
+            self._given = self._given()
+        return self._given
 
     def __getitem__(self, name: str) -> T:
         if name not in self._made:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adamcompat.mapping.facts import Default, Fact, ParameterFact
 from adamcompat.mapping.facts import exception as exception
-from adamcompat.mapping.layers import Compound, Layer
-from adamcompat.mapping.rates import RateSchedule
 from adamcompat.mapping.vocabulary import (
     Amsgrad,
     AverageStart,
@@ -35,22 +34,10 @@ from adamcompat.mapping.vocabulary import (
     Unscale,
 )
 
-# Each stage, and the hyperparameter that turns it on; None if it needs none.
-STAGES: dict[str, str | None] = {
-    "deduplicate": None,
-    "maximize": "maximize",
-    "unscale": "loss_scale",
-    "accumulate": "accumulation_steps",
-    "l2_decay": "l2_weight_decay",
-    "centralize": None,
-    "clip_norm": "clip_norm",
-    "global_clip_norm": "global_clip_norm",
-    "clip_value": "clip_value",
-    "absolute_decay": "absolute_weight_decay",
-    "decoupled_decay": "decoupled_weight_decay",
-    "update": None,
-    "average": "use_ema",
-}
+# No step needs these, and a dataclass takes most of a millisecond to make.
+if TYPE_CHECKING:
+    from adamcompat.mapping.layers import Compound, Layer
+    from adamcompat.mapping.rates import RateSchedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +315,7 @@ class Dialect:
         devices: where the original runs; empty where it runs everywhere.
         conflicts: pairs of parameters that exclude each other.
         errors: the exceptions that the original raises.
-        stages: what a step does, in order; keys of `STAGES`.
+        stages: what a step does, in order; keys of `vocabulary.STAGES`.
         corrections: faults of the original that ours can mend.
         semantics: what it does where dialects differ.
         numerics: the name of its way of rounding.

@@ -44,6 +44,23 @@ Decay: TypeAlias = Literal["parameter", "update", "factor"]
 Moments: TypeAlias = Literal["difference", "lerp"]
 CorrectionPlace: TypeAlias = Literal["step", "root"]
 
+# Each stage, and the hyperparameter that turns it on; None if it needs none.
+STAGES: dict[str, str | None] = {
+    "deduplicate": None,
+    "maximize": "maximize",
+    "unscale": "loss_scale",
+    "accumulate": "accumulation_steps",
+    "l2_decay": "l2_weight_decay",
+    "centralize": None,
+    "clip_norm": "clip_norm",
+    "global_clip_norm": "global_clip_norm",
+    "clip_value": "clip_value",
+    "absolute_decay": "absolute_weight_decay",
+    "decoupled_decay": "decoupled_weight_decay",
+    "update": None,
+    "average": "use_ema",
+}
+
 
 def words(vocabulary: Any) -> tuple[str, ...]:
     """Return the words of one of the types above.

@@ -16,9 +16,9 @@ from adamcompat.drive.catalogue import FLOAT64
 from adamcompat.drive.numpy import EngineDriver, Model
 from adamcompat.hyperparameters import Hyperparameters, neutral_values, settle_decay
 from adamcompat.kernel import Coefficients, Operations, coefficients, make_update
-from adamcompat.mapping.model import STAGES, Dialect, Form, Numerics
+from adamcompat.mapping.model import Dialect, Form, Numerics
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.mapping.vocabulary import Amsgrad, Nesterov, words
+from adamcompat.mapping.vocabulary import STAGES, Amsgrad, Nesterov, words
 from adamcompat.program import DECOUPLED_DECAY
 from adamcompat.schedules import Schedule
 from adamcompat.stages import average, make_stages

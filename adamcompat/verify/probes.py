@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adamcompat.mapping import model
+from adamcompat.mapping import vocabulary
 from adamcompat.mapping.model import Form
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import RowSparse
@@ -18,7 +18,7 @@ from adamcompat.verify.experiment import ACTIVE, BASE, COMPANIONS, fitting, stre
 from adamcompat.verify.original import Array, NoSuchParameterError, Original
 
 # The stages that carry out a hyperparameter, and which.
-STAGES = {stage: canonical for stage, canonical in model.STAGES.items() if canonical is not None}
+STAGES = {stage: canonical for stage, canonical in vocabulary.STAGES.items() if canonical is not None}
 # Substrings of names that some framework or other leaves out of weight decay.
 SKIP_CANDIDATES = ("beta", "gamma", "bias", "norm", "bn", "scale", "embedding", "weight", "kernel", "moving_mean")
 
