@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import adamcompat.executors.columns as columns
 import adamcompat.executors.headers as headers
+import adamcompat.executors.stored as stored
 import adamcompat.executors.sweeps as sweeps
 import adamcompat.kernel as kernel
 import adamcompat.program as instructions
@@ -56,12 +57,8 @@ CHUNK = 1 << 16
 
 
 def _digest() -> str:
-    """Return a hash of every source that is compiled in.
-
-    Numba's disk cache looks at the time stamp of this file only; captured by the compiled function,
-    the hash makes a change of the formula a different cache entry.
-    """
-    state = hashlib.sha256(nb.__version__.encode())
+    """Return a hash of every source that is compiled in: a change of the formula is another function to `stored`."""
+    state = hashlib.sha256()
     for module in (
         kernel.__file__,
         instructions.__file__,
@@ -75,215 +72,216 @@ def _digest() -> str:
     return state.hexdigest()
 
 
-def _build(digest: str) -> Any:
-    """Return the compiled entry points.
+def _kept(function: Any) -> Any:
+    """Compile an entry point when it is first called with arguments of some types, and keep the code."""
+    return stored.keep(nb.njit(nogil=True, error_model="numpy")(function), _DIGEST)
+
+
+_DIGEST = _digest()
+
+
+@_kept
+def _update(
+    addresses: Any,
+    offsets: Any,
+    kinds: Any,
+    rows: Any,
+    starts: Any,
+    codes: Any,
+    scalars: Any,
+    places: Any,
+    factors: Any,
+    source: Any,
+    block_size: Any,
+    like: Any,
+    gradient_like: Any,
+    convert: Any,
+    amsgrad: Any,
+    nesterov: Any,
+    decays: Any,
+    lerps: Any,
+    divides: Any,
+    fused: Any,
+    begin: Any,
+    end: Any,
+    piece: Any,
+    marks: Any,
+    scratches: Any,
+) -> None:
+    if exchange(marks.ctypes.data + piece * MARK, 1):
+        return
+    scratch = scratches[piece, 0]
+    for k in range(addresses.shape[0]):
+        lo, hi = share(offsets[k], offsets[k + 1], begin, end)
+        if lo >= hi:
+            continue
+        size = offsets[k + 1] - offsets[k]
+        p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
+        g = nb.carray(pointer(addresses[k, source], gradient_like), size)
+        m = nb.carray(pointer(addresses[k, FIRST_MOMENT], like), size)
+        v = nb.carray(pointer(addresses[k, SECOND_MOMENT], like), size)
+        row, first, last = rows[kinds[k]], starts[kinds[k]], starts[kinds[k] + 1]
+        tail = size - size % block_size
+        direct = convert is None and first == last
+        block = hi - lo if direct else SCRATCH
+        while lo < hi:
+            stop = min(lo + block, hi)
+            cut = max(min(tail, stop), lo)
+            x = choose(convert, scratch[: stop - lo], g[lo:stop])
+            if not direct:
+                x = scratch[: stop - lo]
+                prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
+            beta1, root = choose(nesterov, row[4], None), choose(divides, row[9], None)
+            rate, decay = choose(decays, row[5], None), choose(decays, row[6], None)
+            lerp, beta2 = choose(lerps, row[7], None), choose(lerps, row[8], None)
+            maximum = nb.carray(pointer(addresses[k, MAXIMUM], like), size)
+            vhat, rest = choose(amsgrad, maximum[lo:cut], None), choose(amsgrad, maximum[cut:stop], None)
+            sweep(
+                *(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row),
+                *(beta1, rate, decay, lerp, beta2, root, fused),
+            )
+            if fused is not None:
+                sweep_tail(
+                    *(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], rest, row),
+                    *(beta1, rate, decay, lerp, beta2, root),
+                )
+            lo = stop
+    exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
+
+
+@_kept
+def _squares(
+    addresses: Any,
+    offsets: Any,
+    kinds: Any,
+    starts: Any,
+    codes: Any,
+    scalars: Any,
+    places: Any,
+    factors: Any,
+    chunks: Any,
+    source: Any,
+    like: Any,
+    gradient_like: Any,
+    sums: Any,
+    begin: Any,
+    end: Any,
+    piece: Any,
+    marks: Any,
+    scratches: Any,
+) -> None:
+    if exchange(marks.ctypes.data + piece * MARK, 1):
+        return
+    scratch, own = scratches[piece, 0], scratches[piece, 1]
+    for c in range(begin, end):
+        k, lo = chunks[c, 0], chunks[c, 1]
+        size = offsets[k + 1] - offsets[k]
+        hi = min(lo + CHUNK, size)
+        p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
+        g = nb.carray(pointer(addresses[k, source], gradient_like), size)
+        first, last = starts[kinds[k]], starts[kinds[k] + 1]
+        total = 0.0
+        while lo < hi:
+            stop = min(lo + SCRATCH, hi)
+            x, w = scratch[: stop - lo], own[: stop - lo]
+            # A stage may change the parameter, which must not happen here.
+            w[:] = p[lo:stop]
+            prepare(w, g[lo:stop], x, codes, scalars, places, factors, k, first, last)
+            total += square_sum(x)
+            lo = stop
+        sums[c] = total
+    exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
+
+
+@_kept
+def _accumulate(
+    addresses: Any,
+    offsets: Any,
+    kinds: Any,
+    starts: Any,
+    codes: Any,
+    scalars: Any,
+    places: Any,
+    factors: Any,
+    like: Any,
+    gradient_like: Any,
+    divisor: Any,
+    begin: Any,
+    end: Any,
+    piece: Any,
+    marks: Any,
+    scratches: Any,
+) -> None:
+    if exchange(marks.ctypes.data + piece * MARK, 1):
+        return
+    scratch = scratches[piece, 0]
+    for k in range(addresses.shape[0]):
+        lo, hi = share(offsets[k], offsets[k + 1], begin, end)
+        size = offsets[k + 1] - offsets[k]
+        p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
+        g = nb.carray(pointer(addresses[k, GRADIENT], gradient_like), size)
+        total = nb.carray(pointer(addresses[k, ACCUMULATED], like), size)
+        first, last = starts[kinds[k]], starts[kinds[k] + 1]
+        while lo < hi:
+            stop = min(lo + SCRATCH, hi)
+            x, y = scratch[: stop - lo], total[lo:stop]
+            prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
+            for i in range(x.size):
+                y[i] = x[i] + y[i]
+            if divisor > 0:
+                for i in range(x.size):
+                    y[i] = y[i] / divisor
+            lo = stop
+    exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
+
+
+@_kept
+def _move(
+    addresses: Any,
+    offsets: Any,
+    like: Any,
+    momentum: Any,
+    complement: Any,
+    begin: Any,
+    end: Any,
+    piece: Any,
+    marks: Any,
+    scratches: Any,
+) -> None:
+    if exchange(marks.ctypes.data + piece * MARK, 1):
+        return
+    for k in range(addresses.shape[0]):
+        lo, hi = share(offsets[k], offsets[k + 1], begin, end)
+        size = offsets[k + 1] - offsets[k]
+        p = nb.carray(pointer(addresses[k, PARAMETER], like), size)[lo:hi]
+        old = nb.carray(pointer(addresses[k, AVERAGE], like), size)[lo:hi]
+        for i in range(p.size):
+            old[i] = average(old[i], p[i], momentum, complement)
+    exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
+
+
+@_kept
+def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
+    """Return whether the headers of arrays still hold what they held.
 
     Args:
-        digest: a hash of what is compiled. The functions capture it, so that it is part of their keys in the disk
-            cache.
+        addresses: of the headers.
+        fields: what each header held, one row a header; see `headers`.
+        axes: what its sizes and strides were, one header's after the other's.
     """
-
-    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-    def update(
-        addresses: Any,
-        offsets: Any,
-        kinds: Any,
-        rows: Any,
-        starts: Any,
-        codes: Any,
-        scalars: Any,
-        places: Any,
-        factors: Any,
-        source: Any,
-        block_size: Any,
-        like: Any,
-        gradient_like: Any,
-        convert: Any,
-        amsgrad: Any,
-        nesterov: Any,
-        decays: Any,
-        lerps: Any,
-        divides: Any,
-        fused: Any,
-        begin: Any,
-        end: Any,
-        piece: Any,
-        marks: Any,
-        scratches: Any,
-    ) -> None:
-        digest  # noqa: B018
-        if exchange(marks.ctypes.data + piece * MARK, 1):
-            return
-        scratch = scratches[piece, 0]
-        for k in range(addresses.shape[0]):
-            lo, hi = share(offsets[k], offsets[k + 1], begin, end)
-            if lo >= hi:
-                continue
-            size = offsets[k + 1] - offsets[k]
-            p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
-            g = nb.carray(pointer(addresses[k, source], gradient_like), size)
-            m = nb.carray(pointer(addresses[k, FIRST_MOMENT], like), size)
-            v = nb.carray(pointer(addresses[k, SECOND_MOMENT], like), size)
-            row, first, last = rows[kinds[k]], starts[kinds[k]], starts[kinds[k] + 1]
-            tail = size - size % block_size
-            direct = convert is None and first == last
-            block = hi - lo if direct else SCRATCH
-            while lo < hi:
-                stop = min(lo + block, hi)
-                cut = max(min(tail, stop), lo)
-                x = choose(convert, scratch[: stop - lo], g[lo:stop])
-                if not direct:
-                    x = scratch[: stop - lo]
-                    prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
-                beta1, root = choose(nesterov, row[4], None), choose(divides, row[9], None)
-                rate, decay = choose(decays, row[5], None), choose(decays, row[6], None)
-                lerp, beta2 = choose(lerps, row[7], None), choose(lerps, row[8], None)
-                maximum = nb.carray(pointer(addresses[k, MAXIMUM], like), size)
-                vhat, rest = choose(amsgrad, maximum[lo:cut], None), choose(amsgrad, maximum[cut:stop], None)
-                sweep(
-                    *(p[lo:cut], x[: cut - lo], m[lo:cut], v[lo:cut], vhat, row),
-                    *(beta1, rate, decay, lerp, beta2, root, fused),
-                )
-                if fused is not None:
-                    sweep_tail(
-                        *(p[cut:stop], x[cut - lo :], m[cut:stop], v[cut:stop], rest, row),
-                        *(beta1, rate, decay, lerp, beta2, root),
-                    )
-                lo = stop
-        exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
-
-    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-    def squares(
-        addresses: Any,
-        offsets: Any,
-        kinds: Any,
-        starts: Any,
-        codes: Any,
-        scalars: Any,
-        places: Any,
-        factors: Any,
-        chunks: Any,
-        source: Any,
-        like: Any,
-        gradient_like: Any,
-        sums: Any,
-        begin: Any,
-        end: Any,
-        piece: Any,
-        marks: Any,
-        scratches: Any,
-    ) -> None:
-        digest  # noqa: B018
-        if exchange(marks.ctypes.data + piece * MARK, 1):
-            return
-        scratch, own = scratches[piece, 0], scratches[piece, 1]
-        for c in range(begin, end):
-            k, lo = chunks[c, 0], chunks[c, 1]
-            size = offsets[k + 1] - offsets[k]
-            hi = min(lo + CHUNK, size)
-            p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
-            g = nb.carray(pointer(addresses[k, source], gradient_like), size)
-            first, last = starts[kinds[k]], starts[kinds[k] + 1]
-            total = 0.0
-            while lo < hi:
-                stop = min(lo + SCRATCH, hi)
-                x, w = scratch[: stop - lo], own[: stop - lo]
-                # A stage may change the parameter, which must not happen here.
-                w[:] = p[lo:stop]
-                prepare(w, g[lo:stop], x, codes, scalars, places, factors, k, first, last)
-                total += square_sum(x)
-                lo = stop
-            sums[c] = total
-        exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
-
-    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-    def accumulate(
-        addresses: Any,
-        offsets: Any,
-        kinds: Any,
-        starts: Any,
-        codes: Any,
-        scalars: Any,
-        places: Any,
-        factors: Any,
-        like: Any,
-        gradient_like: Any,
-        divisor: Any,
-        begin: Any,
-        end: Any,
-        piece: Any,
-        marks: Any,
-        scratches: Any,
-    ) -> None:
-        digest  # noqa: B018
-        if exchange(marks.ctypes.data + piece * MARK, 1):
-            return
-        scratch = scratches[piece, 0]
-        for k in range(addresses.shape[0]):
-            lo, hi = share(offsets[k], offsets[k + 1], begin, end)
-            size = offsets[k + 1] - offsets[k]
-            p = nb.carray(pointer(addresses[k, PARAMETER], like), size)
-            g = nb.carray(pointer(addresses[k, GRADIENT], gradient_like), size)
-            total = nb.carray(pointer(addresses[k, ACCUMULATED], like), size)
-            first, last = starts[kinds[k]], starts[kinds[k] + 1]
-            while lo < hi:
-                stop = min(lo + SCRATCH, hi)
-                x, y = scratch[: stop - lo], total[lo:stop]
-                prepare(p[lo:stop], g[lo:stop], x, codes, scalars, places, factors, k, first, last)
-                for i in range(x.size):
-                    y[i] = x[i] + y[i]
-                if divisor > 0:
-                    for i in range(x.size):
-                        y[i] = y[i] / divisor
-                lo = stop
-        exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
-
-    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-    def move(
-        addresses: Any,
-        offsets: Any,
-        like: Any,
-        momentum: Any,
-        complement: Any,
-        begin: Any,
-        end: Any,
-        piece: Any,
-        marks: Any,
-        scratches: Any,
-    ) -> None:
-        digest  # noqa: B018
-        if exchange(marks.ctypes.data + piece * MARK, 1):
-            return
-        for k in range(addresses.shape[0]):
-            lo, hi = share(offsets[k], offsets[k + 1], begin, end)
-            size = offsets[k + 1] - offsets[k]
-            p = nb.carray(pointer(addresses[k, PARAMETER], like), size)[lo:hi]
-            old = nb.carray(pointer(addresses[k, AVERAGE], like), size)[lo:hi]
-            for i in range(p.size):
-                old[i] = average(old[i], p[i], momentum, complement)
-        exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
-
-    @nb.njit(nogil=True, error_model="numpy", cache=True)  # type: ignore[untyped-decorator]
-    def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
-        digest  # noqa: B018
-        start = np.int64(0)
-        for k in range(addresses.shape[0]):
-            now = nb.carray(pointer(addresses[k], np.int64(0)), fields.shape[1])
-            for i in range(fields.shape[1]):
-                if now[i] != fields[k, i]:
-                    return False
-            count = 2 * np.int32(now[headers.AXES])
-            sizes = nb.carray(pointer(now[headers.DIMENSIONS], np.int64(0)), count)
-            for i in range(count):
-                if sizes[i] != axes[start + i]:
-                    return False
-            start += count
-        return True
-
-    return update, squares, accumulate, move, same_headers
-
-
-_update, _squares, _accumulate, _move, same_headers = _build(_digest())
+    start = np.int64(0)
+    for k in range(addresses.shape[0]):
+        now = nb.carray(pointer(addresses[k], np.int64(0)), fields.shape[1])
+        for i in range(fields.shape[1]):
+            if now[i] != fields[k, i]:
+                return False
+        count = 2 * np.int32(now[headers.AXES])
+        sizes = nb.carray(pointer(now[headers.DIMENSIONS], np.int64(0)), count)
+        for i in range(count):
+            if sizes[i] != axes[start + i]:
+                return False
+        start += count
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,170 @@
+"""What Numba compiles is kept for later processes, for each version and processor, whatever else runs at the time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+from adamcompat.executors.stored import VERSIONS
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[1]
+# For each dtype a step on NumPy; then whether the code was loaded or compiled, and the weights.
+PROGRAM = """
+import hashlib, sys
+import numpy as np
+from adamcompat import TFStyleAdam
+found = hashlib.sha256()
+for dtype in sys.argv[1:]:
+    weights = np.linspace(-1, 1, 1003).astype(dtype)
+    TFStyleAdam().apply_gradients([(np.cos(np.arange(1003)).astype(dtype), weights)])
+    found.update(weights.tobytes())
+import adamcompat.executors.fused as fused
+stats = fused._update.stats
+loaded, compiled = (sum(count.values()) for count in (stats.cache_hits, stats.cache_misses))
+print(loaded, compiled, "numba.np.arraymath" in sys.modules, found.hexdigest())
+"""
+
+
+def start(home: Path, *dtypes: str, root: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+    """Start a process whose user has their caches below `home`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    own = {name: str(home) for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA")}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *dtypes], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
+        env=kept | own | {"PYTHONPATH": str(root), "ADAMCOMPAT_EXECUTOR": "numba"} | environment,
+    )  # fmt: skip
+
+
+def result(process: subprocess.Popen[str]) -> tuple[tuple[int, int], bool, str]:
+    """How many functions were loaded and compiled, whether all of Numba was imported, and a hash of the weights."""
+    out, said = process.communicate()
+    assert (process.returncode, said) == (0, "")
+    loaded, compiled, imported, weights = out.split()
+    return (int(loaded), int(compiled)), imported == "True", weights
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def code_beside_the_package() -> list[Path]:
+    return [path for path in files(ROOT / "adamcompat") if path.suffix in (".nbi", ".nbc", ".bin")]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The caches of a user after a first step in float32, and the weights after it."""
+    home = tmp_path_factory.mktemp("first")
+    beside = code_beside_the_package()
+    counts, _, weights = result(start(home, "float32"))
+    assert counts == (0, 1)
+    assert code_beside_the_package() == beside
+    return home, weights
+
+
+@pytest.fixture
+def home(first: tuple[Path, str], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first[0], tmp_path / "home"))
+
+
+def copied(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "adamcompat", tmp_path / "adamcompat", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_a_later_process_compiles_nothing_and_imports_nothing_to_compile(first: tuple[Path, str], home: Path) -> None:
+    kept = files(home)
+    assert len(kept) == 1
+    assert result(start(home, "float32")) == ((1, 0), False, first[1])
+    assert files(home) == kept
+
+
+def test_what_is_compiled_after_something_was_loaded_is_as_if_nothing_had_been(home: Path, tmp_path: Path) -> None:
+    counts, _, weights = result(start(home, "float32", "float64"))
+    assert counts == (1, 1)
+    assert len(files(home)) == 2
+    assert result(start(tmp_path / "empty", "float32", "float64"))[::2] == ((0, 2), weights)
+    assert result(start(home, "float32", "float64")) == ((2, 0), False, weights)
+
+
+def test_processes_may_start_at_once_without_a_cache(first: tuple[Path, str], tmp_path: Path) -> None:
+    dtypes = ("float32", "float64", "float32", "float64")
+    found = [result(process)[2] for process in [start(tmp_path, dtype) for dtype in dtypes]]
+    assert found[0] == found[2] == first[1]
+    assert found[1] == found[3]
+    assert [path.suffix for path in files(tmp_path)] == [".bin", ".bin"]
+    assert [result(start(tmp_path, dtype)) for dtype in dtypes[:2]] == [((1, 0), False, text) for text in found[:2]]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "another's"])
+def test_a_damaged_file_is_replaced(damage: str, first: tuple[Path, str], home: Path) -> None:
+    (path,) = files(home)
+    content = path.read_bytes()
+    if damage == "another's":
+        result(start(home, "float64"))
+        (other,) = {*files(home)} - {path}
+        shutil.copy(other, path)
+    else:
+        middle = len(content) // 2
+        changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes({"cut": content[:middle], "changed": changed, "empty": b""}[damage])
+    counts, _, weights = result(start(home, "float32"))
+    assert (counts, weights) == ((0, 1), first[1])
+    assert result(start(home, "float32")) == ((1, 0), False, first[1])
+
+
+def test_a_processor_has_code_of_its_own(first: tuple[Path, str], home: Path) -> None:
+    kept = files(home)
+    counts, _, weights = result(start(home, "float32", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=""))
+    assert (counts, weights) == ((0, 1), first[1])
+    assert len(files(home)) == len(kept) + 1
+    assert result(start(home, "float32", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=""))[0] == (1, 0)
+    assert result(start(home, "float32"))[0] == (1, 0)
+
+
+def test_changed_sources_have_code_of_their_own_and_old_code_is_forgotten(home: Path, tmp_path: Path) -> None:
+    root = copied(tmp_path)
+    kernel = root / "adamcompat" / "kernel.py"
+    kernel.write_text(kernel.read_text(encoding="utf-8") + "# Changed.\n", encoding="utf-8")
+    (known,) = {path.parent for path in files(home)}
+    for age in range(VERSIONS):
+        older = known.with_name(f"numba-{age}")
+        older.mkdir()
+        os.utime(older, (10**9 - age, 10**9 - age))
+    assert result(start(home, "float32", root=root))[0] == (0, 1)
+    left = {path.name for path in known.parent.iterdir()}
+    assert len(left) == VERSIONS
+    assert {known.name, "numba-0"} < left
+    assert not {f"numba-{VERSIONS - 1}", f"numba-{VERSIONS - 2}"} & left
+    assert result(start(home, "float32", root=root))[0] == result(start(home, "float32"))[0] == (1, 0)
+
+
+def test_where_the_user_may_not_write_code_lies_beside_the_package_or_nowhere(
+    first: tuple[Path, str], tmp_path: Path
+) -> None:
+    root = copied(tmp_path)
+    beside = root / "adamcompat" / "executors" / "__pycache__"
+    closed = tmp_path / "file"
+    closed.touch()
+    assert result(start(closed, "float32", root=root))[::2] == ((0, 1), first[1])
+    assert [path.suffix for path in files(beside) if path.suffix != ".pyc"] == [".bin"]
+    assert result(start(closed, "float32", root=root)) == ((1, 0), False, first[1])
+    shutil.rmtree(beside)
+    beside.touch()
+    for _ in range(2):
+        assert result(start(closed, "float32", root=root))[::2] == ((0, 1), first[1])
+
+
+def test_the_folder_that_numba_is_told_comes_first(first: tuple[Path, str], home: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    assert result(start(home, "float64", NUMBA_CACHE_DIR=str(own)))[0] == (0, 1)
+    assert len(files(own)) == len(files(home)) == 1
+    assert result(start(home, "float32", NUMBA_CACHE_DIR=str(own))) == ((1, 0), False, first[1])
