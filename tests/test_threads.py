@@ -120,6 +120,18 @@ def test_reductions_and_other_state_do_not_depend_on_threads_or_executor(
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_threads_need_is_imported_before_a_step_and_for_several_threads_only(threads: int) -> None:
+    code = f"""
+    import sys, numpy
+    from adamcompat.executors.launch import Launch
+    Launch(lambda *_: None, (), (), 10, {threads}, numpy.dtype("f4"))
+    print(*sorted({{"queue", "concurrent.futures.thread"}} & set(sys.modules)))
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == (["concurrent.futures.thread", "queue"] if threads > 1 else [])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_fork_after_use_works() -> None:
     code = """

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-# Its import takes longer than a step of most networks, which need no second thread.
+# Their import takes longer than a step of most networks, which need no second thread.
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+    from queue import SimpleQueue
 
 # Below this many elements a second thread costs more than it saves (about 50 us to wake one).
 THREADS_ABOVE = 1 << 17
@@ -110,7 +110,7 @@ class Launch:
         self._cuts = [total * i // threads for i in range(threads + 1)]
         self._marks = np.zeros((threads, 2), np.int64)
         self._scratch = np.empty((threads, 2, SCRATCH), dtype)
-        self._ended: SimpleQueue[int] | None = SimpleQueue() if threads > 1 else None
+        self._ended = _channel() if threads > 1 else None
         if (function, form) not in _compiled:
             # Compiling may fail, which must not happen between two parts of a step.
             function(*arguments, 0, 0, 0, np.ones((1, 2), np.int64), self._scratch)
@@ -122,6 +122,8 @@ class Launch:
         if ended is None:
             self._run(0)
             return
+        from queue import Empty
+
         try:
             for piece in range(1, pieces):
                 _pool.get(pieces - 1).submit(self._run, piece)
@@ -140,6 +142,14 @@ class Launch:
         self._function(*self._arguments, begin, end, piece, self._marks, self._scratch)
         if self._ended is not None:
             self._ended.put(piece)
+
+
+def _channel() -> SimpleQueue[int]:
+    """Return what threads report to, and import all that starts them: that may fail, as compiling may."""
+    import concurrent.futures.thread  # noqa: F401
+    from queue import SimpleQueue
+
+    return SimpleQueue()
 
 
 _compiled: set[tuple[Any, ...]] = set()

@@ -24,9 +24,13 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from adamcompat.mapping.model import release
+
 # Code of so many versions, or of changed sources, is kept: that of the newest.
 VERSIONS = 8
 _SUM = hashlib.sha256().digest_size
+# The newest Numba of which it is known that code can be loaded without all that could be needed to compile.
+_KNOWN = (0, 68)
 
 
 def user_folder() -> Path | None:
@@ -88,8 +92,7 @@ class Stored:
                     continue
                 known, reduced = pickle.loads(content[_SUM:])
                 if known == depends:
-                    # Code calls the runtime's functions, whose addresses are looked up when it is loaded.
-                    rtsys.initialize(context)
+                    _make_ready(context)
                     found = CompileResult._rebuild(context, *reduced)
                     with suppress(OSError):
                         os.utime(path.parent)
@@ -131,6 +134,15 @@ class Stored:
         file = f"{self._name}-{hashlib.sha256(repr(depends).encode()).hexdigest()[:32]}.bin"
         for folder in folders():
             yield folder / f"numba-{self._version[:16]}" / file
+
+
+def _make_ready(context: Any) -> None:
+    """Provide what code calls: the functions of Numba's runtime, whose addresses are looked up when it is loaded."""
+    # A build between versions has no number.
+    if (0,) < release(numba.__version__)[:2] <= _KNOWN:
+        rtsys.initialize(context)
+    else:
+        context.refresh()
 
 
 def _forget_old(folder: Path) -> None:
