@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench_shapes import Shape, resnet50
 from measuring import Case, Times, output, seconds
 
-STEPS = 20
+STEPS = 40
 WORKLOADS: dict[str, list[Shape]] = {
     "ResNet-50, 161 tensors": resnet50(),
     "one tensor of 10M": [(10_000_000,)],

@@ -48,7 +48,7 @@ def optimizer_step(optimizer: Any, shapes: list[Shape], mode: str) -> Callable[[
 
 
 def paired(name: str, shapes: list[Shape], mode: str, pairs: int, **given: Any) -> Times:
-    """Times of steps that are neither the first nor the second, of our class and of Keras's of the same name.
+    """Times of later steps, of our class and of Keras's of the same name; for the first see bench_first_steps.py.
 
     Args:
         name: of both classes.
@@ -60,8 +60,11 @@ def paired(name: str, shapes: list[Shape], mode: str, pairs: int, **given: Any) 
     import keras
 
     import adamcompat.tensorflow
+    from adamcompat.tensorflow import first_steps
 
     warm_up(mode)
+    # The second step traces and compiles, whether steps have saved the time for it or not.
+    first_steps.WAITS = False
     makers = (partial(getattr(adamcompat.tensorflow, name), **given), getattr(keras.optimizers, name))
     ours, stock = [optimizer_step(make(), shapes, mode) for make in makers]
     for step in (ours, stock) * 2:

@@ -54,7 +54,7 @@ LINES = (
     Line("MindSpore PYNATIVE / nn.Adam", "mindspore", "PYNATIVE", "one of 10M", _MINDSPORE),
     Line("MindSpore GRAPH / nn.Adam", "mindspore", "GRAPH", "one of 10M", _MINDSPORE),
 )
-FIRST_STEPS = ("eager, first 20 steps", "tf.function, first step")
+FIRST_STEPS = ("eager, first 40 steps", "tf.function, first step")
 
 
 def ratio(found: dict[Key, Measured], key: Key) -> str:
@@ -75,7 +75,7 @@ def steps(found: dict[Key, Measured]) -> Iterator[str]:
 
 def first_steps(found: dict[Key, Measured]) -> Iterator[str]:
     """The table of TensorFlow's first steps."""
-    yield "| time relative to Keras 3 | eager, worst of the first 20 | `tf.function`, first step |"
+    yield "| time relative to Keras 3 | eager, worst of the first 40 | `tf.function`, first step |"
     yield "| --- | --- | --- |"
     for work in dict.fromkeys(key.work for key in keys("tensorflow") if key.mode in FIRST_STEPS):
         yield f"| {work} | {' | '.join(ratio(found, Key('tensorflow', work, mode)) for mode in FIRST_STEPS)} |"

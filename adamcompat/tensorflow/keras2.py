@@ -290,12 +290,15 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
             rate, given = update.number(hyper.learning_rate, kind), update.number(hyper.epsilon, kind)
             _, epsilon = _ADAPTIVE(rate, given, *update.powers(hyper, step, kind), 1, tf.sqrt)
             hyper = hyper._replace(epsilon=epsilon)
+        first = self.__traced.first if whole and tf.executing_eagerly() else None
         if self.fused:
+            if first is not None:
+                first.note(together=len(rows))
             numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
             update.update_fused(rows, numerics, hyper, self.iterations, step, inside_xla=compiled)
             return
         numerics = MAPPING.numerics[dialect_of(MAPPING.adapter("tensorflow", self._adapter)).numerics]
-        update.update_list(rows, numerics, hyper, self.iterations, step, inside_xla=compiled, whole=whole)
+        update.update_list(rows, numerics, hyper, self.iterations, step, inside_xla=compiled, whole=whole, first=first)
 
 
 class Keras2Adam(Keras2Step, tf_keras.optimizers.Adam):  # type: ignore[misc]

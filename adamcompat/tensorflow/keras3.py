@@ -281,7 +281,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         if self.__traced.waits:
             # What is updated in another dtype is rounded between the decay and the update, and what has one element
             # may be decayed in another order in a graph of the user's.
-            least = 2 if self.__traced.hyper is None else 0
+            least = 0 if tf.executing_eagerly() or self.__traced.hyper is not None else 2
             now = [one for one in variables if one.dtype == "bfloat16" or raw(one).shape.num_elements() < least]
             at_once = set(map(id, now))
             self.__traced.waiting = {id(raw(one)) for one in variables if id(one) not in at_once}
@@ -301,13 +301,16 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         """Return whether the decay of variables may be computed with their update, in one pass over memory."""
         return (
             self.weight_decay is not None
-            and not tf.executing_eagerly()
             and not BEFORE_35
             and not self.fused
             and not operations.inside_xla()
             and not tf.distribute.has_strategy()
             and self._step_hooks.untouched(self)
-            and (self.__traced.hyper is not None or conditions.multiplies_scalars(self))
+            and (
+                self.__traced.first.puts_off and conditions.decays_plainly(self)
+                if tf.executing_eagerly()
+                else self.__traced.hyper is not None or conditions.multiplies_scalars(self)
+            )
         )
 
     def __step(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
@@ -365,9 +368,15 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         rows = self.__rows(gradients, variables)
         compiled = operations.inside_xla()
         numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics if self.fused else self.__dialect.numerics]
+        first = self.__traced.first if whole and tf.executing_eagerly() else None
         if self.fused and assign is None:
+            if first is not None:
+                first.note(together=len(rows))
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
             return
+        if first is not None and self.weight_decay is not None and not self.__waits():
+            # A traced step decays variables in the same program.
+            first.note(other_programs=True)
         update.update_list(
             rows,
             numerics,
@@ -378,7 +387,8 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             whole=whole,
             assign=assign or self.assign,
             decays=lambda variable: id(variable) in waiting and self._use_weight_decay(variable),
-            product=self.__traced.hyper is None,
+            product=self.__traced.hyper is None and not tf.executing_eagerly(),
+            first=first,
         )
 
     def __whole(self, gradients: Sequence[Any], raws: Sequence[Any], learning_rate: Any = None) -> bool:

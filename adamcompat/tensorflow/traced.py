@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from adamcompat.tensorflow import sparse, update
 from adamcompat.tensorflow.arguments import check_rows, is_tensor
+from adamcompat.tensorflow.first_steps import FirstSteps, Kind
 from adamcompat.tensorflow.whole import EagerStep, begin
 
 
@@ -25,6 +26,7 @@ class Traced:
         waits: whether decoupled weight decay waits for the update that it is followed by.
         waiting: the ids of the variables whose decay waits.
         step: the eager step that is being made, otherwise None.
+        first: the account of first steps, which says when there is time to trace and to compile.
     """
 
     def __init__(self, first_row: int | None = None) -> None:
@@ -33,7 +35,8 @@ class Traced:
         self.step: EagerStep | None = None
         self.waits = False
         self.waiting: set[int] = set()
-        self._functions: dict[Any, tuple[list[Any], dict[Any, Any]]] = {}
+        self.first = FirstSteps()
+        self._functions: dict[Any, tuple[list[Any], Kind, dict[Any, Any]]] = {}
         self._constants: dict[tuple[type[Any], float, Any], Any] = {}
 
     @property
@@ -65,9 +68,16 @@ class Traced:
         step = begin([counter])
         if step is None:
             return make()
+
+        def timed() -> Any:
+            self.first.begin()
+            made = make()
+            self.first.end()
+            return made
+
         self.step = step
         try:
-            return step.run(make, lambda: counter.assign_add(1))
+            return step.run(timed, lambda: counter.assign_add(1))
         finally:
             self.step = None
 
@@ -130,9 +140,9 @@ class Traced:
     ) -> Callable[[update.Hyper], Any] | None:
         """Return ``function(gradients, variables)`` as one traced function of the hyperparameters of a step.
 
-        None when it is asked for the first time, since tracing takes longer than a step, and is worth
-        it only for those who make another. Hyperparameters come in as tensors, so that setting one acts
-        at once and traces nothing anew; so do the rows that a sparse gradient holds, however many.
+        None until the steps before have saved the time that tracing takes; see `first_steps`. Hyperparameters come in
+        as tensors, so that setting one acts at once and traces nothing anew; so do the rows that a sparse gradient
+        holds, however many.
 
         Args:
             key: what tracing turns into constants.
@@ -161,7 +171,7 @@ class Traced:
             dtype, shape = specs[position]
             specs[position] = dtype, tf.TensorShape([None, *shape[1:]])
         full_key = (*key, tuple([raw._unique_id for raw in raws]), tuple(rows), tuple(specs))
-        old, known = self._functions.get(full_key, ([], {}))
+        old, kind, known = self._functions.get(full_key, ([], Kind(len(raws)), {}))
         if full_key not in self._functions or len(old) != len(state) or not all(map(is_, old, state)):
             pairs = [(tensors[i].shape, raw.shape) for i, raw in enumerate(raws) if i not in rows]
             if not all(sparse.broadcasts(own, wanted) for own, wanted in pairs):
@@ -169,7 +179,9 @@ class Traced:
                 return None
             if len(self._functions) > 8:
                 self._functions.clear()
-            self._functions[full_key] = state, {}
+            kind, known = Kind(len(raws)), {}
+            self._functions[full_key] = state, kind, known
+        if self.first.put_off(kind, traced=bool(known)):
             return None
         held, shapes = list(variables), [raw.shape for raw in raws]
 

@@ -17,6 +17,7 @@ from adamcompat.executors.launch import processors
 from adamcompat.kernel import Operations, make_correction, make_update
 from adamcompat.mapping.model import Form, Numerics
 from adamcompat.tensorflow import sparse
+from adamcompat.tensorflow.first_steps import FirstSteps, within
 from adamcompat.tensorflow.operations import PLAIN, arithmetic, barred, make_decoupled_decay, negative_zero
 
 # Variables of at most this many elements are concatenated: launching one operation for each of
@@ -25,6 +26,8 @@ SMALL = 16_384
 # From this many elements on, a list is worth compiling: XLA costs about 0.1 s for each distinct shape
 # and saves about 3 ms a step for each million elements.
 WORTH_COMPILING = 4_000_000
+# From this many elements on, tracing one formula pays in the first eager step.
+WORTH_TRACING = 1_000_000
 # Elements of a block: what belongs to it stays in a core's cache.
 BLOCK = 4_096
 # Threads that a machine's memory can feed.
@@ -181,6 +184,41 @@ _plain = _update(PLAIN, None)
 
 def _assign(variable: Any, value: Any) -> Any:
     return variable.assign(value, read_value=False)
+
+
+@cache
+def _traced(kind: Any, amsgrad: bool, decaying: bool) -> Any:
+    """Return the update of one variable of any length as a traced function, see `_formula`."""
+    flat, scalar = tf.TensorSpec([None], kind), tf.TensorSpec([], kind)
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def adam(p: Any, gradient: Any, m: Any, v: Any, vhat: Any, values: Scalars, decay: Decay | None) -> Any:
+        return _update(PLAIN, decay)(p, gradient, m, v, vhat, *values, None, None)
+
+    decay = Decay(scalar, scalar) if decaying else None
+    return adam.get_concrete_function(*[flat] * 4, flat if amsgrad else None, Scalars(*[scalar] * 4), decay)
+
+
+def _formula(kind: Any, amsgrad: bool, decaying: bool, decay: Decay | None) -> Callable[..., Any]:
+    """Return the update, behind decay where there is one, that writes intermediate results over each other.
+
+    Eager operations take fresh memory for each; a graph does not.
+
+    Args:
+        kind: the dtype of the arithmetic.
+        amsgrad: whether there is a maximum of the second moments.
+        decaying: whether the variable decays.
+        decay: the numbers of the decay.
+    """
+    adam = _traced(kind, amsgrad, decaying)
+
+    def update(p: Any, gradient: Any, m: Any, v: Any, vhat: Any, *scalars: Any) -> list[Any]:
+        values, shape = Scalars(*scalars[:4]), p.shape
+        flat = [None if x is None else tf.reshape(x, [-1]) for x in (p, gradient, m, v, vhat)]
+        number = None if decay is None else Decay(*[tf.convert_to_tensor(one, kind) for one in decay])
+        return [None if x is None else tf.reshape(x, shape) for x in adam(*flat, values, number)]
+
+    return update
 
 
 def update_one(
@@ -351,6 +389,7 @@ def update_list(
     assign: Callable[[Any, Any], Any] = _assign,
     decays: Callable[[Any], bool] | None = None,
     product: bool = False,
+    first: FirstSteps | None = None,
 ) -> None:
     """Update every row, in whichever form is fastest.
 
@@ -365,7 +404,9 @@ def update_list(
         assign: how to assign where variables are updated one by one.
         decays: tells of a variable whether it decays before its update; of no variable where it is None.
         product: whether decay and learning rate are multiplied first; see `decay_of`.
+        first: the account of first steps, in an eager step that may call programs; None where it may not.
     """
+    eager = tf.executing_eagerly()
     groups: dict[tuple[Any, Any, bool], list[Row]] = {}
     for row in rows:
         decaying = decays is not None and decays(row.variable)
@@ -383,11 +424,13 @@ def update_list(
         small = [row for row in group if whole and row.variable.shape.num_elements() <= SMALL]
         large = group if len(small) < 2 else [row for row in group if row.variable.shape.num_elements() > SMALL]
         if len(small) > 1:
+            if first is not None:
+                first.note(together=len(small))
             _update_concatenated([row for row in small if not _sparse(row)], values, plain)
             _update_concatenated([_dense(row, kind) for row in small if _sparse(row)], values, plain)
         elements = sum(row.variable.shape.num_elements() for row in large)
         compiled: list[Row] = []
-        if whole and not tf.executing_eagerly() and elements >= WORTH_COMPILING:
+        if whole and elements >= WORTH_COMPILING and (first is not None or not eager):
             compiled = [row for row in large if _compilable(row, kind)]
             large = [row for row in large if not _compilable(row, kind)]
             zero, never = negative_zero(iterations, kind), tf.cast(iterations, tf.int64) < 0
@@ -397,12 +440,22 @@ def update_list(
             # What is more than one thread's share is left to XLA, whose loops over whole arrays use all threads.
             in_blocks = shape.num_elements() * _threads() <= elements
             adam = _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)
-            if _sparse(row):
+            if eager and first is not None:
+                if not _sparse(row) and first.program((adam, decaying)):
+                    within(adam)(row, values, decay, zero, never)
+                else:
+                    large.append(row)
+            elif _sparse(row):
                 _update_touched(row, values, plain, lambda rest: adam(rest, values, decay, zero, never))  # noqa: B023
             else:
                 adam(row, values, decay, zero, never)
+        formula = plain
+        if first is not None and large:
+            key = kind, group[0].vhat is not None, decaying
+            if first.formula(key, at_once=elements >= WORTH_TRACING):
+                formula = _formula(*key, decay)
         for row in large:
-            update_one(_dense(row, kind), values, update=plain, assign=assign)
+            update_one(_dense(row, kind), values, update=plain if _sparse(row) else formula, assign=assign)
 
 
 def update_fused(

@@ -31,3 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process in which no warning was given yet."""
     monkeypatch.setattr(once, "_said", set())
+
+
+@pytest.fixture(autouse=True)
+def second_step_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace the second step: which one has the time for it depends on the machine; see test_first_steps.py."""
+    from adamcompat.tensorflow import first_steps
+
+    monkeypatch.setattr(first_steps, "WAITS", False)

@@ -1,0 +1,228 @@
+"""The first eager steps: none traces or compiles before others saved the time for it; all have the bits of Keras."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import keras
+import tensorflow as tf
+
+from adamcompat.tensorflow import Adam, AdamW, first_steps, update
+from tests.tensorflow.tf_helpers import differing, run_python, trajectory
+
+pytestmark = [pytest.mark.frameworks, pytest.mark.slow]
+
+SHAPES = [(70, 70), (64,), (10, 10, 50), (70, 70), (5,), (3, 7)]
+# The costs of a formula, a program and a trace. Something is saved from the second step on, or lost.
+NEVER, FREE = inf, -1e9
+FORMS = {
+    "operations": (NEVER, NEVER, NEVER),
+    "formula": (FREE, NEVER, NEVER),
+    "programs": (NEVER, FREE, NEVER),
+    "everything": (FREE, FREE, FREE),
+}
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    cost = dict(zip(("FORMULA", "COMPILING", "TRACING"), FORMS[request.param], strict=True))
+    for name, value in {"WAITS": True, "_ready": set(), **cost}.items():
+        monkeypatch.setattr(first_steps, name, value)
+    monkeypatch.setattr(update, "SMALL", 1_000)
+    monkeypatch.setattr(update, "WORTH_COMPILING", 10_000)
+    monkeypatch.setattr(update, "_threads", lambda: 3)
+    return str(request.param)
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The forms of an update that a test used."""
+    found: set[str] = set()
+
+    def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            found.add(name)
+            return real(*args, **kwargs)
+
+        return function
+
+    monkeypatch.setattr(update, "within", noted("programs", first_steps.within))
+    monkeypatch.setattr(update, "_formula", noted("formula", update._formula))
+    return found
+
+
+@pytest.mark.parametrize(
+    "kind, original, options",
+    [
+        (Adam, keras.optimizers.Adam, {}),
+        (Adam, keras.optimizers.Adam, {"amsgrad": True, "global_clipnorm": 0.5}),
+        (AdamW, keras.optimizers.AdamW, {"weight_decay": 0.3, "learning_rate": 0.03}),
+        (AdamW, keras.optimizers.AdamW, {"learning_rate": lambda: keras.optimizers.schedules.CosineDecay(0.01, 5)}),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_every_form_has_the_bits_of_keras(
+    form: str, called: set[str], kind: Any, original: Any, options: dict[str, Any], dtype: str
+) -> None:
+    ours, stock = (trajectory(one, options, shapes=SHAPES, dtype=dtype, steps=8) for one in (kind, original))
+    assert differing(ours, stock) == 0
+    # XLA compiles none for float16; where a step can be traced at once, no other form is needed.
+    programs = {"programs"} - ({"programs"} if dtype == "float16" else set())
+    assert called == {"formula": {"formula"}, "programs": programs}.get(form, set())
+
+
+def test_every_form_has_the_bits_of_tf_keras() -> None:
+    run_python(
+        """
+        from tests.tensorflow.test_first_steps import FREE, NEVER
+        import numpy as np, tensorflow as tf, tf_keras
+        from adamcompat.tensorflow import Adam, first_steps, update
+
+        update.SMALL, update.WORTH_COMPILING, update._threads = 1_000, 10_000, lambda: 3
+        first_steps.TRACING = NEVER
+        rng = np.random.default_rng(0)
+        shapes = [(70, 70), (64,), (10, 10, 50), (70, 70), (5,)]
+        start = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+        gradients = [[rng.standard_normal(shape, dtype=np.float32) for shape in shapes] for _ in range(6)]
+
+        def weights(kind):
+            variables, optimizer = [tf.Variable(one) for one in start], kind()
+            for each in gradients:
+                optimizer.apply_gradients(zip(map(tf.constant, each), variables))
+            return [one.numpy() for one in variables]
+
+        stock = weights(tf_keras.optimizers.Adam)
+        for first_steps.FORMULA, first_steps.COMPILING in ((NEVER, NEVER), (FREE, NEVER), (NEVER, FREE)):
+            first_steps._ready.clear()
+            for ours, theirs in zip(weights(Adam), stock):
+                np.testing.assert_array_equal(ours, theirs)
+            assert len(first_steps._ready) == (first_steps.FORMULA < 0) + 2 * (first_steps.COMPILING < 0)
+        """,
+        TF_USE_LEGACY_KERAS="1",
+    )
+
+
+@pytest.mark.parametrize("form", ["programs", "formula"], indirect=True)
+def test_a_step_that_fails_between_two_variables_leaves_nothing(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = [tf.Variable(tf.ones(shape)) for shape in ((70, 70), (80, 80), (5,), (6,))]
+    optimizer = AdamW(weight_decay=0.1)
+
+    def step() -> None:
+        optimizer.apply_gradients([(tf.ones(one.shape), one) for one in variables])
+
+    def state() -> list[Any]:
+        return [np.array(one) for one in (*variables, *(one.value for one in optimizer.variables))]
+
+    for _ in range(4):
+        step()
+    before, calls = state(), []
+    name = {"programs": "within", "formula": "_traced"}[form]
+    real = getattr(update, name)
+
+    def broken(*key: Any) -> Any:
+        calls.append(key)
+        if len(calls) == 2:
+            raise MemoryError("of the second")
+        return real(*key)
+
+    monkeypatch.setattr(update, name, broken)
+    if form == "formula":
+        # One formula serves all: its second call fails.
+        function = real(tf.float32, False, True)
+        monkeypatch.setattr(update, name, lambda *key: lambda *args: broken(*key)(*args))
+        assert function is real(tf.float32, False, True)
+    with pytest.raises(MemoryError, match="of the second"):
+        step()
+    assert len(calls) == 2
+    assert differing(state(), before) == 0
+
+
+@pytest.mark.parametrize("form", ["programs", "formula"], indirect=True)
+def test_values_read_before_a_step_stay(form: str, called: set[str]) -> None:
+    variable = tf.Variable(np.linspace(-1, 1, 12_000, dtype=np.float32))
+    optimizer = Adam()
+    for _ in range(4):
+        gradient = tf.convert_to_tensor(variable)
+        kept = gradient.numpy().copy()
+        optimizer.apply_gradients([(gradient, variable)])
+        np.testing.assert_array_equal(gradient, kept)
+    assert called == {form}
+
+
+def test_nothing_is_compiled_where_functions_run_eagerly(form: str) -> None:
+    tf.config.run_functions_eagerly(True)
+    try:
+        ours, stock = (trajectory(one, {}, shapes=SHAPES, steps=5) for one in (Adam, keras.optimizers.Adam))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert differing(ours, stock) == 0
+    assert len(first_steps._ready) == (form == "formula")
+
+
+COSTS = st.floats(0.1, 100)
+
+
+@given(
+    steps=st.lists(COSTS, min_size=40, max_size=40),
+    rows=st.integers(1, 200),
+    programs=st.integers(0, 20),
+    by=st.floats(0.01, 1),
+    spent=st.floats(0.1, 1),
+)
+def test_steps_together_take_at_most_the_share(
+    steps: list[float], rows: int, programs: int, by: float, spent: float
+) -> None:
+    """On a clock of its own: plain steps of any length, and what is traced or compiled makes them shorter.
+
+    Args:
+        steps: how long each takes if it is plain.
+        rows: of the optimizer.
+        programs: what may be compiled.
+        by: what a traced step takes of a plain one.
+        spent: what tracing and compiling take of what they may take.
+    """
+    now = 0.0
+    patch = pytest.MonkeyPatch()
+    patch.setattr(first_steps, "WAITS", True)
+    patch.setattr(first_steps, "_ready", set())
+    patch.setattr(first_steps, "unit", lambda: 0.001)
+    patch.setattr(first_steps, "perf_counter", lambda: now)
+    first, kind, traced = first_steps.FirstSteps(), first_steps.Kind(rows), False
+    taken, allowed, least = 0.0, 0.0, min(steps[1:])
+    try:
+        for count, length in enumerate(steps):
+            start, last = now, kind.last
+            first.begin()
+            pause = 0.0
+            if not first.put_off(kind, traced=traced):
+                pause += 0 if traced else 0.001 * spent * (first_steps.TRACING + first_steps.TOGETHER * rows)
+                traced, length = True, least * by
+            else:
+                for number in range(programs):
+                    new = number not in first_steps._ready
+                    if first.program(number):
+                        pause += new * 0.001 * spent * first_steps.COMPILING
+                        now = start + pause
+                        length = min(length, least)
+            now = start + length + pause
+            first.end()
+            if count:
+                taken += now - start
+                allowed += kind.original
+            # What is not known in advance: this step itself may take longer than the last.
+            if pause:
+                assert last is not None
+                assert taken <= first_steps.SHARE * allowed + max(0.0, length - last) + 1e-6
+    finally:
+        patch.undo()
