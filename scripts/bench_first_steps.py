@@ -2,9 +2,7 @@
 
 `scripts/bench tensorflow` measures them; `scripts/bench tensorflow --only "first "` nothing else.
 
-Nothing is traced, compiled or cached when the steps begin, but TensorFlow itself has made a tiny step with each of the
-two. Both make their steps in the process one after the other, and from process to process the other one begins:
-whoever does pays for fresh memory.
+Nothing is traced, compiled or cached when the steps begin, but for a tiny step that the process has made.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -33,35 +32,37 @@ WORKLOADS: dict[str, list[Shape]] = {
 Steps = dict[str, list[float]]
 
 
-def in_this_process(work: str, mode: str, steps: int, ours_first: bool) -> Steps:
-    """Seconds of each step of both optimizers.
+def in_this_process(name: str, work: str, mode: str, steps: int) -> list[float]:
+    """Seconds of each step of one optimizer.
 
     Args:
+        name: whose, ours or theirs.
         work: one of the workloads.
         mode: eager or tf.function.
-        steps: how many steps each one makes.
-        ours_first: whether ours begins.
+        steps: how many.
     """
     import keras
     from bench_tensorflow import optimizer_step
 
     from adamcompat.tensorflow import Adam
 
-    kinds = {"ours": Adam, "theirs": keras.optimizers.Adam}
-    order = ("ours", "theirs") if ours_first else ("theirs", "ours")
-    for name in order:
-        optimizer_step(kinds[name](), [(3,)], mode)()
-    found = {}
-    for name in order:
-        step = optimizer_step(kinds[name](), WORKLOADS[work], mode)
-        found[name] = [seconds(step) for _ in range(steps)]
-    return found
+    kind = {"ours": Adam, "theirs": keras.optimizers.Adam}[name]
+    optimizer_step(kind(), [(3,)], mode)()
+    step = optimizer_step(kind(), WORKLOADS[work], mode)
+    return [seconds(step) for _ in range(steps)]
 
 
-def in_fresh_process(work: str, mode: str, steps: int, ours_first: bool) -> Steps:
-    """The same in a process of its own; for the arguments see there."""
-    command = [sys.executable, __file__, json.dumps([work, mode, steps, ours_first])]
-    found: Steps = json.loads(output(command).splitlines()[-1])
+def in_fresh_processes(*given: Any, ours_first: bool) -> Steps:
+    """Seconds of each step of both, each in a process of its own: memory that one has used costs the other less.
+
+    Args:
+        given: see `in_this_process`, from the second argument on.
+        ours_first: which process comes first.
+    """
+    found: Steps = {}
+    for name in ("ours", "theirs") if ours_first else ("theirs", "ours"):
+        command = [sys.executable, __file__, json.dumps([name, *given])]
+        found[name] = json.loads(output(command).splitlines()[-1])
     return found
 
 
@@ -74,25 +75,25 @@ def worst(found: list[Steps]) -> Times:
     return Times(list(ours[index]), list(theirs[index]), note)
 
 
-def measured(work: str, mode: str, steps: int, processes: int) -> Times:
+def measured(work: str, mode: str, steps: int, pairs: int) -> Times:
     """The worst of so many first steps.
 
     Args:
         work: one of the workloads.
         mode: eager or tf.function.
         steps: up to how many steps are added up.
-        processes: how many, by turns with ours first and last.
+        pairs: how many pairs of processes, by turns with ours first and last.
     """
-    return worst([in_fresh_process(work, mode, steps, number % 2 == 0) for number in range(processes)])
+    return worst([in_fresh_processes(work, mode, steps, ours_first=number % 2 == 0) for number in range(pairs)])
 
 
 def cases(quick: bool = False) -> Iterator[Case]:
     """Sums of eager steps, and the step under tf.function that traces."""
-    processes = 2 if quick else 6
+    pairs = 2 if quick else 5
     for work in WORKLOADS:
-        yield Case(work, f"eager, first {STEPS} steps", partial(measured, work, "eager", STEPS, processes))
+        yield Case(work, f"eager, first {STEPS} steps", partial(measured, work, "eager", STEPS, pairs))
     for work in WORKLOADS:
-        yield Case(work, "tf.function, first step", partial(measured, work, "tf.function", 1, processes))
+        yield Case(work, "tf.function, first step", partial(measured, work, "tf.function", 1, pairs))
 
 
 if __name__ == "__main__":

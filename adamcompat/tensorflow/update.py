@@ -27,7 +27,7 @@ SMALL = 16_384
 # and saves about 3 ms a step for each million elements.
 WORTH_COMPILING = 4_000_000
 # From this many elements on, tracing one formula pays in the first eager step.
-WORTH_TRACING = 1_000_000
+WORTH_TRACING = 4_000_000
 # Elements of a block: what belongs to it stays in a core's cache.
 BLOCK = 4_096
 # Threads that a machine's memory can feed.
