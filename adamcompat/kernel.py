@@ -25,6 +25,9 @@ from adamcompat.mapping.model import Form, Numerics
 # Elements, arrays or traced tensors: whatever the operations accept.
 Value = Any
 
+# Made once: making it shows in the step of a small network.
+_AS_IT_IS = nullcontext()
+
 
 class Operations(NamedTuple):
     """Supply the operations of the update.
@@ -135,9 +138,9 @@ def make_update(operations: Operations) -> Callable[..., tuple[Value, Value, Val
     return update
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Coefficients:
-    """Hold the scalars of one step, rounded as the numerics say.
+    """Hold the scalars of one step, rounded as the numerics say; not frozen, for that costs a microsecond.
 
     Attributes:
         alpha: learning rate times bias correction; bias correction alone with a decay in the update.
@@ -440,13 +443,15 @@ class Scalars:
         """
         real, out = self._real, self._out
         # Rounded from float64: NumPy's own float32 power is off by one unit for every fourth step.
-        one, other = (base**step for base in self._bases) if powers is None else powers
+        base1, base2 = self._bases
+        one, other = (base1**step, base2**step) if powers is None else powers
         # NumPy's errstate, ufuncs and conversions each take longer than the arithmetic. Within these bounds
         # there is nothing to ignore, and float64 rounds a root as float32 itself would.
         tame = self._wide and one < 1 and other <= 1 and (learning_rate == 0 or 1e-18 < abs(learning_rate) < 1e18)
-        with nullcontext() if tame else np.errstate(all="ignore"):
+        with _AS_IT_IS if tame else np.errstate(all="ignore"):
             rate = real(float(np.float32(learning_rate)) if self._narrow else learning_rate)
-            one, other = (power if type(power) is real else real(power) for power in (one, other))
+            one = one if type(one) is real else real(one)
+            other = other if type(other) is real else real(other)
             root = self._root if tame else self._sqrt
             scaled = rate if decay is None else self._one
             alpha, epsilon, *divisor = self._correct(scaled, self._epsilon, one, other, self._one, root)
@@ -463,7 +468,7 @@ class Scalars:
 
 
 # Steps of one optimizer differ in learning rate and number only.
-_scalars = lru_cache(maxsize=64, typed=True)(Scalars)
+scalars = lru_cache(maxsize=64, typed=True)(Scalars)
 
 
 def coefficients(
@@ -501,7 +506,5 @@ def coefficients(
     >>> round(float(step.alpha), 9)
     0.000316228
     """
-    scalars = _scalars(
-        numerics, np.dtype(dtype), beta1=beta1, beta2=beta2, epsilon=epsilon, nesterov=nesterov, form=form
-    )
-    return scalars.at(learning_rate, step=step, powers=powers, decay=decay)
+    made = scalars(numerics, np.dtype(dtype), beta1=beta1, beta2=beta2, epsilon=epsilon, nesterov=nesterov, form=form)
+    return made.at(learning_rate, step=step, powers=powers, decay=decay)

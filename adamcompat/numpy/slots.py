@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from adamcompat.groups import Group
+from adamcompat.kernel import Scalars
 from adamcompat.numpy.arrays import Array, Parameter
+from adamcompat.program import Update
 
 
 @dataclass(slots=True)
@@ -66,11 +68,13 @@ class Kind:
         group: the settings that they share.
         decays: whether weight decay reaches them.
         dtype: of the parameters.
+        scalars: makes the scalars of a step, after what it was made for: an update and its betas. None at first.
     """
 
     group: Group
     decays: bool
     dtype: np.dtype[Any]
+    scalars: tuple[Update, tuple[float, float], Scalars] | None = field(default=None, compare=False)
 
 
 def kind_of(slot: Slot) -> Kind:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import adamcompat.kernel as kernel
 from adamcompat.groups import Group
-from adamcompat.kernel import Coefficients
+from adamcompat.kernel import Coefficients, Scalars
 from adamcompat.mapping.model import Numerics
 from adamcompat.numpy.slots import Kind
 from adamcompat.program import Program
@@ -54,16 +54,26 @@ class Step:
         every, calls = program.every, engine.iterations.item()
         self.completes = every is None or (calls + 1) % every == 0
         self.number = calls // (every or 1) + 1
-        groups = {id(kind.group): kind.group for kind in kinds}
-        self.decays = {key: engine.decay(group) for key, group in groups.items()}
-        self.rates = dict.fromkeys(groups, 0.0)
+        # Loops, for calls of comprehensions show in the step of a small network.
+        groups: dict[int, Group] = {}
+        for kind in kinds:
+            groups[id(kind.group)] = kind.group
+        self.decays: dict[int, float] = {}
+        for key, group in groups.items():
+            self.decays[key] = engine.decay(group)
+        self.rates: dict[int, float] = {}
         if self.completes:
-            own = {key: engine.learning_rate(group) for key, group in groups.items() if group.learning_rate is not None}
+            for key, group in groups.items():
+                if group.learning_rate is not None:
+                    self.rates[key] = engine.learning_rate(group)
+        if len(self.rates) < len(groups):
             # The optimizer's own schedule is asked once, however many groups share it.
-            shared = engine.learning_rate() if len(own) < len(groups) else 0.0
-            self.rates = dict.fromkeys(groups, shared) | own
-        values = [program.update.beta1, program.update.beta2]
-        beta1, beta2 = (value.at(0) if isinstance(value, Schedule) else value for value in values)
+            shared = engine.learning_rate() if self.completes else 0.0
+            for key in groups:
+                self.rates.setdefault(key, shared)
+        beta1, beta2 = program.update.beta1, program.update.beta2
+        beta1 = beta1.at(0) if isinstance(beta1, Schedule) else beta1
+        beta2 = beta2.at(0) if isinstance(beta2, Schedule) else beta2
         self._betas = (beta1, beta2)
         self.powers: tuple[Any, Any] | None = None
         if engine.powers is not None and self.completes:
@@ -80,17 +90,19 @@ class Step:
             decay = own if kind.decays else 0.0
         key = (rate, decay, kind.dtype)
         if key not in self._known:
-            self._known[key] = kernel.coefficients(
-                self._numerics,
-                kind.dtype,
-                learning_rate=rate,
-                beta1=self._betas[0],
-                beta2=self._betas[1],
-                epsilon=update.epsilon,
-                step=self.number,
-                nesterov=update.nesterov,
-                form=update.form,
-                powers=self.powers,
-                decay=decay,
-            )
+            made = kind.scalars
+            if made is None or made[0] is not update or made[1] != self._betas:
+                made = kind.scalars = (update, self._betas, self._scalars(kind.dtype))
+            self._known[key] = made[2].at(rate, step=self.number, powers=self.powers, decay=decay)
         return self._known[key]
+
+    def _scalars(self, dtype: np.dtype[Any]) -> Scalars:
+        update, (beta1, beta2) = self.program.update, self._betas
+        return kernel.scalars(
+            *(self._numerics, dtype),
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=update.epsilon,
+            nesterov=update.nesterov,
+            form=update.form,
+        )
