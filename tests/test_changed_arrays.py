@@ -167,9 +167,9 @@ def test_state_cannot_be_resized_or_made_read_only_through_what_is_handed_out(ex
 @pytest.mark.filterwarnings("ignore:Setting the :DeprecationWarning")
 def test_headers_are_read_as_numpy_writes_them(monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
     """Where they lie otherwise, the arrays themselves are asked."""
-    assert headers._KNOWN
+    assert headers.KNOWN
     for known in (True, False):
-        monkeypatch.setattr(headers, "_KNOWN", known)
+        monkeypatch.setattr(headers, "KNOWN", known)
         for change, (act, _) in CHANGES.items():
             arrays: list[Array] = [np.ones(3), np.ones((4, 16), np.float32), np.ones(())]
             noted = headers.Headers(arrays)

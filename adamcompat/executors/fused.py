@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import adamcompat.executors.columns as columns
+import adamcompat.executors.header_loops as header_loops
 import adamcompat.executors.headers as headers
+import adamcompat.executors.likeness as likeness
 import adamcompat.executors.stored as stored
 import adamcompat.executors.sweeps as sweeps
 import adamcompat.kernel as kernel
@@ -38,6 +40,7 @@ from adamcompat.executors.launch import MARK, SCRATCH, Launch, threads_for
 from adamcompat.executors.sweeps import (
     average,
     choose,
+    copy,
     exchange,
     pointer,
     prepare,
@@ -65,6 +68,8 @@ def _digest() -> str:
         stages.__file__,
         columns.__file__,
         headers.__file__,
+        likeness.__file__,
+        header_loops.__file__,
         sweeps.__file__,
         __file__,
     ):
@@ -72,9 +77,9 @@ def _digest() -> str:
     return state.hexdigest()
 
 
-def _kept(function: Any) -> Any:
+def _kept(function: Any, *, nogil: bool = True) -> Any:
     """Compile an entry point when it is first called with arguments of some types, and keep the code."""
-    return stored.keep(nb.njit(nogil=True, error_model="numpy")(function), _DIGEST)
+    return stored.keep(nb.njit(nogil=nogil, error_model="numpy")(function), _DIGEST)
 
 
 _DIGEST = _digest()
@@ -102,6 +107,7 @@ def _update(
     lerps: Any,
     divides: Any,
     fused: Any,
+    writes: Any,
     begin: Any,
     end: Any,
     piece: Any,
@@ -146,6 +152,8 @@ def _update(
                     *(beta1, rate, decay, lerp, beta2, root),
                 )
             lo = stop
+    for i in range(writes.shape[0]):
+        copy(writes[i, 0], writes[i, 1], writes[i, 2])
     exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
 
@@ -260,28 +268,8 @@ def _move(
     exchange(marks.ctypes.data + piece * MARK + MARK // 2, 1)
 
 
-@_kept
-def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
-    """Return whether the headers of arrays still hold what they held.
-
-    Args:
-        addresses: of the headers.
-        fields: what each header held, one row a header; see `headers`.
-        axes: what its sizes and strides were, one header's after the other's.
-    """
-    start = np.int64(0)
-    for k in range(addresses.shape[0]):
-        now = nb.carray(pointer(addresses[k], np.int64(0)), fields.shape[1])
-        for i in range(fields.shape[1]):
-            if now[i] != fields[k, i]:
-                return False
-        count = 2 * np.int32(now[headers.AXES])
-        sizes = nb.carray(pointer(now[headers.DIMENSIONS], np.int64(0)), count)
-        for i in range(count):
-            if sizes[i] != axes[start + i]:
-                return False
-        start += count
-    return True
+same_headers = _kept(header_loops.same_headers)
+take = _kept(header_loops.take, nogil=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,24 +381,65 @@ def update_all(
     Returns:
         The launch. Nothing is written before it is called.
     """
+    types = update_types(table, amsgrad=amsgrad, like=like, contraction=contraction, accumulated=accumulated)
+    arguments = *_first(table, rows, programs), ACCUMULATED if accumulated else GRADIENT, *types, _NO_WRITES
+    dtype = table.dtype if accumulated else table.gradient_dtype
+    form = (table.dtype, dtype, *types[3:])
+    return Launch(_update, arguments, form, table.elements, threads_for(table.elements), table.dtype)
+
+
+_NO_WRITES = np.zeros((0, 3), np.int64)
+
+
+def _first(table: Table, rows: NDArray[Any], programs: Programs) -> tuple[Any, ...]:
+    return table.addresses, table.offsets, table.kinds, rows, *programs.arrays
+
+
+def update_types(
+    table: Table, *, amsgrad: bool, like: Coefficients, contraction: Contraction, accumulated: bool = False
+) -> tuple[Any, ...]:
+    """Return the arguments of the compiled update whose types say which form it has.
+
+    Args:
+        table: as in `update_all`.
+        amsgrad: as in `update_all`.
+        like: as in `update_all`.
+        contraction: as in `update_all`.
+        accumulated: as in `update_all`.
+
+    Returns:
+        The arguments, in order. They stay the same while which coefficients are None does.
+    """
     dtype = table.dtype if accumulated else table.gradient_dtype
     flags = (
-        None if dtype == table.dtype else True,
-        True if amsgrad else None,
-        None if like.beta1 is None else True,
-        None if like.decay is None else True,
-        None if like.lerp is None else True,
-        None if like.root is None else True,
-        True if contraction.fused else None,
+        dtype != table.dtype,
+        amsgrad,
+        like.beta1 is not None,
+        like.decay is not None,
+        like.lerp is not None,
+        like.root is not None,
+        contraction.fused,
     )
-    arguments = (
-        *(table.addresses, table.offsets, table.kinds, rows, *programs.arrays),
-        ACCUMULATED if accumulated else GRADIENT,
-        contraction.block,
-        *(table.dtype.type(0), dtype.type(0), *flags),
-    )
-    form = (table.dtype, dtype, *flags)
-    return Launch(_update, arguments, form, table.elements, threads_for(table.elements), table.dtype)
+    return contraction.block, table.dtype.type(0), dtype.type(0), *(True if flag else None for flag in flags)
+
+
+def update_at_once(
+    table: Table, rows: NDArray[Any], programs: Programs, types: tuple[Any, ...], writes: NDArray[np.int64]
+) -> None:
+    """Update many tensors and their moments in place, and what else belongs to the step, in one call of compiled code.
+
+    Nothing can interrupt it, so that it happens whole or not at all. It uses one thread, and is for few elements.
+
+    Args:
+        table: as in `update_all`.
+        rows: as in `update_all`.
+        programs: as in `update_all`.
+        types: of the update, as `update_types` returns them.
+        writes: one row for each piece of memory that is overwritten at the end: its address, the address of what it is
+            overwritten by, and the number of bytes, a multiple of 4.
+    """
+    marks, scratch = np.zeros((1, 2), np.int64), np.empty((1, 2, SCRATCH), table.dtype)
+    _update(*_first(table, rows, programs), GRADIENT, *types, writes, 0, table.elements, 0, marks, scratch)
 
 
 def squares(table: Table, programs: Programs, *, accumulated: bool = False) -> NDArray[np.float64]:

@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 # PyArrayObject_fields, the same in NumPy 1 and 2: data, nd, dimensions, strides, base, descr, flags.
-_WORD = ctypes.sizeof(ctypes.c_void_p)
-_START = object.__basicsize__
-AXES, DIMENSIONS = 1, 2
-_FIELDS = 7
+WORD = ctypes.sizeof(ctypes.c_void_p)
+AXES, DIMENSIONS, DTYPE, FLAGS = 1, 2, 5, 6
+FIELDS = 7
+# Where the header lies in an array.
+DATA = object.__basicsize__
 
 
 def _fields(array: NDArray[Any]) -> Any:
     """Return the fields of an array's header, as memory that changes with it."""
-    return (ctypes.c_char * (_FIELDS * _WORD)).from_address(id(array) + _START)
+    return (ctypes.c_char * (FIELDS * WORD)).from_address(id(array) + DATA)
 
 
 def _axes(array: NDArray[Any]) -> Any:
     """Return the sizes and strides of an array's axes: the header points to them, and they lie one after the other."""
-    start = ctypes.c_void_p.from_address(id(array) + _START + DIMENSIONS * _WORD).value or 0
-    return (ctypes.c_char * (2 * array.ndim * _WORD)).from_address(start)
+    start = ctypes.c_void_p.from_address(id(array) + DATA + DIMENSIONS * WORD).value or 0
+    return (ctypes.c_char * (2 * array.ndim * WORD)).from_address(start)
 
 
 def _public(array: NDArray[Any]) -> tuple[Any, ...]:
@@ -45,7 +46,7 @@ def _is_known() -> bool:
     right: bool = (
         words[0] == array.__array_interface__["data"][0]
         and words[AXES].astype(np.int32) == array.ndim
-        and words[5] == id(array.dtype)
+        and words[DTYPE] == id(array.dtype)
         and axes.tolist() == [*array.shape, *array.strides]
     )
     before = bytes(_fields(array))
@@ -53,7 +54,7 @@ def _is_known() -> bool:
     return right and bytes(_fields(array)) != before
 
 
-_KNOWN = _WORD == 8 and _is_known()
+KNOWN = WORD == 8 and _is_known()
 
 
 class Headers:
@@ -75,16 +76,16 @@ class Headers:
 
     def __init__(self, arrays: Sequence[NDArray[Any]]) -> None:
         self._arrays = tuple(arrays)
-        self._fields = [_fields(array) for array in arrays] if _KNOWN else []
-        self._axes = [_axes(array) for array in arrays] if _KNOWN else []
+        self._fields = [_fields(array) for array in arrays] if KNOWN else []
+        self._axes = [_axes(array) for array in arrays] if KNOWN else []
         self._bytes: Any = self._read()
-        self._addresses = np.array([id(array) + _START for array in arrays], np.int64)
-        if _KNOWN:
+        self._addresses = np.array([id(array) + DATA for array in arrays], np.int64)
+        if KNOWN:
             fields, axes = (np.frombuffer(part, np.int64) for part in self._bytes)
-            self._words = fields.reshape(-1, _FIELDS), axes
+            self._words = fields.reshape(-1, FIELDS), axes
 
     def _read(self) -> Any:
-        if _KNOWN:
+        if KNOWN:
             return b"".join(self._fields), b"".join(self._axes)
         return [_public(array) for array in self._arrays]
 
@@ -94,9 +95,9 @@ class Headers:
         Args:
             compiled: the compiled executor, which is faster at it, or None where there is none.
         """
-        if compiled is not None and _KNOWN:
+        if compiled is not None and KNOWN:
             return bool(compiled.same_headers(self._addresses, *self._words))
-        if _KNOWN and b"".join(self._fields) != self._bytes[0]:
+        if KNOWN and b"".join(self._fields) != self._bytes[0]:
             # Sizes and strides may lie elsewhere now, and are not to be read.
             return False
         return bool(self._read() == self._bytes)

@@ -20,6 +20,11 @@ class Regions:
         # How far the regions reach that begin before each of them, and before the end of memory.
         self._reach = np.concatenate([[0], np.maximum.accumulate((starts + sizes)[order])])
 
+    @property
+    def bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where regions start, in order, and how far those reach that begin before each of them or the end."""
+        return self._starts, self._reach
+
     def overlaps(self, start: int, end: int) -> bool:
         """Return whether one region overlaps one of this set.
 

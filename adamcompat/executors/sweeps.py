@@ -64,6 +64,20 @@ _inline = nb.njit(inline="always", error_model="numpy")
 
 
 @_inline  # type: ignore[untyped-decorator]
+def copy(target: Any, source: Any, count: Any) -> None:
+    """Copy memory that does not overlap.
+
+    Args:
+        target: the address to write to; a multiple of 4.
+        source: the address to read from; a multiple of 4.
+        count: how many bytes to copy; a multiple of 4.
+    """
+    old, new = nb.carray(pointer(target, np.int32(0)), count // 4), nb.carray(pointer(source, np.int32(0)), count // 4)
+    for i in range(old.size):
+        old[i] = new[i]
+
+
+@_inline  # type: ignore[untyped-decorator]
 def _separate_fma(a: Any, b: Any, c: Any) -> Any:
     return a * b + c
 

@@ -83,7 +83,7 @@ class ApplyGradientsAdam(NumPyAdam):
             ValueError: no gradient at all, an unknown variable, or a gradient of the wrong shape. Then
                 nothing has changed.
         """
-        gradients, variables = split(grads_and_vars, self._error("wrong_gradients"))
+        gradients, variables = split(grads_and_vars, self._engine.wrong_gradients)
         self.apply(gradients, variables)
         return int(self._engine.iterations)
 

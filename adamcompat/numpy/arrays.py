@@ -220,9 +220,15 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
+def address_of(array: Array) -> int:
+    """Return the address of an array's first element."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 def bounds(array: Array) -> tuple[int, int]:
     """Return the first address of an array's memory and the one after its last; equal where it has no elements."""
-    start: int = array.__array_interface__["data"][0]
+    start = address_of(array)
     if array.size == 0:
         return start, start
     low = high = start
@@ -236,7 +242,7 @@ def bounds(array: Array) -> tuple[int, int]:
 
 def identity(array: Array) -> tuple[int, tuple[int, ...], tuple[int, ...], str]:
     """Return a key that two arrays share only where they are views of the same elements, and so the same parameter."""
-    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
+    return address_of(array), array.shape, array.strides, array.dtype.str
 
 
 def check_apart(arrays: Sequence[Array], names: Sequence[str], error: type[Exception]) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from operator import is_
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-import adamcompat.executors.columns as columns
 from adamcompat.executors import blocked
 from adamcompat.executors.contraction import Contraction
 from adamcompat.executors.regions import Regions
@@ -129,169 +126,6 @@ def concatenated(arrays: Sequence[Array], out: Array, *, flat: bool = False) -> 
     """
     pieces = arrays if flat else [array.ravel() for array in arrays]
     np.concatenate(pieces, out=out, casting="same_kind")
-
-
-class CompiledBatch:
-    """Update all parameters in one call of compiled code.
-
-    Args:
-        fused: the compiled executor.
-        numerics: how to round.
-        tensors: the parameters with their state.
-        gradient_dtype: dtype of the gradients that are not gathered.
-        shares: cuts a tensor of so many elements into parts that each have a tail of their own, where
-            numerics have tails; None leaves it whole.
-    """
-
-    def __init__(
-        self,
-        fused: ModuleType,
-        numerics: Numerics,
-        tensors: Tensors,
-        gradient_dtype: np.dtype[Any],
-        shares: Callable[[int], list[int]] | None = None,
-    ) -> None:
-        self._fused = fused
-        self._tensors = tensors  # keeps the memory behind the addresses alive
-        dtype = tensors.parameters[0].dtype
-        sizes = np.array([array.size for array in tensors.parameters], np.int64)
-        limit = GATHER_UP_TO if gradient_dtype == dtype else 0
-        self._small = [i for i, size in enumerate(sizes) if size <= limit]
-        self._large = [i for i, size in enumerate(sizes) if size > limit]
-        self._flat = all(tensors.parameters[i].ndim == 1 for i in self._small)
-        self._amsgrad = bool(tensors.vhat)
-        self._contraction = Contraction.of(numerics, dtype, amsgrad=self._amsgrad)
-        self._buffer = np.empty(int(sizes[self._small].sum()), dtype)
-        addresses = np.zeros((len(sizes), columns.COLUMNS), np.int64)
-        for column, arrays in (
-            (columns.PARAMETER, tensors.parameters),
-            (columns.FIRST_MOMENT, tensors.m),
-            (columns.SECOND_MOMENT, tensors.v),
-            (columns.MAXIMUM, tensors.vhat),
-            (columns.ACCUMULATED, tensors.accumulated),
-            (columns.AVERAGE, tensors.average),
-        ):
-            addresses[: len(arrays), column] = [_address(array) for array in arrays]
-        # The addresses of gradients are fixed where they are gathered, and filled in at each step otherwise.
-        starts = np.cumsum(sizes[self._small]) - sizes[self._small]
-        addresses[self._small, columns.GRADIENT] = _address(self._buffer) + starts * dtype.itemsize
-        kinds = np.array(tensors.kinds, np.int64)
-        # Where tensors are cut, the table has one row for each part: whose it is, and where it starts.
-        self._owner: NDArray[np.intp] | None = None
-        if shares is not None and not self._contraction.joins:
-            parts = [shares(int(size)) for size in sizes]
-            self._owner = np.repeat(np.arange(len(parts)), [len(own) for own in parts])
-            self._starts = np.concatenate([np.cumsum([0, *own[:-1]]) for own in parts])
-            addresses = addresses[self._owner] + self._starts[:, None] * dtype.itemsize
-            sizes, kinds = np.concatenate(parts), kinds[self._owner]
-        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._table = fused.Table(addresses, offsets, kinds, dtype, gradient_dtype)
-        self._gathered: NDArray[np.int64] | None = None
-        self._programs: tuple[list[Stages], Any] | None = None
-        self._accumulated = False
-
-    def load(self, gradients: Sequence[Array]) -> None:
-        """See `Batch`."""
-        self._accumulated = False
-        if self._gathered is not None:
-            self._table.addresses[:, columns.GRADIENT], self._gathered = self._gathered, None
-        if self._small:
-            chosen = gradients if not self._large else [gradients[i] for i in self._small]
-            concatenated(chosen, self._buffer, flat=self._flat)
-        for i in self._large:
-            if self._owner is None:
-                self._table.addresses[i, columns.GRADIENT] = _address(gradients[i])
-            else:
-                rows = self._owner == i
-                shift = self._starts[rows] * self._table.gradient_dtype.itemsize
-                self._table.addresses[rows, columns.GRADIENT] = _address(gradients[i]) + shift
-
-    def point(self, addresses: NDArray[np.int64]) -> None:
-        """Read the gradients of a step where they are, the small ones too.
-
-        Args:
-            addresses: of C-contiguous gradients of the batch's dtype and the parameters' shapes, apart from all memory
-                that is written; they must outlive the step.
-        """
-        self._accumulated = False
-        if self._gathered is None:
-            self._gathered = self._table.addresses[:, columns.GRADIENT].copy()
-        if self._owner is not None:
-            addresses = addresses[self._owner] + self._starts * self._table.gradient_dtype.itemsize
-        self._table.addresses[:, columns.GRADIENT] = addresses
-
-    def update(self, coefficients: Sequence[Coefficients], programs: Sequence[Stages]) -> Operation:
-        """See `Batch`."""
-        rows = np.array([self._fused.row(item) for item in coefficients], self._table.dtype)
-        launch = self._fused.update_all(
-            self._table,
-            rows,
-            self._flattened(programs),
-            amsgrad=self._amsgrad,
-            like=coefficients[0],
-            contraction=self._contraction,
-            accumulated=self._accumulated,
-        )
-        return self._owned(launch)
-
-    def accumulate(self, programs: Sequence[Stages], divisor: int | None) -> Operation:
-        """See `Batch`."""
-        launch = self._fused.accumulate_all(self._table, self._flattened(programs), divisor)
-        self._accumulated = True
-        return self._owned(launch)
-
-    def _owned(self, launch: Any) -> Operation:
-        """Return a launch that keeps alive what the table's addresses point to, except large gradients."""
-        launch.keep = self
-        owned: Operation = launch
-        return owned
-
-    def squares(self, programs: Sequence[Stages]) -> NDArray[np.float64]:
-        """See `Batch`."""
-        found: NDArray[np.float64] = self._fused.squares(
-            self._table, self._flattened(programs), accumulated=self._accumulated
-        )
-        if self._owner is None:
-            return found
-        totals = np.zeros(len(self._tensors.parameters))
-        np.add.at(totals, self._owner, found)
-        return totals
-
-    def move_averages(self, momentum: Any, complement: Any) -> Operation:
-        """See `Batch`."""
-        return self._owned(self._fused.move_averages(self._table, momentum, complement))
-
-    def release(self) -> None:
-        """See `Batch`; only addresses are kept."""
-
-    def _flattened(self, programs: Sequence[Stages]) -> Any:
-        if self._programs is None or not _all_the_same(self._programs[0], programs):
-            rows = programs if self._owner is None else _for_rows(programs, self._owner)
-            flat = self._fused.Programs.of(rows, self._table.dtype, len(self._table.kinds))
-            self._programs = (list(programs), flat)
-        return self._programs[1]
-
-
-def _for_rows(programs: Sequence[Stages], owner: NDArray[np.intp]) -> list[Stages]:
-    """Return programs for the rows of a table: scalars for each tensor are repeated for each of its rows.
-
-    Args:
-        programs: with scalars for each tensor, one program for each kind.
-        owner: the tensor of each row.
-    """
-    return [
-        [Bound(step.code, step.a[owner], step.b) if np.ndim(step.a) else step for step in program]
-        for program in programs
-    ]
-
-
-def _all_the_same(one: Sequence[object], other: Sequence[object]) -> bool:
-    return len(one) == len(other) and all(map(is_, one, other))
-
-
-def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 class BlockedBatch:

@@ -13,6 +13,7 @@ from adamcompat.executors import blocked
 from adamcompat.mapping.model import Numerics
 from adamcompat.numpy.arrays import Array, RowSparse
 from adamcompat.numpy.batch import Batch
+from adamcompat.numpy.compiled_batch import CompiledBatch
 from adamcompat.numpy.slots import Kind, Slot, kind_of
 from adamcompat.numpy.step import Step
 from adamcompat.program import SUBTRACT, Bound, Stages
@@ -79,6 +80,11 @@ class BatchBundle:
     def update(self, step: Step) -> Operation:
         """See `Bundle`."""
         return self.batch.update([step.coefficients(kind) for kind in self.kinds], self.programs)
+
+    def update_at_once(self, step: Step, writes: NDArray[np.int64]) -> None:
+        """Update the parameters with the numbers of `step`, and what else belongs to the step; see `CompiledBatch`."""
+        assert isinstance(self.batch, CompiledBatch)
+        self.batch.update_at_once([step.coefficients(kind) for kind in self.kinds], self.programs, writes)
 
 
 class SlotBundle:

@@ -15,8 +15,9 @@ from adamcompat.numpy.arrays import (
     RowSparse,
     real_array,
 )
-from adamcompat.numpy.batch import Batch, BlockedBatch, CompiledBatch, Tensors
+from adamcompat.numpy.batch import Batch, BlockedBatch, Tensors
 from adamcompat.numpy.bundles import BatchBundle, Bundle, SlotBundle
+from adamcompat.numpy.compiled_batch import CompiledBatch
 from adamcompat.numpy.kept import Kept
 from adamcompat.numpy.layout import Layout
 from adamcompat.numpy.prepared import Prepared
@@ -89,10 +90,32 @@ class Engine(Kept):
             TypeError, ValueError: a gradient does not fit, or a schedule gave no valid number; then
                 parameters and state are as they were.
         """
-        part = self.prepared(indices, gradients)
+        # A tuple stays as it is, with all that it holds, until everything is written.
+        gradients = tuple(gradients)
+        layout, step = self._loaded(indices, gradients)
+        if layout is not None and layout.at_once and self._simple(step.program) and not self.trains_copies:
+            self._make_at_once(layout, step)
+            return
+        part = self._prepared(indices, gradients, layout, step)
         with nullcontext() if part.compiled else np.errstate(all="ignore"), Uninterrupted():
             whole(part.operations)
         part.release()
+
+    def _make_at_once(self, layout: Layout, step: Step) -> None:
+        """Write all of a step in one call of compiled code.
+
+        Nothing can interrupt the call, so that no signal need be held back, and nothing be done again.
+        """
+        self._pass(step.program.stages, layout.bundles, layout, step)
+        ending = self.ending
+        ending.prepare(step.powers)
+        layout.bundles[0].update_at_once(step, ending.writes)
+
+    def _loaded(self, indices: Sequence[int], gradients: tuple[Any, ...]) -> tuple[Layout | None, Step]:
+        """Return the layout that has loaded the gradients, or None where there is none, and the numbers of the step."""
+        layout = self._layout_of(tuple(indices))
+        step = Step(self, layout.kinds if layout is not None else [kind_of(self.slots[i]) for i in indices])
+        return layout if layout is not None and layout.take(gradients, self.memory) else None, step
 
     def prepared(self, indices: Sequence[int], gradients: Sequence[Any]) -> Pending:
         """Do all of a step that can fail.
@@ -108,14 +131,16 @@ class Engine(Kept):
             TypeError, ValueError: a gradient does not fit, or a schedule gave no valid number; then
                 parameters and state are as they were.
         """
-        layout = self._layout_of(tuple(indices))
-        step = Step(self, layout.kinds if layout is not None else [kind_of(self.slots[i]) for i in indices])
+        gradients = tuple(gradients)
+        return self._prepared(indices, gradients, *self._loaded(indices, gradients))
+
+    def _prepared(
+        self, indices: Sequence[int], gradients: tuple[Any, ...], layout: Layout | None, step: Step
+    ) -> Pending:
         bundles: Sequence[Bundle]
-        if layout is not None and layout.accepts(gradients, self.memory):
-            layout.load(gradients)
+        if layout is not None:
             bundles = layout.bundles
         else:
-            layout = None
             with np.errstate(all="ignore"):
                 bundles = [self._taken(self.slots[i], one) for i, one in zip(indices, gradients, strict=True)]
         # Casts may overflow, and a user's numpy.seterr(all="raise") must not stop a step. Compiled code does not ask.
@@ -194,9 +219,8 @@ class Engine(Kept):
         self, instructions: Sequence[Instruction], bundles: Sequence[Bundle], layout: Layout | None, step: Step
     ) -> None:
         """Give each bundle its programs: the instructions in order, with the numbers of this step."""
-        simple = layout is not None and self._simple(step.program)
         key = (step.program, step.rates, step.decays)
-        if simple and layout is not None and layout.programs is not None and layout.programs[0] == key:
+        if layout is not None and layout.programs is not None and layout.programs[0] == key:
             for bundle, programs in zip(bundles, layout.programs[1], strict=True):
                 bundle.programs = programs
             return
@@ -204,7 +228,7 @@ class Engine(Kept):
             bundle.programs = [()] * len(bundle.kinds)
         with np.errstate(all="ignore"):
             Prepared(self.numerics, step).run(instructions, bundles)
-        if simple and layout is not None:
+        if layout is not None and self._simple(step.program):
             layout.programs = (key, [bundle.programs for bundle in bundles])
 
     def _updates(self, bundles: Sequence[Bundle], step: Step) -> list[Operation]:

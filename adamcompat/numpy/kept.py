@@ -27,6 +27,7 @@ from adamcompat.numpy.arrays import (
     identity,
 )
 from adamcompat.numpy.batch import Memory
+from adamcompat.numpy.ending import Ending
 from adamcompat.numpy.layout import Layout
 from adamcompat.numpy.slots import Slot
 from adamcompat.program import Program, compile_step
@@ -52,6 +53,8 @@ class Kept:
         iterations: an integer array of one element that counts the calls.
         wrong_gradients: the exception for gradients that do not fit.
     """
+
+    _ending: Ending | None = None
 
     def __init__(
         self,
@@ -82,8 +85,25 @@ class Kept:
 
     def __getstate__(self) -> dict[str, Any]:
         # Tables of addresses mean nothing in a copy.
-        nothing = {"_memory": None, "_layout": None, "_headers": None, "_executor": None}
+        nothing = {"_memory": None, "_layout": None, "_headers": None, "_executor": None, "_ending": None}
         return self.__dict__ | nothing | {"_assignments": -1}
+
+    @property
+    def wrong_gradients(self) -> type[Exception]:
+        """The exception for gradients that do not fit."""
+        return self._wrong_gradients
+
+    @property
+    def ending(self) -> Ending:
+        """Return what a step writes last."""
+        if self._ending is None or not self._ending.of(self.iterations, self.powers):
+            self._ending = Ending(self.iterations, self.powers)
+        return self._ending
+
+    @property
+    def trains_copies(self) -> bool:
+        """Return whether a step has to write back what it did, for the arrays are copies of what is trained."""
+        return self.write_back is not _nothing
 
     def forget_memory(self) -> None:
         """Take note that arrays of the slots were exchanged for others of the same shape."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adamcompat.numpy.arrays import Array
-from adamcompat.numpy.batch import GATHER_UP_TO, Batch, CompiledBatch, Memory
+from adamcompat.numpy.batch import GATHER_UP_TO, Batch, Memory
 from adamcompat.numpy.bundles import BatchBundle
+from adamcompat.numpy.compiled_batch import CompiledBatch
 from adamcompat.numpy.slots import Kind, Slot, kind_of
 from adamcompat.program import Stages
 
@@ -33,6 +34,8 @@ class Layout:
         positions: for each bundle the positions of its gradients.
         compiled: whether compiled code does all of the update.
         lengths: the number of bytes of each gradient.
+        sole: the batch of all gradients, where compiled code takes them in one go; else None.
+        at_once: whether one call of compiled code may make all of the update.
         programs: the programs of the last step, and what they were made from.
     """
 
@@ -46,6 +49,8 @@ class Layout:
     positions: list[list[int]]
     compiled: bool
     lengths: NDArray[np.int64]
+    sole: CompiledBatch | None
+    at_once: bool
     programs: tuple[Any, list[list[Stages]]] | None = None
 
     @classmethod
@@ -77,6 +82,8 @@ class Layout:
             batch = make([slots[i] for i in positions], [own.index(kind) for _, kind in entries], dtype)
             bundles.append(BatchBundle(batch, [kinds[i] for i in own]))
             parts.append(positions)
+        batch = bundles[0].batch
+        sole = batch if len(bundles) == 1 and isinstance(batch, CompiledBatch) else None
         return cls(
             indices,
             [np.ndarray] * len(slots),
@@ -88,7 +95,23 @@ class Layout:
             parts,
             all(isinstance(bundle.batch, CompiledBatch) for bundle in bundles),
             np.array([slot.array.nbytes for slot in slots], np.int64),
+            sole,
+            sole is not None and sole.few,
         )
+
+    def take(self, gradients: tuple[Any, ...], memory: Memory) -> bool:
+        """Let each bundle take its gradients, if none of them needs a conversion; return whether they were taken.
+
+        Args:
+            gradients: one for each slot, in order; anything at all.
+            memory: that of parameters and state, which large gradients must not share.
+        """
+        if self.sole is not None and self.sole.take(gradients, memory):
+            return True
+        if not self.accepts(gradients, memory):
+            return False
+        self.load(gradients)
+        return True
 
     def accepts(self, gradients: Sequence[Any], memory: Memory) -> bool:
         """Return whether the gradients need no conversion; compares whole lists, which is fast.

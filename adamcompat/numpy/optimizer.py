@@ -28,6 +28,9 @@ Decay: TypeAlias = float | Callable[[int], Any] | Callable[[], Any]
 Beta: TypeAlias = float | Callable[[], float]
 Parameters: TypeAlias = Iterable[Variable] | Iterable[Mapping[str, Any]]
 
+# Made once: making it shows in the step of a small network.
+_OPEN = nullcontext()
+
 
 class NumPyAdam(Adapted):
     """Base of the adapters on NumPy arrays; use one of its subclasses."""
@@ -114,7 +117,7 @@ class NumPyAdam(Adapted):
         self._given[self._engine.set_learning_rate(value)] = value
 
     def _guard(self) -> Any:
-        return self._lock if self._lock is not None else nullcontext()
+        return self._lock if self._lock is not None else _OPEN
 
     def _state(self) -> list[tuple[str, str, Array]]:
         """Return role, name and live array of everything that is kept, in the order of the original."""

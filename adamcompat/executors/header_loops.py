@@ -1,0 +1,93 @@
+"""Loops over NumPy's array headers that Numba compiles: whether arrays are what they were, and what gradients hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from adamcompat.executors.columns import GRADIENT
+from adamcompat.executors.headers import AXES, DATA, DIMENSIONS, DTYPE, FIELDS, FLAGS
+from adamcompat.executors.likeness import PLAIN, TYPE
+from adamcompat.executors.sweeps import copy, pointer
+
+
+@nb.njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+def _words(address: Any, count: Any) -> Any:
+    return nb.carray(pointer(address, np.int64(0)), count)
+
+
+def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
+    """Return whether the headers of arrays still hold what they held.
+
+    Args:
+        addresses: of the headers.
+        fields: what each header held, one row a header; see `headers`.
+        axes: what its sizes and strides were, one header's after the other's.
+    """
+    start = np.int64(0)
+    for k in range(addresses.shape[0]):
+        now = _words(addresses[k], FIELDS)
+        for i in range(FIELDS):
+            if now[i] != fields[k, i]:
+                return False
+        count = 2 * np.int32(now[AXES])
+        sizes = _words(now[DIMENSIONS], count)
+        for i in range(count):
+            if sizes[i] != axes[start + i]:
+                return False
+        start += count
+    return True
+
+
+def take(
+    items: Any,
+    kinds: Any,
+    axes: Any,
+    sizes: Any,
+    lengths: Any,
+    gathered: Any,
+    addresses: Any,
+    starts: Any,
+    reach: Any,
+) -> Any:
+    """Take gradients into a table: small ones are copied, of large ones the address is noted.
+
+    It must hold the interpreter's lock, without which arrays may change while they are looked at.
+
+    Args:
+        items: the address of the pointers to the gradients.
+        kinds: the addresses of the type and of the dtype that each must have.
+        axes: how many axes each must have.
+        sizes: the length of each axis, one gradient's after the other's.
+        lengths: the bytes of each.
+        gathered: whether it is copied.
+        addresses: the table.
+        starts: where the memory that the step writes begins, in order, one region after the other.
+        reach: for each place among `starts` how far the regions before it reach.
+
+    Returns:
+        Whether all of them are such gradients; otherwise what was taken is not to be used.
+    """
+    objects, first = _words(items, lengths.shape[0]), np.int64(0)
+    for k in range(lengths.shape[0]):
+        if _words(objects[k] + TYPE, 1)[0] != kinds[0]:
+            return False
+        header = _words(objects[k] + DATA, FIELDS)
+        flags = np.int32(header[FLAGS])
+        if header[DTYPE] != kinds[1] or np.int32(header[AXES]) != axes[k] or flags & PLAIN != PLAIN:
+            return False
+        shape = _words(header[DIMENSIONS], axes[k])
+        for i in range(axes[k]):
+            if shape[i] != sizes[first + i]:
+                return False
+        first += axes[k]
+        start, length = header[0], lengths[k]
+        if gathered[k]:
+            copy(addresses[k, GRADIENT], start, length)
+        elif reach[np.searchsorted(starts, start + length)] > start:
+            return False
+        else:
+            addresses[k, GRADIENT] = start
+    return True
