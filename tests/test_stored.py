@@ -52,7 +52,8 @@ def result(process: subprocess.Popen[str]) -> tuple[tuple[int, int], bool, str]:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """The files below a folder, but for the one function that is the same for all dtypes."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("take-"))
 
 
 def code_beside_the_package() -> list[Path]:
