@@ -18,6 +18,19 @@ def _words(address: Any, count: Any) -> Any:
     return nb.carray(pointer(address, np.int64(0)), count)
 
 
+@nb.njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
+def _before(starts: Any, end: Any) -> Any:
+    """Return how many regions begin before `end`: as np.searchsorted, which would import half of Numba when loaded."""
+    low, high = np.int64(0), np.int64(starts.shape[0])
+    while low < high:
+        middle = (low + high) // 2
+        if starts[middle] < end:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
     """Return whether the headers of arrays still hold what they held.
 
@@ -86,7 +99,7 @@ def take(
         start, length = header[0], lengths[k]
         if gathered[k]:
             copy(addresses[k, GRADIENT], start, length)
-        elif reach[np.searchsorted(starts, start + length)] > start:
+        elif reach[_before(starts, start + length)] > start:
             return False
         else:
             addresses[k, GRADIENT] = start
