@@ -1,4 +1,4 @@
-"""Define Adam's update and its bias correction, each written once.
+"""Define Adam's update, written once; its bias correction stands in `correction`.
 
 `make_update` builds the update from a handful of operations. The function it returns has no
 loops and no types: it runs on NumPy arrays, is compiled to one fused pass by Numba, and can be
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from adamcompat.correction import epsilon_moves, make_correction
 from adamcompat.mapping.model import Form, Numerics
 
 # Elements, arrays or traced tensors: whatever the operations accept.
@@ -284,60 +285,6 @@ def products(start: Any, beta: float, many: int) -> NDArray[Any]:
 
 
 @cache
-def make_correction(form: Form, *, merged: bool = True) -> Callable[..., tuple[Value, ...]]:
-    r"""Return the bias correction of `form`.
-
-    .. math::
-        \alpha = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t), \qquad
-        \hat\epsilon = \epsilon \quad\text{or}\quad
-        \hat\epsilon = \epsilon \sqrt{1 - \beta_2^t} \quad\text{(epsilon of the paper)}
-
-    Without bias correction :math:`\alpha = \eta` and :math:`\hat\epsilon = \epsilon`.
-
-    Args:
-        form: which epsilon is meant, and whether the moments are corrected.
-        merged: whether the corrections of both moments make one step size. Otherwise
-            :math:`\alpha = \eta / (1 - \beta_1^t)`, and the root of the second moment is divided by
-            :math:`\sqrt{1 - \beta_2^t}` before epsilon is added.
-
-    Returns:
-        ``correct(learning_rate, epsilon, power1, power2, one, sqrt)``, which returns the step size, what is added to
-        the root of the second moment and, where that is not merged, what divides it. The powers are those of the betas
-        at this step.
-
-    Source: Kingma and Ba (2015), Algorithm 1 and the end of Section 2.
-
-    >>> alpha, epsilon = make_correction(Form("paper", "both"))(0.1, 1e-8, 0.9, 0.99, 1.0, math.sqrt)
-    >>> round(alpha, 6), round(epsilon, 12)
-    (0.1, 1e-09)
-    """
-    corrects, scales = form.bias_correction == "both", form.epsilon == "paper"
-
-    def correct(
-        learning_rate: Value, epsilon: Value, power1: Value, power2: Value, one: Value, sqrt: Callable[[Value], Value]
-    ) -> tuple[Value, ...]:
-        if not corrects:
-            return (learning_rate, epsilon) if merged else (learning_rate, epsilon, one)
-        root = sqrt(one - power2)
-        if not merged:
-            return learning_rate / (one - power1), epsilon if scales else epsilon / root, root
-        if scales:
-            epsilon = epsilon * root
-        return learning_rate * root / (one - power1), epsilon
-
-    return correct
-
-
-def epsilon_moves(form: Form, *, merged: bool = True) -> bool:
-    """Return whether what is added to the root changes from step to step; see `make_correction`.
-
-    Args:
-        form: which epsilon is meant, and whether the moments are corrected.
-        merged: whether the corrections of both moments make one step size.
-    """
-    return form.epsilon == ("paper" if merged else "hat") and form.bias_correction == "both"
-
-
 def given_epsilon(numerics: Numerics, epsilon: float) -> float:
     """Return epsilon as the numerics take it in: as it is, or rounded to float32.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
 import adamcompat.fragments as fragments
-from adamcompat.mapping.compare import Row
+from adamcompat.differences import Row
 from adamcompat.mapping.model import Mapping
 
 Renderer = Callable[[Mapping, str, str, Sequence[Row]], str]

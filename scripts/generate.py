@@ -20,7 +20,7 @@ from typing import Any
 HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
-from adamcompat.mapping.compare import SAME, rows  # noqa: E402
+from adamcompat.differences import SAME, rows  # noqa: E402
 from adamcompat.mapping.facts import Fact, TupleFact  # noqa: E402
 from adamcompat.mapping.formulas import update  # noqa: E402
 from adamcompat.mapping.layers import Compound, Layer  # noqa: E402

@@ -17,7 +17,7 @@ from typing import Any
 HOME = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HOME))
 
-from adamcompat.mapping.compare import SAME, rows  # noqa: E402
+from adamcompat.differences import SAME, rows  # noqa: E402
 from adamcompat.mapping.formulas import whole  # noqa: E402
 from adamcompat.mapping.model import Dialect, Mapping  # noqa: E402
 from adamcompat.mapping.tables import MAPPING  # noqa: E402

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adamcompat.differences import rows
 from adamcompat.mapping import lens
-from adamcompat.mapping.compare import rows
 from adamcompat.mapping.facts import Fact, TupleFact
 from adamcompat.mapping.loader import MappingError, load
 from adamcompat.mapping.model import Mapping

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adamcompat.differences import OTHER_MEANING, Row, rows
 from adamcompat.mapping import parameter_reader, vocabulary
-from adamcompat.mapping.compare import OTHER_MEANING, Row, rows
 from adamcompat.mapping.facts import Interval
 from adamcompat.mapping.loader import MappingError, load
 from adamcompat.mapping.model import Mapping

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from adamcompat.mapping.compare import SAME, rows
+from adamcompat.differences import SAME, rows
 from adamcompat.mapping.formulas import STEP_SIZES
 from adamcompat.mapping.tables import MAPPING
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from adamcompat.commands import DONE
 from adamcompat.commands.arguments import dialect, known_dialects
-from adamcompat.mapping.compare import OTHER_MEANING, OTHER_STEP, SAME, rows
+from adamcompat.differences import OTHER_MEANING, OTHER_STEP, SAME, rows
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.render import RENDERERS, cells, headings, line_of
 

@@ -14,7 +14,8 @@ from mindspore.common.sparse_tensor import RowTensorInner
 from mindspore.nn.optim.adam import _adam_opt, _lazy_adam_opt
 from mindspore.ops import functional as F  # noqa: N812 - its name everywhere
 
-from adamcompat.kernel import make_correction, make_update
+from adamcompat.correction import make_correction
+from adamcompat.kernel import make_update
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.gradients import add_decay, centralized, densified
 from adamcompat.mindspore.notes import say_left_out

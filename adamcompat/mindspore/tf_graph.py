@@ -15,8 +15,9 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.sparse_tensor import RowTensorInner
 
 from adamcompat import kernel
+from adamcompat.correction import epsilon_moves, make_correction
 from adamcompat.executors.contraction import Contraction
-from adamcompat.kernel import epsilon_moves, given_epsilon, make_correction, make_update
+from adamcompat.kernel import given_epsilon, make_update
 from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.batch import STORAGE
 from adamcompat.mindspore.gradients import densified

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat import corrections as mending
-from adamcompat.kernel import make_correction
+from adamcompat.correction import make_correction
 from adamcompat.mapping.model import Form
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.once import warn_once

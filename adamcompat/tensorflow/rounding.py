@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from adamcompat import kernel
+from adamcompat.correction import epsilon_moves, make_correction
 from adamcompat.executors.contraction import Contraction
-from adamcompat.kernel import Coefficients, Operations, epsilon_moves, given_epsilon, make_correction, make_update
+from adamcompat.kernel import Coefficients, Operations, given_epsilon, make_update
 from adamcompat.mapping.model import Numerics
 from adamcompat.program import Update
 from adamcompat.tensorflow.operations import separate
@@ -104,7 +105,7 @@ class Rounding:
         return one, other
 
     def coefficients(self, rate: Any, decay: Any, powers: tuple[Any, Any], hide: Callable[[Any], Any]) -> Coefficients:
-        """Return the scalars of one step; for the formula see `kernel.make_correction`.
+        """Return the scalars of one step; for the formula see `correction.make_correction`.
 
         Args:
             rate: the learning rate, a float64 scalar.

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from adamcompat.correction import make_correction
 from adamcompat.executors.launch import processors
-from adamcompat.kernel import Operations, make_correction, make_update
+from adamcompat.kernel import Operations, make_update
 from adamcompat.mapping.model import Form, Numerics
 from adamcompat.tensorflow import sparse
 from adamcompat.tensorflow.first_steps import FirstSteps, within
@@ -128,7 +129,7 @@ def _complement(numerics: Numerics, beta: Any, dtype: Any) -> Any:
 
 
 def scalars(numerics: Numerics, hyper: Hyper, step: Any, dtype: Any, running: tuple[Any, Any] | None = None) -> Scalars:
-    """Return the scalars of one step; for the formula see `kernel.make_correction`.
+    """Return the scalars of one step; for the formula see `correction.make_correction`.
 
     Args:
         numerics: how to round.

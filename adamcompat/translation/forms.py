@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from adamcompat.kernel import make_correction
-from adamcompat.mapping.compare import longer_steps
+from adamcompat.correction import make_correction
+from adamcompat.differences import longer_steps
 from adamcompat.mapping.model import Form, Semantics
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.translation.arguments import UNKNOWN, form

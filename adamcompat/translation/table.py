@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import adamcompat.fragments as fragments
+from adamcompat.differences import OTHER_MEANING, OTHER_STEP, SAME, Row, rows
 from adamcompat.kinds import told
-from adamcompat.mapping.compare import OTHER_MEANING, OTHER_STEP, SAME, Row, rows
 from adamcompat.mapping.model import Mapping
 from adamcompat.render import RENDERERS, cells, headings, line_of
 from adamcompat.translation.aliases import known

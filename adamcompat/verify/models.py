@@ -157,9 +157,9 @@ def formula(
         v &\leftarrow v + (g^2 - v) (1 - \beta_2) \\
         p &\leftarrow p - \alpha\, m / (\sqrt{v} + \hat\epsilon)
 
-    :math:`\alpha` and :math:`\hat\epsilon` are those of `kernel.make_correction`. All forms are this one update with
-    other coefficients. With AMSGrad :math:`v` in the last line is its maximum so far; a maximum of corrected moments is
-    a raw one that is rescaled from step to step. With a look-ahead :math:`m` in the last line is
+    :math:`\alpha` and :math:`\hat\epsilon` are those of `correction.make_correction`. All forms are this one update
+    with other coefficients. With AMSGrad :math:`v` in the last line is its maximum so far; a maximum of corrected
+    moments is a raw one that is rescaled from step to step. With a look-ahead :math:`m` in the last line is
     :math:`(1 - \beta_1) g + b\, m`, where :math:`b = \beta_1`, or
     :math:`b = \beta_1 (1 - \beta_1^t) / (1 - \beta_1^{t+1})` for Dozat's look-ahead (Nadam without its momentum
     schedule), which weighs the first moment with the next step's correction.

@@ -12,7 +12,8 @@ import mindspore
 from mindspore import Tensor, ops
 from mindspore.experimental import optim
 
-from adamcompat.kernel import make_correction, make_update
+from adamcompat.correction import make_correction
+from adamcompat.kernel import make_update
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.drop_in import in_place_of
 from adamcompat.mindspore.graphs import forget

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from adamcompat.correction import make_correction
 from adamcompat.mapping.facts import Default, ParameterFact
-from adamcompat.mapping.model import Dialect, Mapping
+from adamcompat.mapping.model import Dialect, Form, Mapping
 
 SAME = "same"
 RENAMED = "renamed"
@@ -82,7 +83,8 @@ def without_correction(beta1: float, beta2: float, step: int) -> float:
     >>> print(*(f"{without_correction(0.9, 0.999, step):.3g}" for step in (1, 10, 1000)))
     3.16 6.53 1.26
     """
-    return (1 - beta1**step) / math.sqrt(1 - beta2**step)
+    size, _ = _CORRECT(1.0, 0.0, beta1**step, beta2**step, 1.0, math.sqrt)
+    return float(1 / size)
 
 
 def longer_steps(beta1: float, beta2: float) -> str:
@@ -101,6 +103,7 @@ def longer_steps(beta1: float, beta2: float) -> str:
     return f"{next(ends)} times as long at t = {next(ends)} (with betas of {beta1:g} and {beta2:g})"
 
 
+_CORRECT = make_correction(Form("hat", "both"))
 # Steps at which the lengths of a step with and without bias correction are compared.
 _TIMES = (1, 10, 1000)
 
