@@ -50,9 +50,10 @@ def fresh(code: str, *arguments: str, cache_folder: str) -> str:
     Args:
         code: run by Python.
         arguments: of its command line.
-        cache_folder: where Numba keeps compiled code.
+        cache_folder: where compiled code is kept.
     """
-    environment = os.environ | {"NUMBA_CACHE_DIR": cache_folder}
+    folders = ("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA")
+    environment = os.environ | dict.fromkeys(folders, cache_folder)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return output([sys.executable, "-c", code, *arguments], cwd=ROOT, env=environment)
 
