@@ -276,6 +276,12 @@ def test_both_sides_take_turns() -> None:
     assert calls == ["ours", "theirs", *["theirs", "ours", "ours", "theirs"] * 2]
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_target_has_a_figure(runtime: str) -> None:
+    figures_kept = figures.kept(figures.FOLDER, runtime)
+    assert [key for key in keys(runtime) if target(key).limit is not None and key not in figures_kept] == []
+
+
 def test_the_page_shows_the_kept_figures() -> None:
     text = speed_page.PAGE.read_text(encoding="utf-8")
     _, measured = text.split("<!-- measured by scripts/bench -->\n")

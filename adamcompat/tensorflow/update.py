@@ -27,7 +27,7 @@ SMALL = 16_384
 # From this many elements on, a list is worth compiling: XLA costs about 0.1 s for each distinct shape
 # and saves about 3 ms a step for each million elements.
 WORTH_COMPILING = 4_000_000
-# From this many elements on, tracing one formula pays in the first eager step.
+# From this many elements of one variable on, tracing a formula pays in the first eager step.
 WORTH_TRACING = 4_000_000
 # Elements of a block: what belongs to it stays in a core's cache.
 BLOCK = 4_096
@@ -453,7 +453,8 @@ def update_list(
         formula = plain
         if first is not None and large:
             key = kind, group[0].vhat is not None, decaying
-            if first.formula(key, at_once=elements >= WORTH_TRACING):
+            largest = max(row.variable.shape.num_elements() for row in large)
+            if first.formula(key, at_once=largest >= WORTH_TRACING):
                 formula = _formula(*key, decay)
         for row in large:
             update_one(_dense(row, kind), values, update=plain if _sparse(row) else formula, assign=assign)
