@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("numba")
-from adamcompat.executors.stored import VERSIONS
+from adamcompat.executors.stored import VERSIONS, user_folder
 
 pytestmark = pytest.mark.slow
 
@@ -130,6 +130,14 @@ def test_a_processor_has_code_of_its_own(first: tuple[Path, str], home: Path) ->
     assert result(start(home, "float32"))[0] == (1, 0)
 
 
+@pytest.mark.parametrize("module", ["executors/sweeps", "executors/launch"])
+def test_a_change_of_any_source_that_is_compiled_in_is_another_version(module: str, home: Path, tmp_path: Path) -> None:
+    root = copied(tmp_path)
+    source = root / "adamcompat" / f"{module}.py"
+    source.write_text(source.read_text(encoding="utf-8") + "# Changed.\n", encoding="utf-8")
+    assert result(start(home, "float32", root=root))[0] == (0, 1)
+
+
 def test_changed_sources_have_code_of_their_own_and_old_code_is_forgotten(home: Path, tmp_path: Path) -> None:
     root = copied(tmp_path)
     kernel = root / "adamcompat" / "kernel.py"
@@ -147,6 +155,15 @@ def test_changed_sources_have_code_of_their_own_and_old_code_is_forgotten(home: 
     assert result(start(home, "float32", root=root))[0] == result(start(home, "float32"))[0] == (1, 0)
 
 
+@pytest.mark.parametrize("setting", ["NUMBA_LOOP_VECTORIZE", "NUMBA_BOUNDSCHECK", "NUMBA_OPT"])
+def test_settings_of_numba_have_code_of_their_own(setting: str, first: tuple[Path, str], tmp_path: Path) -> None:
+    """Slow code is not left to whoever asks for nothing."""
+    own = {setting: {"NUMBA_LOOP_VECTORIZE": "0"}.get(setting, "1")}
+    for expected in ((0, 1), (1, 0)):
+        assert result(start(tmp_path, "float32", **own))[::2] == (expected, first[1])
+    assert result(start(tmp_path, "float32"))[::2] == ((0, 1), first[1])
+
+
 def test_where_the_user_may_not_write_code_lies_beside_the_package_or_nowhere(
     first: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -161,6 +178,44 @@ def test_where_the_user_may_not_write_code_lies_beside_the_package_or_nowhere(
     beside.touch()
     for _ in range(2):
         assert result(start(closed, "float32", root=root))[::2] == ((0, 1), first[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a FIFO")
+def test_what_is_no_file_is_not_read(first: tuple[Path, str], home: Path, tmp_path: Path) -> None:
+    root = copied(tmp_path)
+    (path,) = files(home)
+    path.unlink()
+    os.mkfifo(path)
+    process = start(home, "float32", root=root)
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
+    assert result(process)[::2] == ((0, 1), first[1])
+
+
+def test_a_home_below_the_working_directory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    if sys.platform in ("win32", "darwin"):
+        pytest.skip("HOME and XDG_CACHE_HOME are of other systems")
+    monkeypatch.setenv("HOME", "home")
+    monkeypatch.setenv("XDG_CACHE_HOME", "caches")
+    assert user_folder() is None
+
+
+def test_where_numba_may_not_compile_numpy_makes_the_steps(home: Path) -> None:
+    program = "import adamcompat.executors as executors; print(executors.compiled())"
+    said = []
+    for asked in ("", "numba"):
+        own = {"NUMBA_DISABLE_JIT": "1", "ADAMCOMPAT_EXECUTOR": asked, "HOME": str(home)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | own
+        )
+        said.append((done.returncode, done.stdout.strip(), done.stderr.strip().rpartition("\n")[2]))
+    assert said[0] == (0, "None", "")
+    assert said[1][::2] == (
+        1,
+        "ValueError: ADAMCOMPAT_EXECUTOR is numba, but NUMBA_DISABLE_JIT keeps Numba from compiling; unset one of them",
+    )
 
 
 def test_the_folder_that_numba_is_told_comes_first(first: tuple[Path, str], home: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import adamcompat.executors.columns as columns
 import adamcompat.executors.header_loops as header_loops
 import adamcompat.executors.headers as headers
+import adamcompat.executors.launch as launch
 import adamcompat.executors.likeness as likeness
 import adamcompat.executors.stored as stored
 import adamcompat.executors.sweeps as sweeps
@@ -59,21 +60,26 @@ SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
 CHUNK = 1 << 16
 
 
+# Every source that is compiled in, with the constants that compiled code takes over.
+SOURCES = (
+    kernel.__file__,
+    instructions.__file__,
+    stages.__file__,
+    columns.__file__,
+    headers.__file__,
+    launch.__file__,
+    likeness.__file__,
+    header_loops.__file__,
+    sweeps.__file__,
+    __file__,
+)
+
+
 def _digest() -> str:
     """Return a hash of every source that is compiled in: a change of the formula is another function to `stored`."""
     state = hashlib.sha256()
-    for module in (
-        kernel.__file__,
-        instructions.__file__,
-        stages.__file__,
-        columns.__file__,
-        headers.__file__,
-        likeness.__file__,
-        header_loops.__file__,
-        sweeps.__file__,
-        __file__,
-    ):
-        state.update(Path(module).read_bytes())
+    for source in SOURCES:
+        state.update(Path(source).read_bytes())
     return state.hexdigest()
 
 
@@ -270,6 +276,9 @@ def _move(
 
 same_headers = _kept(header_loops.same_headers)
 take = _kept(header_loops.take, nogil=False)
+
+# Whether Numba compiles at all: told by NUMBA_DISABLE_JIT not to, it leaves functions that cannot run as Python.
+COMPILES = hasattr(_update, "signatures")
 
 
 @dataclass(frozen=True, slots=True)

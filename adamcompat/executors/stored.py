@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
@@ -29,6 +30,8 @@ from adamcompat.mapping.model import release
 # Code of so many versions, or of changed sources, is kept: that of the newest.
 VERSIONS = 8
 _SUM = hashlib.sha256().digest_size
+# What a user may ask of Numba that makes other code of the same function: slower, larger, or with other sums.
+_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "USING_SVML")
 # The newest Numba of which it is known that code can be loaded without all that could be needed to compile.
 _KNOWN = (0, 68)
 
@@ -42,7 +45,9 @@ def user_folder() -> Path | None:
         if sys.platform == "darwin":
             return Path.home() / "Library" / "Caches" / "adamcompat"
         given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        return (given if given.is_absolute() else Path.home() / ".cache") / "adamcompat"
+        folder = (given if given.is_absolute() else Path.home() / ".cache") / "adamcompat"
+        # What lies below the folder that a process happens to be in may be anybody's.
+        return folder if folder.is_absolute() else None
     except RuntimeError:
         return None
 
@@ -87,6 +92,9 @@ class Stored:
         for path in self._paths(depends):
             # What another wrote, or what a disk did to it, is no reason for a step to fail: Numba compiles then.
             with suppress(Exception):
+                # Whoever reads a FIFO waits for its other end, and a device may have none.
+                if not path.is_file():
+                    continue
                 content = path.read_bytes()
                 if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
                     continue
@@ -127,8 +135,13 @@ class Stored:
         """Forget nothing: Numba calls this for a function that is compiled anew, whose code would be the same."""
 
     def _depends(self, signature: Any, context: Any) -> tuple[Any, ...]:
-        """Return all that the code follows from; the last is the triple, the name and the features of the processor."""
-        return self._name, self._version, tuple(map(str, signature)), context.codegen().magic_tuple()
+        """Return all that the code follows from.
+
+        That is the function, the types of its arguments, Numba's settings, and the triple, the name and the features of
+        the processor.
+        """
+        settings = tuple([str(getattr(numba.config, name, None)) for name in _SETTINGS])
+        return self._name, self._version, tuple(map(str, signature)), settings, context.codegen().magic_tuple()
 
     def _paths(self, depends: tuple[Any, ...]) -> Iterator[Path]:
         file = f"{self._name}-{hashlib.sha256(repr(depends).encode()).hexdigest()[:32]}.bin"
@@ -167,7 +180,7 @@ def keep(dispatcher: Any, digest: str) -> Any:
         # A version of Numba that is other inside keeps the code in its own way.
         dispatcher.enable_caching()
         return dispatcher
-    about = (digest, numba.__version__, platform.python_implementation(), sys.version)
+    about = (digest, numba.__version__, llvmlite.__version__, platform.python_implementation(), sys.version)
     version = hashlib.sha256(repr(about).encode()).hexdigest()
     dispatcher._cache = Stored(dispatcher.py_func.__name__, version)
     return dispatcher
