@@ -8,14 +8,15 @@ import numba as nb
 import numpy as np
 
 from adamcompat.executors.columns import GRADIENT
-from adamcompat.executors.headers import AXES, DATA, DIMENSIONS, DTYPE, FIELDS, FLAGS
+from adamcompat.executors.headers import AXES, DATA, DIMENSIONS, DTYPE, FIELDS, FLAGS, WORD
 from adamcompat.executors.likeness import PLAIN, TYPE
-from adamcompat.executors.sweeps import copy, pointer
+from adamcompat.executors.sweeps import copy, word
 
 
+# An array over the same memory would take Numba longer to compile.
 @nb.njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
-def _words(address: Any, count: Any) -> Any:
-    return nb.carray(pointer(address, np.int64(0)), count)
+def _word(address: Any, place: Any) -> Any:
+    return word(address + place * WORD)
 
 
 @nb.njit(inline="always", error_model="numpy")  # type: ignore[untyped-decorator]
@@ -41,14 +42,12 @@ def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
     """
     start = np.int64(0)
     for k in range(addresses.shape[0]):
-        now = _words(addresses[k], FIELDS)
         for i in range(FIELDS):
-            if now[i] != fields[k, i]:
+            if _word(addresses[k], i) != fields[k, i]:
                 return False
-        count = 2 * np.int32(now[AXES])
-        sizes = _words(now[DIMENSIONS], count)
+        count = 2 * np.int32(fields[k, AXES])
         for i in range(count):
-            if sizes[i] != axes[start + i]:
+            if _word(fields[k, DIMENSIONS], i) != axes[start + i]:
                 return False
         start += count
     return True
@@ -83,20 +82,22 @@ def take(
     Returns:
         Whether all of them are such gradients; otherwise what was taken is not to be used.
     """
-    objects, first = _words(items, lengths.shape[0]), np.int64(0)
+    first = np.int64(0)
     for k in range(lengths.shape[0]):
-        if _words(objects[k] + TYPE, 1)[0] != kinds[0]:
+        one = _word(items, k)
+        if word(one + TYPE) != kinds[0]:
             return False
-        header = _words(objects[k] + DATA, FIELDS)
-        flags = np.int32(header[FLAGS])
-        if header[DTYPE] != kinds[1] or np.int32(header[AXES]) != axes[k] or flags & PLAIN != PLAIN:
+        header = one + DATA
+        if _word(header, DTYPE) != kinds[1] or np.int32(_word(header, AXES)) != axes[k]:
             return False
-        shape = _words(header[DIMENSIONS], axes[k])
+        if _word(header, FLAGS) & PLAIN != PLAIN:
+            return False
+        shape = _word(header, DIMENSIONS)
         for i in range(axes[k]):
-            if shape[i] != sizes[first + i]:
+            if _word(shape, i) != sizes[first + i]:
                 return False
         first += axes[k]
-        start, length = header[0], lengths[k]
+        start, length = word(header), lengths[k]
         if gathered[k]:
             copy(addresses[k, GRADIENT], start, length)
         elif reach[_before(starts, start + length)] > start:

@@ -8,6 +8,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 import adamcompat.program as instructions
@@ -60,21 +61,41 @@ def exchange(typing_context: Any, address: Any, value: Any) -> Any:
     return types.int64(types.int64, types.int64), generate
 
 
-_inline = nb.njit(inline="always", error_model="numpy")
+@intrinsic  # type: ignore[untyped-decorator]
+def word(typing_context: Any, address: Any) -> Any:
+    """Return the whole number of eight bytes at an address, an int64.
+
+    Args:
+        typing_context: Numba's own; compiled code does not pass it.
+        address: of the number; a multiple of 8.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(builder.inttoptr(arguments[0], context.get_value_type(types.int64).as_pointer()))
+
+    return types.int64(types.int64), generate
 
 
-@_inline  # type: ignore[untyped-decorator]
-def copy(target: Any, source: Any, count: Any) -> None:
+@intrinsic  # type: ignore[untyped-decorator]
+def copy(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
     """Copy memory that does not overlap.
 
     Args:
-        target: the address to write to; a multiple of 4.
-        source: the address to read from; a multiple of 4.
-        count: how many bytes to copy; a multiple of 4.
+        typing_context: Numba's own; compiled code does not pass it.
+        target: the address to write to.
+        source: the address to read from.
+        count: how many bytes to copy.
     """
-    old, new = nb.carray(pointer(target, np.int32(0)), count // 4), nb.carray(pointer(source, np.int32(0)), count // 4)
-    for i in range(old.size):
-        old[i] = new[i]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        places = [builder.inttoptr(address, cgutils.voidptr_t) for address in arguments[:2]]
+        cgutils.raw_memcpy(builder, *places, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+_inline = nb.njit(inline="always", error_model="numpy")
 
 
 @_inline  # type: ignore[untyped-decorator]
