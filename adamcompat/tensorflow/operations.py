@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
@@ -104,6 +105,16 @@ def moving_average(old: Any, variable: Any, momentum: Any, iterations: Any) -> A
     """
     blend = barred(negative_zero(iterations, variable.dtype)).blend
     return blend(momentum, old, 1 - momentum, variable)
+
+
+def unrecorded() -> AbstractContextManager[None]:
+    """Return a context in which no gradient tape of the user's records the call of a function in eager execution.
+
+    Recorded, a function is differentiated when it is called, which fails for a loop of XLA, and it looks for the
+    variables that it was traced with. No gradient passes through an update: it is written into variables.
+    """
+    context: AbstractContextManager[None] = tf.init_scope()
+    return context
 
 
 def inside_xla() -> bool:

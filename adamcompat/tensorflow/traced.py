@@ -11,6 +11,7 @@ import tensorflow as tf
 from adamcompat.tensorflow import sparse, update
 from adamcompat.tensorflow.arguments import check_rows, is_tensor
 from adamcompat.tensorflow.first_steps import FirstSteps, Kind
+from adamcompat.tensorflow.operations import unrecorded
 from adamcompat.tensorflow.whole import EagerStep, begin
 
 
@@ -205,6 +206,7 @@ class Traced:
                 known[kinds] = tf.function(body, autograph=False).get_concrete_function(of_tensors, of_hyper)
             traced = known[kinds]
             # What a call does, without checking the types of hundreds of tensors once more.
-            return traced._call_flat([*tensors, *values], traced.captured_inputs)
+            with unrecorded():
+                return traced._call_flat([*tensors, *values], traced.captured_inputs)
 
         return run

@@ -19,7 +19,14 @@ from adamcompat.kernel import Operations, make_update
 from adamcompat.mapping.model import Form, Numerics
 from adamcompat.tensorflow import sparse
 from adamcompat.tensorflow.first_steps import FirstSteps, within
-from adamcompat.tensorflow.operations import PLAIN, arithmetic, barred, make_decoupled_decay, negative_zero
+from adamcompat.tensorflow.operations import (
+    PLAIN,
+    arithmetic,
+    barred,
+    make_decoupled_decay,
+    negative_zero,
+    unrecorded,
+)
 
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
@@ -217,7 +224,9 @@ def _formula(kind: Any, amsgrad: bool, decaying: bool, decay: Decay | None) -> C
         values, shape = Scalars(*scalars[:4]), p.shape
         flat = [None if x is None else tf.reshape(x, [-1]) for x in (p, gradient, m, v, vhat)]
         number = None if decay is None else Decay(*[tf.convert_to_tensor(one, kind) for one in decay])
-        return [None if x is None else tf.reshape(x, shape) for x in adam(*flat, values, number)]
+        with unrecorded():
+            results = adam(*flat, values, number)
+        return [None if x is None else tf.reshape(x, shape) for x in results]
 
     return update
 
@@ -261,6 +270,7 @@ def _update_in_blocks(row: Row, values: Scalars, update: Callable[..., Any], nev
     """
     from tensorflow.compiler.tf2xla.python import xla
 
+    kind = values.alpha.dtype
     # The gradient of rows that have none is one zero.
     gradient = None if row.gradient.shape.rank == 0 < row.variable.shape.rank else tf.reshape(row.gradient, [-1])
     targets = [x for x in (row.variable, row.m, row.v, row.vhat) if x is not None]
@@ -271,7 +281,7 @@ def _update_in_blocks(row: Row, values: Scalars, update: Callable[..., Any], nev
         for results in order:
             g = row.gradient if gradient is None else xla.dynamic_slice(gradient, position, [size])
             p, m, v, *vhat = [xla.dynamic_slice(x, position, [size]) for x in state]
-            new = update(p, g, m, v, *(vhat or [None]), *values, None)
+            new = update(p, tf.cast(g, kind), m, v, *(vhat or [None]), *values, None)
             for result in results:
                 state[result] = xla.dynamic_update_slice(state[result], new[result], position)
             written = xla.dynamic_slice(state[results[0]], position, [1])
@@ -442,8 +452,9 @@ def update_list(
             in_blocks = shape.num_elements() * _threads() <= elements
             adam = _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)
             if eager and first is not None:
-                if not _sparse(row) and first.program((adam, decaying)):
-                    within(adam)(row, values, decay, zero, never)
+                if not _sparse(row) and first.program((adam, row.gradient.dtype, decaying)):
+                    with unrecorded():
+                        within(adam)(row, values, decay, zero, never)
                 else:
                     large.append(row)
             elif _sparse(row):

@@ -160,6 +160,60 @@ def test_values_read_before_a_step_stay(form: str, called: set[str]) -> None:
     assert called == {form}
 
 
+def stepwise(kind: Any, step: Callable[[Any, list[Any], list[Any]], None], dtype: str = "float32") -> list[Any]:
+    """Return weights and state after each of some steps, which are made with gradients of a dtype."""
+    rng = np.random.default_rng(1)
+    variables = [keras.Variable(rng.standard_normal(shape), dtype="float32") for shape in SHAPES]
+    optimizer, found = kind(), []
+    for _ in range(6):
+        step(optimizer, [tf.constant(rng.standard_normal(shape), dtype) for shape in SHAPES], variables)
+        found += [np.array(one) for one in (*variables, *optimizer.variables)]
+    return found
+
+
+def plain_step(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+
+def taped_step(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(gradients)
+        plain_step(optimizer, gradients, variables)
+
+
+def pushed_step(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
+    with tf.autodiff.ForwardAccumulator(gradients[0], tf.ones_like(gradients[0])):
+        plain_step(optimizer, gradients, variables)
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("kind, original", [(Adam, keras.optimizers.Adam), (AdamW, keras.optimizers.AdamW)])
+def test_every_form_takes_gradients_of_another_dtype(
+    form: str, monkeypatch: pytest.MonkeyPatch, kind: Any, original: Any, dtype: str, blocks: bool
+) -> None:
+    monkeypatch.setattr(update, "_threads", lambda: 1 if blocks else 1000)
+    ours, stock = (stepwise(one, plain_step, dtype) for one in (kind, original))
+    assert differing(ours, stock) == 0
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("step", [taped_step, pushed_step])
+def test_every_form_may_be_recorded(form: str, monkeypatch: pytest.MonkeyPatch, step: Any, blocks: bool) -> None:
+    monkeypatch.setattr(update, "_threads", lambda: 1 if blocks else 1000)
+    # Programs serve other optimizers, whose variables are gone.
+    stepwise(AdamW, plain_step)
+    ours, stock = (stepwise(one, step) for one in (AdamW, keras.optimizers.AdamW))
+    assert differing(ours, stock) == 0
+
+
+def test_a_program_is_paid_for_each_dtype_of_gradients(form: str) -> None:
+    for dtype in ("float32", "float64"):
+        stepwise(Adam, plain_step, dtype)
+    # The formula casts gradients before it is called; there are two programs.
+    assert len(first_steps._ready) == {"formula": 1, "programs": 4}.get(form, 0)
+
+
 def test_nothing_is_compiled_where_functions_run_eagerly(form: str) -> None:
     tf.config.run_functions_eagerly(True)
     try:
