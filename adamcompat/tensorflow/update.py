@@ -451,16 +451,20 @@ def update_list(
             # What is more than one thread's share is left to XLA, whose loops over whole arrays use all threads.
             in_blocks = shape.num_elements() * _threads() <= elements
             adam = _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)
+            device = row.variable.device
             if eager and first is not None:
-                if not _sparse(row) and first.program((adam, row.gradient.dtype, decaying)):
-                    with unrecorded():
+                if not _sparse(row) and first.program((adam, row.gradient.dtype, device, decaying)):
+                    with unrecorded(), tf.device(device):
                         within(adam)(row, values, decay, zero, never)
                 else:
                     large.append(row)
-            elif _sparse(row):
-                _update_touched(row, values, plain, lambda rest: adam(rest, values, decay, zero, never))  # noqa: B023
-            else:
-                adam(row, values, decay, zero, never)
+                continue
+            # XLA compiles for a device, and takes no variables of another.
+            with tf.device(device):
+                if _sparse(row):
+                    _update_touched(row, values, plain, lambda rest: adam(rest, values, decay, zero, never))  # noqa: B023
+                else:
+                    adam(row, values, decay, zero, never)
         formula = plain
         if first is not None and large:
             key = kind, group[0].vhat is not None, decaying

@@ -207,6 +207,42 @@ def test_every_form_may_be_recorded(form: str, monkeypatch: pytest.MonkeyPatch, 
     assert differing(ours, stock) == 0
 
 
+def test_every_form_updates_variables_of_another_device() -> None:
+    run_python(
+        """
+        import tensorflow as tf
+
+        processor = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from tests.tensorflow.test_first_steps import FORMS, AdamW, differing, first_steps, keras, np, update
+
+        update.SMALL, update.WORTH_COMPILING, update._threads = 1_000, 9_000, lambda: 3
+        # A program for each of them: those of one shape are on different devices.
+        shapes = [(70, 70), (70, 70), (10, 10, 50), (80, 80), (5,), (6,)]
+
+        def weights(kind, graph):
+            variables, optimizer = [], kind(weight_decay=0.1)
+            for index, shape in enumerate(shapes):
+                with tf.device(f"CPU:{index % 2}"):
+                    variables.append(keras.Variable(np.full(shape, index, np.float32)))
+            optimizer.build(variables)
+            step = lambda: optimizer.apply_gradients([(tf.sin(one + 1.0), one) for one in variables])
+            step = tf.function(step) if graph else step
+            for _ in range(6):
+                step()
+            return [np.array(one) for one in (*variables, *optimizer.variables)]
+
+        stock = weights(keras.optimizers.AdamW, False)
+        assert differing(weights(AdamW, True), weights(keras.optimizers.AdamW, True)) == 0
+        for first_steps.FORMULA, first_steps.COMPILING, first_steps.TRACING in FORMS.values():
+            first_steps._ready.clear()
+            assert differing(weights(AdamW, False), stock) == 0
+            if first_steps.COMPILING < 0 < first_steps.TRACING:
+                assert len(first_steps._ready) == 6
+        """
+    )
+
+
 def test_a_program_is_paid_for_each_dtype_of_gradients(form: str) -> None:
     for dtype in ("float32", "float64"):
         stepwise(Adam, plain_step, dtype)
