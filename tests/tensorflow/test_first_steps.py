@@ -266,6 +266,15 @@ def test_a_plain_step_saves_the_share_of_its_own_time() -> None:
     )
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_only_a_step_without_its_traced_function_is_put_off(traced: bool) -> None:
+    first = first_steps.FirstSteps()
+    first.begin()
+    assert not first.puts_off
+    assert first.put_off(first_steps.Kind(1), traced=traced) is not traced
+    assert first.puts_off is not traced
+
+
 def test_a_program_is_paid_for_each_dtype_of_gradients(form: str) -> None:
     for dtype in ("float32", "float64"):
         stepwise(Adam, plain_step, dtype)
