@@ -61,18 +61,8 @@ CHUNK = 1 << 16
 
 
 # Every source that is compiled in, with the constants that compiled code takes over.
-SOURCES = (
-    kernel.__file__,
-    instructions.__file__,
-    stages.__file__,
-    columns.__file__,
-    headers.__file__,
-    launch.__file__,
-    likeness.__file__,
-    header_loops.__file__,
-    sweeps.__file__,
-    __file__,
-)
+_MODULES = (kernel, instructions, stages, columns, headers, launch, likeness, header_loops, sweeps)
+SOURCES = (*(str(module.__file__) for module in _MODULES), __file__)
 
 
 def _digest() -> str:

@@ -85,6 +85,9 @@ def copy(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
         target: the address to write to.
         source: the address to read from.
         count: how many bytes to copy.
+
+    Returns:
+        The types of the call, and what writes its code, for Numba.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
