@@ -70,7 +70,6 @@ class Kind:
         programs: whether it called programs.
         together: how many variables the step updated as one, or by one operation each.
         large: whether it updated large variables by a traced formula.
-        other_programs: whether a traced step would call other programs than it could.
         missing: the programs that it would have called, if there had been time to compile them.
         last: the seconds that the step before took; None before the first has ended.
         original: the seconds that the original takes at least; infinity while nothing is known.
@@ -91,7 +90,7 @@ class Kind:
         self.traced = traced
         self.programs = False
         self.together = 0
-        self.large = self.other_programs = False
+        self.large = False
         self.missing: set[Hashable] = set()
 
     def cost(self) -> float:
@@ -155,16 +154,14 @@ class FirstSteps:
         """Return whether the step that is being made may be traced later as a whole."""
         return self._kind is not None and not self._kind.traced
 
-    def note(self, *, together: int = 0, other_programs: bool = False) -> None:
-        """Take note of how variables are updated.
+    def together(self, rows: int) -> None:
+        """Take note of variables that are updated as one, or by one operation each.
 
         Args:
-            together: how many variables are updated as one, or by one operation each.
-            other_programs: whether a traced step would call other programs.
+            rows: how many.
         """
         if self._kind is not None:
-            self._kind.together += together
-            self._kind.other_programs |= other_programs
+            self._kind.together += rows
 
     def formula(self, key: Hashable, *, at_once: bool) -> bool:
         """Return whether large variables are to be updated by a traced formula.
@@ -188,7 +185,7 @@ class FirstSteps:
         kind = self._kind
         if kind is None or tf.config.functions_run_eagerly():
             return False
-        if kind.other_programs or (key not in _ready and not self._affords(COMPILING)):
+        if key not in _ready and not self._affords(COMPILING):
             kind.missing.add(key)
             return False
         kind.programs = True

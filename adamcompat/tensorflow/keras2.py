@@ -293,7 +293,7 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
         first = self.__traced.first if whole and tf.executing_eagerly() else None
         if self.fused:
             if first is not None:
-                first.note(together=len(rows))
+                first.together(len(rows))
             numerics = MAPPING.numerics[MAPPING.dialects["tf26"].numerics]
             update.update_fused(rows, numerics, hyper, self.iterations, step, inside_xla=compiled)
             return

@@ -307,7 +307,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             and not tf.distribute.has_strategy()
             and self._step_hooks.untouched(self)
             and (
-                self.__traced.first.puts_off and conditions.decays_plainly(self)
+                self.__traced.first.puts_off
                 if tf.executing_eagerly()
                 else self.__traced.hyper is not None or conditions.multiplies_scalars(self)
             )
@@ -371,12 +371,9 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         first = self.__traced.first if whole and tf.executing_eagerly() else None
         if self.fused and assign is None:
             if first is not None:
-                first.note(together=len(rows))
+                first.together(len(rows))
             update.update_fused(rows, numerics, hyper, iterations, step, inside_xla=compiled)
             return
-        if first is not None and self.weight_decay is not None and not self.__waits():
-            # A traced step decays variables in the same program.
-            first.note(other_programs=True)
         update.update_list(
             rows,
             numerics,

@@ -99,11 +99,6 @@ def as_they_are(optimizer: Any, gradients: Sequence[Any], raws: Sequence[Any]) -
     return not clips or {one.dtype for one in (*values, *raws)} == {raws[0].dtype}
 
 
-def decays_plainly(optimizer: Any) -> bool:
-    """Return whether weight decay and learning rate are plain: no schedule is asked for every variable that decays."""
-    return isinstance(optimizer._learning_rate, keras.Variable) and is_number(optimizer.weight_decay)
-
-
 def multiplies_scalars(optimizer: Any) -> bool:
     """Return whether TensorFlow multiplies weight decay and learning rate first in a graph that holds Keras's formula.
 
@@ -112,7 +107,8 @@ def multiplies_scalars(optimizer: Any) -> bool:
     """
     options = tf.config.optimizer.get_experimental_options()
     return (
-        decays_plainly(optimizer)
+        isinstance(optimizer._learning_rate, keras.Variable)
+        and is_number(optimizer.weight_decay)
         and not options.get("disable_meta_optimizer")
         and options.get("arithmetic_optimization", True) is not False
     )

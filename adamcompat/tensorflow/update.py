@@ -436,7 +436,7 @@ def update_list(
         large = group if len(small) < 2 else [row for row in group if row.variable.shape.num_elements() > SMALL]
         if len(small) > 1:
             if first is not None:
-                first.note(together=len(small))
+                first.together(len(small))
             _update_concatenated([row for row in small if not _sparse(row)], values, plain)
             _update_concatenated([_dense(row, kind) for row in small if _sparse(row)], values, plain)
         elements = sum(row.variable.shape.num_elements() for row in large)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from math import inf
 from typing import Any
 
@@ -77,9 +78,8 @@ def test_every_form_has_the_bits_of_keras(
 ) -> None:
     ours, stock = (trajectory(one, options, shapes=SHAPES, dtype=dtype, steps=8) for one in (kind, original))
     assert differing(ours, stock) == 0
-    # XLA compiles none for float16, and none where a schedule lets variables decay in a pass of their own; where a step
-    # can be traced at once, no other form is needed.
-    programs = set() if dtype == "float16" or callable(options.get("learning_rate")) else {"programs"}
+    # XLA compiles none for float16; where a step can be traced at once, no other form is needed.
+    programs = set() if dtype == "float16" else {"programs"}
     assert called == {"formula": {"formula"}, "programs": programs}.get(form, set())
 
 
@@ -245,18 +245,33 @@ def test_every_form_updates_variables_of_another_device() -> None:
 
 
 @pytest.mark.parametrize("form", ["programs"], indirect=True)
-@pytest.mark.parametrize("key", ["known", "new"])
-def test_no_program_is_called_that_a_traced_step_would_not_call(form: str, key: str) -> None:
-    first, kind = first_steps.FirstSteps(), first_steps.Kind(1)
-    first_steps._ready.add("known")
-    for other in (False, False, True):
-        first.begin()
-        assert first.put_off(kind, traced=False)
-        first.note(other_programs=other)
-        called = first.program(key)
-        first.end()
-    assert not called
-    assert kind.missing == {key}
+@pytest.mark.parametrize("rate", [0.01, keras.optimizers.schedules.CosineDecay(0.01, 5)], ids=["number", "schedule"])
+def test_programs_of_first_steps_are_those_of_a_traced_step(
+    form: str, rate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = update._compiled, list[tuple[Any, ...]]()
+
+    def recorded(*key: Any) -> Any:
+        program = real(*key)
+
+        def called(row: Any, values: Any, decay: Any, *rest: Any) -> Any:
+            if not tf.executing_eagerly():
+                calls.append((key, decay is not None))
+            return program(row, values, decay, *rest)
+
+        return called
+
+    monkeypatch.setattr(update, "_compiled", cache(recorded))
+    variables = [tf.Variable(tf.ones(shape)) for shape in SHAPES]
+    optimizer, found = AdamW(rate, weight_decay=0.1), []
+    for cost in (NEVER, FREE):
+        monkeypatch.setattr(first_steps, "TRACING", cost)
+        calls.clear()
+        for _ in range(4):
+            optimizer.apply_gradients([(tf.ones(one.shape), one) for one in variables])
+        found.append(set(calls))
+    assert found[0] == found[1]
+    assert len(found[0]) == 2 and all(decays for _, decays in found[0])
 
 
 def test_a_plain_step_saves_the_share_of_its_own_time() -> None:
