@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("numba")
-from adamcompat.executors.stored import VERSIONS, user_folder
+from adamcompat.caches import user_folder
+from adamcompat.executors.stored import VERSIONS
 
 pytestmark = pytest.mark.slow
 

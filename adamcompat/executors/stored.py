@@ -25,6 +25,7 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from adamcompat.caches import user_folder
 from adamcompat.mapping.model import release
 
 # Code of so many versions, or of changed sources, is kept: that of the newest.
@@ -34,22 +35,6 @@ _SUM = hashlib.sha256().digest_size
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "USING_SVML")
 # The newest Numba of which it is known that code can be loaded without all that could be needed to compile.
 _KNOWN = (0, 68)
-
-
-def user_folder() -> Path | None:
-    """Return the folder of caches of this package for this user, or None where the user has no home."""
-    try:
-        if sys.platform == "win32":
-            local = os.environ.get("LOCALAPPDATA")
-            return (Path(local) if local else Path.home() / "AppData" / "Local") / "adamcompat" / "Cache"
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "adamcompat"
-        given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        folder = (given if given.is_absolute() else Path.home() / ".cache") / "adamcompat"
-        # What lies below the folder that a process happens to be in may be anybody's.
-        return folder if folder.is_absolute() else None
-    except RuntimeError:
-        return None
 
 
 def folders() -> list[Path]:

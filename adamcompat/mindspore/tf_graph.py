@@ -13,6 +13,7 @@ import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.sparse_tensor import RowTensorInner
+from mindspore.ops import functional as F  # noqa: N812 - its name everywhere
 
 from adamcompat import kernel
 from adamcompat.correction import epsilon_moves, make_correction
@@ -191,6 +192,32 @@ class GraphStep(GraphStages):
         written += (ops.assign_add(self.iterations, Tensor(1, mindspore.int64)),)
         return ops.depend(True, written)
 
+    def dense(self, part: Any, gradients: Any) -> Any:
+        """Return dense gradients in the dtype of the stages.
+
+        Args:
+            part: the places of some parameters.
+            gradients: all of them, dense or RowTensors.
+
+        Returns:
+            A tuple, for the places in `part`, and an empty one.
+
+        Raises:
+            NotImplementedError: a gradient holds some rows, and updates are lazy.
+            ValueError: a gradient has another shape than its parameter.
+        """
+        gs: Any = ()
+        for i in part:
+            g = gradients[i]
+            if isinstance(g, RowTensorInner):
+                if self.lazy:
+                    raise NotImplementedError("in a graph, rows cannot be updated lazily: leave lazy updates out")
+                g = densified(g, self.shapes[i])
+            if F.isconstant(g.shape) and g.shape != self.shapes[i]:
+                raise ValueError("in a graph, pass gradients in the order of build(), with their Parameters' shapes")
+            gs += (cast(g, self.around[self.kind[i]]),)
+        return gs, ()
+
     def stepped(self, gradients: Any, parameters: Any, calls: Any) -> Any:
         """Update `parameters`.
 
@@ -240,18 +267,12 @@ class GraphStep(GraphStages):
 
         Raises:
             NotImplementedError: a gradient holds some rows, and updates are lazy.
+            ValueError: a gradient has another shape than its parameter.
         """
-        gs: Any = ()
+        gs, _ = self.dense(part, gradients)
         ps: Any = ()
         for i in part:
-            around = self.around[self.kind[i]]
-            g = gradients[i]
-            if isinstance(g, RowTensorInner):
-                if self.lazy:
-                    raise NotImplementedError("in a graph, rows cannot be updated lazily: leave lazy updates out")
-                g = densified(g, self.shapes[i])
-            gs += (cast(g, around),)
-            ps += (cast(parameters[i], around),)
+            ps += (cast(parameters[i], self.around[self.kind[i]]),)
         return gs, ps
 
     def stored(self, part: Any, ps: Any, parameters: Any) -> Any:

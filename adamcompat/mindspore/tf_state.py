@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import mindspore
@@ -15,10 +17,11 @@ from adamcompat.hyperparameters import exception, named_numerics, resolve, say_b
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.batch import STORAGE, store, widen
-from adamcompat.mindspore.memory import Views, addresses, settle
+from adamcompat.mindspore.engine_call import EngineStep
+from adamcompat.mindspore.memory import Views, addresses, settle, view
 from adamcompat.mindspore.splitting import shares
 from adamcompat.mindspore.tf_arguments import SEEN, of_step, plain, raw
-from adamcompat.mindspore.tf_graph import GraphStep, State
+from adamcompat.mindspore.tf_graph import State
 from adamcompat.numpy.arrays import Parameter as Named
 from adamcompat.numpy.engine import Engine
 from adamcompat.numpy.trained import Trained
@@ -254,7 +257,7 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
             given = Tensor(np.array(schedule.listed))
         elif not schedule.constant:
             given = of_step(self._asked)
-        graph = GraphStep(
+        graph = EngineStep(
             self._engine.program,
             self._numerics,
             given,
@@ -262,6 +265,7 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
             [slot.decays for slot in self._engine.slots],
             state,
         )
+        graph.connect(self, constant=self._rate is not None)
         # Neither a child nor a list of own Parameters: what is trained belongs to the network.
         parameters = tuple(variables)
         object.__setattr__(self, "_graph", graph)
@@ -290,11 +294,10 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
             ValueError: something has another shape or dtype than it had.
         """
         settle()
-        singles = [self._iterations] + ([] if self._rate is None else [self._rate])
         state = self._state
         columns = [] if state is None else [getattr(state, name) for name in self._ROLES.values()]
         powers = () if state is None else state.powers
-        tensors = [*singles, *powers, *self._variables, *(item for column in columns for item in column)]
+        tensors = self._tensors()
         found = addresses(tensors).tobytes()
         if found != self._found:
             self._check_state(tensors)
@@ -313,6 +316,64 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
                 kept.append({"array": self._array(variable), **arrays})
             self._adopt(kept)
             self._found = addresses(tensors).tobytes()
+
+    def _tensors(self) -> list[Any]:
+        """Return all that a step writes, and the learning rate, in the order in which a graph hands them over."""
+        singles, state = [self._iterations] + ([] if self._rate is None else [self._rate]), self._state
+        if state is None:
+            return [*singles, *self._variables]
+        columns = [getattr(state, name) for name in self._ROLES.values()]
+        return [*singles, *state.powers, *self._variables, *itertools.chain.from_iterable(columns)]
+
+    def _may_be_called(self) -> bool:
+        """Return whether a graph may have the engine make its steps; copies, of bfloat16, cannot be placed anew.
+
+        Raises:
+            ValueError: something has another shape or dtype than it had.
+        """
+        self._check_state(self._tensors())
+        return self._is_built and not self._wide
+
+    def _place(self, found: NDArray[np.int64]) -> None:
+        """Work in the memory at these addresses, which a graph names; MindSpore cannot be asked while a graph runs.
+
+        Args:
+            found: one address for each item of `_tensors`.
+        """
+        if found.tobytes() == self._found:
+            return
+        engine, left = self._engine, iter(found.tolist())
+
+        def there(array: NDArray[Any]) -> NDArray[Any]:
+            return view(next(left), array.shape, array.dtype)
+
+        self._found = None
+        engine.iterations = there(engine.iterations)
+        if self._rate is not None:
+            engine.rate = there(engine.rate)
+        if engine.powers is not None:
+            engine.powers = there(engine.powers)
+        kept: list[dict[str, Any]] = [{"array": there(slot.array)} for slot in engine.slots]
+        for name in self._ROLES.values():
+            for slot, arrays in zip(engine.slots, kept, strict=True):
+                array = getattr(slot, name)
+                if array is not None:
+                    arrays[name] = there(array)
+        self._adopt(kept)
+        self._found = found.tobytes()
+
+    def _make(self, gradients: list[NDArray[Any]], rate: float | None) -> None:
+        """Make one step in the memory that was named last.
+
+        Args:
+            gradients: one array for each variable, in the order of `build`.
+            rate: the learning rate; None where the engine knows it.
+        """
+        self._engine.given_rate = rate
+        try:
+            self._trained.apply(list(gradients), None, nullcontext)
+        finally:
+            self._engine.given_rate = None
 
     def _adopt(self, arrays: Sequence[dict[str, Any]]) -> None:
         """Work on other memory of the same shapes from here on."""

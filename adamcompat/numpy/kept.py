@@ -76,6 +76,8 @@ class Kept:
         self.shares: Callable[[int], list[int]] | None = None
         # What else belongs to a step, where the arrays are copies of what is trained; called again, it changes nothing.
         self.write_back: Operation = _nothing
+        # The learning rate of the next step, where something else than the hyperparameters has computed it.
+        self.given_rate: float | None = None
         self._wrong_gradients = wrong_gradients
         self._memory: Memory | None = None
         self._layout: Layout | None = None
@@ -285,6 +287,8 @@ class Kept:
         own = group.learning_rate if group is not None else None
         if own is not None:
             rate = own.at(step)
+        elif self.given_rate is not None:
+            return self.given_rate
         else:
             schedule = self.hyper.schedules["learning_rate"]
             rate = float(self.rate) if schedule.constant else schedule.at(step)

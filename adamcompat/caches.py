@@ -1,0 +1,27 @@
+"""Know the folder in which this package keeps files that it can make again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def user_folder() -> Path | None:
+    """Return the folder of caches of this package for this user, or None where the user has no home.
+
+    It is ``%LOCALAPPDATA%\\adamcompat\\Cache`` on Windows, ``~/Library/Caches/adamcompat`` on macOS, and elsewhere
+    ``adamcompat`` in ``$XDG_CACHE_HOME``, or in ``~/.cache`` where that names no absolute path.
+    """
+    try:
+        if sys.platform == "win32":
+            local = os.environ.get("LOCALAPPDATA")
+            return (Path(local) if local else Path.home() / "AppData" / "Local") / "adamcompat" / "Cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "adamcompat"
+        given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        folder = (given if given.is_absolute() else Path.home() / ".cache") / "adamcompat"
+        # What lies below the folder that a process happens to be in may be anybody's.
+        return folder if folder.is_absolute() else None
+    except RuntimeError:
+        return None
