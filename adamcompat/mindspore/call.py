@@ -6,11 +6,9 @@ from typing import Any
 
 from mindspore import nn
 
-from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.drop_in import DropIn, in_place_of, once
 from adamcompat.mindspore.gradients import Refusals
-from adamcompat.mindspore.graph import GraphAdam
-from adamcompat.mindspore.layout import Attributes
+from adamcompat.mindspore.graph import ATTRIBUTES, GraphAdam
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.overrides import Overrides
 
@@ -18,7 +16,7 @@ from adamcompat.mindspore.overrides import Overrides
 class CallAdam(DropIn, GraphAdam):
     """Base of the drop-in for nn.Adam; use `adamcompat.mindspore.Adam`."""
 
-    _attributes = Attributes.of(MAPPING.dialects["mindspore"], ("moment1", "moment2"))
+    _attributes = ATTRIBUTES
     _refusals = Refusals(no_tuple=RuntimeError, no_tensor=ValueError, converts=False)
     _stock = nn.Adam.construct
     _construct_once = once(_stock)

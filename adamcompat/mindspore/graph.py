@@ -19,7 +19,8 @@ from adamcompat.kernel import make_update
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.gradients import add_decay, centralized, densified
 from adamcompat.mindspore.graph_call import are_dense, may_call
-from adamcompat.mindspore.joint_update import JointUpdate, have_shapes, shape_of
+from adamcompat.mindspore.joint_update import Joined, JointUpdate
+from adamcompat.mindspore.layout import Attributes
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.operations import SEPARATE
 
@@ -34,6 +35,8 @@ _REAL = (mindspore.float16, mindspore.bfloat16, mindspore.float32, mindspore.flo
 _WIDE_INTEGERS = (mindspore.int32, mindspore.int64)
 _WIDE = (mindspore.float32, mindspore.float64, mindspore.complex64, mindspore.complex128)
 
+
+ATTRIBUTES = Attributes.of(MAPPING.dialects["mindspore"], ("moment1", "moment2"))
 
 _update = make_update(SEPARATE)
 _correct = make_correction(MAPPING.dialects["mindspore"].semantics.form)
@@ -107,16 +110,13 @@ def _widen_rows(parameter: Any, gradient: Any) -> Any:
     return gradient
 
 
-class GraphAdam(nn.Adam):  # type: ignore[misc]
+class GraphAdam(Joined, nn.Adam):  # type: ignore[misc]
     """Make the steps of nn.Adam for every real dtype, with a centralization that works."""
 
     # Whether to correct what nn.Adam gets wrong without a word.
     corrections: bool = False
     # A subclass may leave out the __init__ of this class; then everything is nn.Adam's.
     _prepared: bool = False
-    # What updates all Parameters at once, and how a graph calls it; see `JointUpdate`.
-    _joint: Any = None
-    _joint_number: int = 0
 
     # The compiler reads super() as the parent of the object's own class, whichever class the method is in.
     _apply_by_operators = nn.Adam._apply_adam
@@ -147,14 +147,8 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         # What of an integer gradient the loss scale leaves is nothing, or all.
         self._integers_vanish, self._exact_scale = scale < 1, scale.is_integer()
         if not self.use_offload and all(dtype == mindspore.float32 for dtype in dtypes):
-            self._join(JointUpdate(self))
+            self._join(JointUpdate(self, MAPPING.dialects["mindspore"], nn.Adam, "_apply_adam", ATTRIBUTES))
         self._prepared = True
-
-    def _join(self, joint: JointUpdate) -> None:
-        """Take note of how a graph calls what updates all Parameters at once."""
-        if joint.call is not None:
-            self._joint, self._firsts, self._shapes = joint, joint.firsts, joint.shapes
-            self._call, self._cell, self._joint_number = joint.call.operator, joint.call.cell, joint.call.number
 
     def _centralizes(self, i: int) -> bool:
         """Return whether the gradient of a Parameter is centralized.
@@ -253,7 +247,7 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
             given = (*numbers, *params, *moment1, *moment2, *maxima, *gradients)
             if are_dense(given, "Float32") and self._fit(numbers, gradients):
                 done = self._call(self._cell, *given)
-                return (ops.depend(True, done),) * len(params)
+                return (ops.depend(True, done), *(True,) * (len(params) - 1))
         if not self._prepared or self._all_by_operator:
             return self._apply_by_operators(params, beta1_power, beta2_power, moment1, moment2, lr, gradients)
         success: Any = ()
@@ -277,16 +271,6 @@ class GraphAdam(nn.Adam):  # type: ignore[misc]
         for i in self._firsts:
             found += (rates[i],)
         return found
-
-    def _fit(self, numbers: Any, gradients: Any) -> Any:
-        """Return whether numbers of a step are single ones, and dense gradients have the shapes of their Parameters."""
-        for number in numbers:
-            if number.size != 1:
-                return False
-        shapes = self.map_(shape_of, gradients)
-        if F.isconstant(shapes):
-            return have_shapes(shapes, self._shapes)
-        return False
 
     def _by_operator(self, i: int, beta1_power: Any, beta2_power: Any, rate: Any, gradient: Any) -> Any:
         """Update one Parameter by the operator of nn.Adam.

@@ -1,7 +1,7 @@
-"""Update all Parameters of a drop-in for nn.Adam at once, where a graph asks for it.
+"""Update all Parameters of a drop-in at once, where a graph asks for it.
 
-nn.Adam's graph has an operator for each Parameter. Each takes tens of microseconds to start, and a large one is done
-piece by piece by threads that wait for one another. Here one operator hands all Parameters to the compiled update.
+The originals' graphs have an operator for each Parameter. Each takes tens of microseconds to start, and a large one is
+done piece by piece by threads that wait for one another. Here one operator hands all Parameters to the compiled update.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from typing import Any
 
 import mindspore
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, ops
+from mindspore.ops import functional as F  # noqa: N812 - its name everywhere
 from numpy.typing import NDArray
 
 from adamcompat import executors, kernel
 from adamcompat.executors.launch import threads_for
+from adamcompat.hyperparameters import Hyperparameters, neutral_values
+from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.batch import Batch
 from adamcompat.mindspore.graph_call import GraphCall, graph_call, numbers_at
+from adamcompat.mindspore.layout import Attributes
 from adamcompat.mindspore.memory import view
 from adamcompat.mindspore.overrides import parts_of
+from adamcompat.program import compile_step
 from adamcompat.whole import whole
 
-_FACTS = MAPPING.dialects["mindspore"]
-_NUMERICS = MAPPING.numerics[_FACTS.numerics]
 # Of Parameters with more elements than that on average, it does not matter how long an operator takes to start.
 LARGE = 1 << 20
-# Among the inputs, after the learning rates: the powers of the betas, the betas themselves and epsilon.
-_NUMBERS = 5
 
 shape_of = ops.MultitypeFuncGraph("shape_of")
 
@@ -44,40 +45,60 @@ def have_shapes(shapes: Any, wanted: Any) -> bool:
     return bool(shapes == wanted)
 
 
-def _kinds(optimizer: Any) -> list[int]:
-    """Return the kind of each Parameter; those of one kind have the same learning rate."""
-    o, places = optimizer, dict[int, int]()
-    rates = [o.learning_rate[i] if o.is_group_lr else o.learning_rate for i in range(len(o.parameters))]
-    return [places.setdefault(id(rate), len(places)) for rate in rates]
-
-
 class JointUpdate:
     """Update the Parameters of one optimizer in the memory that a graph names.
 
     Args:
-        optimizer: a drop-in for nn.Adam, whose Parameters are float32.
+        optimizer: a drop-in whose Parameters are float32.
+        dialect: the facts of its original.
+        original: the original.
+        part: the name of the original's method that this takes the place of.
+        attributes: what the original calls its state.
 
     Attributes:
-        firsts: the places of Parameters with different learning rates; one of each.
+        firsts: the places of Parameters with different learning rates or decays; one of each.
         shapes: of the Parameters.
-        call: the operator for a graph, or None where graphs cannot call it.
+        call: the operator for a graph, or None where graphs cannot call it. After `cell` it takes float32 numbers: the
+            different learning rates; where the original keeps them, the powers of the betas after this step; where
+            decay is added to the update, a decay for each learning rate; the betas and epsilon. Then it takes all
+            Parameters, all first and all second moments, for AMSGrad the maxima; and the gradients.
     """
 
-    def __init__(self, optimizer: Any) -> None:
+    def __init__(self, optimizer: Any, dialect: Dialect, original: type, part: str, attributes: Attributes) -> None:
         o, self._optimizer = optimizer, weakref.ref(optimizer)
-        self._kinds = kinds = _kinds(o)
+        self._replaceable = parts_of(original, part)
+        self._numerics, self._attributes = MAPPING.numerics[dialect.numerics], attributes
+        neutral = Hyperparameters(neutral_values(), {}, {})
+        update = compile_step(dialect, self._numerics, neutral, held=("loss_scale",)).update
+        self._form, self._decays, self._powers = update.form, update.decays, bool(attributes.powers)
+        kinds = self._kinds = self._kinds_of(o)
         self.firsts = tuple(kinds.index(kind) for kind in sorted(set(kinds)))
         self.shapes = tuple(parameter.shape for parameter in o.parameters)
         self._sizes = [parameter.size for parameter in o.parameters]
-        self._amsgrad: bool = o.use_amsgrad
-        self._nesterov: bool = o.use_nesterov and not o.use_amsgrad
-        self._batch = Batch(_NUMERICS, mindspore.float32, self._sizes, kinds, amsgrad=self._amsgrad)
+        self._amsgrad = self._asked(o, "use_amsgrad")
+        self._nesterov = self._asked(o, "use_nesterov") and not self._amsgrad
+        self._batch = Batch(self._numerics, mindspore.float32, self._sizes, kinds, amsgrad=self._amsgrad)
         self._constants: list[float] = []
         self._scalars: kernel.Scalars | None = None
         self._written = b""
-        count = len(self._sizes)
-        self._columns = 4 if self._amsgrad else 3
-        self.call: GraphCall | None = graph_call(self, len(self.firsts) + _NUMBERS, self._columns * count, count)
+        count, self._columns = len(self._sizes), 4 if self._amsgrad else 3
+        self._numbers = len(self.firsts) * (2 if self._decays else 1) + (2 if self._powers else 0) + 3
+        self.call: GraphCall | None = graph_call(self, self._numbers, self._columns * count, count)
+
+    @staticmethod
+    def _asked(optimizer: Any, name: str) -> bool:
+        return bool(getattr(optimizer, name, False))
+
+    def _kinds_of(self, optimizer: Any) -> list[int]:
+        """Return the kind of each Parameter; those of one kind have the same learning rate and decay."""
+        o, places = optimizer, dict[Any, int]()
+        found = []
+        for i in range(len(o.parameters)):
+            rate = o.learning_rate[i] if o.is_group_lr else o.learning_rate
+            decay = (o.weight_decay[i] if o.is_group else o.weight_decay) if self._decays else None
+            key = id(rate), id(decay) if self._decays and o.decay_flags[i] else None
+            found.append(places.setdefault(key, len(places)))
+        return found
 
     def ready(self) -> bool:
         """Return whether a graph may call it: nothing that it stands for is replaced, and there is compiled code.
@@ -85,18 +106,19 @@ class JointUpdate:
         Raises:
             ValueError: the environment asks for no whole number of threads.
         """
-        o, part = self._optimizer(), parts_of(nn.Adam, "_apply_adam")
+        o, part = self._optimizer(), self._replaceable
         if o is None or executors.compiled() is None or sum(self._sizes) > LARGE * len(self._sizes):
             return False
         if not o._overrides.of(o, o._made).isdisjoint(part.methods | part.attributes):
             return False
         threads_for(sum(self._sizes))
         constants = (o.beta1, o.beta2, o.eps)
-        state = [o.parameters, o.moment1, o.moment2, *([o.vhat] if self._amsgrad else [])]
+        state = [o.parameters, *self._attributes.state(o)]
         return (
-            not o.use_offload
-            and o.use_amsgrad == self._amsgrad
-            and _kinds(o) == self._kinds
+            not self._asked(o, "use_offload")
+            and self._asked(o, "use_amsgrad") == self._amsgrad
+            and self._kinds_of(o) == self._kinds
+            and not self._asked(o, "use_parallel")
             and not any(getattr(o, "ps_parameters", ()))
             and all(isinstance(c, Tensor) and c.dtype == mindspore.float32 and c.size == 1 for c in constants)
             and all(tuple(p.shape for p in column) == self.shapes for column in state)
@@ -104,23 +126,16 @@ class JointUpdate:
         )
 
     def __call__(self, addresses: NDArray[np.int64]) -> None:
-        """Update the Parameters.
-
-        Args:
-            addresses: of the different learning rates, of the powers of the betas after this step, of the betas and of
-                epsilon; of all Parameters, of their first and second moments and, for AMSGrad, of the maxima; and of
-                the gradients.
-        """
+        """Update the Parameters; for the inputs at these addresses see `call`."""
         count, rates = len(self._sizes), len(self.firsts)
-        start = rates + _NUMBERS
-        numbers = numbers_at(addresses[:start].tolist())
-        scalars = self._scalars_of(numbers[rates + 2 :])
-        written = addresses[start : start + self._columns * count]
+        numbers = numbers_at(addresses[: self._numbers].tolist())
+        scalars = self._scalars_of(numbers[-3:])
+        written = addresses[self._numbers : self._numbers + self._columns * count]
         if written.tobytes() != self._written:
             self._written = b""
             self._batch.place(written.reshape(self._columns, count).T)
             self._written = written.tobytes()
-        gradients, copies = addresses[start + self._columns * count :], []
+        gradients, copies = addresses[self._numbers + self._columns * count :], []
         if not self._batch.reads_from(gradients):
             overlapping = self._batch.read_from(gradients)
             if overlapping.size:
@@ -129,8 +144,11 @@ class JointUpdate:
                     copies.append(view(int(gradients[i]), (self._sizes[i],), np.dtype(np.float32)).copy())
                     gradients[i] = copies[-1].ctypes.data
                 self._batch.read_from(gradients)
-        powers = numbers[rates], numbers[rates + 1]
-        coefficients = [scalars.at(rate, powers=powers, decay=None) for rate in numbers[:rates]]
+        powers = (numbers[rates], numbers[rates + 1]) if self._powers else None
+        decays = numbers[-3 - rates : -3] if self._decays else [None] * rates
+        coefficients = [
+            scalars.at(rate, powers=powers, decay=decay) for rate, decay in zip(numbers[:rates], decays, strict=True)
+        ]
         whole([self._batch.update(coefficients, [()] * rates)])
         del copies
 
@@ -139,13 +157,42 @@ class JointUpdate:
         if self._scalars is None or self._constants != constants:
             beta1, beta2, epsilon = constants
             self._scalars = kernel.Scalars(
-                _NUMERICS,
+                self._numerics,
                 np.dtype(np.float32),
                 beta1=beta1,
                 beta2=beta2,
                 epsilon=epsilon,
                 nesterov=self._nesterov,
-                form=_FACTS.semantics.form,
+                form=self._form,
             )
             self._constants = constants
         return self._scalars
+
+
+class Joined:
+    """Share what drop-ins need to call a `JointUpdate` in a graph; MindSpore's compiler reads `_fit`."""
+
+    map_: Any
+    # What updates all Parameters at once, and how a graph calls it.
+    _joint: JointUpdate | None = None
+    _joint_number: int = 0
+    _firsts: tuple[int, ...] = ()
+    _shapes: tuple[tuple[int, ...], ...] = ()
+    _call: Any = None
+    _cell: Any = None
+
+    def _join(self, joint: JointUpdate) -> None:
+        """Take note of how a graph calls what updates all Parameters at once."""
+        if joint.call is not None:
+            self._joint, self._firsts, self._shapes = joint, joint.firsts, joint.shapes
+            self._call, self._cell, self._joint_number = joint.call.operator, joint.call.cell, joint.call.number
+
+    def _fit(self, numbers: Any, gradients: Any) -> Any:
+        """Return whether numbers of a step are single ones, and dense gradients have the shapes of their Parameters."""
+        for number in numbers:
+            if number.size != 1:
+                return False
+        shapes = self.map_(shape_of, gradients)
+        if F.isconstant(shapes):
+            return have_shapes(shapes, self._shapes)
+        return False

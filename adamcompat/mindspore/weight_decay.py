@@ -15,12 +15,15 @@ from adamcompat.kernel import make_update
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.drop_in import DropIn, in_place_of, once
 from adamcompat.mindspore.gradients import COMPLEX, Refusals, densified, say_real_part
+from adamcompat.mindspore.graph_call import are_dense, may_call
+from adamcompat.mindspore.joint_update import Joined, JointUpdate
 from adamcompat.mindspore.layout import Attributes
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.operations import SEPARATE, WIDE
 from adamcompat.mindspore.overrides import Overrides
 
 _DIALECT = MAPPING.dialects["mindspore_adamweightdecay"]
+_ATTRIBUTES = Attributes.of(_DIALECT, ("moments1", "moments2"))
 # The dtypes for which there is an update where nn.AdamWeightDecay has no operator.
 _REAL = (mindspore.bfloat16, mindspore.float64)
 
@@ -58,7 +61,7 @@ def _fit_rows(parameter: Any, gradient: Any) -> Any:
     return densified(gradient, parameter.shape)
 
 
-class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
+class GraphAdamWeightDecay(Joined, nn.AdamWeightDecay):  # type: ignore[misc]
     """Make the steps of nn.AdamWeightDecay for every real dtype, and for gradients that hold some rows only."""
 
     # Whether to correct what nn.AdamWeightDecay gets wrong without a word.
@@ -78,6 +81,8 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
         self._has_operator = tuple(p.dtype not in _REAL or p.dtype in self._operators_only for p in self.parameters)
         self._all_by_operator = all(self._has_operator)
         self._dense_for_fused = (True,) * len(self.parameters)
+        if all(p.dtype == mindspore.float32 for p in self.parameters):
+            self._join(JointUpdate(self, _DIALECT, nn.AdamWeightDecay, "construct", _ATTRIBUTES))
         self._prepared = True
 
     @mindspore.jit  # type: ignore[untyped-decorator]
@@ -91,6 +96,14 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
             return self._by_operators(gradients)
         if isinstance(gradients, tuple):
             gradients = self.map_(_fit, self._parameters, gradients)
+        joint = may_call(self._joint_number) and self.use_fused_opt and isinstance(gradients, tuple)
+        if joint and len(gradients) == len(self._parameters):
+            numbers = self._numbers(self.get_lr(), self.get_weight_decay())
+            given = (*numbers, *self._parameters, *self.moments1, *self.moments2, *gradients)
+            if are_dense(given, "Float32") and self._fit(numbers, gradients):
+                self.assignadd(self.global_step, self.global_step_increase_tensor)
+                called = self._call(self._cell, *given)
+                return (ops.depend(True, called), *(True,) * (len(gradients) - 1))
         if self._all_by_operator or not self.use_fused_opt:
             return self._by_operators(gradients)
         decay = self.get_weight_decay()
@@ -115,6 +128,27 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
             else:
                 done += (True,)
         return done
+
+    def _numbers(self, lr: Any, decay: Any) -> Any:
+        """Return the numbers of a step in the order of `JointUpdate.call`.
+
+        Args:
+            lr: the learning rate in this step, or one for each Parameter.
+            decay: the weight decay in this step, or one for each Parameter.
+        """
+        rates: Any = ()
+        decays: Any = ()
+        for i in self._firsts:
+            rate, own = lr, decay
+            if self.is_group_lr:
+                rate = lr[i]
+            if self.is_group:
+                own = decay[i]
+            if not self.decay_flags[i]:
+                own = 0.0
+            rates += (rate,)
+            decays += (ops.ones_like(self.beta1) * own,)
+        return (*rates, *decays, self.beta1, self.beta2, self.eps)
 
     def _by_operator(self, i: int, rate: Any, decay: Any, gradient: Any) -> Any:
         """Update one Parameter by the operator of nn.AdamWeightDecay.
@@ -162,7 +196,7 @@ class GraphAdamWeightDecay(nn.AdamWeightDecay):  # type: ignore[misc]
 class CallAdamWeightDecay(DropIn, GraphAdamWeightDecay):
     """Base of the drop-in for nn.AdamWeightDecay; use `adamcompat.mindspore.AdamWeightDecay`."""
 
-    _attributes = Attributes.of(_DIALECT, ("moments1", "moments2"))
+    _attributes = _ATTRIBUTES
     _refusals = Refusals(no_tuple=TypeError, no_tensor=TypeError, converts=True)
     _stock = GraphAdamWeightDecay.construct
     _construct_once = once(_stock)

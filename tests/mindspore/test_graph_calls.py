@@ -24,7 +24,7 @@ from mindspore import Parameter, Tensor, nn, ops  # noqa: E402
 from mindspore._c_expression.typing import type_to_type_id  # noqa: E402
 from mindspore.common.sparse_tensor import RowTensorInner  # noqa: E402
 
-from adamcompat.mindspore import Adam, TFStyleAdam, graph_call, library  # noqa: E402
+from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam, graph_call, library  # noqa: E402
 from tests.mindspore.mindspore_bits import HAS_FMA  # noqa: E402
 
 pytestmark = [
@@ -101,10 +101,14 @@ def state(optimizer: Any) -> list[Any]:
     return [item.asnumpy().copy() for item in everything]
 
 
-def stepped(optimizer: Any, dtype: Any = None) -> list[Any]:
+def three_steps(optimizer: Any, dtype: Any = None) -> None:
     places = [int(parameter.name[1:]) for parameter in optimizer.parameters]
     for arrays in GRADIENTS:
         optimizer(tuple(Tensor(arrays[i], dtype) for i in places))
+
+
+def stepped(optimizer: Any, dtype: Any = None) -> list[Any]:
+    three_steps(optimizer, dtype)
     return state(optimizer)
 
 
@@ -121,6 +125,56 @@ def test_every_option_has_the_bits_of_the_original(name: str, graph: None) -> No
     ours = made(Adam, **OPTIONS[name])
     assert_same(stepped(ours), stepped(made(nn.Adam, **OPTIONS[name])))
     assert called(ours)
+
+
+class LessDecay(nn.Cell):  # type: ignore[misc]
+    def construct(self, step: Any) -> Any:
+        return 0.1 / (1.0 + step.astype(ms.float32))
+
+
+def with_cells(parameters: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {"params": parameters[:2], "lr": 0.1, "weight_decay": LessDecay()},
+        {"params": parameters[2:], "lr": [0.1, 0.2, 0.3]},
+    ]
+
+
+DECOUPLED: dict[str, dict[str, Any]] = {
+    "default": {},
+    "decay": {"weight_decay": 0.1},
+    "decay of a step": {"weight_decay": LessDecay()},
+    "schedule": {"learning_rate": Decreasing(), "weight_decay": 0.01},
+    "list": {"learning_rate": [0.1, 0.2, 0.3]},
+    "constants": {"eps": 0.1, "beta1": 0.5, "beta2": 0.9},
+    "groups": {"groups": by_kind, "learning_rate": 0.05},
+    "cells in groups": {"groups": with_cells, "learning_rate": [0.1, 0.2, 0.3], "weight_decay": 0.3},
+}
+
+
+@pytest.mark.parametrize("name", DECOUPLED)
+def test_decoupled_decay_has_the_bits_of_the_original(name: str, graph: None) -> None:
+    found = []
+    for kind in (AdamWeightDecay, nn.AdamWeightDecay):
+        optimizer = made(kind, **DECOUPLED[name])
+        three_steps(optimizer)
+        everything = (*optimizer.parameters, *optimizer.moments1, *optimizer.moments2, optimizer.global_step)
+        found.append([item.asnumpy().copy() for item in everything])
+        assert kind is nn.AdamWeightDecay or called(optimizer)
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("dtype", [ms.float32, ms.float16])
+def test_the_original_decays_where_it_may_differ(dtype: Any, graph: None) -> None:
+    found = []
+    for kind in (AdamWeightDecay, nn.AdamWeightDecay):
+        # The original's single operators take no single numbers.
+        optimizer = made(kind, START[:2], dtype=dtype, weight_decay=0.1)
+        if dtype == ms.float32:
+            optimizer.use_fused_opt = False
+        three_steps(optimizer, dtype)
+        found.append([item.asnumpy().copy() for item in (*optimizer.parameters, optimizer.global_step)])
+        assert kind is nn.AdamWeightDecay or not called(optimizer)
+    assert_same(*found)
 
 
 def other_operator(optimizer: Any) -> None:
