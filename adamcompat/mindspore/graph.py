@@ -247,7 +247,7 @@ class GraphAdam(Joined, nn.Adam):  # type: ignore[misc]
             given = (*numbers, *params, *moment1, *moment2, *maxima, *gradients)
             if are_dense(given, "Float32") and self._fit(numbers, gradients):
                 done = self._call(self._cell, *given)
-                return (ops.depend(True, done), *(True,) * (len(params) - 1))
+                return (ops.depend(True, done), *self._others)
         if not self._prepared or self._all_by_operator:
             return self._apply_by_operators(params, beta1_power, beta2_power, moment1, moment2, lr, gradients)
         success: Any = ()

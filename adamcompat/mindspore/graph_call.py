@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from types import FrameType
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -24,6 +25,7 @@ import numpy as np
 from mindspore import Tensor, context, ops
 from mindspore.ops import functional as F  # noqa: N812 - its name everywhere
 from mindspore.ops import signature
+from mindspore.train import serialization
 from numpy.typing import NDArray
 
 from adamcompat.interrupts import Uninterrupted
@@ -74,7 +76,7 @@ class GraphCall:
     """Make the operator through which a graph calls something.
 
     Args:
-        called: the graph's callers must hold it.
+        called: the operator holds it.
         read: how many inputs of the operator are read before those that are written.
         written: how many are written: Parameters.
         read_then: how many are read after these.
@@ -100,6 +102,8 @@ class GraphCall:
         }.items():
             self.operator.add_prim_attr(name, value)
         # As of MindSpore's own optimizers: what is written stands in an order with all else that reads or writes it.
+        # A graph may outlive its optimizer: it holds its operators.
+        self.operator.adamcompat_called = called
         self.operator.set_signatures((_READ,) * (1 + read) + (_WRITE,) * written + (_READ,) * read_then)
 
 
@@ -107,7 +111,7 @@ def graph_call(called: Called, read: int, written: int, read_then: int) -> Graph
     """Return the operator through which a graph calls something, or None where graphs cannot; see `GraphCall`.
 
     Args:
-        called: the graph's callers must hold it.
+        called: the operator holds it.
         read: how many inputs of the operator are read before those that are written.
         written: how many are written: Parameters.
         read_then: how many are read after these.
@@ -116,8 +120,8 @@ def graph_call(called: Called, read: int, written: int, read_then: int) -> Graph
         return None
     try:
         return GraphCall(called, read, written, read_then)
-    except (TypeError, ValueError):
-        # MS_CUSTOM_AOT_WHITE_LIST names another folder, or the path has a colon in it.
+    except TypeError:
+        # MS_CUSTOM_AOT_WHITE_LIST names another folder.
         return None
 
 
@@ -154,13 +158,27 @@ def _have_types(types: Any, dtypes: str) -> bool:
 
 def _in_this_process() -> bool:
     """Return whether a graph runs in this process, in its memory, and is not kept for another one."""
-    kept = context.get_context("enable_compile_cache") or os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1"
+    kept = (
+        context.get_context("enable_compile_cache")
+        or os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1"
+        or _is_exported()
+    )
     parallel = context.get_auto_parallel_context("parallel_mode")
     return (
         not kept
         and context.get_context("device_target") == "CPU"
         and parallel in (context.ParallelMode.STAND_ALONE, context.ParallelMode.DATA_PARALLEL)
     )
+
+
+def _is_exported() -> bool:
+    """Return whether the graph that is being compiled is for a file; MindSpore says so nowhere else."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == serialization.__name__ and "export" in frame.f_code.co_name:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def numbers_at(addresses: Sequence[int]) -> list[float]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from adamcompat import executors, kernel
 from adamcompat.executors.launch import threads_for
+from adamcompat.executors.regions import Regions
 from adamcompat.hyperparameters import Hyperparameters, neutral_values
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
@@ -25,11 +26,15 @@ from adamcompat.mindspore.graph_call import GraphCall, graph_call, numbers_at
 from adamcompat.mindspore.layout import Attributes
 from adamcompat.mindspore.memory import view
 from adamcompat.mindspore.overrides import parts_of
-from adamcompat.program import compile_step
+from adamcompat.program import Stages, compile_step
 from adamcompat.whole import whole
 
+# So many operators start in the time of one call.
+FEW = 64
 # Of Parameters with more elements than that on average, it does not matter how long an operator takes to start.
 LARGE = 1 << 20
+# The elements that an operator which is slower than the compiled update takes as long for as a call.
+SLOW = 1 << 17
 
 shape_of = ops.MultitypeFuncGraph("shape_of")
 
@@ -54,6 +59,7 @@ class JointUpdate:
         original: the original.
         part: the name of the original's method that this takes the place of.
         attributes: what the original calls its state.
+        slow: whether the original's operator takes longer than the compiled update for large Parameters.
 
     Attributes:
         firsts: the places of Parameters with different learning rates or decays; one of each.
@@ -64,8 +70,18 @@ class JointUpdate:
             Parameters, all first and all second moments, for AMSGrad the maxima; and the gradients.
     """
 
-    def __init__(self, optimizer: Any, dialect: Dialect, original: type, part: str, attributes: Attributes) -> None:
+    def __init__(
+        self,
+        optimizer: Any,
+        dialect: Dialect,
+        original: type,
+        part: str,
+        attributes: Attributes,
+        *,
+        slow: bool = False,
+    ) -> None:
         o, self._optimizer = optimizer, weakref.ref(optimizer)
+        self._slow = slow
         self._replaceable = parts_of(original, part)
         self._numerics, self._attributes = MAPPING.numerics[dialect.numerics], attributes
         neutral = Hyperparameters(neutral_values(), {}, {})
@@ -78,6 +94,8 @@ class JointUpdate:
         self._amsgrad = self._asked(o, "use_amsgrad")
         self._nesterov = self._asked(o, "use_nesterov") and not self._amsgrad
         self._batch = Batch(self._numerics, mindspore.float32, self._sizes, kinds, amsgrad=self._amsgrad)
+        self._bytes = np.array(self._sizes, np.int64) * 4
+        self._regions = Regions(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._constants: list[float] = []
         self._scalars: kernel.Scalars | None = None
         self._written = b""
@@ -107,7 +125,7 @@ class JointUpdate:
             ValueError: the environment asks for no whole number of threads.
         """
         o, part = self._optimizer(), self._replaceable
-        if o is None or executors.compiled() is None or sum(self._sizes) > LARGE * len(self._sizes):
+        if o is None or executors.compiled() is None or not self._pays():
             return False
         if not o._overrides.of(o, o._made).isdisjoint(part.methods | part.attributes):
             return False
@@ -125,32 +143,52 @@ class JointUpdate:
             and all(p.dtype == mindspore.float32 for column in state for p in column)
         )
 
+    def _pays(self) -> bool:
+        """Return whether a call takes no longer than the original's operators."""
+        count, total = len(self._sizes), sum(self._sizes)
+        return (self._slow and total >= SLOW) or (count >= FEW and (self._slow or total <= LARGE * count))
+
     def __call__(self, addresses: NDArray[np.int64]) -> None:
         """Update the Parameters; for the inputs at these addresses see `call`."""
-        count, rates = len(self._sizes), len(self.firsts)
-        numbers = numbers_at(addresses[: self._numbers].tolist())
-        scalars = self._scalars_of(numbers[-3:])
-        written = addresses[self._numbers : self._numbers + self._columns * count]
+        count, start = len(self._sizes), self._numbers
+        written = addresses[start : start + self._columns * count]
         if written.tobytes() != self._written:
             self._written = b""
             self._batch.place(written.reshape(self._columns, count).T)
+            self._regions = Regions(written, np.tile(self._bytes, self._columns))
             self._written = written.tobytes()
-        gradients, copies = addresses[self._numbers + self._columns * count :], []
-        if not self._batch.reads_from(gradients):
-            overlapping = self._batch.read_from(gradients)
-            if overlapping.size:
-                gradients = gradients.copy()
-                for i in overlapping.tolist():
-                    copies.append(view(int(gradients[i]), (self._sizes[i],), np.dtype(np.float32)).copy())
-                    gradients[i] = copies[-1].ctypes.data
-                self._batch.read_from(gradients)
+        gradients = addresses[start + self._columns * count :]
+        if self._regions.touch(addresses[:start], np.full(start, 4)).size:
+            self._one_by_one(addresses)
+        elif self._batch.reads_from(gradients) or not self._batch.read_from(gradients).size:
+            whole([self._batch.update(*self._coefficients(addresses))])
+        else:
+            self._one_by_one(addresses)
+
+    def _one_by_one(self, addresses: NDArray[np.int64]) -> None:
+        """Update one Parameter after the other, as the original does, where one reads what another writes."""
+        count, start = len(self._sizes), self._numbers
+        columns = addresses[start:].reshape(self._columns + 1, count)
+        for i, size in enumerate(self._sizes):
+            batch = Batch(self._numerics, mindspore.float32, [size], [0], amsgrad=self._amsgrad)
+            batch.place(columns[:-1, i : i + 1].T)
+            gradient = view(int(columns[-1, i]), (size,), np.dtype(np.float32)).copy()
+            batch.read_from(np.array([gradient.ctypes.data], np.int64))
+            coefficients, programs = self._coefficients(addresses)
+            kind = self._kinds[i]
+            whole([batch.update(coefficients[kind : kind + 1], programs[:1])])
+
+    def _coefficients(self, addresses: NDArray[np.int64]) -> tuple[list[kernel.Coefficients], list[Stages]]:
+        """Return the scalars of this step for each kind, and the stages before its update, of which there are none."""
+        rates = len(self.firsts)
+        numbers = numbers_at(addresses[: self._numbers].tolist())
+        scalars = self._scalars_of(numbers[-3:])
         powers = (numbers[rates], numbers[rates + 1]) if self._powers else None
         decays = numbers[-3 - rates : -3] if self._decays else [None] * rates
-        coefficients = [
+        found = [
             scalars.at(rate, powers=powers, decay=decay) for rate, decay in zip(numbers[:rates], decays, strict=True)
         ]
-        whole([self._batch.update(coefficients, [()] * rates)])
-        del copies
+        return found, [()] * rates
 
     def _scalars_of(self, constants: list[float]) -> kernel.Scalars:
         """Return the scalars of all steps with these betas and this epsilon."""
@@ -180,12 +218,15 @@ class Joined:
     _shapes: tuple[tuple[int, ...], ...] = ()
     _call: Any = None
     _cell: Any = None
+    # What the original returns for every Parameter after the first: made in a graph, it would take long to compile.
+    _others: tuple[bool, ...] = ()
 
     def _join(self, joint: JointUpdate) -> None:
         """Take note of how a graph calls what updates all Parameters at once."""
         if joint.call is not None:
             self._joint, self._firsts, self._shapes = joint, joint.firsts, joint.shapes
             self._call, self._cell, self._joint_number = joint.call.operator, joint.call.cell, joint.call.number
+            self._others = (True,) * (len(joint.shapes) - 1)
 
     def _fit(self, numbers: Any, gradients: Any) -> Any:
         """Return whether numbers of a step are single ones, and dense gradients have the shapes of their Parameters."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import os
 import platform
 import shutil
 import struct
@@ -173,7 +174,11 @@ class Library:
             return self._path
         machine = _MACHINES[platform.machine()]
         whole = content(machine.number, machine.functions())
-        for folder in self._folders():
+        # Operators that were made before name the file by its path.
+        for folder in self._folders() if self._path is None else [self._path.parent]:
+            if ":" in str(folder) or not str(folder).isprintable():
+                # MindSpore takes what follows a colon for the name of the function, and only names in UTF-8.
+                continue
             # A disk may be full, or mounted so that nothing on it can be run: then the next folder is tried.
             with suppress(OSError):
                 path = folder / f"call-{platform.machine()}.so"
@@ -191,9 +196,15 @@ class Library:
         if user is not None:
             yield user / "mindspore"
         with suppress(OSError):
-            own = tempfile.mkdtemp(prefix="adamcompat-")
-            atexit.register(shutil.rmtree, own, ignore_errors=True)
-            yield Path(own)
+            own = Path(tempfile.mkdtemp(prefix="adamcompat-"))
+            atexit.register(_remove, own, os.getpid())
+            yield own
+
+
+def _remove(folder: Path, process: int) -> None:
+    """Remove a folder at the end of the process that made it, and not at that of its children."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Arguments(ctypes.Structure):

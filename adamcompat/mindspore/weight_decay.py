@@ -82,7 +82,7 @@ class GraphAdamWeightDecay(Joined, nn.AdamWeightDecay):  # type: ignore[misc]
         self._all_by_operator = all(self._has_operator)
         self._dense_for_fused = (True,) * len(self.parameters)
         if all(p.dtype == mindspore.float32 for p in self.parameters):
-            self._join(JointUpdate(self, _DIALECT, nn.AdamWeightDecay, "construct", _ATTRIBUTES))
+            self._join(JointUpdate(self, _DIALECT, nn.AdamWeightDecay, "construct", _ATTRIBUTES, slow=True))
         self._prepared = True
 
     @mindspore.jit  # type: ignore[untyped-decorator]
@@ -103,7 +103,7 @@ class GraphAdamWeightDecay(Joined, nn.AdamWeightDecay):  # type: ignore[misc]
             if are_dense(given, "Float32") and self._fit(numbers, gradients):
                 self.assignadd(self.global_step, self.global_step_increase_tensor)
                 called = self._call(self._cell, *given)
-                return (ops.depend(True, called), *(True,) * (len(gradients) - 1))
+                return (ops.depend(True, called), *self._others)
         if self._all_by_operator or not self.use_fused_opt:
             return self._by_operators(gradients)
         decay = self.get_weight_decay()

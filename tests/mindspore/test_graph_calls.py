@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 import signal
@@ -24,7 +25,7 @@ from mindspore import Parameter, Tensor, nn, ops  # noqa: E402
 from mindspore._c_expression.typing import type_to_type_id  # noqa: E402
 from mindspore.common.sparse_tensor import RowTensorInner  # noqa: E402
 
-from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam, graph_call, library  # noqa: E402
+from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam, graph_call, joint_update, library  # noqa: E402
 from tests.mindspore.mindspore_bits import HAS_FMA  # noqa: E402
 
 pytestmark = [
@@ -72,6 +73,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "groups": {"groups": by_kind},
     "lists in groups": {"groups": with_lists, "learning_rate": [0.1, 0.2, 0.3]},
 }
+
+
+@pytest.fixture(autouse=True)
+def _however_few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "where_it_pays" not in request.node.name:
+        monkeypatch.setattr(joint_update, "FEW", 1)
 
 
 @pytest.fixture
@@ -477,6 +484,132 @@ def test_gradients_whose_type_a_graph_learns_late(use: Callable[[Any], Any], mod
     assert_same(*found)
 
 
+@pytest.mark.parametrize(
+    ("kind", "count", "size", "calls"),
+    [
+        (Adam, 3, 9, False),
+        (Adam, 500, 9, True),
+        (Adam, 64, 1 << 15, True),
+        (Adam, 1, 2 << 20, False),
+        (AdamWeightDecay, 3, 9, False),
+        (AdamWeightDecay, 1, 2 << 20, True),
+    ],
+)
+def test_a_graph_calls_where_it_pays(kind: Any, count: int, size: int, calls: bool, graph: None) -> None:
+    optimizer = kind([Parameter(Tensor(np.ones(size, np.float32)), name=f"p{i}") for i in range(count)])
+    optimizer(tuple(Tensor(np.ones(size, np.float32)) for _ in range(count)))
+    assert called(optimizer) == calls
+    assert (optimizer.parameters[0].asnumpy() < 1).all()
+
+
+class Product(nn.Cell):  # type: ignore[misc]
+    """The gradient of each Parameter is the other Parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = Parameter(Tensor(np.arange(1, 5, dtype=np.float32)), name="a")
+        self.b = Parameter(Tensor(np.arange(2, 6, dtype=np.float32)), name="b")
+
+    def construct(self) -> Any:
+        return (self.a * self.b).sum()
+
+
+@pytest.mark.parametrize(("kind", "original"), [(Adam, nn.Adam), (AdamWeightDecay, nn.AdamWeightDecay)])
+def test_a_gradient_that_is_another_parameter_is_read_in_the_originals_order(
+    kind: Any, original: Any, graph: None
+) -> None:
+    found = []
+    for one in (kind, original):
+        net = Product()
+        optimizer = one(net.trainable_params(), 0.1)
+        step = nn.TrainOneStepCell(net, optimizer)
+        for _ in range(3):
+            step()
+        found.append([item.asnumpy().copy() for item in optimizer.get_parameters()])
+        assert one is original or called(optimizer)
+    assert_same(*found)
+
+
+def test_a_learning_rate_that_is_trained_is_read_anew_for_each(graph: None) -> None:
+    found = []
+    for kind in (Adam, nn.Adam):
+        parameters = [Parameter(Tensor(np.ones(1, np.float32)), name=f"p{i}") for i in range(3)]
+        optimizer = kind(parameters, 0.1)
+        optimizer.learning_rate = parameters[0]
+        for _ in range(2):
+            optimizer(tuple(Tensor(np.full(1, 0.5, np.float32)) for _ in parameters))
+        found.append(state(optimizer))
+    assert_same(*found)
+
+
+def test_a_graph_may_outlive_its_optimizer(graph: None) -> None:
+    found = []
+    for kind in (Adam, nn.Adam):
+        parameters = [Parameter(Tensor(np.ones(3, np.float32)), name="p")]
+
+        class Step(nn.Cell):  # type: ignore[misc]
+            def __init__(self, optimizer: Any) -> None:
+                super().__init__(auto_prefix=False)
+                self.optimizer = optimizer
+
+            def construct(self, gradient: Any) -> Any:
+                return self.optimizer((gradient,))
+
+        step = Step(kind(parameters, 0.1))
+        for rate in (0.2, 0.3):
+            step(Tensor(np.ones(3, np.float32)))
+            step.optimizer = kind(parameters, rate)
+            gc.collect()
+        step(Tensor(np.ones(3, np.float32)))
+        found.append([parameter.asnumpy().copy() for parameter in parameters])
+    assert_same(*found)
+
+
+def test_an_exported_training_runs_elsewhere(tmp_path: Path, graph: None) -> None:
+    net = Product()
+    step = nn.TrainOneStepCell(net, Adam(net.trainable_params(), 0.1))
+    ms.export(step, file_name=str(tmp_path / "net"), file_format="MINDIR")
+    code = """
+        import sys
+        import mindspore as ms
+        from mindspore import nn
+
+        ms.set_context(mode=ms.GRAPH_MODE)
+        step = nn.GraphCell(ms.load(sys.argv[1]))
+        print(*[float(step().asnumpy()) for _ in range(3)])
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "net.mindir")], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    losses = list(map(float, done.stdout.split()))
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_a_schedule_goes_on_after_a_graph() -> None:
+    found = []
+    for between in (False, True):
+        parameters = [Parameter(Tensor(np.ones(3, np.float32)), name="p")]
+        optimizer = TFStyleAdam(learning_rate=Decreasing())
+        optimizer.build(parameters)
+
+        @ms.jit  # type: ignore[untyped-decorator]
+        def compiled(gradient: Any) -> Any:
+            return optimizer.apply((gradient,))  # noqa: B023
+
+        for number in range(4):
+            gradient = Tensor(np.ones(3, np.float32))
+            if between and number == 1:
+                compiled(gradient)
+            else:
+                optimizer.apply([gradient])
+        found.append([item.asnumpy().copy() for item in (*parameters, *optimizer.variables)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_two_graphs_with_gradients_of_other_dtypes(graph: None) -> None:
     found = []
     for kind in (nn.Adam, Adam):
@@ -638,6 +771,26 @@ def test_without_a_folder_of_caches_it_lies_in_one_of_the_process(home: Path) ->
     assert path is not None
     assert path != home
     assert library.calls(path)
+
+
+@pytest.mark.parametrize("name", ["with:colon", os.fsdecode(b"no\xfftext")], ids=["colon", "bytes"])
+def test_folders_that_mindspore_cannot_name_are_left_out(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    path = library.Library().path()
+    assert path is not None
+    assert tmp_path not in path.parents
+
+
+def test_a_child_leaves_the_folder_of_its_parent(home: Path) -> None:
+    home.parent.parent.parent.write_text("a file where a folder should be")
+    path = library.Library().path()
+    assert path is not None
+    library._remove(path.parent, os.getpid() + 1)
+    assert path.is_file()
+    library._remove(path.parent, os.getpid())
+    assert not path.exists()
 
 
 def test_other_systems_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
