@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def user_folder() -> Path | None:
-    """Return the folder of caches of this package for this user, or None where the user has no home.
+    """Return the folder of caches of this package for this user, or None where no absolute path leads to a home.
 
     It is ``%LOCALAPPDATA%\\adamcompat\\Cache`` on Windows, ``~/Library/Caches/adamcompat`` on macOS, and elsewhere
     ``adamcompat`` in ``$XDG_CACHE_HOME``, or in ``~/.cache`` where that names no absolute path.
@@ -21,7 +21,7 @@ def user_folder() -> Path | None:
             return Path.home() / "Library" / "Caches" / "adamcompat"
         given = Path(os.environ.get("XDG_CACHE_HOME", ""))
         folder = (given if given.is_absolute() else Path.home() / ".cache") / "adamcompat"
-        # What lies below the folder that a process happens to be in may be anybody's.
+        # Files below the folder that a process happens to be in may be anybody's.
         return folder if folder.is_absolute() else None
     except RuntimeError:
         return None

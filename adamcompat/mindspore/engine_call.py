@@ -35,9 +35,9 @@ class EngineCall:
     """Make the steps of one optimizer, where a graph asks for it.
 
     Args:
-        optimizer: has state.
-        written: how many Parameters a step writes or reads as they are: the counter, the learning rate where it is a
-            number, all state and all variables.
+        optimizer: an optimizer that has state.
+        written: the number of Parameters that the operator takes: the counter, the learning rate where it is a number,
+            all state and all variables.
         shapes: of the gradients.
         dtypes: of the gradients.
         gives_rate: whether the graph computes the learning rate, a float64.
@@ -77,7 +77,7 @@ class EngineCall:
 class EngineStep(GraphStep):
     """Make the step of one optimizer by its engine, or by formulas where a graph cannot call that; see `GraphStep`.
 
-    What a method reads from `self` is a constant of the compiled graph, except Parameters.
+    Parameters aside, all that a method reads from `self` is a constant of the compiled graph.
     """
 
     # Of what makes the steps, where a graph can call it.
@@ -93,14 +93,14 @@ class EngineStep(GraphStep):
             constant: whether its learning rate is a number that a Parameter holds.
         """
         self.singles = (self.iterations, self.rate) if constant else (self.iterations,)
-        columns = (self.m, self.v, self.vhat, self.average, self.accumulated)
-        written = len(self.singles) + len(self.powers) + self.count + sum(map(len, columns))
+        self.state = (*self.m, *self.v, *self.vhat, *self.average, *self.accumulated)
+        written = len(self.singles) + len(self.powers) + self.count + len(self.state)
         dtypes = [STORAGE[self.around[kind]].own for kind in self.kind]
-        # The engine knows a list; what else gives a learning rate is the graph's to compute.
+        # The engine reads a list itself; the graph computes any other schedule.
         self.gives_rate = not constant and not self.is_list
         engine = EngineCall(optimizer, written, self.shapes, dtypes, gives_rate=self.gives_rate)
         if engine.call is not None:
-            self.engine, self.call_number = engine, engine.call.number
+            self.call_number = engine.call.number
             self.call_operator, self.call_cell = engine.call.operator, engine.call.cell
 
     def construct(self, gradients: Any, parameters: Any) -> Any:
@@ -109,18 +109,23 @@ class EngineStep(GraphStep):
         Args:
             gradients: one for each, dense or a RowTensor.
             parameters: the Parameters to update.
+
+        Returns:
+            True, which depends on all that was written.
+
+        Raises:
+            NotImplementedError: a gradient holds some rows, and updates are lazy.
+            ValueError: a gradient has another shape than its parameter, or state has another than it had.
         """
         if may_call(self.call_number):
-            given = self.inputs_of(gradients, parameters)
-            if are_dense(given, r"\w+"):
+            gs, known = self.over(self.dense, gradients)
+            given = (*self.numbers(), *self.singles, *self.powers, *parameters, *self.state, *gs)
+            if are_dense(given, r"\w+") and False not in known:
                 return ops.depend(True, self.call_operator(self.call_cell, *given))
         return self.by_formulas(gradients, parameters)
 
-    def inputs_of(self, gradients: Any, parameters: Any) -> Any:
-        """Return what the engine's operator takes for a step; for the arguments see `construct`."""
-        gs, _ = self.over(self.dense, gradients)
-        rate: Any = ()
+    def numbers(self) -> Any:
+        """Return the learning rate of this step, where the graph computes it, in a tuple."""
         if self.gives_rate:
-            rate = (self.rate_of(cast(self.iterations, mindspore.float64) + self.start),)
-        state = (*self.m, *self.v, *self.vhat, *self.average, *self.accumulated)
-        return (*rate, *self.singles, *self.powers, *parameters, *state, *gs)
+            return (self.rate_of(cast(self.iterations, mindspore.float64) + self.start),)
+        return ()

@@ -1,7 +1,8 @@
 """Call Python from a graph of MindSpore, with the memory of the graph's own Tensors.
 
 MindSpore's operators for Python functions hand over copies. A Custom operator of a library gets the addresses of what
-the graph itself reads and writes; here the library's function jumps to a callback of Python.
+the graph itself reads and writes; here the library's function calls Python, in a thread
+of its own.
 
 The callback runs while the graph does, so that it must not ask MindSpore for anything: a Tensor's `data_ptr`, for one,
 waits until the graph has ended.
@@ -40,7 +41,11 @@ class Called(Protocol):
     """Name what a graph calls."""
 
     def ready(self) -> bool:
-        """Return whether a graph that is compiled now may call it."""
+        """Return whether a graph that is compiled now may call it.
+
+        Raises:
+            ValueError: the number of threads asked for, or the state of the optimizer, makes no sense.
+        """
 
     def __call__(self, addresses: NDArray[np.int64]) -> None:
         """Make a step in the memory at these addresses, one for each input of the operator after its first."""
@@ -61,6 +66,7 @@ def _run(given: Any) -> None:
     addresses = np.frombuffer((ctypes.c_int64 * count).from_address(places), np.int64)
     cell = Cell.from_address(int(addresses[0]))
     try:
+        # It matters only where the library calls in the thread of somebody who holds the interpreter's lock.
         with Uninterrupted():
             _known[cell.number](addresses[1:-1])
             cell.state = DONE
@@ -101,9 +107,9 @@ class GraphCall:
             "reg_op_name": SYMBOL,
         }.items():
             self.operator.add_prim_attr(name, value)
-        # As of MindSpore's own optimizers: what is written stands in an order with all else that reads or writes it.
         # A graph may outlive its optimizer: it holds its operators.
         self.operator.adamcompat_called = called
+        # As in MindSpore's own optimizers: a graph keeps the order of all that reads or writes these.
         self.operator.set_signatures((_READ,) * (1 + read) + (_WRITE,) * written + (_READ,) * read_then)
 
 
@@ -131,6 +137,9 @@ def may_call(number: int) -> bool:
 
     Args:
         number: of a `GraphCall`; 0 stands for none.
+
+    Raises:
+        ValueError: as `Called.ready`.
     """
     called = _known.get(number)
     return called is not None and _in_this_process() and _library.path() is not None and called.ready()
@@ -140,7 +149,7 @@ def are_dense(given: Any, dtypes: Any) -> Any:
     """Return whether inputs are dense Tensors of some dtypes, in the Python that MindSpore's compiler understands.
 
     Args:
-        given: the tuple of inputs. What Python computes in a graph has no type before the graph runs.
+        given: the tuple of inputs. An input that Python computes in the graph has no type before the graph runs.
         dtypes: a regular expression for the name of each dtype.
     """
     types = F.typeof(given)

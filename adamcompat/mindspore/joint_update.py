@@ -29,11 +29,11 @@ from adamcompat.mindspore.overrides import parts_of
 from adamcompat.program import Stages, compile_step
 from adamcompat.whole import whole
 
-# So many operators start in the time of one call.
+# A call takes as long as this many operators take to start.
 FEW = 64
-# Of Parameters with more elements than that on average, it does not matter how long an operator takes to start.
+# Above this many elements a Parameter, on average, the start of an operator does not count.
 LARGE = 1 << 20
-# The elements that an operator which is slower than the compiled update takes as long for as a call.
+# From this many elements on a call pays even for one Parameter, where the original's operator is slower.
 SLOW = 1 << 17
 
 shape_of = ops.MultitypeFuncGraph("shape_of")
@@ -211,14 +211,14 @@ class Joined:
     """Share what drop-ins need to call a `JointUpdate` in a graph; MindSpore's compiler reads `_fit`."""
 
     map_: Any
-    # What updates all Parameters at once, and how a graph calls it.
+    # It updates all Parameters at once; the rest says how a graph calls it.
     _joint: JointUpdate | None = None
     _joint_number: int = 0
     _firsts: tuple[int, ...] = ()
     _shapes: tuple[tuple[int, ...], ...] = ()
     _call: Any = None
     _cell: Any = None
-    # What the original returns for every Parameter after the first: made in a graph, it would take long to compile.
+    # The result for every Parameter after the first: made in a graph, it would take long to compile.
     _others: tuple[bool, ...] = ()
 
     def _join(self, joint: JointUpdate) -> None:

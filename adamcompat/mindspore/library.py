@@ -26,7 +26,7 @@ from adamcompat.files import write_bytes
 
 SYMBOL = "adamcompat_call"
 
-# What Python leaves in the cell that the first input is.
+# Python leaves one of these in the cell, which is the first input.
 DONE, FAILED = 1, 2
 
 
@@ -34,10 +34,11 @@ class Machine(NamedTuple):
     """Hold the functions of the library for a kind of machine.
 
     Attributes:
-        number: of the kind, in ELF; it has 64 bits and puts the lowest byte first.
-        call: the function that calls Python.
-        shape: it returns the shape of what `call` returns, that of a number: a vector without elements.
-        dtype: it returns MindSpore's number for float32, which stands in the place of ``{}``.
+        number: ELF's number of the kind, which has 64 bits and puts the lowest byte first.
+        call: the code, in hexadecimal, of the function that calls Python.
+        shape: that of one that returns the shape of the result of `call`, a number: a vector without elements.
+        dtype: that of one that returns MindSpore's number of float32; the instruction for it goes in the place of
+            ``{}``.
     """
 
     number: int
@@ -102,7 +103,7 @@ _MACHINES = {
 # No page of either machine is larger: segments with other rights must not share one.
 _PAGE = 0x10000
 _HEADER, _SEGMENT, _SYMBOL = 64, 56, 24
-# What the dynamic section names: hash table, strings, symbols, the size of the strings and of a symbol.
+# The dynamic section names these: hash table, strings, symbols, the size of the strings and of a symbol.
 _HASH, _STRINGS, _SYMBOLS, _STRINGS_SIZE, _SYMBOL_SIZE = 4, 5, 6, 10, 11
 
 
@@ -111,7 +112,7 @@ def content(machine: int, functions: Mapping[str, bytes]) -> bytes:
 
     Args:
         machine: ELF's number of the kind of machine, which has 64 bits and puts the lowest byte first.
-        functions: their code by their names. Wherever they lie, they must do.
+        functions: their code by their names. It must run at any address.
     """
     count = len(functions)
     # One chain for all names: each leads to the next, and the last to none.
@@ -122,7 +123,7 @@ def content(machine: int, functions: Mapping[str, bytes]) -> bytes:
     strings, symbols, code = b"\0", bytes(_SYMBOL), b""
     at_code = _aligned(at_strings + 1 + sum(len(name) + 1 for name in functions), 16)
     for name, function in functions.items():
-        # A global function, in a section that there is.
+        # A global function; any number of a section but 0 says that it is defined here.
         symbols += struct.pack("<IBBHQQ", len(strings), 0x12, 0, 1, at_code + len(code), len(function))
         strings += name.encode() + b"\0"
         code += function.ljust(_aligned(len(function), 16), b"\0")
@@ -164,20 +165,20 @@ class Library:
 
     def __init__(self) -> None:
         self._path: Path | None = None
-        self._loads: bool | None = None
+        self._refused = False
 
     def path(self) -> Path | None:
-        """Return where the library is; None where this machine cannot load it."""
+        """Return where the library is; None where this machine cannot load it, or no folder can hold it."""
         if platform.system() != "Linux" or platform.machine() not in _MACHINES:
             return None
-        if self._loads is False or (self._path is not None and self._path.is_file()):
+        if self._refused or (self._path is not None and self._path.is_file()):
             return self._path
         machine = _MACHINES[platform.machine()]
         whole = content(machine.number, machine.functions())
         # Operators that were made before name the file by its path.
         for folder in self._folders() if self._path is None else [self._path.parent]:
             if ":" in str(folder) or not str(folder).isprintable():
-                # MindSpore takes what follows a colon for the name of the function, and only names in UTF-8.
+                # MindSpore takes the part behind a colon for the function's name, and only paths that are UTF-8.
                 continue
             # A disk may be full, or mounted so that nothing on it can be run: then the next folder is tried.
             with suppress(OSError):
@@ -186,9 +187,9 @@ class Library:
                     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                     write_bytes(path, whole)
                 if calls(path):
-                    self._path, self._loads = path, True
+                    self._path = path
                     return path
-        self._path, self._loads = None, False
+        self._path, self._refused = None, True
         return None
 
     def _folders(self) -> Iterator[Path]:
@@ -234,7 +235,7 @@ def cell_of(callback: Any, number: int) -> Cell:
 
     Args:
         callback: the function, under `CALLBACK`. It must leave DONE or FAILED as the cell's state.
-        number: what it is to find there.
+        number: that the function finds in the cell.
     """
     threads, python = ctypes.CDLL(None), ctypes.pythonapi
     called = (callback, threads.pthread_create, threads.pthread_join, python.PyGILState_Check)

@@ -24,10 +24,7 @@ from adamcompat.mindspore.batch import STORAGE
 from adamcompat.mindspore.gradients import densified
 from adamcompat.mindspore.graph_stages import TURNS, GraphStages, loaded
 from adamcompat.mindspore.operations import FUSED, SEPARATE, WIDE, cast
-from adamcompat.program import (
-    Average,
-    Program,
-)
+from adamcompat.program import Average, Program
 from adamcompat.stages import average, average_weights, time_decayed
 
 _DOUBLE = mindspore.float64
@@ -200,13 +197,14 @@ class GraphStep(GraphStages):
             gradients: all of them, dense or RowTensors.
 
         Returns:
-            A tuple, for the places in `part`, and an empty one.
+            Two tuples, for the places in `part`: the gradients, and whether the graph knows the shape of each.
 
         Raises:
             NotImplementedError: a gradient holds some rows, and updates are lazy.
             ValueError: a gradient has another shape than its parameter.
         """
         gs: Any = ()
+        known: Any = ()
         for i in part:
             g = gradients[i]
             if isinstance(g, RowTensorInner):
@@ -216,7 +214,8 @@ class GraphStep(GraphStages):
             if F.isconstant(g.shape) and g.shape != self.shapes[i]:
                 raise ValueError("in a graph, pass gradients in the order of build(), with their Parameters' shapes")
             gs += (cast(g, self.around[self.kind[i]]),)
-        return gs, ()
+            known += (F.isconstant(g.shape),)
+        return gs, known
 
     def stepped(self, gradients: Any, parameters: Any, calls: Any) -> Any:
         """Update `parameters`.

@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,12 @@ def graph() -> Any:
 
 
 def called(optimizer: Any) -> bool:
-    """Whether a graph has called the compiled update."""
+    """Return whether a graph has called the compiled update."""
     return optimizer._joint is not None and bool(optimizer._joint._written)
 
 
 def made(kind: Any, start: list[Any] = START, groups: Any = None, dtype: Any = None, **options: Any) -> Any:
-    # Two operators take no single numbers.
+    # With these options nn.Adam's operators take no Parameters of shape ().
     refuses = options.get("use_amsgrad") or options.get("use_offload")
     chosen = [i for i, array in enumerate(start) if array.ndim or not refuses]
     parameters = [Parameter(Tensor(start[i], dtype), name=f"p{i}") for i in chosen]
@@ -610,6 +611,23 @@ def test_a_schedule_goes_on_after_a_graph() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_gradients_of_unknown_length_are_the_formulas() -> None:
+    parameter = Parameter(Tensor(np.ones(3, np.float32)), name="p")
+    optimizer = TFStyleAdam(learning_rate=0.1)
+    optimizer.build([parameter])
+
+    @ms.jit(input_signature=(Tensor(shape=[None], dtype=ms.float32),))  # type: ignore[untyped-decorator]
+    def compiled(gradient: Any) -> Any:
+        return optimizer.apply((gradient * 2,))
+
+    compiled(Tensor(np.ones(3, np.float32)))
+    np.testing.assert_allclose(parameter.asnumpy(), 0.9, rtol=1e-5)
+    for length in (2, 5):
+        with suppress(Exception):
+            compiled(Tensor(np.ones(length, np.float32)))
+    assert parameter.shape == (3,)
+
+
 def test_two_graphs_with_gradients_of_other_dtypes(graph: None) -> None:
     found = []
     for kind in (nn.Adam, Adam):
@@ -642,13 +660,13 @@ def test_a_step_that_fails_says_why(
     stepped(optimizer)
     before = state(optimizer)
 
-    def refuse(addresses: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise MemoryError("no room")
 
     monkeypatch.setattr(optimizer._joint._batch, "update", refuse)
     with pytest.raises(RuntimeError, match=library.SYMBOL):
         stepped(optimizer)
-    assert "a step failed in a graph: TypeError" in capfd.readouterr().err
+    assert "a step failed in a graph: MemoryError: no room" in capfd.readouterr().err
     assert_same(state(optimizer)[:-3], before[:-3])
 
 
@@ -661,7 +679,7 @@ def test_threads_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_signal_while_a_graph_runs_loses_no_step(graph: None) -> None:
     class Stop(Exception):  # noqa: N818
-        """What the handler raises."""
+        """The handler raises it."""
 
     def handle(*_: Any) -> None:
         raise Stop
