@@ -15,7 +15,8 @@ from adamcompat.mindspore.layout import Attributes, same
 from adamcompat.mindspore.memory import addresses
 
 # It moved, and says so where it is imported from its old place.
-_api = "mindspore.graph.api" if find_spec("mindspore.graph") else "mindspore.common.api"
+_moved = find_spec("mindspore.graph") and find_spec("mindspore.graph.api")
+_api = "mindspore.graph.api" if _moved else "mindspore.common.api"
 ms_compile_cache: Any = import_module(_api).ms_compile_cache
 
 
