@@ -503,6 +503,21 @@ def test_a_graph_calls_where_it_pays(kind: Any, count: int, size: int, calls: bo
     assert (optimizer.parameters[0].asnumpy() < 1).all()
 
 
+def test_graphs_with_other_constants_share_an_optimizer(graph: None) -> None:
+    found = []
+    for kind in (Adam, nn.Adam):
+        net = Net()
+        optimizer = kind(net.trainable_params(), 0.1)
+        optimizer(tuple(Tensor(np.ones(p.shape, np.float32)) for p in optimizer.parameters))
+        optimizer.eps = Tensor(0.1, ms.float32)
+        step = nn.TrainOneStepCell(net, optimizer)
+        for _ in range(2):
+            step(X)
+        found.append(state(optimizer))
+        assert kind is nn.Adam or called(optimizer)
+    assert_same(*found)
+
+
 class Product(nn.Cell):  # type: ignore[misc]
     """The gradient of each Parameter is the other Parameter."""
 
