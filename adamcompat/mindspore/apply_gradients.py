@@ -34,7 +34,7 @@ class ApplyGradientsAdam(TFStyleState):
     """Base of the adapters that are called as TensorFlow's optimizers are.
 
     In PYNATIVE mode on a CPU a step runs the compiled update of this package on the Parameters' own
-    memory. Functions under ``mindspore.jit``, Cells in GRAPH mode and other devices compile it.
+    memory. Functions under ``mindspore.jit`` and Cells in GRAPH mode call it there, or compile its formulas.
     """
 
     def _apply_gradients_in_graph(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:

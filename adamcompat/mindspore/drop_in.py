@@ -53,7 +53,8 @@ def in_place_of(stock: Any) -> Callable[..., Any]:
 class DropIn(nn.Optimizer):  # type: ignore[misc]
     """Share what the drop-ins of MindSpore's optimizers have in common.
 
-    GRAPH mode and functions under ``mindspore.jit`` compile the original's own construct. In PYNATIVE mode on a CPU a
+    GRAPH mode and functions under ``mindspore.jit`` compile the original's own construct, and call the compiled update
+    of this package there where that pays. In PYNATIVE mode on a CPU a
     step runs the compiled update of this package on the Parameters' own memory, unless a subclass or the optimizer
     itself replaces a part of the step; then, and on another device, it runs the original's.
 

@@ -7,6 +7,7 @@ done piece by piece by threads that wait for one another. Here one operator hand
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import Any
 
 import mindspore
@@ -27,7 +28,7 @@ from adamcompat.mindspore.layout import Attributes
 from adamcompat.mindspore.memory import view
 from adamcompat.mindspore.overrides import parts_of
 from adamcompat.program import Stages, compile_step
-from adamcompat.whole import whole
+from adamcompat.whole import Operation, later, whole
 
 # A call takes as long as this many operators take to start.
 FEW = 64
@@ -167,16 +168,19 @@ class JointUpdate:
 
     def _one_by_one(self, addresses: NDArray[np.int64]) -> None:
         """Update one Parameter after the other, as the original does, where one reads what another writes."""
-        count, start = len(self._sizes), self._numbers
-        columns = addresses[start:].reshape(self._columns + 1, count)
-        for i, size in enumerate(self._sizes):
+        gradients: list[NDArray[np.float32]] = []
+
+        def update(i: int) -> list[Operation]:
+            size, kind = self._sizes[i], self._kinds[i]
+            columns = addresses[self._numbers :].reshape(self._columns + 1, -1)[:, i]
             batch = Batch(self._numerics, mindspore.float32, [size], [0], amsgrad=self._amsgrad)
-            batch.place(columns[:-1, i : i + 1].T)
-            gradient = view(int(columns[-1, i]), (size,), np.dtype(np.float32)).copy()
-            batch.read_from(np.array([gradient.ctypes.data], np.int64))
+            batch.place(columns[:-1].reshape(1, -1))
+            gradients.append(view(int(columns[-1]), (size,), np.dtype(np.float32)).copy())
+            batch.read_from(np.array([gradients[-1].ctypes.data], np.int64))
             coefficients, programs = self._coefficients(addresses)
-            kind = self._kinds[i]
-            whole([batch.update(coefficients[kind : kind + 1], programs[:1])])
+            return [batch.update(coefficients[kind : kind + 1], programs[:1])]
+
+        whole([later(partial(update, i)) for i in range(len(self._sizes))])
 
     def _coefficients(self, addresses: NDArray[np.int64]) -> tuple[list[kernel.Coefficients], list[Stages]]:
         """Return the scalars of this step for each kind, and the stages before its update, of which there are none."""

@@ -111,13 +111,7 @@ class GraphAdamWeightDecay(Joined, nn.AdamWeightDecay):  # type: ignore[misc]
         self.assignadd(self.global_step, self.global_step_increase_tensor)
         done: Any = ()
         for i in range(len(gradients)):
-            own, rate = decay, lr
-            if self.is_group:
-                own = decay[i]
-            if self.is_group_lr:
-                rate = lr[i]
-            if not self.decay_flags[i]:
-                own = 0.0
+            rate, own = self._setting(i, lr, decay)
             if self.optim_filter[i]:
                 if self._has_operator[i]:
                     written = self._by_operator(i, rate, own, gradients[i])
@@ -129,6 +123,26 @@ class GraphAdamWeightDecay(Joined, nn.AdamWeightDecay):  # type: ignore[misc]
                 done += (True,)
         return done
 
+    def _setting(self, i: int, lr: Any, decay: Any) -> Any:
+        """Return the learning rate and the weight decay of one Parameter in this step.
+
+        Args:
+            i: its place among all Parameters.
+            lr: the learning rate, or one for each Parameter.
+            decay: the weight decay, or one for each Parameter.
+
+        Returns:
+            Two numbers; the second is 0 where no decay reaches the Parameter.
+        """
+        rate, own = lr, decay
+        if self.is_group_lr:
+            rate = lr[i]
+        if self.is_group:
+            own = decay[i]
+        if not self.decay_flags[i]:
+            own = 0.0
+        return rate, own
+
     def _numbers(self, lr: Any, decay: Any) -> Any:
         """Return the numbers of a step in the order of `JointUpdate.call`.
 
@@ -139,13 +153,7 @@ class GraphAdamWeightDecay(Joined, nn.AdamWeightDecay):  # type: ignore[misc]
         rates: Any = ()
         decays: Any = ()
         for i in self._firsts:
-            rate, own = lr, decay
-            if self.is_group_lr:
-                rate = lr[i]
-            if self.is_group:
-                own = decay[i]
-            if not self.decay_flags[i]:
-                own = 0.0
+            rate, own = self._setting(i, lr, decay)
             rates += (rate,)
             decays += (ops.ones_like(self.beta1) * own,)
         return (*rates, *decays, self.beta1, self.beta2, self.eps)
