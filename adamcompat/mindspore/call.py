@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import mindspore
 from mindspore import nn
 
+from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.drop_in import DropIn, in_place_of, once
 from adamcompat.mindspore.gradients import Refusals
-from adamcompat.mindspore.graph import ATTRIBUTES, GraphAdam
+from adamcompat.mindspore.graph import GraphAdam
+from adamcompat.mindspore.layout import Attributes
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.overrides import Overrides
 
@@ -16,7 +19,7 @@ from adamcompat.mindspore.overrides import Overrides
 class CallAdam(DropIn, GraphAdam):
     """Base of the drop-in for nn.Adam; use `adamcompat.mindspore.Adam`."""
 
-    _attributes = ATTRIBUTES
+    _attributes = Attributes.of(MAPPING.dialects["mindspore"], ("moment1", "moment2"))
     _refusals = Refusals(no_tuple=RuntimeError, no_tensor=ValueError, converts=False)
     _stock = nn.Adam.construct
     _construct_once = once(_stock)
@@ -24,6 +27,8 @@ class CallAdam(DropIn, GraphAdam):
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, corrections: bool | None) -> None:
         super().__init__(given, extra, corrections=corrections)
+        if not self.use_offload and all(p.dtype == mindspore.float32 for p in self.parameters):
+            self._join(nn.Adam, "_apply_adam")
         if not self.corrections and any(
             flag and len(p.shape) > 1 and not self._centralizes(i)
             for i, (flag, p) in enumerate(zip(self._flags(), self.parameters, strict=True))

@@ -19,8 +19,7 @@ from adamcompat.kernel import make_update
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.gradients import add_decay, centralized, densified
 from adamcompat.mindspore.graph_call import are_dense, may_call
-from adamcompat.mindspore.joint_update import Joined, JointUpdate
-from adamcompat.mindspore.layout import Attributes
+from adamcompat.mindspore.joint_update import Joined
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.operations import SEPARATE
 
@@ -35,8 +34,6 @@ _REAL = (mindspore.float16, mindspore.bfloat16, mindspore.float32, mindspore.flo
 _WIDE_INTEGERS = (mindspore.int32, mindspore.int64)
 _WIDE = (mindspore.float32, mindspore.float64, mindspore.complex64, mindspore.complex128)
 
-
-ATTRIBUTES = Attributes.of(MAPPING.dialects["mindspore"], ("moment1", "moment2"))
 
 _update = make_update(SEPARATE)
 _correct = make_correction(MAPPING.dialects["mindspore"].semantics.form)
@@ -146,8 +143,6 @@ class GraphAdam(Joined, nn.Adam):  # type: ignore[misc]
         scale = float(self.reciprocal_scale)
         # What of an integer gradient the loss scale leaves is nothing, or all.
         self._integers_vanish, self._exact_scale = scale < 1, scale.is_integer()
-        if not self.use_offload and all(dtype == mindspore.float32 for dtype in dtypes):
-            self._join(JointUpdate(self, MAPPING.dialects["mindspore"], nn.Adam, "_apply_adam", ATTRIBUTES))
         self._prepared = True
 
     def _centralizes(self, i: int) -> bool:

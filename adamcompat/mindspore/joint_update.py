@@ -19,15 +19,12 @@ from numpy.typing import NDArray
 from adamcompat import executors, kernel
 from adamcompat.executors.launch import threads_for
 from adamcompat.executors.regions import Regions
-from adamcompat.hyperparameters import Hyperparameters, neutral_values
-from adamcompat.mapping.model import Dialect
-from adamcompat.mapping.tables import MAPPING
-from adamcompat.mindspore.batch import Batch
 from adamcompat.mindspore.graph_call import GraphCall, graph_call, numbers_at
 from adamcompat.mindspore.layout import Attributes
-from adamcompat.mindspore.memory import view
+from adamcompat.mindspore.memory import Forms, view
 from adamcompat.mindspore.overrides import parts_of
-from adamcompat.program import Stages, compile_step
+from adamcompat.mindspore.pynative import PyNativeStep
+from adamcompat.program import Stages
 from adamcompat.whole import Operation, later, whole
 
 # A call takes as long as this many operators take to start.
@@ -56,10 +53,8 @@ class JointUpdate:
 
     Args:
         optimizer: a drop-in whose Parameters are float32.
-        dialect: the facts of its original.
-        original: the original.
+        original: its original.
         part: the name of the original's method that this takes the place of.
-        attributes: what the original calls its state.
         slow: whether the original's operator takes longer than the compiled update for large Parameters.
 
     Attributes:
@@ -71,53 +66,32 @@ class JointUpdate:
             Parameters, all first and all second moments, for AMSGrad the maxima; and the gradients.
     """
 
-    def __init__(
-        self,
-        optimizer: Any,
-        dialect: Dialect,
-        original: type,
-        part: str,
-        attributes: Attributes,
-        *,
-        slow: bool = False,
-    ) -> None:
+    def __init__(self, optimizer: Any, original: type, part: str, *, slow: bool = False) -> None:
         o, self._optimizer = optimizer, weakref.ref(optimizer)
         self._slow = slow
         self._replaceable = parts_of(original, part)
-        self._numerics, self._attributes = MAPPING.numerics[dialect.numerics], attributes
-        neutral = Hyperparameters(neutral_values(), {}, {})
-        update = compile_step(dialect, self._numerics, neutral, held=("loss_scale",)).update
-        self._form, self._decays, self._powers = update.form, update.decays, bool(attributes.powers)
-        kinds = self._kinds = self._kinds_of(o)
-        self.firsts = tuple(kinds.index(kind) for kind in sorted(set(kinds)))
+        self._attributes: Attributes = o._attributes
+        self._step: PyNativeStep = o._pynative
+        self._decays, self._powers = self._step.program.update.decays, bool(self._attributes.powers)
+        self._forms = Forms.of(o.parameters)
+        self._kinds = self._step.kinds()[1]
+        self._own = list(dict.fromkeys(self._kinds))
+        self.firsts = tuple(map(self._kinds.index, self._own))
         self.shapes = tuple(parameter.shape for parameter in o.parameters)
         self._sizes = [parameter.size for parameter in o.parameters]
-        self._amsgrad = self._asked(o, "use_amsgrad")
-        self._nesterov = self._asked(o, "use_nesterov") and not self._amsgrad
-        self._batch = Batch(self._numerics, mindspore.float32, self._sizes, kinds, amsgrad=self._amsgrad)
+        self._batch = self._step.batch(self._forms, self._kinds, range(len(self._sizes)), self._own)
         self._bytes = np.array(self._sizes, np.int64) * 4
         self._regions = Regions(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self._constants: list[float] = []
         self._scalars: kernel.Scalars | None = None
         self._written = b""
-        count, self._columns = len(self._sizes), 4 if self._amsgrad else 3
+        count, self._columns = len(self._sizes), 1 + len(self._attributes.state(o))
         self._numbers = len(self.firsts) * (2 if self._decays else 1) + (2 if self._powers else 0) + 3
         self.call: GraphCall | None = graph_call(self, self._numbers, self._columns * count, count)
 
     @staticmethod
     def _asked(optimizer: Any, name: str) -> bool:
         return bool(getattr(optimizer, name, False))
-
-    def _kinds_of(self, optimizer: Any) -> list[int]:
-        """Return the kind of each Parameter; those of one kind have the same learning rate and decay."""
-        o, places = optimizer, dict[Any, int]()
-        found = []
-        for i in range(len(o.parameters)):
-            rate = o.learning_rate[i] if o.is_group_lr else o.learning_rate
-            decay = (o.weight_decay[i] if o.is_group else o.weight_decay) if self._decays else None
-            key = id(rate), id(decay) if self._decays and o.decay_flags[i] else None
-            found.append(places.setdefault(key, len(places)))
-        return found
 
     def ready(self) -> bool:
         """Return whether a graph may call it: nothing that it stands for is replaced, and there is compiled code.
@@ -135,8 +109,8 @@ class JointUpdate:
         state = [o.parameters, *self._attributes.state(o)]
         return (
             not self._asked(o, "use_offload")
-            and self._asked(o, "use_amsgrad") == self._amsgrad
-            and self._kinds_of(o) == self._kinds
+            and self._asked(o, "use_amsgrad") == self._step.amsgrad
+            and self._step.kinds()[1] == self._kinds
             and not self._asked(o, "use_parallel")
             and not any(getattr(o, "ps_parameters", ()))
             and all(isinstance(c, Tensor) and c.dtype == mindspore.float32 and c.size == 1 for c in constants)
@@ -171,11 +145,11 @@ class JointUpdate:
         gradients: list[NDArray[np.float32]] = []
 
         def update(i: int) -> list[Operation]:
-            size, kind = self._sizes[i], self._kinds[i]
+            kind = self._own.index(self._kinds[i])
             columns = addresses[self._numbers :].reshape(self._columns + 1, -1)[:, i]
-            batch = Batch(self._numerics, mindspore.float32, [size], [0], amsgrad=self._amsgrad)
+            batch = self._step.batch(self._forms, self._kinds, [i], [self._kinds[i]])
             batch.place(columns[:-1].reshape(1, -1))
-            gradients.append(view(int(columns[-1]), (size,), np.dtype(np.float32)).copy())
+            gradients.append(view(int(columns[-1]), (self._sizes[i],), np.dtype(np.float32)).copy())
             batch.read_from(np.array([gradients[-1].ctypes.data], np.int64))
             coefficients, programs = self._coefficients(addresses)
             return [batch.update(coefficients[kind : kind + 1], programs[:1])]
@@ -197,17 +171,7 @@ class JointUpdate:
     def _scalars_of(self, constants: list[float]) -> kernel.Scalars:
         """Return the scalars of all steps with these betas and this epsilon."""
         if self._scalars is None or self._constants != constants:
-            beta1, beta2, epsilon = constants
-            self._scalars = kernel.Scalars(
-                self._numerics,
-                np.dtype(np.float32),
-                beta1=beta1,
-                beta2=beta2,
-                epsilon=epsilon,
-                nesterov=self._nesterov,
-                form=self._form,
-            )
-            self._constants = constants
+            self._scalars, self._constants = self._step.scalars(mindspore.float32, constants), constants
         return self._scalars
 
 
@@ -225,8 +189,9 @@ class Joined:
     # The result for every Parameter after the first: made in a graph, it would take long to compile.
     _others: tuple[bool, ...] = ()
 
-    def _join(self, joint: JointUpdate) -> None:
-        """Take note of how a graph calls what updates all Parameters at once."""
+    def _join(self, original: type, part: str, *, slow: bool = False) -> None:
+        """Take note of how a graph calls what updates all Parameters at once; see `JointUpdate` for the arguments."""
+        joint = JointUpdate(self, original, part, slow=slow)
         if joint.call is not None:
             self._joint, self._firsts, self._shapes = joint, joint.firsts, joint.shapes
             self._call, self._cell, self._joint_number = joint.call.operator, joint.call.cell, joint.call.number

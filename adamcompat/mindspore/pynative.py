@@ -44,6 +44,11 @@ class PyNativeStep:
         dialect: the facts of its original.
         attributes: what its step reads and writes.
         refusals: what its original refuses as gradients.
+
+    Attributes:
+        program: the compiled step.
+        amsgrad: whether the optimizer was asked for AMSGrad.
+        nesterov: whether it was asked for Nesterov's form.
     """
 
     def __init__(self, optimizer: Any, dialect: Dialect, attributes: Attributes, refusals: Refusals) -> None:
@@ -55,11 +60,11 @@ class PyNativeStep:
         self._numerics: Numerics = MAPPING.numerics[dialect.numerics]
         # The optimizer's attributes are the hyperparameters of its original.
         neutral = Hyperparameters(neutral_values(), {}, {})
-        self._program = compile_step(dialect, self._numerics, neutral, held=("loss_scale",))
-        self._amsgrad, self._nesterov = self._asks("amsgrad"), self._asks("nesterov")
+        self.program = compile_step(dialect, self._numerics, neutral, held=("loss_scale",))
+        self.amsgrad, self.nesterov = self._asks("amsgrad"), self._asks("nesterov")
         self._offload = self._asks("offload")
         self._counted = len(attributes.counters)
-        maximum = ("vhat",) if self._amsgrad else ()
+        maximum = ("vhat",) if self.amsgrad else ()
         self._origin = operator.attrgetter(
             *attributes.counters, *attributes.numbers, "parameters", *attributes.moments, *maximum
         )
@@ -109,7 +114,7 @@ class PyNativeStep:
             numbers_fit = [self._refusals.converts or kind.decay is not None for kind in layout.kinds]
             dense.check(gradients, parameters, self._dialect, self._refusals, numbers_fit)
         step, *powers = layout.counters
-        numbers = layout.sources.at(step.value + self._program.rate.start)
+        numbers = layout.sources.at(step.value + self.program.rate.start)
         advanced = None
         if powers:
             power1, power2 = powers
@@ -156,7 +161,7 @@ class PyNativeStep:
 
     def _added(self, kind: Kind, numbers: Sequence[float]) -> float | None:
         """Return the decay that is added to the update; None where the program adds none there."""
-        if not self._program.update.decays:
+        if not self.program.update.decays:
             return None
         return 0.0 if kind.decay is None else numbers[kind.decay]
 
@@ -243,6 +248,36 @@ class PyNativeStep:
 
     def _laid_out(self, origin: tuple[Any, ...], written: tuple[Any, ...]) -> Layout:
         o, parameters, forms = self._optimizer, self._optimizer.parameters, self._forms
+        sources, kinds = self.kinds()
+        can = "centralize" in self._dialect.stages
+        centralize = [can and o._centralizes(i) for i in range(len(parameters))]
+        dtypes = forms.dtypes
+        parts = []
+        constants = Constants([getattr(o, name) for name in self._attributes.constants])
+        values = constants.now()
+        for dtype in STORAGE:
+            positions = [i for i, own in enumerate(dtypes) if own == dtype]
+            if positions:
+                own = list(dict.fromkeys(kinds[i] for i in positions))
+                scalars = self.scalars(dtype, values)
+                parts.append(Part(positions, own, scalars, self.batch(forms, kinds, positions, own)))
+        return Layout(
+            origin,
+            forms,
+            written,
+            kinds=kinds,
+            centralize=centralize,
+            simple=not any(centralize) and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
+            sources=Sources(sources, self._live, not self.program.update.decays, self._stale),
+            parts=parts,
+            constants=constants,
+            values=values,
+            scaled=Tensor(values[-1], mindspore.float32) if self._attributes.scales and o.need_scale else None,
+        )
+
+    def kinds(self) -> tuple[list[Any], list[Kind]]:
+        """Return where the numbers of a step come from, and the kind of each Parameter, which names two of them."""
+        o = self._optimizer
         sources: list[Any] = []
         places: dict[int, int] = {}
 
@@ -256,43 +291,28 @@ class PyNativeStep:
             Kind(
                 place(o.learning_rate[i] if o.is_group_lr else o.learning_rate),
                 place(o.weight_decay[i] if o.is_group else o.weight_decay)
-                if o.decay_flags[i] and (o.exec_weight_decay or self._program.update.decays)
+                if o.decay_flags[i] and (o.exec_weight_decay or self.program.update.decays)
                 else None,
             )
-            for i in range(len(parameters))
+            for i in range(len(o.parameters))
         ]
-        can = "centralize" in self._dialect.stages
-        centralize = [can and o._centralizes(i) for i in range(len(parameters))]
-        dtypes = forms.dtypes
-        parts = []
-        constants = Constants([getattr(o, name) for name in self._attributes.constants])
-        values = constants.now()
-        for dtype in STORAGE:
-            positions = [i for i, own in enumerate(dtypes) if own == dtype]
-            if positions:
-                own = list(dict.fromkeys(kinds[i] for i in positions))
-                scalars = kernel.Scalars(
-                    self._numerics_of(dtype),
-                    STORAGE[dtype].own,
-                    beta1=values[0],
-                    beta2=values[1],
-                    epsilon=values[2],
-                    nesterov=self._nesterov and not self._amsgrad,
-                    form=self._program.update.form,
-                )
-                parts.append(Part(positions, own, scalars, self._batch(forms, kinds, positions, own)))
-        return Layout(
-            origin,
-            forms,
-            written,
-            kinds=kinds,
-            centralize=centralize,
-            simple=not any(centralize) and all(STORAGE[d].raw == STORAGE[d].arithmetic for d in dtypes),
-            sources=Sources(sources, self._live, not self._program.update.decays, self._stale),
-            parts=parts,
-            constants=constants,
-            values=values,
-            scaled=Tensor(values[-1], mindspore.float32) if self._attributes.scales and o.need_scale else None,
+        return sources, kinds
+
+    def scalars(self, dtype: Any, constants: Sequence[float]) -> kernel.Scalars:
+        """Return the scalars of all steps for Parameters of a dtype.
+
+        Args:
+            dtype: a key of STORAGE.
+            constants: both betas and epsilon, first of all.
+        """
+        return kernel.Scalars(
+            self._numerics_of(dtype),
+            STORAGE[dtype].own,
+            beta1=constants[0],
+            beta2=constants[1],
+            epsilon=constants[2],
+            nesterov=self.nesterov and not self.amsgrad,
+            form=self.program.update.form,
         )
 
     def _numerics_of(self, dtype: Any) -> Numerics:
@@ -343,7 +363,7 @@ class PyNativeStep:
             numbers: of the step, in the order of the layout's sources.
         """
         o, place = self._optimizer, layout.kinds[i].decay
-        stage = place is not None and not self._program.update.decays
+        stage = place is not None and not self.program.update.decays
         decay = Tensor(numbers[place], mindspore.float32) if place is not None and stage else None
         rows = dense.rows_of(gradient)
         values, own = (gradient, parameter) if rows is None else (rows.values, ops.gather(parameter, rows.indices, 0))
@@ -352,7 +372,7 @@ class PyNativeStep:
             own,
             decay,
             layout.scaled,
-            self._program.stages,
+            self.program.stages,
             centralize=layout.centralize[i],
             leave_integers=self._leaves_integers,
         )
@@ -372,25 +392,33 @@ class PyNativeStep:
         for part in layout.parts:
             positions = [i for i in part.positions if i not in left_out]
             if positions:
-                batch = self._batch(layout.forms, layout.kinds, positions, part.kinds)
+                batch = self.batch(layout.forms, layout.kinds, positions, part.kinds)
                 batch.place(layout.addresses[positions])
                 parts.append(replace(part, positions=positions, batch=batch))
         return parts
 
-    def _batch(self, forms: Forms, kinds: Sequence[Kind], positions: Sequence[int], own: list[Kind]) -> Batch:
+    def batch(self, forms: Forms, kinds: Sequence[Kind], positions: Sequence[int], own: list[Kind]) -> Batch:
+        """Return what updates some Parameters of one dtype.
+
+        Args:
+            forms: of all Parameters.
+            kinds: of all Parameters.
+            positions: the places of some.
+            own: the kinds that there are among these.
+        """
         return Batch(
             self._numerics_of(forms.dtypes[positions[0]]),
             forms.dtypes[positions[0]],
             [math.prod(forms.shapes[i]) for i in positions],
             [own.index(kinds[i]) for i in positions],
-            amsgrad=self._amsgrad,
+            amsgrad=self.amsgrad,
         )
 
     def _stages(self, layout: Layout, kind: Kind, numbers: Sequence[float]) -> Stages:
         """Return the stages before the update that the kernel runs itself."""
         decay = None if kind.decay is None else numbers[kind.decay]
         scale = None if layout.scaled is None else layout.values[-1]
-        (found,) = Listed(StepNumbers(decay=decay, reciprocal_scale=scale)).run(self._program.stages, [()])
+        (found,) = Listed(StepNumbers(decay=decay, reciprocal_scale=scale)).run(self.program.stages, [()])
         return cast(Stages, found)
 
     def _by_operator(self, i: int, parameter: Any, rows: Rows, rate: float, powers: Any) -> Operation:

@@ -16,14 +16,13 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.drop_in import DropIn, in_place_of, once
 from adamcompat.mindspore.gradients import COMPLEX, Refusals, densified, say_real_part
 from adamcompat.mindspore.graph_call import are_dense, may_call
-from adamcompat.mindspore.joint_update import Joined, JointUpdate
+from adamcompat.mindspore.joint_update import Joined
 from adamcompat.mindspore.layout import Attributes
 from adamcompat.mindspore.notes import say_left_out
 from adamcompat.mindspore.operations import SEPARATE, WIDE
 from adamcompat.mindspore.overrides import Overrides
 
 _DIALECT = MAPPING.dialects["mindspore_adamweightdecay"]
-_ATTRIBUTES = Attributes.of(_DIALECT, ("moments1", "moments2"))
 # The dtypes for which there is an update where nn.AdamWeightDecay has no operator.
 _REAL = (mindspore.bfloat16, mindspore.float64)
 
@@ -81,8 +80,6 @@ class GraphAdamWeightDecay(Joined, nn.AdamWeightDecay):  # type: ignore[misc]
         self._has_operator = tuple(p.dtype not in _REAL or p.dtype in self._operators_only for p in self.parameters)
         self._all_by_operator = all(self._has_operator)
         self._dense_for_fused = (True,) * len(self.parameters)
-        if all(p.dtype == mindspore.float32 for p in self.parameters):
-            self._join(JointUpdate(self, _DIALECT, nn.AdamWeightDecay, "construct", _ATTRIBUTES, slow=True))
         self._prepared = True
 
     @mindspore.jit  # type: ignore[untyped-decorator]
@@ -204,7 +201,7 @@ class GraphAdamWeightDecay(Joined, nn.AdamWeightDecay):  # type: ignore[misc]
 class CallAdamWeightDecay(DropIn, GraphAdamWeightDecay):
     """Base of the drop-in for nn.AdamWeightDecay; use `adamcompat.mindspore.AdamWeightDecay`."""
 
-    _attributes = _ATTRIBUTES
+    _attributes = Attributes.of(_DIALECT, ("moments1", "moments2"))
     _refusals = Refusals(no_tuple=TypeError, no_tensor=TypeError, converts=True)
     _stock = GraphAdamWeightDecay.construct
     _construct_once = once(_stock)
@@ -212,6 +209,8 @@ class CallAdamWeightDecay(DropIn, GraphAdamWeightDecay):
 
     def __init__(self, given: dict[str, Any], extra: dict[str, Any], *, corrections: bool | None) -> None:
         super().__init__(given, extra, corrections=corrections)
+        if all(p.dtype == mindspore.float32 for p in self.parameters):
+            self._join(nn.AdamWeightDecay, "construct", slow=True)
         if any(p.dtype in self._operators_only for p in self.parameters):
             say_left_out(self._dialect, "wide_parameters")
 
