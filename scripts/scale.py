@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Measure a step against the number of elements and of tensors, and draw it.
 
-python scripts/scale.py                   measure everything (five minutes, 18 GB of memory), then draw
+python scripts/scale.py                   measure everything (15 minutes, 18 GB of memory), then draw
 python scripts/scale.py numpy bandwidth   measure these parts, keep the others as they were measured before
 python scripts/scale.py --draw            draw docs/figures/scale.svg, fill in docs/scale.md, from earlier figures
 
-The parts are bandwidth, numpy, textbook, tensorflow and mindspore; each takes at most 100 seconds.
+The parts are bandwidth, numpy, textbook, tensorflow, mindspore and memory; each takes at most 100 seconds, but for
+memory, which takes ten minutes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import figures
 import numpy as np
+import step_memory
 
 DATA, PLOT = figures.FOLDER / "scale.json", figures.FOLDER / "scale.svg"
 PAGE = figures.FOLDER.parent / "scale.md"
@@ -151,6 +153,8 @@ def bandwidth() -> dict[str, float]:
 def measure(part: str) -> Any:
     if part == "bandwidth":
         return bandwidth()
+    if part == "memory":
+        return step_memory.measured()
     series = SERIES[part]
     return {
         "elements": list(points(series.make, [(size, [size]) for size in ELEMENTS if size <= series.largest])),
@@ -221,14 +225,20 @@ def describe(found: dict[str, Any]) -> None:
     """Write the figures into the page."""
     rates = ", ".join(f"{name} {rate / 1e9:.1f}" for name, rate in found["bandwidth"].items())
     lines = ["Milliseconds a step, medians:", "", *table(found, "elements"), "", *table(found, "tensors"), ""]
-    figures.insert(PAGE, "scale.py", [*lines, f"Memory, GB/s on all cores: {rates}."])
+    lines += [
+        f"Memory, GB/s on all cores: {rates}.",
+        "",
+        "MiB that first steps take, at most, medians of processes:",
+        "",
+    ]
+    figures.insert(PAGE, "scale.py", [*lines, *step_memory.table(found["memory"])])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    everything = ["bandwidth", *SERIES]
+    everything = ["bandwidth", *SERIES, "memory"]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(everything)}; none: all of them")
     parser.add_argument("--draw", action="store_true", help="draw what was measured before")
     options = parser.parse_args()

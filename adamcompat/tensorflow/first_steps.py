@@ -7,7 +7,7 @@ and time is spent only where steps have saved it. All forms of a step have the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from functools import cache
 from math import inf
 from statistics import median
@@ -18,14 +18,15 @@ import tensorflow as tf
 
 from adamcompat.kernel import make_update
 from adamcompat.tensorflow.operations import PLAIN
+from adamcompat.tensorflow.whole import EagerStep
 
 # Whether a step waits until the time for tracing and compiling is saved; otherwise the second step pays for all.
 WAITS = True
 # The share of the original's time that steps may take together. Less than promised, because measurement is noisy.
 SHARE = 1.08
 # Costs in units of the bare operations of one small variable's update, as measured on two busy cores: tracing a step,
-# and each variable of it that is updated together with others, or by operations of its own; tracing a formula;
-# compiling a program.
+# and each variable of it that is updated together with others, or by operations of its own, or such others; tracing a
+# formula; compiling a program.
 TRACING, TOGETHER, ALONE, FORMULA, COMPILING = 300, 25, 70, 100, 2000
 # At least what the original takes for a small variable, in the same units; for large ones by what our formula takes.
 ORIGINAL, ORIGINAL_LARGE = 3, 1.4
@@ -68,7 +69,8 @@ class Kind:
         rows: the same.
         traced: whether the step is made by the traced function.
         programs: whether it called programs.
-        together: how many variables the step updated as one, or by one operation each.
+        together: how many variables the step updated with others, or by one operation each.
+        chunks: how many of such others there were.
         large: whether it updated large variables by a traced formula.
         missing: the programs that it would have called, if there had been time to compile them.
         last: the seconds that the step before took; None before the first has ended.
@@ -89,13 +91,13 @@ class Kind:
         """
         self.traced = traced
         self.programs = False
-        self.together = 0
+        self.together = self.chunks = 0
         self.large = False
         self.missing: set[Hashable] = set()
 
     def cost(self) -> float:
         """Return what tracing costs, by what the last step was made of."""
-        alone = self.rows - self.together
+        alone = self.rows - self.together + self.chunks
         return TRACING + TOGETHER * self.together + ALONE * alone + COMPILING * len(self.missing)
 
     def end(self, seconds: float) -> float:
@@ -118,16 +120,41 @@ class Kind:
 
 
 class FirstSteps:
-    """Keep account of the steps of one optimizer."""
+    """Keep account of the steps of one optimizer.
+
+    Attributes:
+        step: what holds what the step changes that is being made, otherwise None.
+    """
 
     def __init__(self) -> None:
+        self.step: EagerStep | None = None
         self._saved = 0.0
         self._kind: Kind | None = None
-        self._start = 0.0
+        self._start = self._promised = 0.0
 
     def begin(self) -> None:
         """Begin a step."""
-        self._kind, self._start = None, perf_counter()
+        self._kind = None
+        self._start, self._promised = perf_counter(), 0.0
+
+    def keep_to_the_end(self) -> None:
+        """Hold all that the step may change until it has ended; see `EagerStep.keep_to_the_end`."""
+        if self.step is not None:
+            self.step.keep_to_the_end()
+
+    def once(self, targets: Iterable[Any], apply: Callable[[], Any], operations: int) -> None:
+        """Make a part of a step, unless that is done; see `EagerStep.once`.
+
+        Args:
+            targets: what it changes: the first is a variable that belongs to no other part; None is left out.
+            apply: makes it.
+            operations: how many operations that takes.
+        """
+        variable, *slots = (one for one in targets if one is not None)
+        if self.step is None:
+            apply()
+        else:
+            self.step.once(variable, slots, apply, operations=operations)
 
     def end(self) -> None:
         """End a step that was made."""
@@ -154,14 +181,16 @@ class FirstSteps:
         """Return whether the step that is being made may be traced later as a whole."""
         return self._kind is not None and not self._kind.traced
 
-    def together(self, rows: int) -> None:
-        """Take note of variables that are updated as one, or by one operation each.
+    def together(self, rows: int, chunks: int = 0) -> None:
+        """Take note of variables that are updated in chunks, or by one operation each.
 
         Args:
             rows: how many.
+            chunks: in how many chunks.
         """
         if self._kind is not None:
             self._kind.together += rows
+            self._kind.chunks += chunks
 
     def formula(self, key: Hashable, *, at_once: bool) -> bool:
         """Return whether large variables are to be updated by a traced formula.
@@ -189,7 +218,10 @@ class FirstSteps:
             kind.missing.add(key)
             return False
         kind.programs = True
-        _ready.add(key)
+        if key not in _ready:
+            # It is compiled when it is called, after others were asked for.
+            self._promised += COMPILING * unit()
+            _ready.add(key)
         return True
 
     def _affords(self, units: float) -> bool:
@@ -201,5 +233,5 @@ class FirstSteps:
             return True
         if kind.original == inf:
             return False
-        left = self._saved + SHARE * kind.original - kind.last - (perf_counter() - self._start)
+        left = self._saved + SHARE * kind.original - kind.last - self._promised - (perf_counter() - self._start)
         return left >= units * unit()

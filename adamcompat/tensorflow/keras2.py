@@ -15,7 +15,7 @@ from adamcompat.correction import make_correction
 from adamcompat.mapping.model import Form
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.once import warn_once
-from adamcompat.tensorflow import operations, sparse, update
+from adamcompat.tensorflow import operations, sparse, terms, update
 from adamcompat.tensorflow.arguments import (
     FIXED,
     dialect_of,
@@ -185,10 +185,10 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
 
         return self.__traced.whole(self._iterations, make)
 
-    def __keep_everything(self, variables: Iterable[Any]) -> None:
-        """Hold all that the step may change."""
+    def __keep_everything(self, variables: Iterable[Any], *, after: bool = True) -> None:
+        """Hold all that the step may change; see `Traced.keep_everything`."""
         rates = getattr(self, "_current_learning_rate", None)
-        self.__traced.keep_everything(lambda: [*variables, *self.variables, rates])
+        self.__traced.keep_everything(lambda: [*variables, *self.variables, rates], after=after)
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         if self.weight_decay is not None:
@@ -256,19 +256,19 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
             state = self.__traced.state(self)
             run = self.__traced.function(key, self.__update, gradients, variables, variables, state)
         if run is None:
-            self.__keep_everything(variables)
+            self.__keep_everything(variables, after=self.weight_decay is not None)
             self.__update(gradients, variables)
         else:
             hyper, note = self.__hyper(), self.__traced.note()
             note(run(hyper))
         return plain(distribution, [], **kwargs)
 
-    def __hyper(self) -> update.Hyper:
+    def __hyper(self) -> terms.Hyper:
         """Return the hyperparameters of this step; betas may be callables."""
         if self.__traced.hyper is not None:
             return self.__traced.hyper
         beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
-        return update.Hyper(tf.convert_to_tensor(self.learning_rate), beta1, beta2, self.epsilon)
+        return terms.Hyper(tf.convert_to_tensor(self.learning_rate), beta1, beta2, self.epsilon)
 
     def __update(self, gradients: Sequence[Any], variables: Sequence[Any], whole: bool = True) -> None:
         hyper, rows = self.__hyper(), []
@@ -282,13 +282,13 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
             index = self._index_dict[self._var_key(variable)]
             vhat = self._velocity_hats[index] if self.amsgrad else None
             dense = sparse.dense(gradient, variable.shape)
-            rows.append(update.Row(variable, dense, self._momentums[index], self._velocities[index], vhat))
+            rows.append(terms.Row(variable, dense, self._momentums[index], self._velocities[index], vhat))
         step, compiled = self.iterations + 1, operations.inside_xla()
         if getattr(self, "adaptive_epsilon", False):
             # Variables come one by one here.
             kind = operations.arithmetic(variables[0].dtype)
-            rate, given = update.number(hyper.learning_rate, kind), update.number(hyper.epsilon, kind)
-            _, epsilon = _ADAPTIVE(rate, given, *update.powers(hyper, step, kind), 1, tf.sqrt)
+            rate, given = terms.number(hyper.learning_rate, kind), terms.number(hyper.epsilon, kind)
+            _, epsilon = _ADAPTIVE(rate, given, *terms.powers(hyper, step, kind), 1, tf.sqrt)
             hyper = hyper._replace(epsilon=epsilon)
         first = self.__traced.first if whole and tf.executing_eagerly() else None
         if self.fused:

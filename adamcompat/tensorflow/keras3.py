@@ -15,7 +15,7 @@ from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.tensorflow import keras3_conditions as conditions
-from adamcompat.tensorflow import operations, sparse, update
+from adamcompat.tensorflow import operations, sparse, terms, update
 from adamcompat.tensorflow.arguments import (
     dialect_of,
     is_number,
@@ -258,7 +258,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
         return assign
 
-    def __hyper(self, learning_rate: Any) -> update.Hyper:
+    def __hyper(self, learning_rate: Any) -> terms.Hyper:
         """Return the hyperparameters of this step; betas may be callables."""
         rate = raw(learning_rate)
         # As Keras casts it: a Python number passes through float32.
@@ -267,7 +267,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
             return self.__traced.hyper._replace(learning_rate=rate)
         beta1, beta2 = (beta() if callable(beta) else beta for beta in (self.beta_1, self.beta_2))
         decay = self.weight_decay if is_number(self.weight_decay) else None
-        return update.Hyper(rate, beta1, beta2, self.epsilon, decay)
+        return terms.Hyper(rate, beta1, beta2, self.epsilon, decay)
 
     def _get_current_learning_rate(self) -> Any:
         if self.__traced.hyper is not None:
@@ -291,11 +291,13 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         """Decay variables in a pass of their own."""
         hyper = self.__traced.hyper
         if hyper is None:
+            if variables:
+                self.__traced.keep_to_the_end()
             super()._apply_weight_decay(variables)
             return
         for variable in map(raw, variables):
             if self._use_weight_decay(variable):
-                variable.assign(operations.decoupled_decay(variable, *update.decay_of(hyper, variable.dtype)))
+                variable.assign(operations.decoupled_decay(variable, *terms.decay_of(hyper, variable.dtype)))
 
     def __waits(self) -> bool:
         """Return whether the decay of variables may be computed with their update, in one pass over memory."""
@@ -333,7 +335,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 momentum = tf.cast(later, own.dtype) * self.ema_momentum
                 old.assign(operations.moving_average(old, own, momentum, raw(self._iterations)))
 
-    def __rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[update.Row]:
+    def __rows(self, gradients: Iterable[Any], variables: Iterable[Any]) -> list[terms.Row]:
         rows = []
         for gradient, variable in zip(gradients, variables, strict=True):
             index = self._get_variable_index(variable)
@@ -341,7 +343,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 gradient = sparse.dense(gradient, variable.shape)
             m, v = self._momentums[index].value, self._velocities[index].value
             vhat = self._velocity_hats[index].value if self.amsgrad else None
-            rows.append(update.Row(variable, gradient, m, v, vhat))
+            rows.append(terms.Row(variable, gradient, m, v, vhat))
         return rows
 
     def __update(
@@ -408,7 +410,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
                 run = self.__traced.function(key, plain, grads, trainable_variables, raws, self.__traced.state(self))
                 rate = None if run is None else self.learning_rate
         if run is None or not is_scalar(raw(rate)):
-            self.__traced.keep_everything(lambda: self.__everything(trainable_variables))
+            self.__traced.keep_everything(lambda: self.__everything(trainable_variables), after=self.use_ema)
             plain(grads, trainable_variables)
             return
         hyper, note = self.__hyper(rate), self.__traced.note()

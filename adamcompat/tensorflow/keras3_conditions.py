@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import operations, sparse, update
+from adamcompat.tensorflow import operations, sparse, terms
 from adamcompat.tensorflow.arguments import FIXED, is_number, is_scalar, raw, stand_still
 
 # The members of Keras 3 call their hyperparameters and their state the same.
@@ -23,7 +23,7 @@ _CONSTANTS = attrgetter(
         fact.name
         for fact in _DIALECT.parameters
         if MAPPING.scope(fact) == "hyperparameter"
-        and not all(part.canonical in (*update.Hyper._fields, *_ACT_BEFORE) for part in fact.parts)
+        and not all(part.canonical in (*terms.Hyper._fields, *_ACT_BEFORE) for part in fact.parts)
     )
 )
 

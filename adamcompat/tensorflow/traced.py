@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from adamcompat.tensorflow import sparse, update
+from adamcompat.tensorflow import sparse, terms
 from adamcompat.tensorflow.arguments import check_rows, is_tensor
 from adamcompat.tensorflow.first_steps import FirstSteps, Kind
 from adamcompat.tensorflow.operations import unrecorded
@@ -32,7 +32,7 @@ class Traced:
 
     def __init__(self, first_row: int | None = None) -> None:
         self._first_row = first_row
-        self._hyper: tuple[Any, update.Hyper] | None = None
+        self._hyper: tuple[Any, terms.Hyper] | None = None
         self.step: EagerStep | None = None
         self.waits = False
         self.waiting: set[int] = set()
@@ -41,7 +41,7 @@ class Traced:
         self._constants: dict[tuple[type[Any], float, Any], Any] = {}
 
     @property
-    def hyper(self) -> update.Hyper | None:
+    def hyper(self) -> terms.Hyper | None:
         """The hyperparameters of the step while it is being traced, otherwise None.
 
         They belong to the graph of that step: what a trace that was broken off left behind is seen nowhere else.
@@ -76,24 +76,36 @@ class Traced:
             self.first.end()
             return made
 
-        self.step = step
+        def finish() -> Any:
+            # All of the update is done, or some variables are: what is made again leaves them out.
+            return counter.assign_add(1) if step.made else make()
+
+        self.step = self.first.step = step
         try:
-            return step.run(timed, lambda: counter.assign_add(1))
+            return step.run(timed, finish)
         finally:
-            self.step = None
+            self.step = self.first.step = None
 
     def note(self) -> Callable[[Any], None]:
         """Return the function that takes the result of a call that made all of the update."""
         return (self.step.made if self.step is not None else []).append
 
-    def keep_everything(self, variables: Callable[[], Iterable[Any]]) -> None:
+    def keep_everything(self, variables: Callable[[], Iterable[Any]], *, after: bool = True) -> None:
         """Hold all that the step may change, so that nothing of it stays if it fails.
+
+        A step that is put off, and ends with the update of variables one by one, holds each until that is done.
 
         Args:
             variables: returns the variables that it may change, or those that are not held yet.
+            after: whether anything but counting comes after the update.
         """
         if self.step is not None:
-            self.step.keep_everything(variables())
+            self.step.keep_everything(variables(), until_done=not after and self.first.puts_off)
+
+    def keep_to_the_end(self) -> None:
+        """Hold all that is held until the step has ended; see `EagerStep.keep_to_the_end`."""
+        if self.step is not None:
+            self.step.keep_to_the_end()
 
     def keep(self, key: Hashable, variables: Iterable[Any]) -> None:
         """Hold the values of variables before an update of several operations; see `EagerStep.keep`."""
@@ -119,10 +131,10 @@ class Traced:
             self._constants[key] = tf.constant(value, dtype)
         return self._constants[key]
 
-    def _tensors(self, hyper: update.Hyper) -> update.Hyper:
+    def _tensors(self, hyper: terms.Hyper) -> terms.Hyper:
         """Return the hyperparameters of a step as tensors; None stays None."""
         decay = hyper.decoupled_weight_decay
-        return update.Hyper(
+        return terms.Hyper(
             tf.convert_to_tensor(hyper.learning_rate),
             self._constant(hyper.beta1, tf.float64),
             self._constant(hyper.beta2, tf.float64),
@@ -138,7 +150,7 @@ class Traced:
         variables: Sequence[Any],
         raws: Sequence[Any],
         state: list[Any],
-    ) -> Callable[[update.Hyper], Any] | None:
+    ) -> Callable[[terms.Hyper], Any] | None:
         """Return ``function(gradients, variables)`` as one traced function of the hyperparameters of a step.
 
         None until the steps before have saved the time that tracing takes; see `first_steps`. Hyperparameters come in
@@ -186,7 +198,7 @@ class Traced:
             return None
         held, shapes = list(variables), [raw.shape for raw in raws]
 
-        def body(flat: Sequence[Any], hyper: update.Hyper) -> None:
+        def body(flat: Sequence[Any], hyper: terms.Hyper) -> None:
             found = list(flat[: len(held)])
             for position, indices in zip(rows, flat[len(held) :], strict=True):
                 found[position] = tf.IndexedSlices(found[position], indices, tf.constant(shapes[position].as_list()))
@@ -196,12 +208,12 @@ class Traced:
             finally:
                 self._hyper = None
 
-        def run(hyper: update.Hyper) -> Any:
+        def run(hyper: terms.Hyper) -> Any:
             given = self._tensors(hyper)
             values = [value for value in given if value is not None]
             kinds = tuple([value.dtype for value in values])
             if kinds not in known:
-                of_hyper = update.Hyper(*(one if one is None else tf.TensorSpec(one.shape, one.dtype) for one in given))
+                of_hyper = terms.Hyper(*(one if one is None else tf.TensorSpec(one.shape, one.dtype) for one in given))
                 of_tensors = [tf.TensorSpec(shape, kind) for kind, shape in specs]
                 known[kinds] = tf.function(body, autograph=False).get_concrete_function(of_tensors, of_hyper)
             traced = known[kinds]

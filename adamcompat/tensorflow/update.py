@@ -7,35 +7,48 @@ contracts a product and a sum into one rounding; a barrier between the two keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from adamcompat.correction import make_correction
 from adamcompat.executors.launch import processors
-from adamcompat.kernel import Operations, make_update
-from adamcompat.mapping.model import Form, Numerics
-from adamcompat.tensorflow import sparse
+from adamcompat.mapping.model import Numerics
+from adamcompat.tensorflow import in_place, sparse
 from adamcompat.tensorflow.first_steps import FirstSteps, within
 from adamcompat.tensorflow.operations import (
+    FLOATS,
     PLAIN,
     arithmetic,
     barred,
-    make_decoupled_decay,
     negative_zero,
     unrecorded,
+)
+from adamcompat.tensorflow.terms import (
+    Decay,
+    Hyper,
+    Row,
+    Scalars,
+    beta_of,
+    decay_of,
+    decaying_update,
+    number,
+    powers,
+    scalars,
 )
 
 # Variables of at most this many elements are concatenated: launching one operation for each of
 # them costs more than copying them.
 SMALL = 16_384
+# Elements that are concatenated at the same time, and how many times that happens at once.
+CHUNK, CHAINS = 32_768, 2
 # From this many elements on, a list is worth compiling: XLA costs about 0.1 s for each distinct shape
 # and saves about 3 ms a step for each million elements.
 WORTH_COMPILING = 4_000_000
-# From this many elements of one variable on, tracing a formula pays in the first eager step.
-WORTH_TRACING = 4_000_000
+# From this many elements on, tracing an update that writes in place pays in the first eager step. The operations of
+# another variable take the original as long as so many elements more.
+WORTH_TRACING, ANOTHER = 4_000_000, 100_000
 # Elements of a block: what belongs to it stays in a core's cache.
 BLOCK = 4_096
 # Threads that a machine's memory can feed.
@@ -44,191 +57,11 @@ FED_THREADS = 8
 _COMPILED = (tf.float32, tf.float64)
 
 
-class Row(NamedTuple):
-    """Hold one variable with its gradient and its state.
-
-    Attributes:
-        variable: the tf.Variable to update.
-        gradient: of its shape; or IndexedSlices, whose rows are squared before those with the same index are added up.
-        m: the variable with its first moment.
-        v: the variable with its second moment.
-        vhat: the variable with the maximum of its second moments, or None without AMSGrad.
-        square: a tensor in place of the square of the gradient; None stands for the square itself.
-    """
-
-    variable: Any
-    gradient: Any
-    m: Any
-    v: Any
-    vhat: Any
-    square: Any = None
-
-
-class Hyper(NamedTuple):
-    """Hold the hyperparameters of one step: numbers or scalar tensors.
-
-    Attributes:
-        learning_rate: the learning rate.
-        beta1: decay rate of the first moment, in [0, 1).
-        beta2: decay rate of the second moment, in [0, 1).
-        epsilon: epsilon hat, not negative.
-        decoupled_weight_decay: the weight decay, or None where nothing decays.
-    """
-
-    learning_rate: Any
-    beta1: Any
-    beta2: Any
-    epsilon: Any
-    decoupled_weight_decay: Any = None
-
-
-class Scalars(NamedTuple):
-    """Hold what the formula needs of the hyperparameters, in one dtype.
-
-    Attributes:
-        alpha: the step size, learning rate times bias correction.
-        c1: ``1 - beta1``.
-        c2: ``1 - beta2``.
-        epsilon: epsilon hat.
-    """
-
-    alpha: Any
-    c1: Any
-    c2: Any
-    epsilon: Any
-
-
-class Decay(NamedTuple):
-    """Hold what decoupled weight decay multiplies a variable with, one after the other, in one dtype."""
-
-    weight_decay: Any
-    learning_rate: Any
-
-
-def decay_of(hyper: Hyper, dtype: Any, *, product: bool = False) -> Decay:
-    """Return the decay of one step, rounded as Keras rounds it: numbers of Python pass through float32.
-
-    Args:
-        hyper: the hyperparameters of this step.
-        dtype: of the variables.
-        product: whether the two scalars are multiplied first. In a graph that holds Keras's formula TensorFlow does so
-            for variables of more than one element.
-    """
-    values = hyper.decoupled_weight_decay, hyper.learning_rate
-    decay = Decay(*[tf.cast(tf.convert_to_tensor(value), dtype) for value in values])
-    return Decay(decay.weight_decay * decay.learning_rate, 1.0) if product else decay
-
-
-def number(value: Any, dtype: Any) -> Any:
-    """Return a number as a scalar tensor; a Python number is rounded once (tf.cast would round it to float32 first)."""
-    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.convert_to_tensor(value, dtype)
-
-
-def _beta(beta: Any, dtype: Any) -> Any:
-    # All of TensorFlow's Adams round the betas to float32, even for float64 variables.
-    return tf.cast(number(beta, tf.float32), dtype)
-
-
-def _complement(numerics: Numerics, beta: Any, dtype: Any) -> Any:
-    if numerics.one_minus_beta == "float64":
-        return tf.cast(1 - number(beta, tf.float64), dtype)
-    return 1 - _beta(beta, dtype)
-
-
-def scalars(numerics: Numerics, hyper: Hyper, step: Any, dtype: Any, running: tuple[Any, Any] | None = None) -> Scalars:
-    """Return the scalars of one step; for the formula see `correction.make_correction`.
-
-    Args:
-        numerics: how to round.
-        hyper: the hyperparameters of this step.
-        step: 1 at the first step. It is not looked at where `running` is given.
-        dtype: the dtype to compute in.
-        running: running products of both betas after this step, where they are kept; None stands for powers.
-
-    Returns:
-        Step size, ``1 - beta1``, ``1 - beta2`` and epsilon hat, in that dtype.
-    """
-    power1, power2 = powers(hyper, step, dtype) if running is None else running
-    rate, epsilon = number(hyper.learning_rate, dtype), number(hyper.epsilon, dtype)
-    alpha, epsilon = _correct(rate, epsilon, power1, power2, 1, tf.sqrt)
-    return Scalars(
-        alpha=alpha,
-        c1=_complement(numerics, hyper.beta1, dtype),
-        c2=_complement(numerics, hyper.beta2, dtype),
-        epsilon=epsilon,
-    )
-
-
-def powers(hyper: Hyper, step: Any, dtype: Any) -> tuple[Any, Any]:
-    """Return ``beta1**step`` and ``beta2**step``; the betas are rounded to float32 first.
-
-    Args:
-        hyper: the hyperparameters of this step.
-        step: 1 at the first step.
-        dtype: the dtype to compute in.
-
-    Returns:
-        Two scalar tensors of that dtype.
-    """
-    step = tf.cast(step, dtype)
-    return tf.pow(_beta(hyper.beta1, dtype), step), tf.pow(_beta(hyper.beta2, dtype), step)
-
-
-# Of the originals here, and of TensorFlow's own kernels.
-_correct = make_correction(Form(epsilon="hat", bias_correction="both"))
-
-
-def _update(operations: Operations, decay: Decay | None) -> Callable[..., Any]:
-    """Return the update, behind the decay of the variable where there is one."""
-    update = make_update(operations)
-    if decay is None:
-        return update
-    decayed = make_decoupled_decay(operations)
-    return lambda p, *rest: update(decayed(p, *decay), *rest)
-
-
-_plain = _update(PLAIN, None)
+_plain = decaying_update(PLAIN, None)
 
 
 def _assign(variable: Any, value: Any) -> Any:
     return variable.assign(value, read_value=False)
-
-
-@cache
-def _traced(kind: Any, amsgrad: bool, decaying: bool) -> Any:
-    """Return the update of one variable of any length as a traced function, see `_formula`."""
-    flat, scalar = tf.TensorSpec([None], kind), tf.TensorSpec([], kind)
-
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def adam(p: Any, gradient: Any, m: Any, v: Any, vhat: Any, values: Scalars, decay: Decay | None) -> Any:
-        return _update(PLAIN, decay)(p, gradient, m, v, vhat, *values, None, None)
-
-    decay = Decay(scalar, scalar) if decaying else None
-    return adam.get_concrete_function(*[flat] * 4, flat if amsgrad else None, Scalars(*[scalar] * 4), decay)
-
-
-def _formula(kind: Any, amsgrad: bool, decaying: bool, decay: Decay | None) -> Callable[..., Any]:
-    """Return the update, behind decay where there is one, that writes intermediate results over each other.
-
-    Eager operations take fresh memory for each; a graph does not.
-
-    Args:
-        kind: the dtype of the arithmetic.
-        amsgrad: whether there is a maximum of the second moments.
-        decaying: whether the variable decays.
-        decay: the numbers of the decay.
-    """
-    adam = _traced(kind, amsgrad, decaying)
-
-    def update(p: Any, gradient: Any, m: Any, v: Any, vhat: Any, *scalars: Any) -> list[Any]:
-        values, shape = Scalars(*scalars[:4]), p.shape
-        flat = [None if x is None else tf.reshape(x, [-1]) for x in (p, gradient, m, v, vhat)]
-        number = None if decay is None else Decay(*[tf.convert_to_tensor(one, kind) for one in decay])
-        with unrecorded():
-            results = adam(*flat, values, number)
-        return [None if x is None else tf.reshape(x, shape) for x in results]
-
-    return update
 
 
 def update_one(
@@ -314,7 +147,7 @@ def _compiled(shape: tuple[int, ...], dtype: Any, amsgrad: bool, in_blocks: bool
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
     def adam(row: Row, values: Scalars, decay: Decay | None, zero: Any, never: Any) -> None:
-        update = _update(barred(zero), decay)
+        update = decaying_update(barred(zero), decay)
         if in_blocks:
             _update_in_blocks(row, values, update, never)
         else:
@@ -328,11 +161,32 @@ def _threads() -> int:
     return min(tf.config.threading.get_inter_op_parallelism_threads() or processors(), FED_THREADS)
 
 
-def _update_concatenated(rows: Sequence[Row], values: Scalars, update: Callable[..., Any]) -> None:
+def _chunks(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return small rows in chunks that are concatenated, in their order."""
+    chunks: list[list[Row]] = []
+    elements = CHUNK
+    for row in rows:
+        elements += _elements(row)
+        if elements > CHUNK:
+            chunks.append([])
+            elements = _elements(row)
+        chunks[-1].append(row)
+    return chunks
+
+
+def _update_together(rows: Sequence[Row], values: Scalars, update: Callable[..., Any]) -> None:
+    """Update small rows in a graph, chunk by chunk, so that not all of them are copied at the same time."""
+    done: list[list[Any]] = [[]] * CHAINS
+    for position, chunk in enumerate(_chunks(rows)):
+        # In a graph, what could begin at once does.
+        with tf.control_dependencies(done[position % CHAINS]):
+            done[position % CHAINS] = [tf.group(*_update_concatenated(chunk, values, update))]
+
+
+def _update_concatenated(rows: Sequence[Row], values: Scalars, update: Callable[..., Any]) -> list[Any]:
     """Update small rows as one; raw operations, because with many rows each costs tracing time and a launch."""
-    if not rows:
-        return
     kind = values.alpha.dtype
+    rows = [_dense(row, kind) for row in rows]
     shapes = [row.variable.shape for row in rows]
 
     def flat(column: Sequence[Any]) -> Any:
@@ -346,14 +200,15 @@ def _update_concatenated(rows: Sequence[Row], values: Scalars, update: Callable[
     columns = list(zip(*rows, strict=True))
     p, gradient, m, v, vhat, square = (None if column[0] is None else flat(column) for column in columns)
     results = update(p, gradient, m, v, vhat, *values, None, square)
-    sizes = [shape.num_elements() for shape in shapes]
+    sizes, written = [shape.num_elements() for shape in shapes], []
     for targets, result in zip((columns[0], *columns[2:5]), results, strict=True):
         if result is None:
             continue
         for target, part, shape in zip(targets, tf.split(result, sizes), shapes, strict=True):
             value = part if shape.rank == 1 else tf.reshape(part, shape)
             value = value if target.dtype == kind else tf.cast(value, target.dtype)
-            tf.raw_ops.AssignVariableOp(resource=target.handle, value=value)
+            written.append(tf.raw_ops.AssignVariableOp(resource=target.handle, value=value))
+    return written
 
 
 def _sparse(row: Row) -> bool:
@@ -386,6 +241,91 @@ def _update_touched(row: Row, values: Scalars, update: Callable[..., Any], updat
 
 def _compilable(row: Row, kind: Any) -> bool:
     return row.variable.dtype == kind and kind in _COMPILED and "GPU" not in row.variable.device
+
+
+def _elements(row: Row) -> int:
+    return int(row.variable.shape.num_elements())
+
+
+def _program(row: Row, kind: Any, elements: int) -> Any:
+    """Return the XLA function for one of several variables that have so many elements together."""
+    # What is more than one thread's share is left to XLA, whose loops over whole arrays use all threads.
+    in_blocks = _elements(row) * _threads() <= elements
+    return _compiled(tuple(row.variable.shape), kind, row.vhat is not None, in_blocks)
+
+
+class Part(NamedTuple):
+    """Hold a part of an eager step that is not traced.
+
+    Attributes:
+        rows: the variables that are updated, with their gradients and their state.
+        apply: makes the update.
+        operations: how many operations of TensorFlow that takes; 2 stands for several.
+    """
+
+    rows: Sequence[Row]
+    apply: Callable[[], Any]
+    operations: int
+
+
+def _singly(
+    rows: Sequence[Row],
+    values: Scalars,
+    decay: Decay | None,
+    iterations: Any,
+    assign: Callable[[Any, Any], Any],
+    first: FirstSteps,
+) -> Iterator[Part]:
+    """Return the updates of large variables in a first step, each in the best form that there is time for."""
+    kind, decaying = values.alpha.dtype, decay is not None
+    plain, elements = decaying_update(PLAIN, decay), sum(map(_elements, rows))
+    zero, never = negative_zero(iterations, kind), tf.cast(iterations, tf.int64) < 0
+    rest = []
+    for row in sorted(rows, key=_elements, reverse=True):
+        if elements >= WORTH_COMPILING and _compilable(row, kind) and not _sparse(row):
+            adam = _program(row, kind, elements)
+            if first.program((adam, row.gradient.dtype, row.variable.device, decaying)):
+                yield Part([row], partial(within(adam), row, values, decay, zero, never), 1)
+                continue
+        rest.append(row)
+    at_once = elements + ANOTHER * len(rows) >= WORTH_TRACING
+    for row in rest:
+        if not _sparse(row):
+            kinds = row.variable.dtype, row.gradient.dtype, kind
+            if first.formula((*kinds, row.vhat is not None, decaying), at_once=at_once):
+                yield Part([row], in_place.prepare(row, values, decay), 1)
+                continue
+        yield Part([row], partial(_update_plainly, row, values, plain, assign), 2)
+
+
+def _update_plainly(row: Row, values: Scalars, update: Callable[..., Any], assign: Callable[[Any, Any], Any]) -> None:
+    update_one(_dense(row, values.alpha.dtype), values, update=update, assign=assign)
+
+
+def _update_separately(
+    rows: Sequence[Row],
+    values: Scalars,
+    decay: Decay | None,
+    iterations: Any,
+    assign: Callable[[Any, Any], Any],
+    compiles: bool,
+) -> None:
+    """Update variables one after the other, in a graph that may call programs, or eagerly without."""
+    kind, plain, elements = values.alpha.dtype, decaying_update(PLAIN, decay), sum(map(_elements, rows))
+    compiled = [row for row in rows if _compilable(row, kind)] if compiles and elements >= WORTH_COMPILING else []
+    if compiled:
+        rows = [row for row in rows if not _compilable(row, kind)]
+        zero, never = negative_zero(iterations, kind), tf.cast(iterations, tf.int64) < 0
+    # The largest first: so all threads end at about the same time.
+    for row in sorted(compiled, key=_elements, reverse=True):
+        adam = _program(row, kind, elements)
+        with tf.device(row.variable.device):
+            if _sparse(row):
+                _update_touched(row, values, plain, lambda rest: adam(rest, values, decay, zero, never))  # noqa: B023
+            else:
+                adam(row, values, decay, zero, never)
+    for row in rows:
+        _update_plainly(row, values, plain, assign)
 
 
 def update_list(
@@ -422,57 +362,46 @@ def update_list(
     for row in rows:
         decaying = decays is not None and decays(row.variable)
         groups.setdefault((arithmetic(row.variable.dtype), row.variable.device, decaying), []).append(row)
+    parts: list[Part] = []
     for (kind, _, decaying), group in groups.items():
         values = scalars(numerics, hyper, step, kind)
         decay = decay_of(hyper, kind, product=product) if decaying else None
-        plain = _update(PLAIN, decay)
         if inside_xla:
             zero = negative_zero(iterations, kind)
-            update = _update(barred(zero), decay)
+            update = decaying_update(barred(zero), decay)
             for row in group:
                 update_one(_dense(row, kind, zero), values, update=update, assign=assign)
             continue
-        small = [row for row in group if whole and row.variable.shape.num_elements() <= SMALL]
-        large = group if len(small) < 2 else [row for row in group if row.variable.shape.num_elements() > SMALL]
+        small = [row for row in group if whole and _elements(row) <= SMALL]
+        large = group if len(small) < 2 else [row for row in group if _elements(row) > SMALL]
         if len(small) > 1:
-            if first is not None:
-                first.together(len(small))
-            _update_concatenated([row for row in small if not _sparse(row)], values, plain)
-            _update_concatenated([_dense(row, kind) for row in small if _sparse(row)], values, plain)
-        elements = sum(row.variable.shape.num_elements() for row in large)
-        compiled: list[Row] = []
-        if whole and elements >= WORTH_COMPILING and (first is not None or not eager):
-            compiled = [row for row in large if _compilable(row, kind)]
-            large = [row for row in large if not _compilable(row, kind)]
-            zero, never = negative_zero(iterations, kind), tf.cast(iterations, tf.int64) < 0
-        # The largest first: so all threads end at about the same time.
-        for row in sorted(compiled, key=lambda row: -row.variable.shape.num_elements()):
-            shape = row.variable.shape
-            # What is more than one thread's share is left to XLA, whose loops over whole arrays use all threads.
-            in_blocks = shape.num_elements() * _threads() <= elements
-            adam = _compiled(tuple(shape), kind, row.vhat is not None, in_blocks)
-            device = row.variable.device
-            if eager and first is not None:
-                if not _sparse(row) and first.program((adam, row.gradient.dtype, device, decaying)):
-                    with unrecorded(), tf.device(device):
-                        within(adam)(row, values, decay, zero, never)
-                else:
-                    large.append(row)
-                continue
-            # XLA compiles for a device, and takes no variables of another.
-            with tf.device(device):
-                if _sparse(row):
-                    _update_touched(row, values, plain, lambda rest: adam(rest, values, decay, zero, never))  # noqa: B023
-                else:
-                    adam(row, values, decay, zero, never)
-        formula = plain
-        if first is not None and large:
-            key = kind, group[0].vhat is not None, decaying
-            largest = max(row.variable.shape.num_elements() for row in large)
-            if first.formula(key, at_once=largest >= WORTH_TRACING):
-                formula = _formula(*key, decay)
-        for row in large:
-            update_one(_dense(row, kind), values, update=plain if _sparse(row) else formula, assign=assign)
+            plain = decaying_update(PLAIN, decay)
+            # Sparse gradients have squares of their own.
+            for rows in ([row for row in small if not _sparse(row)], [row for row in small if _sparse(row)]):
+                if first is None:
+                    _update_together(rows, values, plain)
+                    continue
+                chunks = _chunks(rows)
+                first.together(len(rows), len(chunks))
+                parts += [Part(chunk, partial(_update_concatenated, chunk, values, plain), 2) for chunk in chunks]
+        if first is None:
+            _update_separately(large, values, decay, iterations, assign, compiles=whole and not eager)
+        else:
+            parts += _singly(large, values, decay, iterations, assign, first)
+    if first is not None and not all(row.gradient.dtype in FLOATS for part in parts for row in part.rows):
+        # A gradient that is not to be cast is found when others have been applied.
+        first.keep_to_the_end()
+    # What is not held while it is written comes last, and the largest of it first: when that had memory enough, so has
+    # the rest.
+    for part in sorted(parts, key=lambda part: (part.operations == 1, -_elements(part.rows[0]))):
+        assert first is not None
+        # XLA compiles for a device, and takes no variables of another.
+        with unrecorded(), tf.device(part.rows[0].variable.device):
+            first.once(
+                [one for row in part.rows for one in (row.variable, row.m, row.v, row.vhat)],
+                part.apply,
+                part.operations,
+            )
 
 
 def update_fused(
@@ -501,8 +430,8 @@ def update_fused(
                 "beta1_power": power1,
                 "beta2_power": power2,
                 "lr": number(hyper.learning_rate, kind),
-                "beta1": _beta(hyper.beta1, kind),
-                "beta2": _beta(hyper.beta2, kind),
+                "beta1": beta_of(hyper.beta1, kind),
+                "beta2": beta_of(hyper.beta2, kind),
                 "epsilon": number(hyper.epsilon, kind),
             }
         # The kernel aborts the process on a gradient of another dtype.

@@ -38,6 +38,9 @@ class EagerStep:
         self.done: dict[Hashable, Any] = {}
         self.holds = holds
         self._everything = False
+        self._all: dict[int, tuple[Any, Any]] = {}
+        self._until_done = True
+        self._owned: dict[Hashable, list[int]] = {}
         self._kept: dict[Hashable, list[tuple[Any, Any]]] = {}
         self._counters: list[tuple[Any, Any]] = []
         self.count(counters)
@@ -66,27 +69,35 @@ class EagerStep:
         if key not in self._kept:
             self._kept[key] = self._values(variables)
 
-    def keep_everything(self, variables: Iterable[Any]) -> None:
+    def keep_everything(self, variables: Iterable[Any], *, until_done: bool = False) -> None:
         """Hold all that the step may change, so that nothing of it stays if it fails.
 
         Args:
             variables: what it may change; variables that are held already are left out.
+            until_done: whether a variable and its state are held only until `once` has updated them. What failed after
+                that is finished. Of several calls each must say so.
         """
+        self._until_done = self._until_done and until_done
         held = {id(variable) for pairs in self._kept.values() for variable, _ in pairs}
-        self._kept.setdefault("everything", []).extend(self._values(one for one in variables if id(one) not in held))
-        self._everything = self.holds
+        self._everything = True
+        for variable, value in self._values(one for one in variables if id(one) not in held):
+            self._all.setdefault(id(variable), (variable, value))
+
+    def keep_to_the_end(self) -> None:
+        """Hold all that is held until the step has ended: something was changed before its update."""
+        self._until_done = False
 
     @property
     def keeps_everything(self) -> bool:
-        """Return whether all that the step may change is held."""
-        return self._everything
+        """Return whether all that the step may change is held until it has ended."""
+        return self.holds and self._everything and not self._until_done
 
     def once(self, variable: Any, slots: Iterable[Any], apply: Callable[[], Any], *, operations: int) -> Any:
         """Update a variable, unless that is done.
 
         Args:
             variable: the variable to update.
-            slots: the variables of its state.
+            slots: the variables of its state; they are not asked for where nothing is held.
             apply: a function without arguments that updates both.
             operations: how many operations that takes: one has run or has not, so that nothing need be held.
 
@@ -94,13 +105,42 @@ class EagerStep:
             The value that `apply` returned, now or before.
         """
         key = id(variable)
-        if self._everything or not self.holds:
+        if self.keeps_everything or not self.holds:
             return apply()
         if key in self.done:
             return self.done[key]
-        if operations > 1:
-            self.keep(key, [variable, *slots])
-        return self.done.setdefault(key, apply())
+        # Asking for slots runs code of the optimizer, which may be overridden.
+        targets = [variable, *slots] if self._everything or operations > 1 else []
+        self._owned[key] = list(map(id, targets))
+        if operations == 1:
+            self._release(key)
+        elif not self._everything:
+            self.keep(key, targets)
+        result = self.done.setdefault(key, apply())
+        self._release(key)
+        return result
+
+    def _release(self, key: Hashable) -> None:
+        """Hold the values of a variable and of its state no longer."""
+        self._kept.pop(key, None)
+        for one in self._owned[key]:
+            self._all.pop(one, None)
+
+    def _put_back(self) -> bool:
+        """Put back what is held; return whether something was done that is not.
+
+        Values of a variable whose update is done are not put back, though they may not have been released yet.
+        """
+        half = bool(self.made or self.done) and not self.keeps_everything
+        pairs = [*self._counters]
+        if not (half and self.made):
+            done = self.done if half else {}
+            owned = {one for key in done for one in self._owned[key]}
+            pairs += [pair for key, kept in self._kept.items() if key not in done for pair in kept]
+            pairs += [pair for one, pair in self._all.items() if one not in owned]
+        for variable, value in pairs:
+            variable.assign(value)
+        return half
 
     def run(self, make: Callable[[], Any], finish: Callable[[], Any]) -> Any:
         """Make the step; signals wait for its end.
@@ -120,11 +160,7 @@ class EagerStep:
             try:
                 return make()
             except BaseException:
-                half = bool(self.made or self.done) and not self._everything
-                kept = [pairs for key, pairs in self._kept.items() if not half or not (self.made or key in self.done)]
-                for variable, value in [*self._counters, *(pair for pairs in kept for pair in pairs)]:
-                    variable.assign(value)
-                if half:
+                if self._put_back():
                     finish()
                 raise
 

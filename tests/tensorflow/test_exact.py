@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import Adam, AdamW, update
+from adamcompat.tensorflow import Adam, AdamW, terms, update
 from adamcompat.tensorflow.operations import PLAIN
 from tests.tensorflow.tf_helpers import SHAPES, differing, trajectory
 
@@ -141,11 +141,11 @@ def test_blocks_are_written_in_place(amsgrad: bool, decays: bool, compiled: list
     """XLA would copy whole arrays for each block if it saw no order among a block's results."""
     size = 3_500
     variable, m, v, vhat = (tf.Variable(tf.zeros(size)) for _ in range(4))
-    row = update.Row(variable, tf.zeros(size), m, v, vhat if amsgrad else None)
-    values = update.Scalars(*[tf.constant(0.1)] * 4)
+    row = terms.Row(variable, tf.zeros(size), m, v, vhat if amsgrad else None)
+    values = terms.Scalars(*[tf.constant(0.1)] * 4)
 
     function = update._compiled((size,), tf.float32, amsgrad, True)
-    decay = update.Decay(tf.constant(0.1), tf.constant(0.2)) if decays else None
+    decay = terms.Decay(tf.constant(0.1), tf.constant(0.2)) if decays else None
     lowered = function.experimental_get_compiler_ir(row, values, decay, tf.constant(-0.0), tf.constant(False))
     code = lowered("optimized_hlo")
     assert re.search(rf"= f32\[{size}\]\S* fusion\(", code)

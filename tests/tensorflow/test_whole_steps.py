@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,16 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import tensorflow as tf
 import tf_keras
 
-from adamcompat.tensorflow import Adam, AdamW, MindSporeStyleAdam, MindSporeStyleAdamWeightDecay, legacy, v1
+from adamcompat.tensorflow import (
+    Adam,
+    AdamW,
+    MindSporeStyleAdam,
+    MindSporeStyleAdamWeightDecay,
+    first_steps,
+    legacy,
+    update,
+    v1,
+)
 from tests.faults import OURS, STRIDE, Points, Training, Tried, at_every_point, fail, from_a_handler, same
 from tests.test_whole_steps import EVERYTHING
 
@@ -130,6 +140,26 @@ if not LEGACY:
     everything = {name: value for name, value in EVERYTHING.items() if name != "loss_scale_factor"}
     PATHS["Adam, accumulation"] = path(Adam, **everything)
     PATHS["Adam, accumulated rows"] = path(Adam, rows="repeated", gradient_accumulation_steps=2)
+
+
+# What a first step updates variable by variable, by the cost of a program and of an update in place.
+SEPARATE = {"operations": (inf, inf), "in place": (inf, -1e9), "programs": (-1e9, inf)}
+for form in SEPARATE:
+    PATHS[f"Adam, first steps, {form}"] = path(Adam, steps=2, amsgrad=True, clipnorm=0.5)
+    PATHS[f"AdamW, first steps, {form}"] = path(AdamW, steps=2, weight_decay=0.1)
+
+
+@pytest.fixture(autouse=True)
+def separately(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = request.getfixturevalue("name").rpartition(", ")[2] if "name" in request.fixturenames else ""
+    if form in SEPARATE:
+        costs = dict(zip(("COMPILING", "FORMULA"), SEPARATE[form], strict=True))
+        for module, values in (
+            (first_steps, {"WAITS": True, "TRACING": inf, "_ready": set(), **costs}),
+            (update, {"SMALL": 0, "WORTH_COMPILING": 1 if form == "programs" else inf, "_threads": lambda: 3}),
+        ):
+            for name, value in values.items():
+                monkeypatch.setattr(module, name, value)
 
 
 def whole(found: Tried, least: int) -> None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import operations, sparse, update
+from adamcompat.tensorflow import operations, sparse, terms, update
 from adamcompat.tensorflow.arguments import check_gradient, moments_of, refuse_no_gradients, stand_still
 from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
@@ -162,13 +162,13 @@ class LegacyAdam(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
 
     def __apply_in_float32(self, gradient: Any, variable: Any) -> Any:
         kind = tf.float32
-        hyper = update.Hyper(
+        hyper = terms.Hyper(
             self._decayed_lr(kind), self._get_hyper("beta_1", kind), self._get_hyper("beta_2", kind), self.epsilon
         )
         m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
-        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.amsgrad else None)
+        row = terms.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.amsgrad else None)
         numerics = MAPPING.numerics[_DIALECT.numerics]
-        values = update.scalars(numerics, hyper, self.iterations + 1, kind)
+        values = terms.scalars(numerics, hyper, self.iterations + 1, kind)
         return tf.group(*update.update_one(row, values))
 
 

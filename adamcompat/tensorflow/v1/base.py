@@ -11,7 +11,7 @@ import tensorflow as tf
 from adamcompat.hyperparameters import exception
 from adamcompat.mapping.model import Dialect
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import operations, sparse, update
+from adamcompat.tensorflow import operations, sparse, terms, update
 from adamcompat.tensorflow.arguments import check_gradient, dialect_of, moments_of, stand_still
 from adamcompat.tensorflow.construction import construct
 from adamcompat.tensorflow.hooks import Hooks
@@ -204,11 +204,11 @@ class V1Adam(tf.compat.v1.train.AdamOptimizer):  # type: ignore[misc]
         """
         kind = operations.arithmetic(variable.dtype.base_dtype)
         m, v = (self.get_slot(variable, name) for name in (_SLOTS.m, _SLOTS.v))
-        row = update.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.__amsgrad else None)
+        row = terms.Row(variable, gradient, m, v, self.get_slot(variable, _SLOTS.vhat) if self.__amsgrad else None)
         numerics = MAPPING.numerics[_DIALECT.numerics]
         power1, power2 = (tf.cast(power, kind) for power in self._get_beta_accumulators())
-        hyper = update.Hyper(self._lr_t, self._beta1_t, self._beta2_t, self._epsilon_t)
-        values = update.scalars(numerics, hyper, None, kind, running=(power1, power2))
+        hyper = terms.Hyper(self._lr_t, self._beta1_t, self._beta2_t, self._epsilon_t)
+        values = terms.scalars(numerics, hyper, None, kind, running=(power1, power2))
         beta1 = tf.cast(self._beta1_t, kind) if self.__nesterov else None
         return tf.group(*update.update_one(row, values, beta1))
 
