@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from adamcompat import MindSporeStyleAdam, TFStyleAdam
+from adamcompat.executors import launch
 
 SIZE = 300_000
 THREADS = 32
@@ -37,6 +39,33 @@ def test_32_threads_step_optimizers_of_their_own(executor: str) -> None:
     work(alone)
     for weight in weights:
         np.testing.assert_array_equal(weight, alone)
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_a_thread_does_the_pieces_that_others_leave(monkeypatch: pytest.MonkeyPatch, helps: bool) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setenv("ADAMCOMPAT_NUM_THREADS", "3")
+    monkeypatch.setattr(launch, "PIECE", 10_000)
+    done: dict[int, list[int]] = {}
+    real, own = launch.Launch._run, threading.get_ident()
+
+    def run(self: Any, piece: int) -> None:
+        if helps or threading.get_ident() == own:
+            done.setdefault(threading.get_ident(), []).append(piece)
+            real(self, piece)
+
+    monkeypatch.setattr(launch.Launch, "_run", run)
+    weights, alone = ones(), ones()
+    TFStyleAdam(0.1).apply_gradients([(ones(), weights)])
+    monkeypatch.setenv("ADAMCOMPAT_NUM_THREADS", "1")
+    pieces = sorted({piece for each in done.values() for piece in each})
+    TFStyleAdam(0.1).apply_gradients([(ones(), alone)])
+    np.testing.assert_array_equal(weights, alone)
+    # Four for each thread. This one goes through all of them from the first, and others from the last.
+    assert pieces == list(range(12)) and done[own][:12] == pieces
+    others = [list(each) for thread, each in done.items() if thread != own]
+    assert all(each[:12] == pieces[::-1][: len(each)] for each in others)
+    assert helps or len(done) == 1
 
 
 def test_32_threads_step_one_optimizer_that_locks(executor: str) -> None:
@@ -163,8 +192,10 @@ def make():
     return TFStyleAdam(0.1, use_ema=True, clipnorm=1e9)
 
 # An interrupted import leaves modules behind that are half there, and LLVM does not survive an exception while it
-# compiles, so let Numba be imported and everything compiled first.
-make().apply_gradients([(ones(), ones()) for _ in range(8)])
+# compiles, so let Numba be imported and everything compiled first; the second step compiles, too.
+first, pairs = make(), [(ones(), ones()) for _ in range(8)]
+for _ in range(3):
+    first.apply_gradients(pairs)
 weights, gradients, optimizer = [ones() for _ in range(8)], [ones() for _ in range(8)], make()
 fired = 0
 

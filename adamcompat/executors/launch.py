@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Below this many elements a second thread costs more than it saves (about 50 us to wake one).
 THREADS_ABOVE = 1 << 17
+# Into how many pieces the work of a thread is cut at most, and how many elements a piece has at least.
+PIECES, PIECE = 4, 1 << 17
 # Elements of scratch memory that each piece of work has twice.
 SCRATCH = 2048
 # Bytes of a piece's marks: whether it is claimed, and whether it has ended.
@@ -74,11 +76,12 @@ _pool = _Pool()
 
 
 class Launch:
-    """Run a compiled function over a range that is cut into pieces, one thread a piece.
+    """Run a compiled function over a range that is cut into pieces, several for each thread.
 
-    Each piece is done once: the compiled code itself claims it, and notes when it has ended. So a call that was
-    interrupted may be repeated, a thread that never started costs time only, and one that comes late finds nothing to
-    do. No lock is held that an exception could leave locked.
+    A thread that shares its processor with another load does fewer of them. Each piece is done once: the compiled code
+    itself claims it, and notes when it has ended. So a call that was interrupted may be repeated, a thread that never
+    started costs time only, and one that comes late finds nothing to do. No lock is held that an exception could leave
+    locked.
 
     Args:
         function: the compiled function. It takes `arguments` and then begin, end, number, marks and scratch memory of a
@@ -86,14 +89,14 @@ class Launch:
         arguments: what the function takes first. The memory behind addresses among them must outlive the launch.
         form: a key that differs where the types of the arguments do: for each the function is compiled once.
         total: length of the range, in elements or in whatever the function counts.
-        threads: how many pieces there are; at least 1.
+        threads: how many threads run at most; at least 1.
         dtype: of the scratch memory.
 
     Attributes:
         keep: an object that must live as long as the launch, or None.
     """
 
-    __slots__ = ("_arguments", "_cuts", "_ended", "_function", "_marks", "_scratch", "keep")
+    __slots__ = ("_arguments", "_cuts", "_ended", "_function", "_helpers", "_marks", "_scratch", "keep")
 
     def __init__(
         self,
@@ -107,9 +110,11 @@ class Launch:
         self.keep: object = None
         self._function = function
         self._arguments = arguments
-        self._cuts = [total * i // threads for i in range(threads + 1)]
-        self._marks = np.zeros((threads, 2), np.int64)
-        self._scratch = np.empty((threads, 2, SCRATCH), dtype)
+        pieces = threads if threads == 1 else max(threads, min(threads * PIECES, total // PIECE))
+        self._helpers = threads - 1
+        self._cuts = [total * i // pieces for i in range(pieces + 1)]
+        self._marks = np.zeros((pieces, 2), np.int64)
+        self._scratch = np.empty((pieces, 2, SCRATCH), dtype)
         self._ended = _channel() if threads > 1 else None
         if (function, form) not in _compiled:
             # Compiling may fail, which must not happen between two parts of a step.
@@ -118,33 +123,36 @@ class Launch:
 
     def __call__(self) -> None:
         """Do the pieces that nobody has claimed, and wait for the others."""
-        pieces, ended = len(self._marks), self._ended
+        pieces, ended = range(len(self._marks)), self._ended
         if ended is None:
             self._run(0)
             return
         from queue import Empty
 
         try:
-            for piece in range(1, pieces):
-                _pool.get(pieces - 1).submit(self._run, piece)
+            for _ in range(self._helpers):
+                _pool.get(self._helpers).submit(self._help, pieces[::-1], ended)
         except (RuntimeError, MemoryError):
             # No thread is to be had: this one does what is left, and nothing may wait for one that comes later.
             _pool.forget()
-        for piece in range(pieces):
+        for piece in pieces:
             self._run(piece)
         while not self._marks.all():
             # Who is interrupted right after a piece reports nothing, but the marks say that it has ended.
             with suppress(Empty):
                 ended.get(timeout=0.01)
 
+    def _help(self, pieces: Sequence[int], ended: SimpleQueue[None]) -> None:
+        for piece in pieces:
+            self._run(piece)
+        ended.put(None)
+
     def _run(self, piece: int) -> None:
         begin, end = self._cuts[piece : piece + 2]
         self._function(*self._arguments, begin, end, piece, self._marks, self._scratch)
-        if self._ended is not None:
-            self._ended.put(piece)
 
 
-def _channel() -> SimpleQueue[int]:
+def _channel() -> SimpleQueue[None]:
     """Return what threads report to, and import all that starts them: that may fail, as compiling may."""
     import concurrent.futures.thread  # noqa: F401
     from queue import SimpleQueue
