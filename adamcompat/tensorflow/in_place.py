@@ -22,31 +22,35 @@ class Place:
     Args:
         handle: of the variable.
         dtype: of the variable.
+        before: the last operations of the formula that others wait for, shared by all of its places. Written and read
+            in the order of the formula, values need little memory at the same time.
     """
 
-    def __init__(self, handle: Any, dtype: Any) -> None:
+    def __init__(self, handle: Any, dtype: Any, before: list[Any]) -> None:
         self._handle = handle
         self._dtype = dtype
+        self._before = before
 
     def read(self) -> Any:
         """Return the value as a tensor."""
-        return tf.raw_ops.ReadVariableOp(resource=self._handle, dtype=self._dtype)
+        with tf.control_dependencies(self._before):
+            return tf.raw_ops.ReadVariableOp(resource=self._handle, dtype=self._dtype)
 
     def write(self, value: Any) -> None:
         """Replace the value.
 
         Args:
-            value: a tensor of any dtype.
+            value: a tensor of the variable's dtype.
         """
-        tf.raw_ops.AssignVariableOp(resource=self._handle, value=tf.cast(value, self._dtype))
+        tf.raw_ops.AssignVariableOp(resource=self._handle, value=value)
 
     def add(self, value: Any) -> Place:
         """Add a tensor of the variable's dtype, and return the place."""
-        tf.raw_ops.AssignAddVariableOp(resource=self._handle, value=value)
+        self._before[:] = [tf.raw_ops.AssignAddVariableOp(resource=self._handle, value=value)]
         return self
 
     def __sub__(self, value: Any) -> Place:
-        tf.raw_ops.AssignSubVariableOp(resource=self._handle, value=value)
+        self._before[:] = [tf.raw_ops.AssignSubVariableOp(resource=self._handle, value=value)]
         return self
 
     def __rsub__(self, value: Any) -> Any:
@@ -75,6 +79,14 @@ _IN_PLACE = PLAIN._replace(
 )
 
 
+def _room(like: Any, count: int) -> Any:
+    """Return an operation that fails where memory lacks for so many tensors at once; it touches none of it.
+
+    What the formula needs after its first write it has had then, so that no write is left out.
+    """
+    return tf.raw_ops.Empty(shape=tf.concat([[count], tf.shape(like)], 0), dtype=like.dtype).op
+
+
 @cache
 def _traced(kinds: tuple[Any, ...], gradient_kind: Any, kind: Any, decaying: bool) -> Any:
     """Return the update of one variable of any shape as a traced function.
@@ -89,8 +101,9 @@ def _traced(kinds: tuple[Any, ...], gradient_kind: Any, kind: Any, decaying: boo
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def adam(handles: Sequence[Any], gradient: Any, values: Scalars, decay: Decay | None) -> None:
-        places = list(map(Place, handles, kinds))
         gradient = tf.cast(gradient, kind)
+        before = [_room(gradient, len(kinds) - 1)]
+        places = [Place(one, own, before) for one, own in zip(handles, kinds, strict=True)]
         if set(kinds) == {kind}:
             p, m, v, *largest = places
             vhat = largest[0].read() if largest else None
@@ -100,8 +113,10 @@ def _traced(kinds: tuple[Any, ...], gradient_kind: Any, kind: Any, decaying: boo
             return
         p, m, v, *vhat = (tf.cast(place.read(), kind) for place in places)
         results = decaying_update(PLAIN, decay)(p, gradient, m, v, *(vhat or [None]), *values, None)
-        for place, result in zip(places, results, strict=False):
-            place.write(result)
+        new = [tf.cast(result, own) for result, own in zip(results, kinds, strict=False)]
+        with tf.control_dependencies(new):
+            for place, value in zip(places, new, strict=True):
+                place.write(value)
 
     handles, decay = [handle] * len(kinds), Decay(scalar, scalar) if decaying else None
     return adam.get_concrete_function(handles, tf.TensorSpec(None, gradient_kind), Scalars(*[scalar] * 4), decay)

@@ -68,9 +68,12 @@ def negative_zero(iterations: Any, dtype: Any) -> Any:
 def barred(zero: Any) -> Operations:
     """Return operations for XLA: each product is followed by the addition of `zero`, a `negative_zero`.
 
-    Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own.
+    Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own. XLA's own maximum
+    loses a NaN.
     """
-    return separate(lambda product: product + zero)
+    return separate(lambda product: product + zero)._replace(
+        maximum=lambda a, b: tf.where(tf.math.is_nan(b), b, tf.maximum(a, b))
+    )
 
 
 def make_decoupled_decay(operations: Operations) -> Callable[[Any, Any, Any], Any]:

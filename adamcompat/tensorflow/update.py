@@ -164,10 +164,10 @@ def _threads() -> int:
 def _chunks(rows: Iterable[Row]) -> list[list[Row]]:
     """Return small rows in chunks that are concatenated, in their order."""
     chunks: list[list[Row]] = []
-    elements = CHUNK
+    elements = 0
     for row in rows:
         elements += _elements(row)
-        if elements > CHUNK:
+        if not chunks or elements > CHUNK:
             chunks.append([])
             elements = _elements(row)
         chunks[-1].append(row)

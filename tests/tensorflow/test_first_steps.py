@@ -162,6 +162,58 @@ def test_a_step_that_fails_between_two_variables_is_whole(
     assert calls == kinds[:failing] + ([] if undone else kinds[failing - 1 :])
 
 
+def test_a_variable_that_memory_lacks_for_stays_as_it_is() -> None:
+    run_python(
+        """
+        import resource
+        import numpy as np, tensorflow as tf
+        from adamcompat.tensorflow import Adam
+
+        variable = tf.Variable(np.ones(10_000_000, np.float32))
+        gradient, optimizer = tf.constant(np.ones(10_000_000, np.float32)), Adam()
+        optimizer.build([variable])
+        Adam().apply_gradients([(tf.ones(3), tf.Variable(tf.ones(3)))])
+        with open("/proc/self/status") as status:
+            used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmSize"))
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (used + 50 * 2**20, before[1]))
+        try:
+            optimizer.apply_gradients([(gradient, variable)])
+        except tf.errors.ResourceExhaustedError:
+            pass
+        else:
+            raise AssertionError("there was enough")
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+        state = [np.array(one)[:3].tolist() for one in (variable, *optimizer._momentums, *optimizer._velocities)]
+        assert state == [[1.0] * 3, [0.0] * 3, [0.0] * 3], state
+        assert int(optimizer.iterations) == 0
+        optimizer.apply_gradients([(gradient, variable)])
+        """,
+        fresh=True,
+    )
+
+
+def test_variables_without_elements(form: str) -> None:
+    shapes = [(0,), (3,), (0, 4), (70, 70), (5,)]
+    ours, stock = (trajectory(one, {}, shapes=shapes, steps=4) for one in (Adam, keras.optimizers.Adam))
+    assert differing(ours, stock) == 0
+
+
+def test_a_maximum_keeps_what_is_no_number(form: str) -> None:
+    def trained(kind: Any) -> list[Any]:
+        variables, optimizer = [tf.Variable(tf.ones(shape)) for shape in SHAPES], kind(amsgrad=True)
+        for step in range(6):
+            gradients = [np.full(shape, 0.5, np.float32) for shape in SHAPES]
+            if step == 3:
+                gradients[0][1, 2] = np.inf
+            optimizer.apply_gradients(zip(map(tf.constant, gradients), variables, strict=True))
+        return [np.isnan(one) for one in (*variables, *optimizer.variables)]
+
+    for ours, stock in zip(trained(Adam), trained(keras.optimizers.Adam), strict=True):
+        np.testing.assert_array_equal(ours, stock)
+
+
 def test_a_first_step_takes_no_more_memory_than_that_of_keras() -> None:
     program = """
         import keras, numpy as np, tensorflow as tf
@@ -188,7 +240,7 @@ def test_a_first_step_takes_no_more_memory_than_that_of_keras() -> None:
     both = (run_python(program.replace("KIND", kind), fresh=True) for kind in ("Adam", "keras.optimizers.Adam"))
     many, one = zip(*(map(float, each.split()) for each in both), strict=True)
     # 38 MB are updated. What tracing takes, and what the allocator cuts up, is not of a size with them.
-    assert many[0] <= many[1] + 12
+    assert many[0] <= many[1] + 20
     assert one[0] <= one[1] + 1
 
 
