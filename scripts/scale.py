@@ -225,12 +225,7 @@ def describe(found: dict[str, Any]) -> None:
     """Write the figures into the page."""
     rates = ", ".join(f"{name} {rate / 1e9:.1f}" for name, rate in found["bandwidth"].items())
     lines = ["Milliseconds a step, medians:", "", *table(found, "elements"), "", *table(found, "tensors"), ""]
-    lines += [
-        f"Memory, GB/s on all cores: {rates}.",
-        "",
-        "MiB that first steps take, at most, medians of processes:",
-        "",
-    ]
+    lines += [f"Memory, GB/s on all cores: {rates}.", "", "The most MiB that first steps take:", ""]
     figures.insert(PAGE, "scale.py", [*lines, *step_memory.table(found["memory"])])
 
 

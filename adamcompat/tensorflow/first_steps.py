@@ -146,14 +146,14 @@ class FirstSteps:
         """Make a part of a step, unless that is done; see `EagerStep.once`.
 
         Args:
-            targets: what it changes: the first is a variable that belongs to no other part; None is left out.
+            targets: the variables that it changes; the first belongs to no other part.
             apply: makes it.
             operations: how many operations that takes.
         """
-        variable, *slots = (one for one in targets if one is not None)
         if self.step is None:
             apply()
         else:
+            variable, *slots = targets
             self.step.once(variable, slots, apply, operations=operations)
 
     def end(self) -> None:
@@ -214,14 +214,14 @@ class FirstSteps:
         kind = self._kind
         if kind is None or tf.config.functions_run_eagerly():
             return False
-        if key not in _ready and not self._affords(COMPILING):
-            kind.missing.add(key)
-            return False
-        kind.programs = True
         if key not in _ready:
+            if not self._affords(COMPILING):
+                kind.missing.add(key)
+                return False
             # It is compiled when it is called, after others were asked for.
             self._promised += COMPILING * unit()
             _ready.add(key)
+        kind.programs = True
         return True
 
     def _affords(self, units: float) -> bool:

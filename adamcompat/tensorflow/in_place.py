@@ -131,8 +131,7 @@ def prepare(row: Row, values: Scalars, decay: Decay | None) -> Callable[[], Any]
         decay: the numbers of the decay of the variable; None where it does not decay.
     """
     kind, gradient = values.alpha.dtype, tf.convert_to_tensor(row.gradient)
-    targets = [one for one in (row.variable, row.m, row.v, row.vhat) if one is not None]
-    adam = _traced(tuple([one.dtype for one in targets]), gradient.dtype, kind, decay is not None)
+    adam = _traced(tuple([one.dtype for one in row.targets]), gradient.dtype, kind, decay is not None)
     numbers = () if decay is None else [tf.convert_to_tensor(one, kind) for one in decay]
-    given = [*(one.handle for one in targets), gradient, *values, *numbers]
+    given = [*(one.handle for one in row.targets), gradient, *values, *numbers]
     return partial(adam._call_flat, given, adam.captured_inputs)

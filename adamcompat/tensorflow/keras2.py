@@ -193,6 +193,7 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
         if self.weight_decay is not None:
             self.__traced.keep("decay", variables)
+            self.__traced.first.keep_to_the_end()
         super()._apply_weight_decay(variables)
 
     def update_step(self, gradient: Any, variable: Any) -> None:
@@ -247,20 +248,19 @@ class Keras2Step(Copied, _Mixed):  # type: ignore[misc]
         ):
             self.__keep_everything(variables)
             return plain(distribution, grads_and_vars, **kwargs)
-        run = None
+        prepare = None
         if tf.executing_eagerly():
             constants: tuple[Any, ...] = ()
             if any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
                 constants = self.beta_1, self.beta_2, self.epsilon
             key = (self.fused, bool(self.amsgrad), *constants)
             state = self.__traced.state(self)
-            run = self.__traced.function(key, self.__update, gradients, variables, variables, state)
-        if run is None:
-            self.__keep_everything(variables, after=self.weight_decay is not None)
+            prepare = self.__traced.function(key, self.__update, gradients, variables, variables, state)
+        if prepare is None:
+            self.__keep_everything(variables, after=False)
             self.__update(gradients, variables)
         else:
-            hyper, note = self.__hyper(), self.__traced.note()
-            note(run(hyper))
+            self.__traced.make(prepare(self.__hyper()))
         return plain(distribution, [], **kwargs)
 
     def __hyper(self) -> terms.Hyper:

@@ -292,7 +292,7 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         hyper = self.__traced.hyper
         if hyper is None:
             if variables:
-                self.__traced.keep_to_the_end()
+                self.__traced.first.keep_to_the_end()
             super()._apply_weight_decay(variables)
             return
         for variable in map(raw, variables):
@@ -401,20 +401,21 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
-        plain, run, rate = self.__step, None, None
+        plain, prepare, rate = self.__step, None, None
         # Accumulation decides in Python whether this is a step; the step itself is traced below.
         if _ON_TENSORFLOW and tf.executing_eagerly() and not self.gradient_accumulation_steps:
             constants, raws = conditions.constants(self), [raw(variable) for variable in trainable_variables]
             if constants is not None and conditions.as_they_are(self, grads, raws) and self.__whole(grads, raws):
                 key = ("apply", self.fused, *constants)
-                run = self.__traced.function(key, plain, grads, trainable_variables, raws, self.__traced.state(self))
-                rate = None if run is None else self.learning_rate
-        if run is None or not is_scalar(raw(rate)):
+                prepare = self.__traced.function(
+                    key, plain, grads, trainable_variables, raws, self.__traced.state(self)
+                )
+                rate = None if prepare is None else self.learning_rate
+        if prepare is None or not is_scalar(raw(rate)):
             self.__traced.keep_everything(lambda: self.__everything(trainable_variables), after=self.use_ema)
             plain(grads, trainable_variables)
             return
-        hyper, note = self.__hyper(rate), self.__traced.note()
-        note(run(hyper))
+        self.__traced.make(prepare(self.__hyper(rate)))
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _backend_update_step(
@@ -432,15 +433,14 @@ class Keras3Adam(keras.optimizers.Adam, Copied):  # type: ignore[misc]
         def step(gradients: Sequence[Any], variables: Sequence[Any]) -> None:
             self.__update(gradients, variables, self._get_current_learning_rate(), whole=True)
 
-        run = None
+        prepare = None
         if tf.executing_eagerly():
             key = ("update", self.fused, bool(self.amsgrad))
-            run = self.__traced.function(key, step, grads, raws, raws, self.__traced.state(self))
-        if run is None:
+            prepare = self.__traced.function(key, step, grads, raws, raws, self.__traced.state(self))
+        if prepare is None:
             self.__update(grads, raws, learning_rate, whole=True, waiting=waiting)
         else:
-            hyper, note = self.__hyper(learning_rate), self.__traced.note()
-            note(run(hyper))
+            self.__traced.make(prepare(self.__hyper(learning_rate)))
 
 
 def warn_of_drift() -> None:

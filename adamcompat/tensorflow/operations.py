@@ -38,6 +38,12 @@ def narrow(variables: Iterable[Any]) -> list[Any]:
     return [variable for variable in variables if variable.dtype == tf.bfloat16]
 
 
+def maximum(a: Any, b: Any) -> Any:
+    """Return the larger of two tensors, and NaN where the second is NaN: XLA's own maximum loses it."""
+    larger = tf.maximum(a, b)
+    return tf.where(tf.math.is_nan(b), b, larger) if inside_xla() else larger
+
+
 def separate(barrier: Callable[[Any], Any]) -> Operations:
     """Return operations that round products and sums one by one.
 
@@ -49,7 +55,7 @@ def separate(barrier: Callable[[Any], Any]) -> Operations:
         fma=lambda a, b, c: barrier(a * b) + c,
         blend=lambda a, x, b, y: barrier(a * x) + barrier(b * y),
         sqrt=tf.sqrt,
-        maximum=tf.maximum,
+        maximum=maximum,
         widen=lambda x: x,
         multiply=lambda a, b: barrier(a * b),
     )
@@ -68,12 +74,9 @@ def negative_zero(iterations: Any, dtype: Any) -> Any:
 def barred(zero: Any) -> Operations:
     """Return operations for XLA: each product is followed by the addition of `zero`, a `negative_zero`.
 
-    Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own. XLA's own maximum
-    loses a NaN.
+    Contracted or not, that leaves the rounded product, and the sum after it is rounded on its own.
     """
-    return separate(lambda product: product + zero)._replace(
-        maximum=lambda a, b: tf.where(tf.math.is_nan(b), b, tf.maximum(a, b))
-    )
+    return separate(lambda product: product + zero)
 
 
 def make_decoupled_decay(operations: Operations) -> Callable[[Any, Any, Any], Any]:

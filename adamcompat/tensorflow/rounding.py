@@ -15,7 +15,7 @@ from adamcompat.executors.contraction import Contraction
 from adamcompat.kernel import Coefficients, Operations, given_epsilon, make_update
 from adamcompat.mapping.model import Numerics
 from adamcompat.program import Update
-from adamcompat.tensorflow.operations import separate
+from adamcompat.tensorflow.operations import maximum, separate
 
 # Of running products, whatever the variables are.
 POWER_DTYPE = tf.as_dtype(kernel.POWER_DTYPE)
@@ -41,8 +41,8 @@ def once(a: Any, b: Any, c: Any) -> Any:
     return _once(a, b, c) if c.dtype == tf.float32 else a * b + c
 
 
-_FUSED = Operations(_once, lambda a, x, b, y: _once(a, x, b * y), tf.sqrt, tf.maximum, lambda x: x, tf.multiply)
-_TAIL = Operations(_once, lambda a, x, b, y: _once(b, y, a * x), tf.sqrt, tf.maximum, _double, tf.multiply)
+_FUSED = Operations(_once, lambda a, x, b, y: _once(a, x, b * y), tf.sqrt, maximum, lambda x: x, tf.multiply)
+_TAIL = Operations(_once, lambda a, x, b, y: _once(b, y, a * x), tf.sqrt, maximum, _double, tf.multiply)
 
 
 class Rounding:

@@ -32,6 +32,11 @@ class Row(NamedTuple):
     vhat: Any
     square: Any = None
 
+    @property
+    def targets(self) -> list[Any]:
+        """Return the variables that an update changes: the variable itself first, and its state."""
+        return [one for one in (self.variable, self.m, self.v, self.vhat) if one is not None]
+
 
 class Hyper(NamedTuple):
     """Hold the hyperparameters of one step: numbers or scalar tensors.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from operator import is_
 from typing import Any
 
@@ -26,19 +27,22 @@ class Traced:
     Attributes:
         waits: whether decoupled weight decay waits for the update that it is followed by.
         waiting: the ids of the variables whose decay waits.
-        step: the eager step that is being made, otherwise None.
         first: the account of first steps, which says when there is time to trace and to compile.
     """
 
     def __init__(self, first_row: int | None = None) -> None:
         self._first_row = first_row
         self._hyper: tuple[Any, terms.Hyper] | None = None
-        self.step: EagerStep | None = None
         self.waits = False
         self.waiting: set[int] = set()
         self.first = FirstSteps()
         self._functions: dict[Any, tuple[list[Any], Kind, dict[Any, Any]]] = {}
         self._constants: dict[tuple[type[Any], float, Any], Any] = {}
+
+    @property
+    def step(self) -> EagerStep | None:
+        """The eager step that is being made, otherwise None."""
+        return self.first.step
 
     @property
     def hyper(self) -> terms.Hyper | None:
@@ -80,11 +84,20 @@ class Traced:
             # All of the update is done, or some variables are: what is made again leaves them out.
             return counter.assign_add(1) if step.made else make()
 
-        self.step = self.first.step = step
+        self.first.step = step
         try:
             return step.run(timed, finish)
         finally:
-            self.step = self.first.step = None
+            self.first.step = None
+
+    def make(self, call: Callable[[], Any]) -> None:
+        """Make all of the update by one call, which no tape records.
+
+        It is noted in the statement that calls. What the block does at its end comes later.
+        """
+        note = self.note()
+        with unrecorded():
+            note(call())
 
     def note(self) -> Callable[[Any], None]:
         """Return the function that takes the result of a call that made all of the update."""
@@ -101,11 +114,6 @@ class Traced:
         """
         if self.step is not None:
             self.step.keep_everything(variables(), until_done=not after and self.first.puts_off)
-
-    def keep_to_the_end(self) -> None:
-        """Hold all that is held until the step has ended; see `EagerStep.keep_to_the_end`."""
-        if self.step is not None:
-            self.step.keep_to_the_end()
 
     def keep(self, key: Hashable, variables: Iterable[Any]) -> None:
         """Hold the values of variables before an update of several operations; see `EagerStep.keep`."""
@@ -150,8 +158,8 @@ class Traced:
         variables: Sequence[Any],
         raws: Sequence[Any],
         state: list[Any],
-    ) -> Callable[[terms.Hyper], Any] | None:
-        """Return ``function(gradients, variables)`` as one traced function of the hyperparameters of a step.
+    ) -> Callable[[terms.Hyper], Callable[[], Any]] | None:
+        """Return what prepares ``function(gradients, variables)`` as one call, from the hyperparameters of a step.
 
         None until the steps before have saved the time that tracing takes; see `first_steps`. Hyperparameters come in
         as tensors, so that setting one acts at once and traces nothing anew; so do the rows that a sparse gradient
@@ -208,7 +216,7 @@ class Traced:
             finally:
                 self._hyper = None
 
-        def run(hyper: terms.Hyper) -> Any:
+        def prepare(hyper: terms.Hyper) -> Callable[[], Any]:
             given = self._tensors(hyper)
             values = [value for value in given if value is not None]
             kinds = tuple([value.dtype for value in values])
@@ -218,7 +226,6 @@ class Traced:
                 known[kinds] = tf.function(body, autograph=False).get_concrete_function(of_tensors, of_hyper)
             traced = known[kinds]
             # What a call does, without checking the types of hundreds of tensors once more.
-            with unrecorded():
-                return traced._call_flat([*tensors, *values], traced.captured_inputs)
+            return partial(traced._call_flat, [*tensors, *values], traced.captured_inputs)
 
-        return run
+        return prepare

@@ -1,7 +1,7 @@
 """The update of a whole list of variables, traced with TensorFlow's operations.
 
-Three forms give the same bits: TensorFlow's own operations; small variables concatenated and
-updated as one; and, where it pays, an XLA function for each variable. XLA's code generator
+Four forms give the same bits: TensorFlow's own operations; small variables concatenated and updated as one; where it
+pays, an XLA function for each variable; and in first eager steps a function that writes in place. XLA's code generator
 contracts a product and a sum into one rounding; a barrier between the two keeps it from that.
 """
 
@@ -106,7 +106,7 @@ def _update_in_blocks(row: Row, values: Scalars, update: Callable[..., Any], nev
     kind = values.alpha.dtype
     # The gradient of rows that have none is one zero.
     gradient = None if row.gradient.shape.rank == 0 < row.variable.shape.rank else tf.reshape(row.gradient, [-1])
-    targets = [x for x in (row.variable, row.m, row.v, row.vhat) if x is not None]
+    targets = row.targets
     order = ((0,), (1, 2)) if row.vhat is None else ((0,), (3,), (1, 2))
 
     def step(state: Sequence[Any], start: Any, size: int) -> list[Any]:
@@ -254,6 +254,11 @@ def _program(row: Row, kind: Any, elements: int) -> Any:
     return _compiled(tuple(row.variable.shape), kind, row.vhat is not None, in_blocks)
 
 
+def _unknown(iterations: Any, kind: Any) -> tuple[Any, Any]:
+    """Return a `negative_zero` and False, which a program takes as values that XLA cannot know."""
+    return negative_zero(iterations, kind), tf.cast(iterations, tf.int64) < 0
+
+
 class Part(NamedTuple):
     """Hold a part of an eager step that is not traced.
 
@@ -279,13 +284,12 @@ def _singly(
     """Return the updates of large variables in a first step, each in the best form that there is time for."""
     kind, decaying = values.alpha.dtype, decay is not None
     plain, elements = decaying_update(PLAIN, decay), sum(map(_elements, rows))
-    zero, never = negative_zero(iterations, kind), tf.cast(iterations, tf.int64) < 0
     rest = []
     for row in sorted(rows, key=_elements, reverse=True):
         if elements >= WORTH_COMPILING and _compilable(row, kind) and not _sparse(row):
             adam = _program(row, kind, elements)
             if first.program((adam, row.gradient.dtype, row.variable.device, decaying)):
-                yield Part([row], partial(within(adam), row, values, decay, zero, never), 1)
+                yield Part([row], partial(within(adam), row, values, decay, *_unknown(iterations, kind)), 1)
                 continue
         rest.append(row)
     at_once = elements + ANOTHER * len(rows) >= WORTH_TRACING
@@ -315,15 +319,15 @@ def _update_separately(
     compiled = [row for row in rows if _compilable(row, kind)] if compiles and elements >= WORTH_COMPILING else []
     if compiled:
         rows = [row for row in rows if not _compilable(row, kind)]
-        zero, never = negative_zero(iterations, kind), tf.cast(iterations, tf.int64) < 0
+        unknown = _unknown(iterations, kind)
     # The largest first: so all threads end at about the same time.
     for row in sorted(compiled, key=_elements, reverse=True):
         adam = _program(row, kind, elements)
         with tf.device(row.variable.device):
             if _sparse(row):
-                _update_touched(row, values, plain, lambda rest: adam(rest, values, decay, zero, never))  # noqa: B023
+                _update_touched(row, values, plain, lambda rest: adam(rest, values, decay, *unknown))  # noqa: B023
             else:
-                adam(row, values, decay, zero, never)
+                adam(row, values, decay, *unknown)
     for row in rows:
         _update_plainly(row, values, plain, assign)
 
@@ -368,7 +372,8 @@ def update_list(
         decay = decay_of(hyper, kind, product=product) if decaying else None
         if inside_xla:
             zero = negative_zero(iterations, kind)
-            update = decaying_update(barred(zero), decay)
+            # The original's own maximum loses a NaN there, too.
+            update = decaying_update(barred(zero)._replace(maximum=tf.maximum), decay)
             for row in group:
                 update_one(_dense(row, kind, zero), values, update=update, assign=assign)
             continue
@@ -388,20 +393,21 @@ def update_list(
             _update_separately(large, values, decay, iterations, assign, compiles=whole and not eager)
         else:
             parts += _singly(large, values, decay, iterations, assign, first)
-    if first is not None and not all(row.gradient.dtype in FLOATS for part in parts for row in part.rows):
+    if first is not None:
+        _make(parts, first)
+
+
+def _make(parts: Sequence[Part], first: FirstSteps) -> None:
+    """Make the parts of a step, each once also where one fails and the step is made again."""
+    if not all(row.gradient.dtype in FLOATS for part in parts for row in part.rows):
         # A gradient that is not to be cast is found when others have been applied.
         first.keep_to_the_end()
     # What is not held while it is written comes last, and the largest of it first: when that had memory enough, so has
     # the rest.
     for part in sorted(parts, key=lambda part: (part.operations == 1, -_elements(part.rows[0]))):
-        assert first is not None
         # XLA compiles for a device, and takes no variables of another.
         with unrecorded(), tf.device(part.rows[0].variable.device):
-            first.once(
-                [one for row in part.rows for one in (row.variable, row.m, row.v, row.vhat)],
-                part.apply,
-                part.operations,
-            )
+            first.once([one for row in part.rows for one in row.targets], part.apply, part.operations)
 
 
 def update_fused(

@@ -2,8 +2,9 @@
 
 An eager step is made operation after operation, in TensorFlow's and Keras's own code. What it may change
 is held as it was, and put back when the step fails. Values of variables are held without a copy: TensorFlow
-writes into a buffer only where nobody else holds it. Where that would cost a copy, because all of an update is
-one operation that works in place, it is noted instead that the operation has run, and the step is finished.
+writes into a buffer only where nobody else holds it. Where that would cost a copy, because all of an update, or of a
+part of it, is one operation that works in place, it is noted instead that the operation has run, and the step is
+finished.
 
 In a graph there is nothing to do: Python only builds the step there, and TensorFlow runs it in one call. Replicas of
 tf.distribute are TensorFlow's to keep together.
@@ -30,7 +31,7 @@ class EagerStep:
         holds: the same.
         made: the results of the calls that made all of the update at once. Noted by a function of C in the statement
             that calls, so that nothing comes between.
-        done: the same by variable, where each has its own call.
+        done: the same by the first variable of a part, where parts have calls of their own.
     """
 
     def __init__(self, counters: Iterable[Any], *, holds: bool) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from adamcompat.mapping.tables import MAPPING
-from adamcompat.tensorflow import Adam, AdamW, terms, update
+from adamcompat.tensorflow import Adam, AdamW, MindSporeStyleAdam, terms, update
 from adamcompat.tensorflow.operations import PLAIN
 from tests.tensorflow.tf_helpers import SHAPES, differing, trajectory
 
@@ -124,6 +124,46 @@ def test_large_lists_go_through_xla_with_the_same_bits(
     assert set(compiled) == {((70, 70), True), ((20, 600), False), ((10, 10, 50), True)}
     stock = trajectory(keras.optimizers.Adam, options, mode=mode, shapes=shapes, dtype=dtype)
     assert differing(ours, stock) == 0
+
+
+def no_numbers(kind: Any, mode: str) -> list[Any]:
+    """Where weights and state are NaN or infinite after an infinite gradient."""
+    variable = tf.Variable(tf.ones((130, 130)))
+    optimizer = kind([variable])
+
+    def step(gradient: Any) -> None:
+        optimizer.apply_gradients([(gradient, variable)])
+
+    run = step if mode == "eager" else tf.function(step, jit_compile=mode == "jit")
+    for count in range(6):
+        gradient = np.full((130, 130), 0.5, np.float32)
+        gradient[1, 2] = np.inf if count == 3 else 0.5
+        run(tf.constant(gradient))
+    found = [np.asarray(one) for one in (variable, *optimizer.variables)]
+    return [pattern for one in found for pattern in (np.isnan(one), np.isinf(one))]
+
+
+@pytest.mark.parametrize("mode", ["eager", "function", "jit"])
+def test_a_maximum_of_no_number_is_as_in_keras(mode: str, compiled: list[Any]) -> None:
+    """XLA's maximum loses a NaN, in Keras's compiled steps too, and nowhere else."""
+    ours, stock = (
+        no_numbers(lambda variables, kind=kind: kind(amsgrad=True), mode) for kind in (Adam, keras.optimizers.Adam)
+    )
+    assert bool(compiled) is (mode != "jit")
+    for own, other in zip(ours, stock, strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
+@pytest.mark.parametrize("numerics", ["keras3", "mindspore"])
+def test_a_maximum_of_no_number_is_the_same_in_every_mode(numerics: str) -> None:
+    eager, *others = (
+        no_numbers(lambda variables: MindSporeStyleAdam(variables, use_amsgrad=True, numerics=numerics), mode)
+        for mode in ("eager", "function", "jit")
+    )
+    assert any(one.any() for one in eager)
+    for other in others:
+        for own, theirs in zip(eager, other, strict=True):
+            np.testing.assert_array_equal(own, theirs)
 
 
 @pytest.mark.parametrize("size", [500, 1_000, 1_001, 5_999])

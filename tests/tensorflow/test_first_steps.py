@@ -385,6 +385,27 @@ def test_only_a_step_without_its_traced_function_is_put_off(traced: bool) -> Non
     assert first.puts_off is not traced
 
 
+def test_programs_of_one_step_are_paid_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are compiled after all of them were asked for."""
+    values = {
+        "WAITS": True,
+        "_ready": set(),
+        "TRACING": inf,
+        "COMPILING": 1_000,
+        "unit": lambda: 0.001,
+        "perf_counter": lambda: 0.0,
+    }
+    for name, value in values.items():
+        monkeypatch.setattr(first_steps, name, value)
+    first, kind = first_steps.FirstSteps(), first_steps.Kind(2)
+    kind.last, kind.original = 0.0, 1.5 / first_steps.SHARE
+    first.begin()
+    assert first.put_off(kind, traced=False)
+    # One takes a second, and there are one and a half.
+    assert [first.program(name) for name in ("one", "other", "one")] == [True, False, True]
+    assert kind.missing == {"other"}
+
+
 def test_a_program_is_paid_for_each_dtype_of_gradients(form: str) -> None:
     for dtype in ("float32", "float64"):
         stepwise(Adam, plain_step, dtype)

@@ -143,10 +143,12 @@ if not LEGACY:
 
 
 # What a first step updates variable by variable, by the cost of a program and of an update in place.
-SEPARATE = {"operations": (inf, inf), "in place": (inf, -1e9), "programs": (-1e9, inf)}
+SEPARATE = {"operations": (inf, inf), "in place": (inf, -1e9), "programs": (-1e9, inf), "traced": (inf, inf)}
 for form in SEPARATE:
     PATHS[f"Adam, first steps, {form}"] = path(Adam, steps=2, amsgrad=True, clipnorm=0.5)
     PATHS[f"AdamW, first steps, {form}"] = path(AdamW, steps=2, weight_decay=0.1)
+# Decays in a pass of its own, before the update.
+PATHS["AdamW, bfloat16, in place"] = path(AdamW, steps=4, learning_rate=0.3, weight_decay=0.3, dtype="bfloat16")
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +157,7 @@ def separately(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if form in SEPARATE:
         costs = dict(zip(("COMPILING", "FORMULA"), SEPARATE[form], strict=True))
         for module, values in (
-            (first_steps, {"WAITS": True, "TRACING": inf, "_ready": set(), **costs}),
+            (first_steps, {"WAITS": form != "traced", "TRACING": inf, "_ready": set(), **costs}),
             (update, {"SMALL": 0, "WORTH_COMPILING": 1 if form == "programs" else inf, "_threads": lambda: 3}),
         ):
             for name, value in values.items():
@@ -173,6 +175,19 @@ def test_an_exception_at_every_line(name: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(at_every_point, PATHS[name], Points(fail, FILES), stride=STRIDE).result()
     whole(found, 60 // STRIDE)
+
+
+# The code that calls what writes in place, and notes that it has run.
+CALLS = tuple(
+    str(Path(OURS) / "tensorflow" / name) for name in ("traced.py", "whole.py", "first_steps.py", "update.py")
+)
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if name.rpartition(", ")[2] in SEPARATE])
+def test_an_exception_at_every_line_around_a_call(name: str) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(at_every_point, PATHS[name], Points(fail, CALLS)).result()
+    whole(found, 40)
 
 
 @pytest.mark.parametrize("name", PATHS)
