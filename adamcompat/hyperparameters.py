@@ -243,6 +243,21 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
     return Hyperparameters(values, schedules, native)
 
 
+def unchanging(settings: AbstractMapping[str, Any]) -> dict[str, Any]:
+    """Return settings with lists as tuples: kept for the next step, they then differ from a list that was changed.
+
+    Args:
+        settings: by any names.
+
+    >>> betas = [0.9, 0.999]
+    >>> before = unchanging({"betas": betas})
+    >>> betas[0] = 0.5
+    >>> before == unchanging({"betas": betas})
+    False
+    """
+    return {name: tuple(value) if type(value) is list else value for name, value in settings.items()}
+
+
 def settle_decay(values: dict[str, Any], schedules: dict[str, Schedule]) -> None:
     """Read an L2 weight decay as a decoupled one where the switch for that is on; turn the switch off.
 

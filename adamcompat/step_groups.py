@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamcompat.groups import stray_keys
-from adamcompat.hyperparameters import exception
+from adamcompat.hyperparameters import exception, unchanging
 from adamcompat.mapping.model import Adapter, Dialect
 from adamcompat.mapping.tables import MAPPING
 
@@ -152,11 +152,8 @@ class GroupReader:
             for fact in self.dialect.accepted:
                 if fact.name not in group:
                     raise KeyError(f"a group has lost its {fact.name!r}, which every step reads; set it again")
-        return {
-            fact.name: group[fact.name]
-            for fact in self.dialect.accepted
-            if fact.name in group and fact.name != self.params
-        }
+        names = [fact.name for fact in self.dialect.accepted if fact.name != self.params]
+        return unchanging({name: group[name] for name in names if name in group})
 
     def say_unknown(self, number: int, group: Mapping[str, Any], depth: int) -> None:
         """Warn of keys that a group keeps, that no step reads, and that look like settings.

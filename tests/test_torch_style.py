@@ -152,6 +152,23 @@ def test_float64_agrees_with_the_reference(name: str, numerics: str, sign: int, 
         np.testing.assert_allclose(array, right, rtol=0, atol=1e-12 * max(1, np.abs(right).max()))
 
 
+def test_betas_in_a_list_are_changed_in_place(executor: str) -> None:
+    start, gradients = stream(6)
+    found = []
+    for in_place in (True, False):
+        run = Run(TorchStyleAdam, start, lr=0.01, betas=[0.9, 0.999])
+        group = run.optimizer.param_groups[0]
+        for number, step in enumerate(gradients):
+            if number == 3 and in_place:
+                group["betas"][0] = 0.5
+            elif number == 3:
+                group["betas"] = (0.5, 0.999)
+            run.step(step)
+        found.append(run.arrays)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_each_group_has_settings_of_its_own_and_a_step_takes_them_as_they_are_then(executor: str) -> None:
     start, gradients = stream(30)
 

@@ -145,7 +145,7 @@ def test_an_exception_in_another_thread(name: str, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setenv("ADAMCOMPAT_NUM_THREADS", "3")
     # Threads are traced from their start, so each step needs new ones.
-    whole(at_every_point(PATHS[name], Points(fail), workers=True, before=launch._pool.forget), 3)
+    whole(at_every_point(PATHS[name], Points(fail), workers=True, before=launch.POOL.forget), 3)
 
 
 def test_a_handler_that_is_taken_within_a_step_leads_to_the_programs() -> None:
@@ -169,7 +169,7 @@ def test_a_thread_that_cannot_start(name: str, failing: range, monkeypatch: pyte
 
     monkeypatch.setenv("ADAMCOMPAT_NUM_THREADS", "3")
     training, undisturbed = PATHS[name](), PATHS[name]()
-    launch._pool.forget()
+    launch.POOL.forget()
     start, starts = threading.Thread.start, iter(range(1000))
 
     def refuse(self: threading.Thread) -> None:
@@ -205,7 +205,7 @@ def test_nothing_waits_for_threads_that_never_start(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setenv("ADAMCOMPAT_NUM_THREADS", "3")
     training = large()
-    launch._pool.forget()
+    launch.POOL.forget()
     # What other tests left behind is no matter of this one.
     before = launches(launch.Launch)
     monkeypatch.setattr(threading.Thread, "start", refuse)

@@ -37,7 +37,7 @@ from adamcompat.executors.columns import (
     SECOND_MOMENT,
 )
 from adamcompat.executors.contraction import Contraction
-from adamcompat.executors.launch import MARK, SCRATCH, Launch, threads_for
+from adamcompat.executors.launch import MARK, SCRATCH, Launch, Team, threads_for
 from adamcompat.executors.sweeps import (
     average,
     choose,
@@ -342,6 +342,7 @@ class Table:
         kinds: the kind of each tensor; tensors of one kind share scalars and program.
         dtype: float32 or float64.
         gradient_dtype: float32 or float64.
+        team: the threads that may update them; None stands for threads of our own.
     """
 
     addresses: NDArray[np.int64]
@@ -349,11 +350,23 @@ class Table:
     kinds: NDArray[np.int64]
     dtype: np.dtype[Any]
     gradient_dtype: np.dtype[Any]
+    team: Team | None = None
 
     @property
     def elements(self) -> int:
         """Return the number of elements of all tensors together."""
         return int(self.offsets[-1])
+
+    def launch(self, function: Any, arguments: tuple[Any, ...], form: tuple[Any, ...]) -> Launch:
+        """Return a launch over all elements.
+
+        Args:
+            function: see `Launch`.
+            arguments: see `Launch`.
+            form: see `Launch`.
+        """
+        threads = threads_for(self.elements, self.team)
+        return Launch(function, arguments, form, self.elements, threads, self.dtype, self.team)
 
 
 def update_all(
@@ -384,7 +397,7 @@ def update_all(
     arguments = *_first(table, rows, programs), ACCUMULATED if accumulated else GRADIENT, *types, _NO_WRITES
     dtype = table.dtype if accumulated else table.gradient_dtype
     form = (table.dtype, dtype, *types[3:])
-    return Launch(_update, arguments, form, table.elements, threads_for(table.elements), table.dtype)
+    return table.launch(_update, arguments, form)
 
 
 _NO_WRITES = np.zeros((0, 3), np.int64)
@@ -462,9 +475,9 @@ def squares(table: Table, programs: Programs, *, accumulated: bool = False) -> N
     source, dtype = (ACCUMULATED, table.dtype) if accumulated else (GRADIENT, table.gradient_dtype)
     likes = (table.dtype.type(0), dtype.type(0))
     arguments = (table.addresses, table.offsets, table.kinds, *programs.arrays, chunks, source, *likes, sums)
-    threads = min(threads_for(table.elements), max(len(chunks), 1))
+    threads = min(threads_for(table.elements, table.team), max(len(chunks), 1))
     # Whole, so that no thread reads on when the gradients are gone.
-    whole([Launch(_squares, arguments, (table.dtype, dtype), len(chunks), threads, table.dtype)])
+    whole([Launch(_squares, arguments, (table.dtype, dtype), len(chunks), threads, table.dtype, table.team)])
     totals = np.zeros(len(sizes), np.float64)
     np.add.at(totals, chunks[:, 0], sums)
     return totals
@@ -487,7 +500,7 @@ def accumulate_all(table: Table, programs: Programs, divisor: int | None) -> Lau
     likes = (table.dtype.type(0), table.gradient_dtype.type(0), table.dtype.type(divisor or 0))
     arguments = (table.addresses, table.offsets, table.kinds, *programs.arrays, *likes)
     form = (table.dtype, table.gradient_dtype)
-    return Launch(_accumulate, arguments, form, table.elements, threads_for(table.elements), table.dtype)
+    return table.launch(_accumulate, arguments, form)
 
 
 def move_averages(table: Table, momentum: Any, complement: Any) -> Launch:
@@ -504,4 +517,4 @@ def move_averages(table: Table, momentum: Any, complement: Any) -> Launch:
         The launch. Nothing is written before it is called.
     """
     arguments = (table.addresses, table.offsets, table.dtype.type(0), momentum, complement)
-    return Launch(_move, arguments, (table.dtype,), table.elements, threads_for(table.elements), table.dtype)
+    return table.launch(_move, arguments, (table.dtype,))

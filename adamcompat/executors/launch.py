@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Below this many elements a second thread costs more than it saves (about 50 us to wake one).
 THREADS_ABOVE = 1 << 17
-# Into how many pieces the work of a thread is cut at most, and how many elements a piece has at least.
-PIECES, PIECE = 4, 1 << 17
+# How many elements a piece of work has at least.
+PIECE = 1 << 17
 # Elements of scratch memory that each piece of work has twice.
 SCRATCH = 2048
 # Bytes of a piece's marks: whether it is claimed, and whether it has ended.
@@ -45,12 +45,36 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+class Team(Protocol):
+    """Declare what a launch needs to know of the threads that it may use.
+
+    Attributes:
+        pieces: into how many pieces the work of a thread is cut at most.
+    """
+
+    pieces: int
+
+    def size(self) -> int:
+        """Return how many threads there are, the caller's own included."""
+
+    def start(self, work: Callable[[], None], helpers: int) -> None:
+        """Call `work` in other threads, which may begin at once, later or never; it may be called in this one, too.
+
+        Args:
+            work: may be called any number of times, in several threads at once.
+            helpers: how many other threads to use, at least 1.
+        """
+
+
 class _Pool:
-    """Worker threads, started when first needed and never shared with a forked child.
+    """Worker threads, started when first needed and never shared with a forked child; a `Team`.
 
     It has no lock, which an exception could leave locked: two threads that ask at once may each make a pool, and what
     they gave to the one that is forgotten is done all the same.
     """
+
+    # Other threads may be awake on the same processors.
+    pieces = 4
 
     def __init__(self) -> None:
         self.forget()
@@ -61,7 +85,20 @@ class _Pool:
         """Let the threads go when they have done what they were given."""
         self._made: tuple[int, ThreadPoolExecutor | None] = (0, None)
 
-    def get(self, size: int) -> ThreadPoolExecutor:
+    def size(self) -> int:
+        """See `Team`."""
+        return processors()
+
+    def start(self, work: Callable[[], None], helpers: int) -> None:
+        """See `Team`."""
+        try:
+            for _ in range(helpers):
+                self._get(helpers).submit(work)
+        except (RuntimeError, MemoryError):
+            # No thread is to be had: the caller does what is left, and nothing may wait for one that comes later.
+            self.forget()
+
+    def _get(self, size: int) -> ThreadPoolExecutor:
         """Return a pool of at least `size` threads, which start when they have something to do."""
         most, threads = self._made
         if threads is None or most < size:
@@ -72,7 +109,7 @@ class _Pool:
         return threads
 
 
-_pool = _Pool()
+POOL = _Pool()
 
 
 class Launch:
@@ -91,12 +128,13 @@ class Launch:
         total: length of the range, in elements or in whatever the function counts.
         threads: how many threads run at most; at least 1.
         dtype: of the scratch memory.
+        team: the threads; None stands for threads of our own.
 
     Attributes:
         keep: an object that must live as long as the launch, or None.
     """
 
-    __slots__ = ("_arguments", "_cuts", "_ended", "_function", "_helpers", "_marks", "_scratch", "keep")
+    __slots__ = ("_arguments", "_cuts", "_ended", "_function", "_helpers", "_marks", "_scratch", "_team", "keep")
 
     def __init__(
         self,
@@ -106,12 +144,13 @@ class Launch:
         total: int,
         threads: int,
         dtype: np.dtype[Any],
+        team: Team | None = None,
     ) -> None:
         self.keep: object = None
         self._function = function
         self._arguments = arguments
-        pieces = threads if threads == 1 else max(threads, min(threads * PIECES, total // PIECE))
-        self._helpers = threads - 1
+        self._helpers, self._team = threads - 1, team or POOL
+        pieces = threads if threads == 1 else max(threads, min(threads * self._team.pieces, total // PIECE))
         self._cuts = [total * i // pieces for i in range(pieces + 1)]
         self._marks = np.zeros((pieces, 2), np.int64)
         self._scratch = np.empty((pieces, 2, SCRATCH), dtype)
@@ -129,12 +168,7 @@ class Launch:
             return
         from queue import Empty
 
-        try:
-            for _ in range(self._helpers):
-                _pool.get(self._helpers).submit(self._help, pieces[::-1], ended)
-        except (RuntimeError, MemoryError):
-            # No thread is to be had: this one does what is left, and nothing may wait for one that comes later.
-            _pool.forget()
+        self._team.start(self._help, self._helpers)
         for piece in pieces:
             self._run(piece)
         while not self._marks.all():
@@ -142,10 +176,12 @@ class Launch:
             with suppress(Empty):
                 ended.get(timeout=0.01)
 
-    def _help(self, pieces: Sequence[int], ended: SimpleQueue[None]) -> None:
-        for piece in pieces:
+    def _help(self) -> None:
+        # From the other end than the caller, so that each has its own part of memory.
+        for piece in reversed(range(len(self._marks))):
             self._run(piece)
-        ended.put(None)
+        if self._ended is not None:
+            self._ended.put(None)
 
     def _run(self, piece: int) -> None:
         begin, end = self._cuts[piece : piece + 2]
@@ -163,14 +199,18 @@ def _channel() -> SimpleQueue[None]:
 _compiled: set[tuple[Any, ...]] = set()
 
 
-def threads_for(elements: int) -> int:
+def threads_for(elements: int, team: Team | None = None) -> int:
     """Return how many threads a step over that many elements is to use.
 
-    It is ADAMCOMPAT_NUM_THREADS, or one for each processor, but at most ``elements // THREADS_ABOVE + 1``.
+    It is ADAMCOMPAT_NUM_THREADS, or as many as there are, but at most ``elements // THREADS_ABOVE + 1``.
+
+    Args:
+        elements: their number.
+        team: the threads; None stands for one on each processor.
 
     Raises:
         ValueError: ADAMCOMPAT_NUM_THREADS is no whole number of at least 1, and more than one thread would pay.
     """
     paying = elements // THREADS_ABOVE + 1
     # Asking the system and the environment shows in the step of a small network.
-    return 1 if paying == 1 else min(threads_asked() or processors(), paying)
+    return 1 if paying == 1 else min(threads_asked() or (team or POOL).size(), paying)

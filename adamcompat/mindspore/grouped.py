@@ -17,7 +17,7 @@ import mindspore
 from mindspore import context
 
 from adamcompat import kernel
-from adamcompat.hyperparameters import Hyperparameters, resolve
+from adamcompat.hyperparameters import Hyperparameters, resolve, unchanging
 from adamcompat.interpreter import StepNumbers
 from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.model import Adapter, Numerics
@@ -206,7 +206,7 @@ class GroupedStep:
         """
         found = []
         for number in range(len(self._optimizer.param_groups)):
-            given = self._optimizer._settings(number)
+            given = unchanging(self._optimizer._settings(number))
             known = self._known[number] if number < len(self._known) else None
             same = known is not None and known.given == given
             found.append(known if same and known is not None else setting(given, self._adapter, self.numerics))

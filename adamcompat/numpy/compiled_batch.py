@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import adamcompat.executors.columns as columns
 from adamcompat.executors.contraction import Contraction
-from adamcompat.executors.launch import THREADS_ABOVE
+from adamcompat.executors.launch import THREADS_ABOVE, Team
 from adamcompat.executors.likeness import Likeness
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
@@ -33,6 +33,7 @@ class CompiledBatch:
         gradient_dtype: dtype of the gradients that are not gathered.
         shares: cuts a tensor of so many elements into parts that each have a tail of their own, where
             numerics have tails; None leaves it whole.
+        team: the threads that may update the arrays; None stands for threads of our own.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class CompiledBatch:
         tensors: Tensors,
         gradient_dtype: np.dtype[Any],
         shares: Callable[[int], list[int]] | None = None,
+        team: Team | None = None,
     ) -> None:
         self._fused = fused
         self._tensors = tensors  # keeps the memory behind the addresses alive
@@ -77,7 +79,7 @@ class CompiledBatch:
             addresses = addresses[self._owner] + self._starts[:, None] * dtype.itemsize
             sizes, kinds = np.concatenate(parts), kinds[self._owner]
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._table = fused.Table(addresses, offsets, kinds, dtype, gradient_dtype)
+        self._table = fused.Table(addresses, offsets, kinds, dtype, gradient_dtype, team)
         self._gathered: NDArray[np.int64] | None = None
         self._likeness: Likeness | None = None
         self._last: tuple[Sequence[Coefficients], Array, tuple[Any, ...]] | None = None

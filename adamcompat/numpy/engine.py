@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,15 @@ class Pending:
         layout: the layout that the bundles are from, or None where they are from none.
         gradients: what the bundles were loaded from. It lives until all is written, for large gradients are read where
             they are.
+        at_once: writes all of it in one call that nothing can interrupt, and there are no operations; None where there
+            is no such call.
     """
 
     operations: list[Operation]
     bundles: Sequence[Bundle]
     layout: Layout | None
     gradients: Sequence[Any] = ()
+    at_once: Operation | None = None
 
     @property
     def compiled(self) -> bool:
@@ -54,6 +58,23 @@ class Pending:
         """Let the gradients go, when everything is written."""
         for bundle in self.layout.bundles if self.layout is not None else ():
             bundle.batch.release()
+
+
+def write(parts: Sequence[Pending]) -> None:
+    """Write all parts of a step, whole.
+
+    Args:
+        parts: what is left of them. One that is written at once is alone.
+    """
+    if len(parts) == 1 and parts[0].at_once is not None:
+        # Nothing can interrupt the call, so that no signal need be held back, and nothing be done again.
+        parts[0].at_once()
+        return
+    compiled = all(part.compiled for part in parts)
+    with nullcontext() if compiled else np.errstate(all="ignore"), Uninterrupted():
+        whole([operation for part in parts for operation in part.operations])
+    for part in parts:
+        part.release()
 
 
 class Engine(Kept):
@@ -93,19 +114,18 @@ class Engine(Kept):
         # A tuple stays as it is, with all that it holds, until everything is written.
         gradients = tuple(gradients)
         layout, step = self._loaded(indices, gradients)
-        if layout is not None and layout.at_once and self._simple(step.program) and not self.trains_copies:
+        if layout is not None and self._at_once(layout, step):
             self._make_at_once(layout, step)
             return
         part = self._prepared(indices, gradients, layout, step)
-        with nullcontext() if part.compiled else np.errstate(all="ignore"), Uninterrupted():
-            whole(part.operations)
-        part.release()
+        write([part])
+
+    def _at_once(self, layout: Layout, step: Step) -> bool:
+        """Return whether one call of compiled code may write all of a step."""
+        return layout.at_once and self._simple(step.program) and not self.trains_copies
 
     def _make_at_once(self, layout: Layout, step: Step) -> None:
-        """Write all of a step in one call of compiled code.
-
-        Nothing can interrupt the call, so that no signal need be held back, and nothing be done again.
-        """
+        """Write all of a step in one call of compiled code, which nothing can interrupt."""
         self._pass(step.program.stages, layout.bundles, layout, step)
         ending = self.ending
         ending.prepare(step.powers)
@@ -147,13 +167,14 @@ class Engine(Kept):
         with np.errstate(all="ignore") if layout is None or not layout.compiled else nullcontext():
             return Pending(self._operations(bundles, layout, step), bundles, layout, gradients)
 
-    def pointed(self, indices: Sequence[int], addresses: Sequence[int]) -> Pending | None:
+    def pointed(self, indices: Sequence[int], addresses: Sequence[int], *, alone: bool) -> Pending | None:
         """Do all of a step that can fail, with gradients that compiled code can read where they are.
 
         Args:
             indices: the places of the slots that have a gradient, each once.
             addresses: where these are. Each is C-contiguous and aligned, with the dtype and shape of its parameter, and
                 must outlive the step.
+            alone: whether this is all of a step, which may then be written at once.
 
         Returns:
             The operations that are left, which write; None where the gradients have to be taken as arrays.
@@ -169,6 +190,8 @@ class Engine(Kept):
             return None
         step = Step(self, layout.kinds)
         layout.point(places)
+        if alone and self._at_once(layout, step):
+            return Pending([], layout.bundles, layout, at_once=partial(self._make_at_once, layout, step))
         return Pending(self._operations(layout.bundles, layout, step), layout.bundles, layout)
 
     def _taken(self, slot: Slot, gradient: Any) -> SlotBundle:
@@ -206,6 +229,8 @@ class Engine(Kept):
         def count() -> None:
             if self.powers is not None and powers is not None:
                 self.powers[:] = powers
+            if self.counts is not None:
+                self.counts[...] = after
             self.iterations[...] = after
 
         return [*operations, self.write_back, count]
@@ -315,5 +340,5 @@ class Engine(Kept):
         )
         compiled = self._executor
         if compiled is not None and slots[0].array.dtype in compiled.SUPPORTED:
-            return CompiledBatch(compiled, self.numerics, tensors, gradient_dtype, self.shares)
+            return CompiledBatch(compiled, self.numerics, tensors, gradient_dtype, self.shares, self.team)
         return BlockedBatch(self.numerics, tensors)

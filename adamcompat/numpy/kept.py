@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import adamcompat.executors as executors
 import adamcompat.kernel as kernel
 from adamcompat.executors.headers import Headers
-from adamcompat.executors.launch import threads_asked
+from adamcompat.executors.launch import Team, threads_asked
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters, exception
 from adamcompat.mapping.model import Dialect, Numerics
@@ -72,8 +72,12 @@ class Kept:
         self.rate = np.zeros((), np.float64)
         self._keep_rate()
         self.powers = np.ones(2, kernel.POWER_DTYPE) if numerics.beta_power == "product" else None
+        # An array that has the number of steps too, in each of its elements.
+        self.counts: NDArray[Any] | None = None
         # How the original shares a tensor among threads, where that shows in its bits.
         self.shares: Callable[[int], list[int]] | None = None
+        # The threads of a step; None stands for threads of our own.
+        self.team: Team | None = None
         # What else belongs to a step, where the arrays are copies of what is trained; called again, it changes nothing.
         self.write_back: Operation = _nothing
         # The learning rate of the next step, where something else than the hyperparameters has computed it.
@@ -98,8 +102,8 @@ class Kept:
     @property
     def ending(self) -> Ending:
         """Return what a step writes last."""
-        if self._ending is None or not self._ending.of(self.iterations, self.powers):
-            self._ending = Ending(self.iterations, self.powers)
+        if self._ending is None or not self._ending.of(self.iterations, self.powers, self.counts):
+            self._ending = Ending(self.iterations, self.powers, self.counts)
         return self._ending
 
     @property

@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from adamcompat.hyperparameters import Adapted, Hyperparameters, named_numerics, resolve
-from adamcompat.interrupts import Uninterrupted
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, real_array
 from adamcompat.numpy.cohorts import Cohort, Cohorts
+from adamcompat.numpy.engine import write
 from adamcompat.schedules import real_number
 from adamcompat.step_groups import GroupReader, Sort, refuse_impossible, settings_named
-from adamcompat.whole import whole
 
 _SORT = Sort(
     plural="Parameters",
@@ -156,15 +155,11 @@ class StepAdam(Adapted):
                 cohorts.follow(self._reader.settings(group, whole=True))
                 with_gradient = [parameter for parameter in group[self._params] if parameter.grad is not None]
                 pending += cohorts.prepared(with_gradient)
-            operations = [operation for part in pending for operation in part.operations]
-            with np.errstate(all="ignore"), Uninterrupted():
-                whole(operations)
+            write(pending)
         except BaseException:
             for cohorts in self._cohorts:
                 cohorts.forget_unused()
             raise
-        for part in pending:
-            part.release()
         return loss
 
     def parameters(self) -> list[Parameter]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import is_
 from typing import Any
 
@@ -110,6 +110,29 @@ def _readable(tensor: Any) -> Any:
 def addresses_of(tensors: Iterable[Any]) -> list[int]:
     """Return the address of the first element of each tensor."""
     return list(map(torch.Tensor.data_ptr, tensors))
+
+
+def alike(tensors: Sequence[Any]) -> Callable[..., bool] | None:
+    """Return a function that says of as many tensors whether they look like some known ones; None where it is slow.
+
+    It is what compiled graphs of PyTorch ask before they run: one call, where the same in Python takes several for each
+    tensor. It compares types, dtypes, layouts, devices, shapes, strides and whether there is a gradient, and keeps no
+    tensor.
+
+    Args:
+        tensors: the known ones, of the layout `torch.strided`.
+
+    >>> known = alike([torch.ones(2)])
+    >>> known is None or (known(torch.zeros(2)), known(torch.ones(3)), known(torch.ones(2, dtype=torch.int32)))
+    (True, False, False)
+    """
+    guards: Any = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
+    if not hasattr(guards, "TensorGuards"):
+        return None
+    shapes, strides = [list(one.shape) for one in tensors], [list(one.stride()) for one in tensors]
+    made = guards.TensorGuards(*tensors, dynamic_dims_sizes=shapes, dynamic_dims_strides=strides)
+    check: Callable[..., bool] = made.check
+    return check
 
 
 def same_objects(one: Sequence[Any], other: Sequence[Any]) -> bool:

@@ -13,14 +13,13 @@ from adamcompat.hyperparameters import Hyperparameters, exception
 from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.kernel import Operations, make_update, stage_dtype
 from adamcompat.mapping.model import Dialect, Numerics
-from adamcompat.numpy.engine import Engine
+from adamcompat.numpy.engine import Engine, Pending
 from adamcompat.numpy.slots import Kind
 from adamcompat.numpy.step import Step
 from adamcompat.program import DIVIDE, MULTIPLY, OF_PARAMETER, SUBTRACT, Scalar
 from adamcompat.stages import make_stages
 from adamcompat.torch.arrays import zeros_like
 from adamcompat.torch.held import key_of
-from adamcompat.whole import Operation
 
 # As arrays of NumPy they would be of these dtypes; half precision is updated in float32.
 _ARITHMETIC = {torch.float64: (torch.float64, np.dtype("f8"))}
@@ -205,19 +204,6 @@ class _Stages(Interpreter):
         return _minimum(one, other)
 
 
-class Ready(NamedTuple):
-    """Hold a step of which nothing is left but to write.
-
-    Attributes:
-        operations: they write, in order.
-    """
-
-    operations: list[Operation]
-
-    def release(self) -> None:
-        """Let go of what the step needed, which is nothing here."""
-
-
 class Elsewhere:
     """Update the parameters of one group on any device, as `adamcompat.torch.held.Held` does in main memory.
 
@@ -288,12 +274,13 @@ class Elsewhere:
         """Return the parameters that a step writes; see `Held.versioned`. PyTorch's operations count the rest."""
         return list(parameters)
 
-    def prepared(self, parameters: Sequence[Any], gradients: Sequence[Any]) -> Ready:
+    def prepared(self, parameters: Sequence[Any], gradients: Sequence[Any], *, alone: bool) -> Pending:
         """Do all of a step that can fail.
 
         Args:
             parameters: those that have a gradient.
             gradients: theirs, in the same order: tensors on any device, of any layout.
+            alone: makes no difference here.
 
         Returns:
             The operations that are left, which write.
@@ -331,7 +318,7 @@ class Elsewhere:
                 self.engine.powers[:] = powers
             self.engine.iterations[...] = after
 
-        return Ready([write, count])
+        return Pending([write, count], (), None)
 
     def _lanes(self, parameters: Sequence[Any], gradients: Sequence[Any]) -> list[Lane]:
         places: dict[Any, list[int]] = {}

@@ -6,22 +6,21 @@ from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
-from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, resolve
-from adamcompat.interrupts import Uninterrupted
+from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, resolve, unchanging
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.engine import Pending, write
 from adamcompat.torch.arrays import addresses_of, in_memory, same_objects, steps_of, untraced
 from adamcompat.torch.held import NAMES, PARAMS, STEP, Held, named
-from adamcompat.whole import whole
 
 _WANTED = (torch.float32, torch.float64)
 # Settings under which the original's step is another one than that of its defaults.
 _OTHERS = tuple(map(named, ("foreach", "fused_kernel", "capturable", "differentiable")))
 
 # What settings are where the arithmetic is Python's own.
-_NUMBERS = (int, float, type(None))
+_NONE = type(None)
+_NUMBERS = (int, float, _NONE)
 _SCALING = ("grad_scale", "found_inf")
 _DECOUPLED = named("decouples_decay")
 # Numbers of steps up to which float32 has every one.
@@ -95,37 +94,36 @@ class Cohort:
         self.written = [*held.parameters, *(state[key] for state in states for key in (STEP, *roles))]
         self._dtypes = [parameter.dtype for parameter in held.parameters]
         self._starts = frozenset(addresses_of([one for one in self.written if one.numel()]))
+        held.engine.counts = self._memory
         held.settle()
 
-    def takes(self, gradients: Sequence[Any]) -> bool:
-        """Return whether gradients have the parameters' dtypes, and none is a parameter or a part of the state.
+    def pending(self, gradients: Sequence[Any], *, alone: bool) -> Pending | None:
+        """Do all of a step that can fail; return None where a gradient is the original's to take or to refuse.
 
-        The original refuses other dtypes, and reads such a gradient in the middle of the update.
+        The original refuses other dtypes than the parameters', and reads a gradient that is a parameter or a part of
+        the state in the middle of the update.
 
         Args:
             gradients: one for each parameter, in order.
+            alone: whether this is all of a step.
 
         Raises:
-            RuntimeError: one is sparse.
+            TypeError, ValueError, RuntimeError: a gradient does not fit, or NumPy cannot read it.
         """
-        if [gradient.dtype for gradient in gradients] != self._dtypes:
-            return False
-        return self._starts.isdisjoint(addresses_of(gradients))
+        addresses = self.held.addresses(gradients)
+        if addresses is None and [gradient.dtype for gradient in gradients] != self._dtypes:
+            return None
+        if not self._starts.isdisjoint(addresses or addresses_of(gradients)):
+            return None
+        if addresses is not None and (pending := self.held.pointed(addresses, alone=alone)) is not None:
+            return pending
+        return self.held.ready(list(map(torch.Tensor.numpy, gradients)))
 
     def stands(self) -> bool:
         """Return whether tensors, state and numbers of steps are what they were after the last step."""
         if not self.held.stands() or addresses_of(self._counters) != self._places:
             return False
         return bool((self._memory == self.held.engine.iterations).all())
-
-    def advance(self) -> Callable[[], None]:
-        """Return a function that sets the numbers of steps to what they are after the next one."""
-        after = int(self.held.engine.iterations) + 1
-
-        def count() -> None:
-            self._memory[...] = after
-
-        return count
 
 
 class Known:
@@ -144,6 +142,18 @@ class Known:
         self.parameters = parameters
         self.settings: dict[str, Any] | None = None
         self.cohorts: list[Cohort] | None = None
+
+    def parts(self, gradients: list[Any]) -> list[tuple[Cohort, list[Any]]]:
+        """Return the cohorts, each with the gradients of its parameters.
+
+        Args:
+            gradients: one for each of the parameters, in order.
+        """
+        cohorts = self.cohorts or []
+        if len(cohorts) == 1:
+            return [(cohorts[0], gradients)]
+        found = dict(zip(map(id, self.parameters), gradients, strict=True))
+        return [(cohort, [found[id(parameter)] for parameter in cohort.held.parameters]) for cohort in cohorts]
 
 
 class Fused(Adapted):
@@ -171,51 +181,31 @@ class Fused(Adapted):
         kept = list(states.values())
         stands, made = same_objects(kept, self._states or []), not seen
         self._states = kept
+        parts: list[tuple[Cohort, list[Any]]] = []
         for number, group in enumerate(groups):
-            gradients = [parameter.grad for parameter in group[PARAMS]]
-            parameters = [p for p, gradient in zip(group[PARAMS], gradients, strict=True) if gradient is not None]
+            parameters, gradients = group[PARAMS], [parameter.grad for parameter in group[PARAMS]]
+            if _NONE in set(map(type, gradients)):
+                parameters = [one for one, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+                gradients = [gradient for gradient in gradients if gradient is not None]
             own = known[number] if number < len(known) and same_objects(known[number].parameters, parameters) else None
-            self._known.append(own or Known(parameters))
+            self._known.append(own or Known(list(parameters)))
             made = own is not None and self._prepared(own, group, states, stands=stands) and made
-        cohorts = [cohort for own in self._known for cohort in own.cohorts or ()]
+            if made and own is not None:
+                parts += own.parts(gradients)
+        if not made:
+            return False
+        pending = []
         try:
-            pending = self._pending(cohorts) if made else None
+            for cohort, gradients in parts:
+                if (part := cohort.pending(gradients, alone=len(parts) == 1)) is None:
+                    return False
+                pending.append(part)
         except (TypeError, ValueError, RuntimeError):
             # The original has its own words for a gradient that does not fit.
-            pending = None
-        if pending is None:
             return False
-        with np.errstate(all="ignore"), Uninterrupted():
-            whole([operation for part, advance in pending for operation in (*part.operations, advance)])
-        for part, _ in pending:
-            part.release()
-        torch.autograd.graph.increment_version(chain.from_iterable(cohort.written for cohort in cohorts))
+        write(pending)
+        torch.autograd.graph.increment_version(chain.from_iterable(cohort.written for cohort, _ in parts))
         return True
-
-    @staticmethod
-    def _pending(cohorts: Sequence[Cohort]) -> list[tuple[Any, Callable[[], None]]] | None:
-        """Do all of a step that can fail; return None where a gradient is the original's to take or to refuse.
-
-        Args:
-            cohorts: all parameters that have a gradient.
-
-        Returns:
-            For each cohort what is left to write, and a function that sets its numbers of steps.
-
-        Raises:
-            TypeError, ValueError, RuntimeError: a gradient does not fit, or NumPy cannot read it.
-        """
-        found = []
-        for cohort in cohorts:
-            held = cohort.held
-            gradients = [parameter.grad for parameter in held.parameters]
-            if not cohort.takes(gradients):
-                return None
-            if (pending := held.pointed(gradients)) is not None:
-                found.append((pending, cohort.advance()))
-                continue
-            found.append((held.ready(list(map(torch.Tensor.numpy, gradients))), cohort.advance()))
-        return found
 
     def _prepared(self, own: Known, group: dict[str, Any], states: Any, *, stands: bool) -> bool:
         """Let the knowledge of a group follow its settings and tensors; return whether its step can be made here.
@@ -227,11 +217,10 @@ class Fused(Adapted):
             stands: whether the state has the same dictionaries as in the last step.
         """
         settings = self._settings(group)
-        # A number of another type (a tensor, a float32 of NumPy) makes arithmetic of its own dtype there.
-        flat = chain.from_iterable(value if type(value) in (tuple, list) else (value,) for value in settings.values())
-        ours = all(isinstance(value, _NUMBERS) for value in flat)
-        if not ours or any(map(settings.get, _OTHERS)) or not self._complete(group, settings):
-            own.cohorts = None
+        # Numbers never change, so that the same ones need no second look.
+        same = own.settings is not None and same_objects(list(settings.values()), list(own.settings.values()))
+        if not (same or self._plain_numbers(settings)) or not self._complete(group, settings):
+            own.cohorts = own.settings = None
             return False
         if own.cohorts is None or not stands or not all(cohort.stands() for cohort in own.cohorts):
             own.cohorts = self._cohorts(settings, own.parameters, states)
@@ -247,16 +236,22 @@ class Fused(Adapted):
         own.settings = settings
         return own.cohorts is not None
 
+    @staticmethod
+    def _plain_numbers(settings: dict[str, Any]) -> bool:
+        """Return whether settings are numbers of Python, and none asks for another step than that of the defaults.
+
+        A number of another type (a tensor, a float32 of NumPy) makes arithmetic of its own dtype there.
+        """
+        flat = chain.from_iterable(value if type(value) is tuple else (value,) for value in settings.values())
+        return all(isinstance(value, _NUMBERS) for value in flat) and not any(map(settings.get, _OTHERS))
+
     def _complete(self, group: dict[str, Any], settings: dict[str, Any]) -> bool:
         """Return whether a group has every setting, and decays as its class does."""
         return group.keys() >= self.defaults.keys() and (_DECOUPLED in settings or bool(group.get(_DECOUPLED, True)))
 
     def _settings(self, group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            fact.name: group[fact.name]
-            for fact in self._dialect().accepted
-            if fact.name in group and fact.name != PARAMS
-        }
+        names = [fact.name for fact in self._dialect().accepted if fact.name != PARAMS]
+        return unchanging({name: group[name] for name in names if name in group})
 
     @staticmethod
     def _fits(parameter: Any, state: dict[str, Any], roles: Sequence[str]) -> bool:

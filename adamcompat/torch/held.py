@@ -16,7 +16,17 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Parameter
 from adamcompat.numpy.engine import Engine, Pending
 from adamcompat.numpy.slots import Slot
-from adamcompat.torch.arrays import addresses_of, gradient_of, same_objects, turned, view_of, zeros_like
+from adamcompat.torch.arrays import (
+    addresses_of,
+    alike,
+    gradient_of,
+    in_memory,
+    same_objects,
+    turned,
+    view_of,
+    zeros_like,
+)
+from adamcompat.torch.threads import TEAM
 
 # State and groups have PyTorch's names, so that its own optimizers and schedulers can go on with them.
 _PYTORCH = MAPPING.dialects["torch"]
@@ -71,6 +81,7 @@ class Held:
         counter = np.zeros((), np.int64)
         self.engine = Engine(dialect, numerics, hyper, counter, exception(dialect.errors.wrong_gradients))
         self.engine.count(step)
+        self.engine.team = TEAM
         self.parameters: list[Any] = []
         self._group = group or Group()
         self._places: dict[int, int] = {}
@@ -84,6 +95,7 @@ class Held:
         self._strides: list[Any] = []
         self._contiguous = True
         self._versioned: list[Any] = []
+        self._alike: Callable[..., bool] | None = None
         # Tensors of a dtype that NumPy does not have, each with the array that stands for it.
         self._copies: list[tuple[Any, Any]] = []
 
@@ -123,6 +135,7 @@ class Held:
         self._addresses = addresses_of(self._tensors)
         self._strides = list(map(torch.Tensor.stride, self.parameters))
         self._contiguous = all(map(torch.Tensor.is_contiguous, self.parameters))
+        self._alike = None
         self._versioned = [one for one in self._tensors if not one.is_inference()]
         self.engine.forget_memory()
 
@@ -180,12 +193,13 @@ class Held:
         own = chain.from_iterable((one, *self._states[self._places[id(one)]].values()) for one in parameters)
         return [one for one in own if isinstance(one, torch.Tensor) and not one.is_inference()]
 
-    def prepared(self, parameters: Sequence[Any], gradients: Sequence[Any]) -> Pending:
+    def prepared(self, parameters: Sequence[Any], gradients: Sequence[Any], *, alone: bool) -> Pending:
         """Do all of a step that can fail.
 
         Args:
             parameters: those that have a gradient.
             gradients: theirs, in the same order: tensors on any device, of any layout.
+            alone: whether this is all of a step.
 
         Returns:
             The operations that are left, which write.
@@ -193,8 +207,11 @@ class Held:
         Raises:
             TypeError, ValueError: a gradient does not fit.
         """
-        if same_objects(parameters, self.parameters) and (pending := self.pointed(gradients)) is not None:
-            return pending
+        if same_objects(parameters, self.parameters):
+            addresses = self.addresses(gradients)
+            pending = None if addresses is None else self.pointed(addresses, alone=alone)
+            if pending is not None:
+                return pending
         for tensor, array in self._copies:
             array[...] = view_of(tensor.detach().float())
         try:
@@ -209,36 +226,48 @@ class Held:
             indices = [self._places[id(parameter)] for parameter in parameters]
         return self.ready(arrays, indices)
 
-    def pointed(self, gradients: Sequence[Any]) -> Pending | None:
-        """Do all of a step that can fail, where compiled code can read each gradient where it is.
+    def addresses(self, gradients: Sequence[Any]) -> list[int] | None:
+        """Return where gradients lie; None where compiled code cannot read each of them there.
 
         Args:
             gradients: one for each parameter, in order: tensors.
+        """
+        if not self._contiguous or self._copies:
+            return None
+        if self._alike is None or not self._alike(*gradients):
+            self._alike = None
+            try:
+                plain = (
+                    set(map(type, gradients)) <= {torch.Tensor}
+                    and [gradient.shape for gradient in gradients] == self._shapes
+                    and [gradient.dtype for gradient in gradients] == self._dtypes
+                    and all(map(torch.Tensor.is_contiguous, gradients))
+                    and not any(map(torch.Tensor.is_neg, gradients))
+                    and all(map(in_memory, gradients))
+                )
+            except RuntimeError:
+                # A sparse tensor has no such thing.
+                return None
+            if not plain:
+                return None
+            self._alike = alike(gradients)
+        return addresses_of(gradients)
+
+    def pointed(self, addresses: Sequence[int], *, alone: bool) -> Pending | None:
+        """Do all of a step that can fail, with gradients that compiled code can read where they are.
+
+        Args:
+            addresses: where they are, as `addresses` returns them.
+            alone: whether this is all of a step.
 
         Returns:
-            The operations that are left, which write; None where a gradient or parameter is not as plain as that.
+            The operations that are left, which write; None where a gradient shares memory with what is written.
 
         Raises:
             ValueError: a schedule gave no valid number.
         """
-        try:
-            plain = (
-                self._contiguous
-                and not self._copies
-                and set(map(type, gradients)) <= {torch.Tensor}
-                and [gradient.shape for gradient in gradients] == self._shapes
-                and [gradient.dtype for gradient in gradients] == self._dtypes
-                and all(map(torch.Tensor.is_contiguous, gradients))
-                and not any(map(torch.Tensor.is_neg, gradients))
-            )
-            addresses = addresses_of(gradients) if plain else []
-        except RuntimeError:
-            # A sparse tensor has no such thing.
-            return None
-        if not plain:
-            return None
         self.engine.follow()
-        return self.engine.pointed(self._all(), addresses)
+        return self.engine.pointed(self._all(), addresses, alone=alone)
 
     def ready(self, gradients: Sequence[Any], indices: Sequence[int] | None = None) -> Pending:
         """Do all of a step that can fail, with gradients as arrays or `RowSparse`.

@@ -9,18 +9,24 @@ from contextlib import nullcontext
 from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
-import numpy as np
 import torch
 
 from adamcompat.groups import Arrangement, Group, stray_keys
-from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, named_numerics, resolve, say_borrowed
-from adamcompat.interrupts import Uninterrupted
+from adamcompat.hyperparameters import (
+    FIXED_BY_STATE,
+    Adapted,
+    Hyperparameters,
+    named_numerics,
+    resolve,
+    say_borrowed,
+    unchanging,
+)
 from adamcompat.mapping.tables import MAPPING
+from adamcompat.numpy.engine import write
 from adamcompat.pairs import split
 from adamcompat.torch.arrays import check_parameter, in_memory, number_of, same_objects, steps_of, untraced
 from adamcompat.torch.devices import Elsewhere
 from adamcompat.torch.held import PARAMS, RATE, STEP, Held
-from adamcompat.whole import whole
 
 Parameters: TypeAlias = Iterable[Any]
 LearningRate: TypeAlias = float | Sequence[float] | Callable[[int], Any] | Callable[[], Any]
@@ -122,7 +128,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         """
         names, rate = _names_of(self._adapter)
         found = {name: number_of(group[name]) for name in self.defaults if name in names and name in group}
-        return found | {rate: number_of(group[RATE])}
+        return unchanging(found | {rate: number_of(group[RATE])})
 
     @classmethod
     def _of_groups(cls) -> set[str]:
@@ -219,10 +225,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             pending, written, some = self._pending(gradient_of)
         if not some:
             return
-        with np.errstate(all="ignore"), Uninterrupted():
-            whole([operation for part in pending for operation in part.operations])
-        for part in pending:
-            part.release()
+        write(pending)
         torch.autograd.graph.increment_version(written)
 
     def _pending(self, gradient_of: Callable[[Any], Any]) -> tuple[list[Any], list[Any], bool]:
@@ -243,7 +246,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             pairs = [(p, g) for p in group[PARAMS] if (g := gradient_of(p)) is not None]
             parameters, gradients = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
             self._begin(group, held, [parameter for parameter in parameters if not self.state.get(parameter)])
-            pending.append(held.prepared(parameters, gradients))
+            pending.append(held.prepared(parameters, gradients, alone=len(self._steps) == 1))
             written += held.versioned(parameters)
             some = some or bool(parameters)
         return pending, written, some

@@ -274,6 +274,22 @@ def test_settings_that_change_do_what_they_do_there(original: Any, ours: Any, mo
     assert_same(changed(original), changed(ours))
 
 
+@pytest.mark.parametrize(("original", "ours"), PAIRS)
+@pytest.mark.filterwarnings("ignore")
+def test_betas_in_a_list_are_changed_in_place(original: Any, ours: Any, mode: str) -> None:
+    start, gradients = stream(6)
+
+    def changed(kind: Any) -> Any:
+        optimizer = kind([{"params": parameters(start), "betas": [0.9, 0.999]}])
+        for i, step in enumerate(gradients):
+            if i == 3:
+                optimizer.param_groups[0]["betas"][0] = 0.5
+            optimizer(tuple(map(Tensor, step)))
+        return optimizer
+
+    assert_same(changed(original), changed(ours))
+
+
 def test_what_a_step_does_not_read_is_said(mode: str) -> None:
     optimizer = Adam([Parameter(Tensor(np.ones(2, np.float32)), name="w")])
     gradients = (Tensor(np.ones(2, np.float32)),)

@@ -155,6 +155,17 @@ def test_settings_of_a_group_count_as_they_are(mode: str) -> None:
     np.testing.assert_allclose(np.diff(steps), [-0.5, -0.25, 0.25, 0.125], rtol=1e-6)
 
 
+def test_betas_in_a_list_are_changed_in_place(mode: str) -> None:
+    (parameter,) = parameters([np.zeros(3)])
+    optimizer = TorchStyleAdam([parameter], lr=0.5)
+    optimizer.param_groups[0]["betas"] = [0.0, 0.0]
+    optimizer((Tensor(np.ones(3)),))
+    optimizer.param_groups[0]["betas"][0] = 0.5
+    optimizer((Tensor(np.ones(3)),))
+    # The first moment stays at 1, and is divided by 1 - 0.5**2 now.
+    np.testing.assert_allclose(parameter.asnumpy(), -(0.5 + 0.5 / 0.75), rtol=1e-6)
+
+
 def test_a_group_may_come_later(mode: str) -> None:
     one, other = parameters([np.zeros(3), np.zeros(2)])
     optimizer = TorchStyleAdam([one], lr=0.5)

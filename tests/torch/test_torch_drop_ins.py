@@ -167,6 +167,20 @@ def test_groups_and_settings_that_change(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
+def test_betas_in_a_list_are_changed_in_place(name: str) -> None:
+    made: list[Any] = []
+    for kind in PAIRS[name]:
+        parameters, betas = parameters_of(), [0.8, 0.95]
+        optimizer = kind([{"params": parameters, "betas": betas}])
+        train(parameters, optimizer, 3)
+        betas[0] = 0.5
+        train(parameters, optimizer, 3, seed=2)
+        made += [parameters, optimizer]
+    assert made[1]._known[0].cohorts
+    assert_like(*made)
+
+
+@pytest.mark.parametrize("name", PAIRS)
 def test_maxima_that_are_no_longer_asked_for_divide_no_more(name: str) -> None:
     made: list[Any] = []
     for kind in PAIRS[name]:

@@ -55,6 +55,17 @@ def test_numbers_of_steps_are_edited(style: str) -> None:
     assert optimizer.iterations == 11
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_a_parameter_gets_its_first_gradient_later(style: str) -> None:
+    parameters = parameters_of()
+    optimizer = getattr(ours, style)(parameters)
+    train(parameters[:1], optimizer, 2)
+    before = [parameter.detach().clone() for parameter in parameters]
+    train(parameters, optimizer, 2)
+    assert not any(torch.equal(one, other) for one, other in zip(parameters, before, strict=True))
+    assert optimizer.iterations == 4
+
+
 @pytest.mark.parametrize("change", ["order", "moved"])
 @pytest.mark.parametrize("style", STYLES)
 def test_groups_are_edited(style: str, change: str) -> None:

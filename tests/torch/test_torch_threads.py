@@ -1,0 +1,194 @@
+"""Steps in the threads of PyTorch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import adamcompat.torch as ours
+from adamcompat.executors import launch
+from adamcompat.torch import threads
+
+pytest.importorskip("numba")
+SIZE = 600_000
+CLASSES = ("Adam", "TFStyleAdam", "MindSporeStyleAdam")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let PyTorch use so many threads."""
+    monkeypatch.delenv("ADAMCOMPAT_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def trained(name: str, steps: int = 3) -> Any:
+    parameter = torch.nn.Parameter(torch.linspace(-1, 1, SIZE))
+    optimizer = getattr(ours, name)([parameter])
+    for step in range(1, steps + 1):
+        parameter.grad = torch.linspace(-1, 2, SIZE) * step
+        optimizer.step()
+    return parameter.detach()
+
+
+def workers(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[int]]:
+    """Return which pieces of steps each thread does from here on."""
+    done: dict[int, set[int]] = {}
+    real = launch.Launch._run
+
+    def run(one: Any, piece: int) -> None:
+        done.setdefault(threading.get_ident(), set()).add(piece)
+        real(one, piece)
+
+    monkeypatch.setattr(launch.Launch, "_run", run)
+    return done
+
+
+def helpers_of_our_own(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many threads of our own each step asks for from here on."""
+    asked: list[int] = []
+    start = launch.POOL.start
+
+    def noted(work: Any, helpers: int) -> None:
+        asked.append(helpers)
+        start(work, helpers)
+
+    monkeypatch.setattr(launch.POOL, "start", noted)
+    return asked
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_as_many_threads_as_pytorch_uses(name: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, asked, done = trained(name), helpers_of_our_own(monkeypatch), workers(monkeypatch)
+    called: list[int] = []
+    real = launch.Launch._help
+
+    def helps(one: Any) -> None:
+        called.append(threading.get_ident())
+        real(one)
+
+    monkeypatch.setattr(launch.Launch, "_help", helps)
+    assert torch.equal(trained(name, steps=1), trained(name, steps=1))
+    if threads._parallel() is not None:
+        assert len(called) == len(set(called)) * 2 == (count * 2 if count > 1 else 0)
+    assert torch.equal(trained(name), alone)
+    assert len(done) <= count and (asked == [] or threads._parallel() is None)
+    # Two for each thread, as far as they are large enough.
+    assert set().union(*done.values()) == set(range({1: 1, 2: 4, 3: 4}[count]))
+
+
+def test_they_are_the_threads_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No operation of PyTorch has to start a thread after a step, and a step none after an operation."""
+    if threads._parallel() is None:
+        pytest.skip("this PyTorch has no OpenMP that can be called")
+    code = """
+    import os, torch, adamcompat.torch
+    torch.set_num_threads(2)
+    tasks = lambda: len(os.listdir("/proc/self/task"))
+    parameter = torch.nn.Parameter(torch.ones(600_000))
+    parameter.grad = torch.ones(600_000)
+    optimizer = adamcompat.torch.TFStyleAdam([parameter])
+    torch.ones(600_000) + 1
+    before = tasks()
+    for _ in range(3):
+        optimizer.step()
+    print(tasks() - before)
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["0"]
+
+
+def test_more_threads_than_pytorch_uses_are_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = trained("TFStyleAdam")
+    monkeypatch.setenv("ADAMCOMPAT_NUM_THREADS", str(torch.get_num_threads() + 1))
+    asked = helpers_of_our_own(monkeypatch)
+    assert torch.equal(trained("TFStyleAdam"), alone)
+    assert asked == [torch.get_num_threads()] * 3
+
+
+def test_another_library_leaves_it_to_our_own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, asked = trained("TFStyleAdam"), helpers_of_our_own(monkeypatch)
+    monkeypatch.setattr(threads, "_parallel", lambda: None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(trained("TFStyleAdam"), alone)
+    finally:
+        torch.set_num_threads(before)
+    assert asked == [1] * 3
+
+
+def test_an_exception_within_the_threads_is_raised_when_the_step_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = trained("TFStyleAdam")
+    real, raised = launch.Launch._help, iter([InterruptedError("stop")])
+
+    def helps(one: Any) -> None:
+        for error in raised:
+            raise error
+        real(one)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setattr(launch.Launch, "_help", helps)
+    parameter = torch.nn.Parameter(torch.linspace(-1, 1, SIZE))
+    optimizer = ours.TFStyleAdam([parameter])
+    try:
+        for step in range(1, 4):
+            parameter.grad = torch.linspace(-1, 2, SIZE) * step
+            if step == 1:
+                with pytest.raises(InterruptedError, match="stop"):
+                    optimizer.step()
+            else:
+                optimizer.step()
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(parameter.detach(), wanted)
+    assert optimizer.iterations == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_makes_steps() -> None:
+    """PyTorch's threads are gone in a child, and who calls on them waits for ever."""
+    code = """
+    import os, sys, numpy, torch, adamcompat.torch
+    torch.set_num_threads(2)
+    parameter = torch.nn.Parameter(torch.ones(600_000))
+    parameter.grad = torch.ones(600_000)
+    optimizer = adamcompat.torch.TFStyleAdam([parameter], 0.1)
+    optimizer.step()
+    child = os.fork()
+    optimizer.step()
+    right = float(abs(parameter.detach().numpy() - 0.8).max()) < 1e-5
+    if child == 0:
+        os._exit(0 if right else 1)
+    print(right, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout.split() == ["True", "0"]
+
+
+def test_gradients_look_alike_without_the_checks_of_compiled_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PyTorch has them no more, the same is asked in Python."""
+    found = []
+    for known in (True, False):
+        if not known:
+            monkeypatch.delattr(torch._C._dynamo.guards, "TensorGuards")
+        parameter = torch.nn.Parameter(torch.linspace(-1, 1, 12).reshape(3, 4))
+        optimizer = ours.TFStyleAdam([parameter])
+        for gradient in (torch.ones(3, 4), torch.ones(4, 3).t(), torch.ones(3, 4), torch.ones(3, 4).double()):
+            optimizer.apply_gradients([(gradient, parameter)])
+        with pytest.raises(ValueError, match="shape"):
+            optimizer.apply_gradients([(torch.ones(4, 3), parameter)])
+        found.append(parameter.detach().numpy())
+    np.testing.assert_array_equal(*found)
