@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.eager import context, execute
 
 from adamcompat.tensorflow.operations import PLAIN
 from adamcompat.tensorflow.terms import Decay, Row, Scalars, decaying_update
@@ -79,14 +81,6 @@ _IN_PLACE = PLAIN._replace(
 )
 
 
-def _room(like: Any, count: int) -> Any:
-    """Return an operation that fails where memory lacks for so many tensors at once; it touches none of it.
-
-    What the formula needs after its first write it has had then, so that no write is left out.
-    """
-    return tf.raw_ops.Empty(shape=tf.concat([[count], tf.shape(like)], 0), dtype=like.dtype).op
-
-
 @cache
 def _traced(kinds: tuple[Any, ...], gradient_kind: Any, kind: Any, decaying: bool) -> Any:
     """Return the update of one variable of any shape as a traced function.
@@ -102,7 +96,7 @@ def _traced(kinds: tuple[Any, ...], gradient_kind: Any, kind: Any, decaying: boo
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def adam(handles: Sequence[Any], gradient: Any, values: Scalars, decay: Decay | None) -> None:
         gradient = tf.cast(gradient, kind)
-        before = [_room(gradient, len(kinds) - 1)]
+        before: list[Any] = []
         places = [Place(one, own, before) for one, own in zip(handles, kinds, strict=True)]
         if set(kinds) == {kind}:
             p, m, v, *largest = places
@@ -122,6 +116,21 @@ def _traced(kinds: tuple[Any, ...], gradient_kind: Any, kind: Any, decaying: boo
     return adam.get_concrete_function(handles, tf.TensorSpec(None, gradient_kind), Scalars(*[scalar] * 4), decay)
 
 
+@cache
+def _attributes(config: bytes, executor: str | None) -> tuple[Any, ...]:
+    """Return the attributes of a call of a function whose graph is run as it was traced.
+
+    TensorFlow rewrites the graph of a function before its first call, which takes longer than a few calls save.
+
+    Args:
+        config: the options that a function is called with otherwise.
+        executor: the name of the executor that it is called with.
+    """
+    changed = tf.compat.v1.ConfigProto.FromString(config)
+    changed.graph_options.rewrite_options.disable_meta_optimizer = True
+    return tuple(chain.from_iterable(context.FunctionCallOptions(executor, changed).as_attrs().items()))
+
+
 def prepare(row: Row, values: Scalars, decay: Decay | None) -> Callable[[], Any]:
     """Return a function that updates one variable and its state by one call, on the variable's device.
 
@@ -129,9 +138,19 @@ def prepare(row: Row, values: Scalars, decay: Decay | None) -> Callable[[], Any]
         row: the variable, with a dense gradient.
         values: the scalars of this step, whose dtype is that of the arithmetic.
         decay: the numbers of the decay of the variable; None where it does not decay.
+
+    Raises:
+        tf.errors.ResourceExhaustedError: memory lacks for the update.
     """
     kind, gradient = values.alpha.dtype, tf.convert_to_tensor(row.gradient)
     adam = _traced(tuple([one.dtype for one in row.targets]), gradient.dtype, kind, decay is not None)
     numbers = () if decay is None else [tf.convert_to_tensor(one, kind) for one in decay]
     given = [*(one.handle for one in row.targets), gradient, *values, *numbers]
-    return partial(adam._call_flat, given, adam.captured_inputs)
+    # Fails where memory lacks, and touches none of it: what the formula needs after its first write it has had then.
+    with tf.device(row.variable.device):
+        tf.raw_ops.Empty(shape=[len(row.targets) - 1, *row.variable.shape], dtype=kind)
+    options = context.context().function_call_options
+    attributes = _attributes(options.config_proto_serialized, options.executor_type)
+    return partial(
+        execute.quick_execute, adam.name.decode(), 0, [*given, *adam.captured_inputs], attributes, context.context()
+    )
