@@ -244,7 +244,7 @@ def resolve(adapter: Adapter, given: AbstractMapping[str, Any], extra: AbstractM
 
 
 def unchanging(settings: AbstractMapping[str, Any]) -> dict[str, Any]:
-    """Return settings with lists as tuples: kept for the next step, they then differ from a list that was changed.
+    """Return settings with their lists as tuples, so that a list that is changed in place differs from what was kept.
 
     Args:
         settings: by any names.

@@ -177,7 +177,7 @@ class Engine(Kept):
             alone: whether this is all of a step, which may then be written at once.
 
         Returns:
-            The operations that are left, which write; None where the gradients have to be taken as arrays.
+            What is left to write; None where the gradients have to be taken as arrays.
 
         Raises:
             ValueError: a schedule gave no valid number.

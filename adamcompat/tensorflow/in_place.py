@@ -146,7 +146,8 @@ def prepare(row: Row, values: Scalars, decay: Decay | None) -> Callable[[], Any]
     adam = _traced(tuple([one.dtype for one in row.targets]), gradient.dtype, kind, decay is not None)
     numbers = () if decay is None else [tf.convert_to_tensor(one, kind) for one in decay]
     given = [*(one.handle for one in row.targets), gradient, *values, *numbers]
-    # Fails where memory lacks, and touches none of it: what the formula needs after its first write it has had then.
+    # Allocated, and freed untouched: what the formula needs after its first write. Where memory lacks, this fails
+    # before anything is written.
     with tf.device(row.variable.device):
         tf.raw_ops.Empty(shape=[len(row.targets) - 1, *row.variable.shape], dtype=kind)
     options = context.context().function_call_options

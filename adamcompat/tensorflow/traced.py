@@ -41,7 +41,7 @@ class Traced:
 
     @property
     def step(self) -> EagerStep | None:
-        """The eager step that is being made, otherwise None."""
+        """Return the eager step that is being made, otherwise None."""
         return self.first.step
 
     @property
@@ -93,7 +93,7 @@ class Traced:
     def make(self, call: Callable[[], Any]) -> None:
         """Make all of the update by one call, which no tape records.
 
-        It is noted in the statement that calls. What the block does at its end comes later.
+        The call is noted in the statement that makes it, before the block ends.
         """
         note = self.note()
         with unrecorded():
@@ -159,11 +159,11 @@ class Traced:
         raws: Sequence[Any],
         state: list[Any],
     ) -> Callable[[terms.Hyper], Callable[[], Any]] | None:
-        """Return what prepares ``function(gradients, variables)`` as one call, from the hyperparameters of a step.
+        """Return a function that takes the hyperparameters of a step, and returns the update as one call.
 
-        None until the steps before have saved the time that tracing takes; see `first_steps`. Hyperparameters come in
-        as tensors, so that setting one acts at once and traces nothing anew; so do the rows that a sparse gradient
-        holds, however many.
+        It is None until the steps before have saved the time that tracing takes; see `first_steps`. Hyperparameters
+        come in as tensors, so that setting one acts at once and traces nothing anew; so do the rows that a sparse
+        gradient holds, however many.
 
         Args:
             key: what tracing turns into constants.

@@ -398,7 +398,7 @@ def update_list(
 
 
 def _make(parts: Sequence[Part], first: FirstSteps) -> None:
-    """Make the parts of a step, each once also where one fails and the step is made again."""
+    """Make the parts of a step; each is made once, even where another fails and the step is made again."""
     if not all(row.gradient.dtype in FLOATS for part in parts for row in part.rows):
         # A gradient that is not to be cast is found when others have been applied.
         first.keep_to_the_end()

@@ -113,11 +113,11 @@ def addresses_of(tensors: Iterable[Any]) -> list[int]:
 
 
 def alike(tensors: Sequence[Any]) -> Callable[..., bool] | None:
-    """Return a function that says of as many tensors whether they look like some known ones; None where it is slow.
+    """Return a function that tells whether as many tensors look like these; None where PyTorch has no such check.
 
     It is what compiled graphs of PyTorch ask before they run: one call, where the same in Python takes several for each
-    tensor. It compares types, dtypes, layouts, devices, shapes, strides and whether there is a gradient, and keeps no
-    tensor.
+    tensor. It compares types, dtypes, layouts, devices, shapes, strides and whether a gradient is required, and keeps
+    no tensor.
 
     Args:
         tensors: the known ones, of the layout `torch.strided`.

@@ -134,7 +134,7 @@ class Known:
 
     Attributes:
         parameters: the same.
-        settings: of the group, or None where the original made the step.
+        settings: of the group at the last step; None before the first, and where they were no plain numbers.
         cohorts: its parameters, or None as long as the original makes the steps.
     """
 
@@ -240,7 +240,7 @@ class Fused(Adapted):
     def _plain_numbers(settings: dict[str, Any]) -> bool:
         """Return whether settings are numbers of Python, and none asks for another step than that of the defaults.
 
-        A number of another type (a tensor, a float32 of NumPy) makes arithmetic of its own dtype there.
+        A number of another type (a tensor, a float32 of NumPy) makes the original compute in its own dtype.
         """
         flat = chain.from_iterable(value if type(value) is tuple else (value,) for value in settings.values())
         return all(isinstance(value, _NUMBERS) for value in flat) and not any(map(settings.get, _OTHERS))

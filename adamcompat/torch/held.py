@@ -202,7 +202,7 @@ class Held:
             alone: whether this is all of a step.
 
         Returns:
-            The operations that are left, which write.
+            What is left to write.
 
         Raises:
             TypeError, ValueError: a gradient does not fit.
@@ -261,7 +261,8 @@ class Held:
             alone: whether this is all of a step.
 
         Returns:
-            The operations that are left, which write; None where a gradient shares memory with what is written.
+            What is left to write; None where there is no compiled code, or a gradient shares memory with what is
+            written.
 
         Raises:
             ValueError: a schedule gave no valid number.
@@ -277,7 +278,7 @@ class Held:
             indices: the places of the parameters that have one; None where all have.
 
         Returns:
-            The operations that are left, which write.
+            What is left to write.
 
         Raises:
             TypeError, ValueError: a gradient or a parameter does not fit.

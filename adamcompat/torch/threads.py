@@ -22,9 +22,9 @@ _WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 @cache
 def _parallel() -> Any:
-    """Return the function of OpenMP's library that runs work in its threads, or None where PyTorch has another library.
+    """Return the function of OpenMP's library that runs work in its threads, or None where it cannot be had.
 
-    It is the one that PyTorch calls, for each thread of the program has threads of OpenMP only once.
+    It is taken from the library that PyTorch is linked with: another copy of OpenMP would start threads of its own.
     """
     if sys.platform != "linux" or not torch.backends.openmp.is_available():
         return None
@@ -37,7 +37,7 @@ def _parallel() -> Any:
 
 
 class _Threads:
-    """The threads of PyTorch; a `adamcompat.executors.launch.Team`."""
+    """Stand for the threads of PyTorch; an `adamcompat.executors.launch.Team`."""
 
     # No thread of PyTorch's is in the way.
     pieces = 2
@@ -56,11 +56,14 @@ class _Threads:
         return int(torch.get_num_threads())
 
     def start(self, work: Callable[[], None], helpers: int) -> None:
-        """Call `work` in this thread and in others; see `Team`.
+        """Call `work` in other threads, and with OpenMP in this one, too; see `Team`.
 
         Args:
             work: may be called any number of times, in several threads at once.
             helpers: how many other threads to use. Where PyTorch has fewer, they are our own.
+
+        Raises:
+            BaseException: what `work` raised in a thread of OpenMP.
         """
         parallel, threads = None if self._forked else _parallel(), self.size()
         if parallel is None or helpers >= threads:
@@ -74,7 +77,7 @@ class _Threads:
                 if next(wanted, None) is not None:
                     work()
             except BaseException as error:
-                # What called this knows no exceptions.
+                # OpenMP, which calls this, knows no exceptions.
                 errors.append(error)
 
         parallel(_WORK(called), None, threads, 0)

@@ -127,7 +127,7 @@ def test_large_lists_go_through_xla_with_the_same_bits(
 
 
 def no_numbers(kind: Any, mode: str) -> list[Any]:
-    """Where weights and state are NaN or infinite after an infinite gradient."""
+    """Return where weights and state are NaN or infinite after an infinite gradient."""
     variable = tf.Variable(tf.ones((130, 130)))
     optimizer = kind([variable])
 
