@@ -13,6 +13,8 @@ Operation: TypeAlias = Callable[[], object]
 # Given back when memory runs out in the middle of a step: blocks of temporaries fit into it.
 _RESERVE = 4 << 20
 _reserve: list[object] = []
+# How often an interrupted step may be interrupted again until it is given up: what fails each time has a reason.
+_INTERRUPTIONS = 20
 
 
 def whole(operations: Sequence[Operation]) -> None:
@@ -39,9 +41,24 @@ def whole(operations: Sequence[Operation]) -> None:
             operation()
     except BaseException:
         _reserve.clear()
+        _finish(operations, _INTERRUPTIONS)
+        raise
+
+
+def _finish(operations: Sequence[Operation], most: int) -> None:
+    """Run operations again, and again where that is interrupted, too.
+
+    Args:
+        operations: as in `whole`.
+        most: how often that may be.
+    """
+    try:
         for operation in operations:
             operation()
-        raise
+    except BaseException:
+        if not most:
+            raise
+        _finish(operations, most - 1)
 
 
 def together(operations: Sequence[Operation]) -> Operation:

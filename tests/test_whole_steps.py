@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from adamcompat import MindSporeStyleAdam, RowSparse, TFStyleAdam
 from adamcompat.interrupts import Uninterrupted
+from adamcompat.whole import whole as finish
 from tests.faults import STRIDE, Points, Taken, Training, Tried, at_every_point, fail, from_a_handler, same
 
 # A fault in a generator that is being closed is swallowed by Python.
@@ -187,6 +188,21 @@ def test_a_thread_that_cannot_start(name: str, failing: range, monkeypatch: pyte
     for _ in range(6):
         undisturbed.step()
     assert same(training.state(), undisturbed.state())
+
+
+@pytest.mark.parametrize("times", [1, 2, 20])
+def test_what_is_interrupted_again_and_again_is_finished(times: int) -> None:
+    done: list[str] = []
+    errors = iter([KeyboardInterrupt(str(number)) for number in range(times)])
+
+    def write() -> None:
+        for error in errors:
+            raise error
+        done.append("written")
+
+    with pytest.raises(KeyboardInterrupt, match="0"):
+        finish([write, lambda: done.append("counted")])
+    assert done == ["written", "counted"]
 
 
 def launches(kind: type[Any]) -> list[int]:

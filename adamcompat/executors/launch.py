@@ -57,11 +57,12 @@ class Team(Protocol):
     def size(self) -> int:
         """Return how many threads there are, the caller's own included."""
 
-    def start(self, work: Callable[[], None], helpers: int) -> None:
-        """Call `work` in other threads, which may begin at once, later or never; it may be called in this one, too.
+    def run(self, own: Callable[[], None], others: Callable[[], None], helpers: int) -> None:
+        """Do work in this thread and in others.
 
         Args:
-            work: may be called any number of times, in several threads at once.
+            own: what this thread does.
+            others: what the others do; one may begin at once, later or never.
             helpers: how many other threads to use, at least 1.
         """
 
@@ -89,14 +90,15 @@ class _Pool:
         """See `Team`."""
         return processors()
 
-    def start(self, work: Callable[[], None], helpers: int) -> None:
+    def run(self, own: Callable[[], None], others: Callable[[], None], helpers: int) -> None:
         """See `Team`."""
         try:
             for _ in range(helpers):
-                self._get(helpers).submit(work)
+                self._get(helpers).submit(others)
         except (RuntimeError, MemoryError):
-            # No thread is to be had: the caller does what is left, and nothing may wait for one that comes later.
+            # No thread is to be had: this one does what is left, and nothing may wait for one that comes later.
             self.forget()
+        own()
 
     def _get(self, size: int) -> ThreadPoolExecutor:
         """Return a pool of at least `size` threads, which start when they have something to do."""
@@ -162,19 +164,21 @@ class Launch:
 
     def __call__(self) -> None:
         """Do the pieces that nobody has claimed, and wait for the others."""
-        pieces, ended = range(len(self._marks)), self._ended
+        ended = self._ended
         if ended is None:
             self._run(0)
             return
         from queue import Empty
 
-        self._team.start(self._help, self._helpers)
-        for piece in pieces:
-            self._run(piece)
+        self._team.run(self._do, self._help, self._helpers)
         while not self._marks.all():
             # Who is interrupted right after a piece reports nothing, but the marks say that it has ended.
             with suppress(Empty):
                 ended.get(timeout=0.01)
+
+    def _do(self) -> None:
+        for piece in range(len(self._marks)):
+            self._run(piece)
 
     def _help(self) -> None:
         # From the other end than the caller, so that each has its own part of memory.

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adamcompat.executors import blocked
 from adamcompat.interrupts import Uninterrupted
@@ -167,7 +168,9 @@ class Engine(Kept):
         with np.errstate(all="ignore") if layout is None or not layout.compiled else nullcontext():
             return Pending(self._operations(bundles, layout, step), bundles, layout, gradients)
 
-    def pointed(self, indices: Sequence[int], addresses: Sequence[int], *, alone: bool) -> Pending | None:
+    def pointed(
+        self, indices: Sequence[int], addresses: Sequence[int] | NDArray[np.int64], *, alone: bool
+    ) -> Pending | None:
         """Do all of a step that can fail, with gradients that compiled code can read where they are.
 
         Args:

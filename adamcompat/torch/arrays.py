@@ -112,27 +112,35 @@ def addresses_of(tensors: Iterable[Any]) -> list[int]:
     return list(map(torch.Tensor.data_ptr, tensors))
 
 
-def alike(tensors: Sequence[Any]) -> Callable[..., bool] | None:
-    """Return a function that tells whether as many tensors look like these; None where PyTorch has no such check.
+def alike(tensors: Sequence[Any]) -> Callable[..., bool]:
+    """Return a function that tells whether as many tensors look like these.
 
-    It is what compiled graphs of PyTorch ask before they run: one call, where the same in Python takes several for each
-    tensor. It compares types, dtypes, layouts, devices, shapes, strides and whether a gradient is required, and keeps
-    no tensor.
+    It compares types, dtypes, devices, shapes, strides, signs to be turned and whether a gradient is required, and
+    keeps no tensor. Where PyTorch has the check that its compiled graphs make before they run, that is one call; in
+    Python it takes several for each tensor.
 
     Args:
         tensors: the known ones, of the layout `torch.strided`.
 
     >>> known = alike([torch.ones(2)])
-    >>> known is None or (known(torch.zeros(2)), known(torch.ones(3)), known(torch.ones(2, dtype=torch.int32)))
+    >>> known(torch.zeros(2)), known(torch.ones(3)), known(torch.ones(2, dtype=torch.int32))
     (True, False, False)
     """
     guards: Any = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
     if not hasattr(guards, "TensorGuards"):
-        return None
+        looks = list(map(_look, tensors))
+        return lambda *others: list(map(_look, others)) == looks
     shapes, strides = [list(one.shape) for one in tensors], [list(one.stride()) for one in tensors]
     made = guards.TensorGuards(*tensors, dynamic_dims_sizes=shapes, dynamic_dims_strides=strides)
     check: Callable[..., bool] = made.check
     return check
+
+
+def _look(tensor: Any) -> tuple[Any, ...]:
+    if tensor.layout != torch.strided:
+        return (tensor.layout,)
+    kind = type(tensor), tensor.dtype, tensor.device, tensor.requires_grad
+    return *kind, tensor.shape, tensor.stride(), tensor.is_neg(), torch._is_zerotensor(tensor)
 
 
 def same_objects(one: Sequence[Any], other: Sequence[Any]) -> bool:

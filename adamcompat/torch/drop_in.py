@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
+from adamcompat.executors.regions import Regions
 from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, resolve, unchanging
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.engine import Pending, write
@@ -69,6 +71,14 @@ def _apart(tensors: Sequence[Any]) -> bool:
     return all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
+def _extent(tensor: Any) -> int:
+    """Return the number of bytes from the first element of a tensor to the end of the last."""
+    if not tensor.numel():
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return int((last + 1) * tensor.element_size())
+
+
 class Cohort:
     """Hold the parameters of one group that have been updated equally often.
 
@@ -84,28 +94,29 @@ class Cohort:
 
     def __init__(self, held: Held, states: Sequence[dict[str, Any]]) -> None:
         self.held = held
-        self._counters = [state[STEP] for state in states]
-        count = torch.stack(self._counters)
-        for counter, place in zip(self._counters, count.unbind(), strict=True):
+        counters = [state[STEP] for state in states]
+        count = torch.stack(counters)
+        for counter, place in zip(counters, count.unbind(), strict=True):
             counter.data = place
-        self._places = addresses_of(self._counters)
         self._memory = count.numpy()
         roles = moments(amsgrad=bool(held.engine.hyper.values["amsgrad"]))
         self.written = [*held.parameters, *(state[key] for state in states for key in (STEP, *roles))]
         self._dtypes = [parameter.dtype for parameter in held.parameters]
-        self._starts = frozenset(addresses_of([one for one in self.written if one.numel()]))
+        self._lengths = np.array([parameter.nbytes for parameter in held.parameters], np.int64)
+        starts, sizes = addresses_of(self.written), [one.nbytes for one in self.written]
+        self._regions = Regions(np.array(starts, np.int64), np.array(sizes, np.int64))
         held.engine.counts = self._memory
         held.settle()
 
-    def pending(self, gradients: Sequence[Any], *, alone: bool) -> Pending | None:
+    def pending(self, gradients: Sequence[Any], cohorts: Sequence[Cohort]) -> Pending | None:
         """Do all of a step that can fail; return None where a gradient is the original's to take or to refuse.
 
-        The original refuses other dtypes than the parameters', and reads a gradient that is a parameter or a part of
-        the state in the middle of the update.
+        The original refuses other dtypes than the parameters', and reads a gradient that shares memory with a parameter
+        or a part of the state in the middle of the update.
 
         Args:
             gradients: one for each parameter, in order.
-            alone: whether this is all of a step.
+            cohorts: all that the step updates.
 
         Raises:
             TypeError, ValueError, RuntimeError: a gradient does not fit, or NumPy cannot read it.
@@ -113,17 +124,18 @@ class Cohort:
         addresses = self.held.addresses(gradients)
         if addresses is None and [gradient.dtype for gradient in gradients] != self._dtypes:
             return None
-        if not self._starts.isdisjoint(addresses or addresses_of(gradients)):
+        known = addresses is not None
+        starts = np.array(addresses if known else addresses_of(gradients), np.int64)
+        sizes = self._lengths if known else np.array(list(map(_extent, gradients)), np.int64)
+        if any(cohort._regions.touch(starts, sizes).size for cohort in cohorts):
             return None
-        if addresses is not None and (pending := self.held.pointed(addresses, alone=alone)) is not None:
+        if known and (pending := self.held.pointed(starts, alone=len(cohorts) == 1)) is not None:
             return pending
         return self.held.ready(list(map(torch.Tensor.numpy, gradients)))
 
     def stands(self) -> bool:
         """Return whether tensors, state and numbers of steps are what they were after the last step."""
-        if not self.held.stands() or addresses_of(self._counters) != self._places:
-            return False
-        return bool((self._memory == self.held.engine.iterations).all())
+        return self.held.stands() and bool((self._memory == self.held.engine.iterations).all())
 
 
 class Known:
@@ -195,16 +207,17 @@ class Fused(Adapted):
         if not made:
             return False
         pending = []
+        cohorts = [cohort for cohort, _ in parts]
         try:
             for cohort, gradients in parts:
-                if (part := cohort.pending(gradients, alone=len(parts) == 1)) is None:
+                if (part := cohort.pending(gradients, cohorts)) is None:
                     return False
                 pending.append(part)
         except (TypeError, ValueError, RuntimeError):
             # The original has its own words for a gradient that does not fit.
             return False
         write(pending)
-        torch.autograd.graph.increment_version(chain.from_iterable(cohort.written for cohort, _ in parts))
+        torch.autograd.graph.increment_version(chain.from_iterable(cohort.written for cohort in cohorts))
         return True
 
     def _prepared(self, own: Known, group: dict[str, Any], states: Any, *, stands: bool) -> bool:

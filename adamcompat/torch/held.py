@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from adamcompat.groups import Group
 from adamcompat.hyperparameters import Hyperparameters, exception
@@ -87,14 +88,15 @@ class Held:
         self._places: dict[int, int] = {}
         self._states: list[dict[str, Any]] = []
         self._held: list[Any] = []
+        self._seen: list[Any] = []
         self._everyone: tuple[int, ...] = ()
         self._tensors: list[Any] = []
         self._addresses: list[int] = []
         self._shapes: list[Any] = []
         self._dtypes: list[Any] = []
-        self._strides: list[Any] = []
         self._contiguous = True
         self._versioned: list[Any] = []
+        self._looks: Callable[..., bool] | None = None
         self._alike: Callable[..., bool] | None = None
         # Tensors of a dtype that NumPy does not have, each with the array that stands for it.
         self._copies: list[tuple[Any, Any]] = []
@@ -132,8 +134,6 @@ class Held:
             self._tensors += [parameter, *(state[key_of(role)] for role in roles)]
             self._shapes.append(parameter.shape)
             self._dtypes.append(parameter.dtype)
-        self._addresses = addresses_of(self._tensors)
-        self._strides = list(map(torch.Tensor.stride, self.parameters))
         self._contiguous = all(map(torch.Tensor.is_contiguous, self.parameters))
         self._alike = None
         self._versioned = [one for one in self._tensors if not one.is_inference()]
@@ -169,6 +169,9 @@ class Held:
     def settle(self) -> None:
         """Take note of the tensors that the state of all parameters holds, before the next step."""
         self._held = list(chain.from_iterable(map(dict.values, self._states)))
+        self._seen = [*self._tensors, *(state[STEP] for state in self._states)]
+        self._addresses = addresses_of(self._seen)
+        self._looks = alike(self._seen) if self._seen else None
 
     def stands(self) -> bool:
         """Return whether all tensors are what and where they were.
@@ -178,8 +181,8 @@ class Held:
         held = list(chain.from_iterable(map(dict.values, self._states)))
         return (
             same_objects(held, self._held)
-            and addresses_of(self._tensors) == self._addresses
-            and list(map(torch.Tensor.stride, self.parameters)) == self._strides
+            and addresses_of(self._seen) == self._addresses
+            and (self._looks is None or self._looks(*self._seen))
         )
 
     def versioned(self, parameters: Sequence[Any]) -> list[Any]:
@@ -251,9 +254,12 @@ class Held:
             if not plain:
                 return None
             self._alike = alike(gradients)
-        return addresses_of(gradients)
+        found = addresses_of(gradients)
+        # Zeros that nobody has written, and stand-ins for other tensors, have no memory.
+        hollow = 0 in found and any(one.numel() for one, address in zip(gradients, found, strict=True) if not address)
+        return None if hollow else found
 
-    def pointed(self, addresses: Sequence[int], *, alone: bool) -> Pending | None:
+    def pointed(self, addresses: Sequence[int] | NDArray[np.int64], *, alone: bool) -> Pending | None:
         """Do all of a step that can fail, with gradients that compiled code can read where they are.
 
         Args:

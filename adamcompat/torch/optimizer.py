@@ -311,6 +311,12 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
 
     # State.
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return state and groups as PyTorch's optimizers do; each parameter has a number of steps of its own there."""
+        found: dict[str, Any] = super().state_dict()
+        states = found["state"].items()
+        return found | {"state": {key: {**own, STEP: own[STEP].clone()} if STEP in own else own for key, own in states}}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the state and the settings of another optimizer, of PyTorch's own Adam too.
 

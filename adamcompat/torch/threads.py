@@ -21,18 +21,20 @@ _WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @cache
-def _parallel() -> Any:
-    """Return the function of OpenMP's library that runs work in its threads, or None where it cannot be had.
+def _openmp() -> Any:
+    """Return the library of OpenMP that PyTorch is linked with, or None where it cannot be had.
 
-    It is taken from the library that PyTorch is linked with: another copy of OpenMP would start threads of its own.
+    Another copy of it would start threads of its own.
     """
     if sys.platform != "linux" or not torch.backends.openmp.is_available():
         return None
     try:
-        found = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so")).GOMP_parallel
+        found = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        found.GOMP_parallel_start.argtypes = _WORK, ctypes.c_void_p, ctypes.c_uint
+        found.GOMP_parallel_start.restype = found.GOMP_parallel_end.restype = None
+        found.omp_get_level.restype = ctypes.c_int
     except (OSError, AttributeError):
         return None
-    found.argtypes, found.restype = (_WORK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
     return found
 
 
@@ -55,32 +57,43 @@ class _Threads:
         """Return the number of threads that PyTorch uses, which ``torch.set_num_threads`` sets."""
         return int(torch.get_num_threads())
 
-    def start(self, work: Callable[[], None], helpers: int) -> None:
-        """Call `work` in other threads, and with OpenMP in this one, too; see `Team`.
+    def run(self, own: Callable[[], None], others: Callable[[], None], helpers: int) -> None:
+        """See `Team`. Where PyTorch has fewer threads than that, the others are our own.
 
         Args:
-            work: may be called any number of times, in several threads at once.
-            helpers: how many other threads to use. Where PyTorch has fewer, they are our own.
+            own: what this thread does.
+            others: what the others do.
+            helpers: how many others to use.
 
         Raises:
-            BaseException: what `work` raised in a thread of OpenMP.
+            BaseException: what one of them raised.
         """
-        parallel, threads = None if self._forked else _parallel(), self.size()
-        if parallel is None or helpers >= threads:
-            POOL.start(work, helpers)
+        library, threads = None if self._forked else _openmp(), self.size()
+        if library is None or helpers >= threads:
+            POOL.run(own, others, helpers)
             return
         # All of them are called, for OpenMP ends those that are not, and some have nothing to do.
-        wanted, errors = iter(range(helpers + 1)), []
+        wanted, errors = iter(range(helpers)), []
 
         def called(_: Any) -> None:
             try:
                 if next(wanted, None) is not None:
-                    work()
+                    others()
             except BaseException as error:
                 # OpenMP, which calls this, knows no exceptions.
                 errors.append(error)
 
-        parallel(_WORK(called), None, threads, 0)
+        work = _WORK(called)
+        if library.omp_get_level():
+            # An exception came between the end of a step and that of its threads.
+            library.GOMP_parallel_end()
+        try:
+            library.GOMP_parallel_start(work, None, threads)
+            # Not called by OpenMP: an exception that another thread sends to this one would be lost.
+            own()
+        finally:
+            if library.omp_get_level():
+                library.GOMP_parallel_end()
         if errors:
             raise errors[0]
 

@@ -81,6 +81,37 @@ def of_itself(parameters: list[Any], optimizer: Any) -> None:
     optimizer.step()
 
 
+def within_another(of: Callable[[Any, Any], Any]) -> Callable[[list[Any], Any], None]:
+    """Let a gradient lie within what is updated before its parameter is."""
+
+    def give_it(parameters: list[Any], optimizer: Any) -> None:
+        give(parameters, 9)
+        parameters[1].grad = of(parameters[0], optimizer.state[parameters[0]]).detach().view(-1)[3:10]
+        optimizer.step()
+
+    return give_it
+
+
+def nothing_written(parameters: list[Any], optimizer: Any) -> None:
+    for parameter in parameters:
+        parameter.grad = torch._efficientzerotensor(parameter.shape)
+    optimizer.step()
+
+
+def where_it_lies(key: str, change: Callable[[Any], Any]) -> Callable[[list[Any], Any], None]:
+    """Exchange what a tensor of the state is, which stays the same object."""
+
+    def put(parameters: list[Any], optimizer: Any) -> None:
+        kept = optimizer.state[parameters[0]][key]
+        kept.data = change(kept.data)
+
+    return put
+
+
+def negate(parameters: list[Any], _: Any) -> None:
+    parameters[0].data = torch._neg_view(parameters[0].data)
+
+
 def of_another_dtype(parameters: list[Any], optimizer: Any) -> None:
     if not hasattr(parameters[0], "grad_dtype"):
         pytest.skip("this PyTorch lets no gradient have another dtype")
@@ -112,7 +143,15 @@ CHANGES: dict[str, Callable[[list[Any], Any], Any]] = {
     "a parameter twice": twice,
     "a parameter cut": cut,
     "a gradient that is the parameter": of_itself,
+    "a gradient within a parameter": within_another(lambda parameter, _: parameter),
+    "a gradient within a moment": within_another(lambda _, state: state["exp_avg"]),
+    "a gradient without memory": nothing_written,
     "a gradient of another dtype": of_another_dtype,
+    "a parameter negated where it lies": negate,
+    "a moment negated where it lies": where_it_lies("exp_avg", torch._neg_view),
+    "a moment of another shape where it lies": where_it_lies("exp_avg_sq", lambda one: one.view(5, 6)),
+    "steps moved": where_it_lies("step", lambda _: torch.tensor(9.0)),
+    "steps in integers where they lie": where_it_lies("step", lambda one: one.view(torch.int32)),
     "a moment twice": one_moment,
     "moment in half precision": state_of("exp_avg_sq", lambda one: one.bfloat16()),
     "moment in other order": state_of("exp_avg", lambda one: one.t().contiguous().t()),

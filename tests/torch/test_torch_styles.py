@@ -417,6 +417,22 @@ def test_tensors_are_followed(name: str, what: str) -> None:
     assert not torch.equal(made.state[parameters[0]]["exp_avg"], moment)
 
 
+def test_stock_goes_on_with_steps_that_each_parameter_has_of_its_own() -> None:
+    parameters, made = trained(lambda own: ours.TFStyleAdam(own))
+    stock = torch.optim.Adam(parameters)
+    stock.load_state_dict({**stock.state_dict(), "state": made.state_dict()["state"]})
+    advance(parameters, stock, 1)
+    assert [float(stock.state[parameter]["step"]) for parameter in parameters] == [4.0] * len(parameters)
+
+
+def test_steps_that_are_moved_are_found() -> None:
+    parameters, made = trained(lambda own: ours.TFStyleAdam(own))
+    made.state[parameters[0]]["step"].share_memory_()
+    advance(parameters, made, 2)
+    assert made.iterations == 5
+    assert [int(made.state[parameter]["step"]) for parameter in parameters] == [5] * len(parameters)
+
+
 def test_stocks_state_is_taken() -> None:
     parameters, made = trained(lambda own: torch.optim.Adam(own, eps=1e-7))
     others = [torch.nn.Parameter(parameter.detach().clone()) for parameter in parameters]
