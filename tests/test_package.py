@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built")
     python("-m", "hatchling", "build", "-d", folder, folder=ROOT)
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
-        archive.extractall(folder / "source", filter="data")
+        # The first patch releases of Python 3.10 and 3.11 know no filters.
+        filters: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(folder / "source", **filters)
     source = next((folder / "source").iterdir())
     python("-m", "hatchling", "build", "-t", "wheel", "-d", folder / "again", folder=source)
     return folder
