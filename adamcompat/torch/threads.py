@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,8 @@ class _Threads:
 
     def __init__(self) -> None:
         self._forked = False
+        # The threads whose steps have called on others and not let them go, which an exception may prevent.
+        self._calling: set[int] = set()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._leave)
 
@@ -68,8 +71,11 @@ class _Threads:
         Raises:
             BaseException: what one of them raised.
         """
-        library, threads = None if self._forked else _openmp(), self.size()
-        if library is None or helpers >= threads:
+        library, threads, caller = None if self._forked else _openmp(), self.size(), threading.get_ident()
+        if library is not None and library.omp_get_level() and caller in self._calling:
+            library.GOMP_parallel_end()
+        # Whoever is called by OpenMP already is one of its threads, and must not let the others go.
+        if library is None or helpers >= threads or library.omp_get_level():
             POOL.run(own, others, helpers)
             return
         # All of them are called, for OpenMP ends those that are not, and some have nothing to do.
@@ -84,9 +90,7 @@ class _Threads:
                 errors.append(error)
 
         work = _WORK(called)
-        if library.omp_get_level():
-            # An exception came between the end of a step and that of its threads.
-            library.GOMP_parallel_end()
+        self._calling.add(caller)
         try:
             library.GOMP_parallel_start(work, None, threads)
             # Not called by OpenMP: an exception that another thread sends to this one would be lost.
@@ -94,6 +98,7 @@ class _Threads:
         finally:
             if library.omp_get_level():
                 library.GOMP_parallel_end()
+            self._calling.discard(caller)
         if errors:
             raise errors[0]
 

@@ -128,6 +128,29 @@ def test_another_library_leaves_it_to_our_own_threads(monkeypatch: pytest.Monkey
     assert asked == [1] * 3
 
 
+@pytest.mark.parametrize("ours_left_it", [True, False])
+def test_a_step_within_a_call_of_openmp(ours_left_it: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an interrupted step of ours left open is closed; what is open for another reason stays so."""
+    library = threads._openmp()
+    if library is None:
+        pytest.skip("this PyTorch has no OpenMP that can be called")
+    alone, asked, before = trained("TFStyleAdam"), helpers_of_our_own(monkeypatch), torch.get_num_threads()
+    torch.set_num_threads(2)
+    idle = threads._WORK(lambda _: None)
+    library.GOMP_parallel_start(idle, None, 2)
+    if ours_left_it:
+        threads.TEAM._calling.add(threading.get_ident())
+    try:
+        assert torch.equal(trained("TFStyleAdam"), alone)
+        assert library.omp_get_level() == (0 if ours_left_it else 1)
+    finally:
+        if library.omp_get_level():
+            library.GOMP_parallel_end()
+        torch.set_num_threads(before)
+    assert asked == ([] if ours_left_it else [1] * 3)
+    assert not threads.TEAM._calling
+
+
 def test_an_exception_within_the_threads_is_raised_when_the_step_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = trained("TFStyleAdam")
     real, raised = launch.Launch._help, iter([GeneratorExit("stop")])
