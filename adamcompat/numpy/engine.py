@@ -168,19 +168,17 @@ class Engine(Kept):
         with np.errstate(all="ignore") if layout is None or not layout.compiled else nullcontext():
             return Pending(self._operations(bundles, layout, step), bundles, layout, gradients)
 
-    def pointed(
-        self, indices: Sequence[int], addresses: Sequence[int] | NDArray[np.int64], *, alone: bool
-    ) -> Pending | None:
+    def pointed(self, indices: Sequence[int], addresses: NDArray[np.int64], *, alone: bool) -> Pending | None:
         """Do all of a step that can fail, with gradients that compiled code can read where they are.
 
         Args:
             indices: the places of the slots that have a gradient, each once.
-            addresses: where these are. Each is C-contiguous and aligned, with the dtype and shape of its parameter, and
-                must outlive the step.
+            addresses: where these are. Each is C-contiguous and aligned, with the dtype and shape of its parameter,
+                apart from all memory that is written, and must outlive the step.
             alone: whether this is all of a step, which may then be written at once.
 
         Returns:
-            What is left to write; None where the gradients have to be taken as arrays.
+            What is left to write; None where there is no compiled code, so that arrays are needed.
 
         Raises:
             ValueError: a schedule gave no valid number.
@@ -188,11 +186,8 @@ class Engine(Kept):
         layout = self._layout_of(tuple(indices))
         if layout is None or not layout.compiled:
             return None
-        places = np.array(addresses, np.int64)
-        if self.memory.touch(places, layout.lengths).size:
-            return None
         step = Step(self, layout.kinds)
-        layout.point(places)
+        layout.point(addresses)
         if alone and self._at_once(layout, step):
             return Pending([], layout.bundles, layout, at_once=partial(self._make_at_once, layout, step))
         return Pending(self._operations(layout.bundles, layout, step), layout.bundles, layout)

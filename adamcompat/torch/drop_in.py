@@ -102,7 +102,6 @@ class Cohort:
         roles = moments(amsgrad=bool(held.engine.hyper.values["amsgrad"]))
         self.written = [*held.parameters, *(state[key] for state in states for key in (STEP, *roles))]
         self._dtypes = [parameter.dtype for parameter in held.parameters]
-        self._lengths = np.array([parameter.nbytes for parameter in held.parameters], np.int64)
         starts, sizes = addresses_of(self.written), [one.nbytes for one in self.written]
         self._regions = Regions(np.array(starts, np.int64), np.array(sizes, np.int64))
         held.engine.counts = self._memory
@@ -124,12 +123,14 @@ class Cohort:
         addresses = self.held.addresses(gradients)
         if addresses is None and [gradient.dtype for gradient in gradients] != self._dtypes:
             return None
-        known = addresses is not None
-        starts = np.array(addresses if known else addresses_of(gradients), np.int64)
-        sizes = self._lengths if known else np.array(list(map(_extent, gradients)), np.int64)
-        if any(cohort._regions.touch(starts, sizes).size for cohort in cohorts):
+        if addresses is None:
+            starts, sizes = addresses_of(gradients), list(map(_extent, gradients))
+            spans = np.array(starts, np.int64), np.array(sizes, np.int64)
+        else:
+            spans = addresses, self.held.lengths
+        if any(cohort._regions.touch(*spans).size for cohort in cohorts):
             return None
-        if known and (pending := self.held.pointed(starts, alone=len(cohorts) == 1)) is not None:
+        if addresses is not None and (pending := self.held.pointed(addresses, alone=len(cohorts) == 1)) is not None:
             return pending
         return self.held.ready(list(map(torch.Tensor.numpy, gradients)))
 

@@ -74,6 +74,7 @@ class Held:
     Attributes:
         engine: makes the steps.
         parameters: the tensors, in the order of the engine's slots.
+        lengths: the number of bytes of each.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Held:
         self.engine.count(step)
         self.engine.team = TEAM
         self.parameters: list[Any] = []
+        self.lengths: NDArray[np.int64] = np.zeros(0, np.int64)
         self._group = group or Group()
         self._places: dict[int, int] = {}
         self._states: list[dict[str, Any]] = []
@@ -134,6 +136,7 @@ class Held:
             self._tensors += [parameter, *(state[key_of(role)] for role in roles)]
             self._shapes.append(parameter.shape)
             self._dtypes.append(parameter.dtype)
+        self.lengths = np.array([parameter.nbytes for parameter in self.parameters], np.int64)
         self._contiguous = all(map(torch.Tensor.is_contiguous, self.parameters))
         self._alike = None
         self._versioned = [one for one in self._tensors if not one.is_inference()]
@@ -212,8 +215,8 @@ class Held:
         """
         if same_objects(parameters, self.parameters):
             addresses = self.addresses(gradients)
-            pending = None if addresses is None else self.pointed(addresses, alone=alone)
-            if pending is not None:
+            apart = addresses is not None and not self.engine.memory.touch(addresses, self.lengths).size
+            if apart and addresses is not None and (pending := self.pointed(addresses, alone=alone)) is not None:
                 return pending
         for tensor, array in self._copies:
             array[...] = view_of(tensor.detach().float())
@@ -229,7 +232,7 @@ class Held:
             indices = [self._places[id(parameter)] for parameter in parameters]
         return self.ready(arrays, indices)
 
-    def addresses(self, gradients: Sequence[Any]) -> list[int] | None:
+    def addresses(self, gradients: Sequence[Any]) -> NDArray[np.int64] | None:
         """Return where gradients lie; None where compiled code cannot read each of them there.
 
         Args:
@@ -257,18 +260,17 @@ class Held:
         found = addresses_of(gradients)
         # Zeros that nobody has written, and stand-ins for other tensors, have no memory.
         hollow = 0 in found and any(one.numel() for one, address in zip(gradients, found, strict=True) if not address)
-        return None if hollow else found
+        return None if hollow else np.array(found, np.int64)
 
-    def pointed(self, addresses: Sequence[int] | NDArray[np.int64], *, alone: bool) -> Pending | None:
+    def pointed(self, addresses: NDArray[np.int64], *, alone: bool) -> Pending | None:
         """Do all of a step that can fail, with gradients that compiled code can read where they are.
 
         Args:
-            addresses: where they are, as `addresses` returns them.
+            addresses: where they are, as `addresses` returns them, apart from all memory that is written.
             alone: whether this is all of a step.
 
         Returns:
-            What is left to write; None where there is no compiled code, or a gradient shares memory with what is
-            written.
+            What is left to write; None where there is no compiled code.
 
         Raises:
             ValueError: a schedule gave no valid number.
