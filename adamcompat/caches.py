@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -25,3 +27,20 @@ def user_folder() -> Path | None:
         return folder if folder.is_absolute() else None
     except RuntimeError:
         return None
+
+
+@contextmanager
+def disk_errors_ignored() -> Iterator[None]:
+    """Pass over what a disk refuses within the block, and over nothing else.
+
+    `TimeoutError` is an `OSError`, too. That of a system's call has a number; that which the handler of an alarm raises
+    has none, and is not for this package to pass over.
+
+    >>> with disk_errors_ignored():
+    ...     os.rmdir("no such folder")
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise

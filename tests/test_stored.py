@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 from adamcompat.caches import user_folder
+from adamcompat.executors.headers import FIELDS
 from adamcompat.executors.stored import VERSIONS
 
 pytestmark = pytest.mark.slow
@@ -194,6 +199,39 @@ def test_what_is_no_file_is_not_read(first: tuple[Path, str], home: Path, tmp_pa
     finally:
         process.kill()
     assert result(process)[::2] == ((0, 1), first[1])
+
+
+class StopError(TimeoutError):
+    """What the handler of an alarm raises, or another thread."""
+
+
+def test_an_exception_that_comes_while_code_is_loaded_is_raised() -> None:
+    from adamcompat.executors import fused, stored
+
+    dispatcher: Any = fused.same_headers
+    none = np.zeros(0, np.int64)
+    assert dispatcher(none, none.reshape(0, FIELDS), none)
+    types = dispatcher.signatures[0]
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if event == "line" and next(lines) == chosen:
+            raise StopError
+        return trace if frame.f_code.co_filename == stored.__file__ else None
+
+    before, chosen = sys.gettrace(), 0
+    while True:
+        lines = itertools.count()
+        try:
+            sys.settrace(trace)
+            found = dispatcher._cache.load_overload(types, dispatcher.targetctx)
+            break
+        except StopError:
+            chosen += 1
+        finally:
+            sys.settrace(before)
+    # One was raised at each line there is, and none was lost.
+    assert chosen == next(lines) > 10
+    assert found is not None
 
 
 def test_a_home_below_the_working_directory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
-from adamcompat.caches import user_folder
+from adamcompat.caches import disk_errors_ignored, user_folder
 from adamcompat.mapping.model import release
 
 # Code of so many versions, or of changed sources, is kept: that of the newest.
@@ -75,21 +74,9 @@ class Stored:
         """
         depends = self._depends(signature, context)
         for path in self._paths(depends):
-            # What another wrote, or what a disk did to it, is no reason for a step to fail: Numba compiles then.
-            with suppress(Exception):
-                # Whoever reads a FIFO waits for its other end, and a device may have none.
-                if not path.is_file():
-                    continue
-                content = path.read_bytes()
-                if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
-                    continue
-                known, reduced = pickle.loads(content[_SUM:])
-                if known == depends:
-                    _make_ready(context)
-                    found = CompileResult._rebuild(context, *reduced)
-                    with suppress(OSError):
-                        os.utime(path.parent)
-                    return found
+            found = _load_or_none(path, depends, context)
+            if found is not None:
+                return found
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
@@ -108,7 +95,7 @@ class Stored:
         depends = self._depends(signature, compiled.target_context)
         content = dumps((depends, compiled._reduce()))
         for path in self._paths(depends):
-            with suppress(OSError):
+            with disk_errors_ignored():
                 new = not path.parent.exists()
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 write_bytes(path, hashlib.sha256(content).digest() + content)
@@ -134,6 +121,45 @@ class Stored:
             yield folder / f"numba-{self._version[:16]}" / file
 
 
+def _load_or_none(path: Path, depends: tuple[Any, ...], context: Any) -> Any:
+    """Return the code in a file, or None where it is not all there or is no such code.
+
+    What another wrote, or what a disk did to it, is no reason for a step to fail: Numba compiles then.
+
+    Raises:
+        Exception: what another thread, or the handler of a signal, has raised in the meantime.
+    """
+    try:
+        return _load(path, depends, context)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            return None
+        raised = error
+    try:
+        _load(path, depends, context)
+    except Exception:
+        return None
+    # A file that is wrong stays so.
+    raise raised
+
+
+def _load(path: Path, depends: tuple[Any, ...], context: Any) -> Any:
+    # Whoever reads a FIFO waits for its other end, and a device may have none.
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    if hashlib.sha256(content[_SUM:]).digest() != content[:_SUM]:
+        return None
+    known, reduced = pickle.loads(content[_SUM:])
+    if known != depends:
+        return None
+    _make_ready(context)
+    found = CompileResult._rebuild(context, *reduced)
+    with disk_errors_ignored():
+        os.utime(path.parent)
+    return found
+
+
 def _make_ready(context: Any) -> None:
     """Provide what code calls: the functions of Numba's runtime, whose addresses are looked up when it is loaded."""
     # A build between versions has no number.
@@ -145,7 +171,7 @@ def _make_ready(context: Any) -> None:
 
 def _forget_old(folder: Path) -> None:
     """Remove the code of all versions but the newest."""
-    with suppress(OSError):
+    with disk_errors_ignored():
         versions = [(found.stat().st_mtime, found) for found in folder.glob("numba-*")]
         for _, old in sorted(versions, reverse=True)[VERSIONS:]:
             shutil.rmtree(old, ignore_errors=True)

@@ -189,17 +189,20 @@ def test_an_exception_from_another_thread_is_raised() -> None:
     parameter.grad = torch.ones(1_000_000)
     optimizer = adamcompat.torch.TFStyleAdam([parameter], 1.0, beta_1=0.0, beta_2=0.0)
     optimizer.step()
-    caught, over = threading.Event(), []
+    ready, caught, over = threading.Event(), threading.Event(), []
     def train():
         while not over:
             try:
+                ready.set()
                 while not over:
                     optimizer.step()
             except Stop:
                 caught.set()
-    thread = threading.Thread(target=train)
+    thread = threading.Thread(target=train, daemon=True)
     thread.start()
     for _ in range(60):
+        assert ready.wait(20), "not there"
+        ready.clear()
         caught.clear()
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stop))
         assert caught.wait(20), "lost"
