@@ -59,7 +59,6 @@ SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
 # Sums of squares are formed in pieces of this size, whatever the number of threads.
 CHUNK = 1 << 16
 
-
 # Every source that is compiled in, with the constants that compiled code takes over.
 _MODULES = (kernel, instructions, stages, columns, headers, launch, likeness, header_loops, sweeps)
 SOURCES = (*(str(module.__file__) for module in _MODULES), __file__)
@@ -266,6 +265,7 @@ def _move(
 
 same_headers = _kept(header_loops.same_headers)
 take = _kept(header_loops.take, nogil=False)
+locate = _kept(header_loops.locate, nogil=False)
 
 # Whether Numba compiles at all: told by NUMBA_DISABLE_JIT not to, it leaves functions that cannot run as Python.
 COMPILES = hasattr(_update, "signatures")

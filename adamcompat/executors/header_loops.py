@@ -1,4 +1,4 @@
-"""Loops over NumPy's array headers that Numba compiles: whether arrays are what they were, and what gradients hold."""
+"""Loops over arrays and tensors that Numba compiles: whether they are what and where they were."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from adamcompat.executors.columns import GRADIENT
 from adamcompat.executors.headers import AXES, DATA, DIMENSIONS, DTYPE, FIELDS, FLAGS, WORD
 from adamcompat.executors.likeness import PLAIN, TYPE
-from adamcompat.executors.sweeps import copy, word
+from adamcompat.executors.sweeps import call, copy, word
 
 
 # An array over the same memory would take Numba longer to compile.
@@ -51,6 +51,20 @@ def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
                 return False
         start += count
     return True
+
+
+def locate(function: Any, objects: Any, places: Any) -> None:
+    """Ask a function written in C of each of some objects where its elements begin.
+
+    It must hold the interpreter's lock, without which objects may change while they are looked at.
+
+    Args:
+        function: its address. It takes the address of an object.
+        objects: their addresses.
+        places: what it returns is written here.
+    """
+    for k in range(objects.shape[0]):
+        places[k] = call(function, objects[k])
 
 
 def take(

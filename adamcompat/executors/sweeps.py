@@ -7,6 +7,7 @@ from typing import Any
 
 import numba as nb
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
@@ -74,6 +75,24 @@ def word(typing_context: Any, address: Any) -> Any:
         return builder.load(builder.inttoptr(arguments[0], context.get_value_type(types.int64).as_pointer()))
 
     return types.int64(types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call(typing_context: Any, function: Any, argument: Any) -> Any:
+    """Return what a function written in C returns. It takes and returns eight bytes, and throws nothing.
+
+    Args:
+        typing_context: Numba's own; compiled code does not pass it.
+        function: its address, an int64.
+        argument: an int64.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        eight = context.get_value_type(types.int64)
+        kind = ir.FunctionType(eight, [eight])
+        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [arguments[1]])
+
+    return types.int64(types.int64, types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

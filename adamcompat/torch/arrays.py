@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -105,47 +103,6 @@ def _readable(tensor: Any) -> Any:
     """Return a tensor that NumPy can read: in main memory, of one of NumPy's dtypes, with conjugation and sign done."""
     plain = tensor.cpu().resolve_conj().resolve_neg()
     return plain.float() if plain.dtype == torch.bfloat16 else plain
-
-
-def addresses_of(tensors: Iterable[Any]) -> list[int]:
-    """Return the address of the first element of each tensor."""
-    return list(map(torch.Tensor.data_ptr, tensors))
-
-
-def alike(tensors: Sequence[Any]) -> Callable[..., bool]:
-    """Return a function that tells whether as many tensors look like these.
-
-    It compares types, dtypes, devices, shapes, strides, signs to be turned and whether a gradient is required, and
-    keeps no tensor. Where PyTorch has the check that its compiled graphs make before they run, that is one call; in
-    Python it takes several for each tensor.
-
-    Args:
-        tensors: the known ones, of the layout `torch.strided`.
-
-    >>> known = alike([torch.ones(2)])
-    >>> known(torch.zeros(2)), known(torch.ones(3)), known(torch.ones(2, dtype=torch.int32))
-    (True, False, False)
-    """
-    guards: Any = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
-    if not hasattr(guards, "TensorGuards"):
-        looks = list(map(_look, tensors))
-        return lambda *others: list(map(_look, others)) == looks
-    shapes, strides = [list(one.shape) for one in tensors], [list(one.stride()) for one in tensors]
-    made = guards.TensorGuards(*tensors, dynamic_dims_sizes=shapes, dynamic_dims_strides=strides)
-    check: Callable[..., bool] = made.check
-    return check
-
-
-def _look(tensor: Any) -> tuple[Any, ...]:
-    if tensor.layout != torch.strided:
-        return (tensor.layout,)
-    kind = type(tensor), tensor.dtype, tensor.device, tensor.requires_grad
-    return *kind, tensor.shape, tensor.stride(), tensor.is_neg(), torch._is_zerotensor(tensor)
-
-
-def same_objects(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Return whether two lists hold the same objects; tensors are not compared by value."""
-    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def zeros_like(tensor: Any) -> Any:

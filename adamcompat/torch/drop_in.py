@@ -13,8 +13,9 @@ from adamcompat.executors.regions import Regions
 from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, resolve, unchanging
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.engine import Pending, write
-from adamcompat.torch.arrays import addresses_of, in_memory, same_objects, steps_of, untraced
+from adamcompat.torch.arrays import in_memory, steps_of, untraced
 from adamcompat.torch.held import NAMES, PARAMS, STEP, Held, named
+from adamcompat.torch.looks import addresses_of, same_objects
 
 _WANTED = (torch.float32, torch.float64)
 # Settings under which the original's step is another one than that of its defaults.
@@ -102,8 +103,8 @@ class Cohort:
         roles = moments(amsgrad=bool(held.engine.hyper.values["amsgrad"]))
         self.written = [*held.parameters, *(state[key] for state in states for key in (STEP, *roles))]
         self._dtypes = [parameter.dtype for parameter in held.parameters]
-        starts, sizes = addresses_of(self.written), [one.nbytes for one in self.written]
-        self._regions = Regions(np.array(starts, np.int64), np.array(sizes, np.int64))
+        sizes = np.array([one.nbytes for one in self.written], np.int64)
+        self._regions = Regions(addresses_of(self.written), sizes)
         held.engine.counts = self._memory
         held.settle()
 
@@ -124,8 +125,7 @@ class Cohort:
         if addresses is None and [gradient.dtype for gradient in gradients] != self._dtypes:
             return None
         if addresses is None:
-            starts, sizes = addresses_of(gradients), list(map(_extent, gradients))
-            spans = np.array(starts, np.int64), np.array(sizes, np.int64)
+            spans = addresses_of(gradients), np.array(list(map(_extent, gradients)), np.int64)
         else:
             spans = addresses, self.held.lengths
         if any(cohort._regions.touch(*spans).size for cohort in cohorts):

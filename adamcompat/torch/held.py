@@ -17,16 +17,8 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Parameter
 from adamcompat.numpy.engine import Engine, Pending
 from adamcompat.numpy.slots import Slot
-from adamcompat.torch.arrays import (
-    addresses_of,
-    alike,
-    gradient_of,
-    in_memory,
-    same_objects,
-    turned,
-    view_of,
-    zeros_like,
-)
+from adamcompat.torch.arrays import gradient_of, in_memory, turned, view_of, zeros_like
+from adamcompat.torch.looks import Still, addresses_of, alike, ids_of, locator, same_objects
 from adamcompat.torch.threads import TEAM
 
 # State and groups have PyTorch's names, so that its own optimizers and schedulers can go on with them.
@@ -90,16 +82,15 @@ class Held:
         self._places: dict[int, int] = {}
         self._states: list[dict[str, Any]] = []
         self._held: list[Any] = []
-        self._seen: list[Any] = []
+        self._still = Still([])
         self._everyone: tuple[int, ...] = ()
         self._tensors: list[Any] = []
-        self._addresses: list[int] = []
         self._shapes: list[Any] = []
         self._dtypes: list[Any] = []
         self._contiguous = True
         self._versioned: list[Any] = []
-        self._looks: Callable[..., bool] | None = None
         self._alike: Callable[..., bool] | None = None
+        self._locate: Callable[[Any], NDArray[np.int64]] | None = None
         # Tensors of a dtype that NumPy does not have, each with the array that stands for it.
         self._copies: list[tuple[Any, Any]] = []
 
@@ -172,9 +163,7 @@ class Held:
     def settle(self) -> None:
         """Take note of the tensors that the state of all parameters holds, before the next step."""
         self._held = list(chain.from_iterable(map(dict.values, self._states)))
-        self._seen = [*self._tensors, *(state[STEP] for state in self._states)]
-        self._addresses = addresses_of(self._seen)
-        self._looks = alike(self._seen) if self._seen else None
+        self._still = Still([*self._tensors, *(state[STEP] for state in self._states)])
 
     def stands(self) -> bool:
         """Return whether all tensors are what and where they were.
@@ -182,11 +171,7 @@ class Held:
         The caller sees to it that the optimizer has the same dictionaries of state as before.
         """
         held = list(chain.from_iterable(map(dict.values, self._states)))
-        return (
-            same_objects(held, self._held)
-            and addresses_of(self._seen) == self._addresses
-            and (self._looks is None or self._looks(*self._seen))
-        )
+        return same_objects(held, self._held) and self._still.unchanged()
 
     def versioned(self, parameters: Sequence[Any]) -> list[Any]:
         """Return the tensors that a step writes and whose version counts that: those of the inference mode have none.
@@ -256,11 +241,12 @@ class Held:
                 return None
             if not plain:
                 return None
-            self._alike = alike(gradients)
-        found = addresses_of(gradients)
+            found = addresses_of(gradients)
+            self._alike, self._locate = alike(gradients), locator()
+        else:
+            found = self._locate(ids_of(gradients)) if self._locate is not None else addresses_of(gradients)
         # Zeros that nobody has written, and stand-ins for other tensors, have no memory.
-        hollow = 0 in found and any(one.numel() for one, address in zip(gradients, found, strict=True) if not address)
-        return None if hollow else np.array(found, np.int64)
+        return None if not found.all() and self.lengths[found == 0].any() else found
 
     def pointed(self, addresses: NDArray[np.int64], *, alone: bool) -> Pending | None:
         """Do all of a step that can fail, with gradients that compiled code can read where they are.

@@ -24,9 +24,10 @@ from adamcompat.hyperparameters import (
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.engine import write
 from adamcompat.pairs import split
-from adamcompat.torch.arrays import check_parameter, in_memory, number_of, same_objects, steps_of, untraced
+from adamcompat.torch.arrays import check_parameter, in_memory, number_of, steps_of, untraced
 from adamcompat.torch.devices import Elsewhere
 from adamcompat.torch.held import PARAMS, RATE, STEP, Held
+from adamcompat.torch.looks import same_objects
 
 Parameters: TypeAlias = Iterable[Any]
 LearningRate: TypeAlias = float | Sequence[float] | Callable[[int], Any] | Callable[[], Any]
@@ -245,7 +246,8 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         for group, (_, _, held) in zip(self.param_groups, self._steps, strict=True):
             pairs = [(p, g) for p in group[PARAMS] if (g := gradient_of(p)) is not None]
             parameters, gradients = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            self._begin(group, held, [parameter for parameter in parameters if not self.state.get(parameter)])
+            if not same_objects(parameters, held.parameters):
+                self._begin(group, held, [parameter for parameter in parameters if not self.state.get(parameter)])
             pending.append(held.prepared(parameters, gradients, alone=len(self._steps) == 1))
             written += held.versioned(parameters)
             some = some or bool(parameters)

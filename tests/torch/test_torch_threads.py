@@ -238,17 +238,60 @@ def test_a_child_makes_steps() -> None:
     assert result.stdout.split() == ["True", "0"]
 
 
-def test_gradients_look_alike_without_the_checks_of_compiled_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where PyTorch has them no more, the same is asked in Python."""
+@pytest.mark.parametrize("missing", ["nothing", "TensorGuards", "_torchinductor_pyobject_tensor_data_ptr"])
+def test_what_pytorch_has_for_its_compiled_graphs_is_asked_in_python_where_it_is_missing(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing != "nothing":
+        monkeypatch.delattr(torch._C._dynamo.guards, missing)
+    weights = torch.linspace(-1, 1, 12).reshape(3, 4)
+    parameters, copies = [torch.nn.Parameter(weights.clone())], [torch.nn.Parameter(weights.clone())]
+    steps = [ours.Adam(parameters), torch.optim.Adam(copies)]
+    for number, gradient in enumerate([torch.ones(3, 4), torch.ones(4, 3).t(), torch.ones(3, 4), torch.zeros(3, 4)]):
+        for optimizer, (one,) in zip(steps, (parameters, copies), strict=True):
+            one.grad = gradient + number
+            if number == 2:
+                one.data = one.data.clone()
+                optimizer.state[one]["exp_avg"].data = torch.full((3, 4), 0.5)
+            optimizer.step()
+    torch.testing.assert_close(parameters[0], copies[0], rtol=1e-6, atol=0)
+    style = ours.TFStyleAdam(parameters)
+    with pytest.raises(ValueError, match="shape"):
+        style.apply_gradients([(torch.ones(4, 3), parameters[0])])
+
+
+class Named(torch.nn.Parameter):  # type: ignore[misc]
+    """A parameter as users define it."""
+
+
+def test_a_subclass_of_parameter_is_updated() -> None:
     found = []
-    for known in (True, False):
-        if not known:
-            monkeypatch.delattr(torch._C._dynamo.guards, "TensorGuards")
-        parameter = torch.nn.Parameter(torch.linspace(-1, 1, 12).reshape(3, 4))
+    for kind in (torch.nn.Parameter, Named):
+        parameter = kind(torch.linspace(-1, 1, 12))
         optimizer = ours.TFStyleAdam([parameter])
-        for gradient in (torch.ones(3, 4), torch.ones(4, 3).t(), torch.ones(3, 4), torch.ones(3, 4).double()):
-            optimizer.apply_gradients([(gradient, parameter)])
-        with pytest.raises(ValueError, match="shape"):
-            optimizer.apply_gradients([(torch.ones(4, 3), parameter)])
+        for number in range(3):
+            parameter.grad = torch.linspace(-1, 2, 12) + number
+            if number == 1:
+                parameter.data = parameter.data.clone()
+            optimizer.step()
         found.append(parameter.detach().numpy())
     np.testing.assert_array_equal(*found)
+
+
+def test_a_gradient_without_memory_is_refused_as_often_as_it_comes() -> None:
+    """Nothing may be read where it lies."""
+    code = """
+    import torch, adamcompat.torch
+    parameter = torch.nn.Parameter(torch.ones(4))
+    optimizer = adamcompat.torch.TFStyleAdam([parameter])
+    refused = 0
+    for gradient in (torch.ones(4), torch._efficientzerotensor(4), torch._efficientzerotensor(4), torch.ones(4)):
+        parameter.grad = gradient
+        try:
+            optimizer.step()
+        except RuntimeError:
+            refused += 1
+    print(refused, optimizer.iterations)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "2"]
