@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Collection
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -176,6 +177,10 @@ def named_numerics(name: str, adapter: Adapter) -> Numerics:
     return found
 
 
+# A step asks for it, and the mapping would look at one adapter after the other.
+_adapter = cache(MAPPING.adapter)
+
+
 class Adapted:
     """Let the base class of some adapters know which of them it is, and which dialect's facts hold."""
 
@@ -184,7 +189,7 @@ class Adapted:
 
     @classmethod
     def _own_adapter(cls) -> Adapter:
-        return MAPPING.adapter(cls._runtime, cls._adapter)
+        return _adapter(cls._runtime, cls._adapter)
 
     @classmethod
     def _dialect(cls) -> Dialect:

@@ -39,6 +39,13 @@ _DEPTH = 6
 
 
 @cache
+def _lock_of(adapter: str) -> str | None:
+    """Return the name of the setting of one of our classes that lets a step be made alone among threads, or None."""
+    fact = MAPPING.dialects[MAPPING.adapter("torch", adapter).dialect].named("use_locking")
+    return fact.name if fact is not None else None
+
+
+@cache
 def _names_of(adapter: str) -> tuple[frozenset[str], str]:
     """Return the names of the settings of one of our classes.
 
@@ -202,14 +209,14 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
     def _count(self) -> int:
         return max((steps_of(state[STEP]) for state in self.state.values() if STEP in state), default=0)
 
+    @untraced  # type: ignore[untyped-decorator]
     def _guarded(self, gradient_of: Callable[[Any], Any]) -> None:
         """Make one step, alone among threads where a group asks for that; see `_make`."""
-        fact = self._dialect().named("use_locking")
-        locks = fact is not None and any(group.get(fact.name) for group in self.param_groups)
+        name = _lock_of(self._adapter)
+        locks = name is not None and any(group.get(name) for group in self.param_groups)
         with self._lock if locks else nullcontext():
             self._make(gradient_of)
 
-    @untraced  # type: ignore[untyped-decorator]
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _make(self, gradient_of: Callable[[Any], Any]) -> None:
         """Make one step.
