@@ -114,6 +114,33 @@ class _Pool:
 POOL = _Pool()
 
 
+class Bounded:
+    """Stand for threads of our own, of which a framework allows so many; a `Team`.
+
+    Args:
+        most: returns how many it allows, the caller's own included; at least 1.
+    """
+
+    pieces = _Pool.pieces
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most = most
+
+    def size(self) -> int:
+        """Return how many threads there are, the caller's own included."""
+        return min(processors(), self._most())
+
+    def run(self, own: Callable[[], None], others: Callable[[], None], helpers: int) -> None:
+        """Do work in this thread and in others of our own.
+
+        Args:
+            own: what this thread does.
+            others: what the others do.
+            helpers: how many other threads to use, at least 1.
+        """
+        POOL.run(own, others, helpers)
+
+
 class Launch:
     """Run a compiled function over a range that is cut into pieces, several for each thread.
 

@@ -20,7 +20,7 @@ from adamcompat.interpreter import Interpreter, StepNumbers, bind
 from adamcompat.kernel import Coefficients
 from adamcompat.mapping.model import Numerics
 from adamcompat.mindspore.memory import view
-from adamcompat.mindspore.splitting import shares
+from adamcompat.mindspore.splitting import TEAM, shares
 from adamcompat.program import Scalar, Stages
 from adamcompat.whole import Operation, together
 
@@ -216,7 +216,7 @@ class Batch:
             self._programs = (wanted, compiled.Programs.of(wanted, dtype, len(self._owner)))
         if self._rows is None:
             rows = table[self._owner] + self._shift if self._cut else table
-            self._rows = compiled.Table(rows, self._offsets, self._kinds_of_rows, dtype, dtype)
+            self._rows = compiled.Table(rows, self._offsets, self._kinds_of_rows, dtype, dtype, TEAM)
         launch: Operation = compiled.update_all(
             self._rows,
             np.array([compiled.row(item) for item in coefficients], dtype),

@@ -24,6 +24,7 @@ from adamcompat.mindspore.layout import Attributes
 from adamcompat.mindspore.memory import Forms, view
 from adamcompat.mindspore.overrides import parts_of
 from adamcompat.mindspore.pynative import PyNativeStep
+from adamcompat.mindspore.splitting import TEAM
 from adamcompat.program import Stages
 from adamcompat.whole import Operation, later, whole
 
@@ -104,7 +105,8 @@ class JointUpdate:
             return False
         if not o._overrides.of(o, o._made).isdisjoint(part.methods | part.attributes):
             return False
-        threads_for(sum(self._sizes))
+        # Within a graph no operator can be run to see how many threads there are.
+        threads_for(sum(self._sizes), TEAM)
         constants = (o.beta1, o.beta2, o.eps)
         state = [o.parameters, *self._attributes.state(o)]
         return (

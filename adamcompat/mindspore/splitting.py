@@ -1,4 +1,4 @@
-"""Share a tensor among threads as nn.Adam's operator does, which shows in its last bits.
+"""Share a tensor among threads as nn.Adam's operator does, which shows in its last bits, and use no more of them.
 
 The operator finishes the elements after the last whole block of eight in float64, and every thread
 does so at the end of its share. To repeat its bits, the shares must be known.
@@ -11,9 +11,10 @@ from functools import cache
 
 import mindspore
 import numpy as np
-from mindspore import Parameter, Tensor, ops
+from mindspore import Parameter, Tensor, _c_expression, ops
 from numpy.typing import NDArray
 
+from adamcompat.executors.launch import Bounded, processors
 from adamcompat.mindspore.memory import settle
 
 # A thread is used for each thousand elements begun, as long as there are threads.
@@ -30,10 +31,26 @@ def shares(size: int) -> list[int]:
     """Return the sizes of the parts into which the operator cuts a tensor of `size` elements."""
     if size <= _SHARE:
         return [size]
-    with _FIRST:
-        threads = min(threads_of_kernel(), -(-size // _SHARE))
+    threads = min(_asked_once(), -(-size // _SHARE))
     each = -(-size // threads)
     return [min(each, size - start) for start in range(0, size, each)]
+
+
+def _asked_once() -> int:
+    with _FIRST:
+        return threads_of_kernel()
+
+
+def threads_allowed() -> int:
+    """Return the number of threads that a step may use: an operator's, where somebody has set that, else all."""
+    settings = getattr(_c_expression, "RuntimeConf", None)
+    if settings is None or not settings.get_instance().is_op_threads_num_configured():
+        return processors()
+    return _asked_once()
+
+
+# The threads of a step on MindSpore's Parameters.
+TEAM = Bounded(threads_allowed)
 
 
 @cache

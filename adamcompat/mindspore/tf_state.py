@@ -19,7 +19,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.mindspore.batch import STORAGE, store, widen
 from adamcompat.mindspore.engine_call import EngineStep
 from adamcompat.mindspore.memory import Views, addresses, settle, view
-from adamcompat.mindspore.splitting import shares
+from adamcompat.mindspore.splitting import TEAM, shares
 from adamcompat.mindspore.tf_arguments import SEEN, of_step, plain, raw
 from adamcompat.mindspore.tf_graph import State
 from adamcompat.numpy.arrays import Parameter as Named
@@ -64,6 +64,7 @@ class TFStyleState(nn.Cell):  # type: ignore[misc]
         wrong = self._error("wrong_gradients")
         self._engine = Engine(self._dialect, self._numerics, self._hyper, np.zeros((), np.int64), wrong)
         self._engine.shares, self._engine.write_back = shares, self._write_back
+        self._engine.team = TEAM
         self._trained = Trained(self._engine)
         say_borrowed(adapter, extra, 4)
         self._variables: list[Any] = []

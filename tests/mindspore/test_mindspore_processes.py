@@ -104,6 +104,36 @@ def test_32_threads_make_their_first_step_at_once(tmp_path: Path) -> None:
     assert run(THREADS, tmp_path)[0] == "True 0.7\n"
 
 
+LIMITED = """
+import threading
+import numpy as np
+import mindspore as ms
+from mindspore import Parameter, Tensor
+from adamcompat.mindspore import Adam, AdamWeightDecay, TFStyleAdam
+
+ms.set_context(mode=ms.{mode})
+ms.set_device("CPU")
+ms.device_context.cpu.op_tuning.threads_num({threads})
+ones = np.ones(2_000_000, np.float32)
+for kind in (Adam, AdamWeightDecay, TFStyleAdam):
+    weight = Parameter(Tensor(ones), name="w")
+    optimizer = kind(0.1) if kind is TFStyleAdam else kind([weight], 0.1)
+    for _ in range(2):
+        if kind is TFStyleAdam:
+            optimizer.apply_gradients([(Tensor(ones), weight)])
+        else:
+            optimizer((Tensor(ones),))
+    assert 0 < weight.asnumpy()[0] < 1
+print(any(thread.name.startswith("adamcompat") for thread in threading.enumerate()))
+"""
+
+
+@pytest.mark.parametrize("mode", ["PYNATIVE_MODE", "GRAPH_MODE"])
+def test_a_step_has_no_more_threads_than_an_operator(mode: str, tmp_path: Path) -> None:
+    outputs = [run(LIMITED.format(mode=mode, threads=threads), tmp_path)[0] for threads in (1, 2)]
+    assert outputs == ["False\n", "True\n"]
+
+
 def test_one_thread_at_a_time_asks_how_tensors_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     from adamcompat.mindspore import splitting
 
