@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.test_generate import edit, make_copy, python
 
+ROOT = Path(__file__).parent.parent
 # Its tensors are Python's own arrays; the kernel takes NumPy's views of their memory.
 BASE = '''"""TensorFlow's calling convention on Python's arrays."""
 
@@ -151,3 +153,14 @@ def test_what_a_new_runtime_does_not_declare_is_refused(copy: Path) -> None:
     assert result.returncode == 1
     assert "the adapter adamcompat.buffers.TFStyleAdam needs deduplicate, unscale, accumulate" in result.stderr
     assert "adamcompat.buffers.base.BufferAdam does not execute that" in result.stderr
+
+
+def test_the_pages_line_counts_are_those_of_the_files() -> None:
+    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    paragraph = page[page.index("PyTorch was added so:") : page.index("## What a change must keep")]
+    told = dict(re.findall(r"`((?:\w+/)?\w+\.py)`[^`]*?\((\d+)(?: lines)?\)", paragraph))
+    by_hand = {path.name for path in (ROOT / "adamcompat" / "torch").glob("*.py")} - {"__init__.py", "adapters.py"}
+    assert by_hand <= set(told)
+    for name, lines in told.items():
+        path = ROOT / "adamcompat" / ("torch" if "/" not in name else "") / name
+        assert abs(path.read_text(encoding="utf-8").count("\n") - int(lines)) <= 10, name
