@@ -1,4 +1,4 @@
-"""Loops over arrays and tensors that Numba compiles: whether they are what and where they were."""
+"""Hold the loops over arrays and tensors that Numba compiles: whether they are what and where they were."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def same_headers(addresses: Any, fields: Any, axes: Any) -> Any:
 
 
 def locate(function: Any, objects: Any, places: Any) -> None:
-    """Ask a function written in C of each of some objects where its elements begin.
+    """Ask a function of each of some objects where its elements begin.
 
     It must hold the interpreter's lock, without which objects may change while they are looked at.
 
     Args:
-        function: its address. It takes the address of an object.
+        function: the address of one that `call` can call. It takes the address of an object.
         objects: their addresses.
-        places: what it returns is written here.
+        places: what the function returns is written here.
     """
     for k in range(objects.shape[0]):
         places[k] = call(function, objects[k])

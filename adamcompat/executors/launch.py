@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Below this many elements a second thread costs more than it saves (about 50 us to wake one).
 THREADS_ABOVE = 1 << 17
-# How many elements a piece of work has at least.
+# The work of a thread is cut further into pieces of at least this many elements.
 PIECE = 1 << 17
 # Elements of scratch memory that each piece of work has twice.
 SCRATCH = 2048
@@ -64,11 +64,14 @@ class Team(Protocol):
             own: what this thread does.
             others: what the others do; one may begin at once, later or never.
             helpers: how many other threads to use, at least 1.
+
+        Raises:
+            BaseException: what one of them raised.
         """
 
 
 class _Pool:
-    """Worker threads, started when first needed and never shared with a forked child; a `Team`.
+    """Keep worker threads, started when first needed and never shared with a forked child; a `Team`.
 
     It has no lock, which an exception could leave locked: two threads that ask at once may each make a pool, and what
     they gave to the one that is forgotten is done all the same.
@@ -142,7 +145,7 @@ class Bounded:
 
 
 class Launch:
-    """Run a compiled function over a range that is cut into pieces, several for each thread.
+    """Run a compiled function over a range that is cut into pieces, one or several for each thread.
 
     A thread that shares its processor with another load does fewer of them. Each piece is done once: the compiled code
     itself claims it, and notes when it has ended. So a call that was interrupted may be repeated, a thread that never

@@ -27,7 +27,7 @@ from numba.core.serialize import dumps
 from adamcompat.caches import disk_errors_ignored, user_folder
 from adamcompat.mapping.model import release
 
-# Code of so many versions, or of changed sources, is kept: that of the newest.
+# Code of so many versions, or of changed sources, is kept: that which was used last.
 VERSIONS = 8
 _SUM = hashlib.sha256().digest_size
 # What a user may ask of Numba that makes other code of the same function: slower, larger, or with other sums.
@@ -127,7 +127,8 @@ def _load_or_none(path: Path, depends: tuple[Any, ...], context: Any) -> Any:
     What another wrote, or what a disk did to it, is no reason for a step to fail: Numba compiles then.
 
     Raises:
-        Exception: what another thread, or the handler of a signal, has raised in the meantime.
+        Exception: what another thread, or the handler of a signal, has raised in the meantime. An error of the system's
+            is taken for the disk's.
     """
     try:
         return _load(path, depends, context)
@@ -136,15 +137,17 @@ def _load_or_none(path: Path, depends: tuple[Any, ...], context: Any) -> Any:
             return None
         raised = error
     try:
-        _load(path, depends, context)
+        again = _load(path, depends, context)
     except Exception:
         return None
-    # A file that is wrong stays so.
+    if again is None:
+        return None
+    # A file that is wrong would be so again.
     raise raised
 
 
 def _load(path: Path, depends: tuple[Any, ...], context: Any) -> Any:
-    # Whoever reads a FIFO waits for its other end, and a device may have none.
+    # Whoever reads a FIFO waits for its other end, and what a device holds may have no end.
     if not path.is_file():
         return None
     content = path.read_bytes()
@@ -170,7 +173,7 @@ def _make_ready(context: Any) -> None:
 
 
 def _forget_old(folder: Path) -> None:
-    """Remove the code of all versions but the newest."""
+    """Remove the code of all versions but those that were used last."""
     with disk_errors_ignored():
         versions = [(found.stat().st_mtime, found) for found in folder.glob("numba-*")]
         for _, old in sorted(versions, reverse=True)[VERSIONS:]:

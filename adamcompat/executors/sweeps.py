@@ -79,12 +79,15 @@ def word(typing_context: Any, address: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def call(typing_context: Any, function: Any, argument: Any) -> Any:
-    """Return what a function written in C returns. It takes and returns eight bytes, and throws nothing.
+    """Call a function that C can call. It takes and returns eight bytes; an exception of C++ ends the process.
 
     Args:
         typing_context: Numba's own; compiled code does not pass it.
         function: its address, an int64.
         argument: an int64.
+
+    Returns:
+        What the function returns, an int64.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -95,17 +95,20 @@ class JointUpdate:
         return bool(getattr(optimizer, name, False))
 
     def ready(self) -> bool:
-        """Return whether a graph may call it: nothing that it stands for is replaced, and there is compiled code.
+        """Return whether a graph may call it.
+
+        Nothing that it stands for is replaced, the state has the dtype and the shapes that compiled code takes, and
+        there is such code.
 
         Raises:
-            ValueError: the environment asks for no whole number of threads.
+            ValueError: the environment asks for no whole number of threads, or for an unknown executor.
+            ModuleNotFoundError: it asks for Numba, which is not installed.
         """
         o, part = self._optimizer(), self._replaceable
         if o is None or executors.compiled() is None or not self._pays():
             return False
         if not o._overrides.of(o, o._made).isdisjoint(part.methods | part.attributes):
             return False
-        # Within a graph no operator can be run to see how many threads there are.
         threads_for(sum(self._sizes), TEAM)
         constants = (o.beta1, o.beta2, o.eps)
         state = [o.parameters, *self._attributes.state(o)]

@@ -1,6 +1,6 @@
-"""Share a tensor among threads as nn.Adam's operator does, which shows in its last bits, and use no more of them.
+"""Know how many threads MindSpore's operators have, and how nn.Adam's shares a tensor among them.
 
-The operator finishes the elements after the last whole block of eight in float64, and every thread
+That operator finishes the elements after the last whole block of eight in float64, and every thread
 does so at the end of its share. To repeat its bits, the shares must be known.
 """
 
@@ -36,17 +36,20 @@ def shares(size: int) -> list[int]:
     return [min(each, size - start) for start in range(0, size, each)]
 
 
+def _limited() -> bool:
+    """Return whether somebody has said how many threads operators have."""
+    settings = getattr(_c_expression, "RuntimeConf", None)
+    return settings is not None and bool(settings.get_instance().is_op_threads_num_configured())
+
+
 def _asked_once() -> int:
     with _FIRST:
-        return threads_of_kernel()
+        return threads_of_kernel(limited=_limited())
 
 
 def threads_allowed() -> int:
-    """Return the number of threads that a step may use: an operator's, where somebody has set that, else all."""
-    settings = getattr(_c_expression, "RuntimeConf", None)
-    if settings is None or not settings.get_instance().is_op_threads_num_configured():
-        return processors()
-    return _asked_once()
+    """Return how many threads a step may use: as many as an operator where somebody has set that, else all."""
+    return _asked_once() if _limited() else processors()
 
 
 # The threads of a step on MindSpore's Parameters.
@@ -54,11 +57,14 @@ TEAM = Bounded(threads_allowed)
 
 
 @cache
-def threads_of_kernel() -> int:
+def threads_of_kernel(*, limited: bool) -> int:
     """Return the number of threads that MindSpore uses for one operator, found by where it computed in float64.
 
     MindSpore has no way to ask. Shares of a multiple of eight elements do not show, so several sizes
     are tried; on a processor without FMA none shows, and 1 is returned.
+
+    Args:
+        limited: whether somebody has set it, which can be done once in a process.
     """
     for extra in (1, 1013, 3037, 5059, 7079):
         size = 512 * _SHARE + extra

@@ -130,7 +130,7 @@ class Cohort:
             spans = addresses, self.held.lengths
         if any(cohort._regions.touch(*spans).size for cohort in cohorts):
             return None
-        if addresses is not None and (pending := self.held.pointed(addresses, alone=len(cohorts) == 1)) is not None:
+        if addresses is not None and (pending := self.held.pointed(gradients, addresses, alone=len(cohorts) == 1)):
             return pending
         return self.held.ready(list(map(torch.Tensor.numpy, gradients)))
 

@@ -197,11 +197,12 @@ class Held:
 
         Raises:
             TypeError, ValueError: a gradient does not fit.
+            RuntimeError: PyTorch gives no access to the numbers of a gradient.
         """
         if same_objects(parameters, self.parameters):
             addresses = self.addresses(gradients)
             apart = addresses is not None and not self.engine.memory.touch(addresses, self.lengths).size
-            if apart and addresses is not None and (pending := self.pointed(addresses, alone=alone)) is not None:
+            if apart and addresses is not None and (pending := self.pointed(gradients, addresses, alone=alone)):
                 return pending
         for tensor, array in self._copies:
             array[...] = view_of(tensor.detach().float())
@@ -222,6 +223,9 @@ class Held:
 
         Args:
             gradients: one for each parameter, in order: tensors.
+
+        Raises:
+            RuntimeError: a gradient has no address.
         """
         if not self._contiguous or self._copies:
             return None
@@ -245,13 +249,14 @@ class Held:
             self._alike, self._locate = alike(gradients), locator()
         else:
             found = self._locate(ids_of(gradients)) if self._locate is not None else addresses_of(gradients)
-        # Zeros that nobody has written, and stand-ins for other tensors, have no memory.
+        # Tensors without memory have the address 0.
         return None if not found.all() and self.lengths[found == 0].any() else found
 
-    def pointed(self, addresses: NDArray[np.int64], *, alone: bool) -> Pending | None:
+    def pointed(self, gradients: Sequence[Any], addresses: NDArray[np.int64], *, alone: bool) -> Pending | None:
         """Do all of a step that can fail, with gradients that compiled code can read where they are.
 
         Args:
+            gradients: they are held until all is written.
             addresses: where they are, as `addresses` returns them, apart from all memory that is written.
             alone: whether this is all of a step.
 
@@ -262,7 +267,11 @@ class Held:
             ValueError: a schedule gave no valid number.
         """
         self.engine.follow()
-        return self.engine.pointed(self._all(), addresses, alone=alone)
+        pending = self.engine.pointed(self._all(), addresses, alone=alone)
+        if pending is not None:
+            # Nobody else need hold them: another thread may set them to None, and a property may make them anew.
+            pending.gradients = gradients
+        return pending
 
     def ready(self, gradients: Sequence[Any], indices: Sequence[int] | None = None) -> Pending:
         """Do all of a step that can fail, with gradients as arrays or `RowSparse`.

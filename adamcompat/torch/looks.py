@@ -22,11 +22,11 @@ def same_objects(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 
 def alike(tensors: Sequence[Any]) -> Callable[..., bool]:
-    """Return a function that tells whether as many tensors look like these.
+    """Return a function that tells whether the same number of objects look like these tensors.
 
-    It compares types, dtypes, devices, shapes, strides, signs to be turned and whether a gradient is required, and
-    keeps no tensor. Where PyTorch has the check that its compiled graphs make before they run, that is one call; in
-    Python it takes several for each tensor.
+    It compares types, dtypes, devices, shapes, strides, whether a gradient is required, and whether a tensor stands for
+    its memory negated or for zeros without memory. It keeps no tensor. Where PyTorch has the check that its compiled
+    graphs make before they run, that is one call; in Python it takes several for each tensor.
 
     Args:
         tensors: the known ones, of the layout `torch.strided`.
@@ -46,6 +46,8 @@ def alike(tensors: Sequence[Any]) -> Callable[..., bool]:
 
 
 def _look(tensor: Any) -> tuple[Any, ...]:
+    if not isinstance(tensor, torch.Tensor):
+        return (type(tensor),)
     if tensor.layout != torch.strided:
         return (tensor.layout,)
     kind = type(tensor), tensor.dtype, tensor.device, tensor.requires_grad
@@ -78,7 +80,10 @@ def locator() -> Callable[[NDArray[np.int64]], NDArray[np.int64]] | None:
     like some whose addresses are known.
 
     Returns:
-        The function; None where there is no compiled code, or PyTorch has none that it can call.
+        The function; None where there is no compiled code, or this PyTorch has no function that it can call.
+
+    Raises:
+        ValueError, ModuleNotFoundError: the environment asks for an executor that is not there.
 
     >>> tensor = torch.ones(2)
     >>> find = locator()
@@ -99,13 +104,14 @@ def locator() -> Callable[[NDArray[np.int64]], NDArray[np.int64]] | None:
 
 
 class Still:
-    """Tensors as they are now, to be compared with what they are later.
+    """Hold tensors and how they look, to compare with what they are later.
 
     Args:
         tensors: they are held.
 
     Raises:
         RuntimeError: a tensor has no address.
+        ValueError, ModuleNotFoundError: the environment asks for an executor that is not there.
 
     >>> tensor = torch.ones(2)
     >>> still = Still([tensor])

@@ -40,7 +40,11 @@ _DEPTH = 6
 
 @cache
 def _lock_of(adapter: str) -> str | None:
-    """Return the name of the setting of one of our classes that lets a step be made alone among threads, or None."""
+    """Return the name of the setting that keeps threads from making steps at once; None where a class has none.
+
+    Args:
+        adapter: the name of the class.
+    """
     fact = MAPPING.dialects[MAPPING.adapter("torch", adapter).dialect].named("use_locking")
     return fact.name if fact is not None else None
 
@@ -48,6 +52,9 @@ def _lock_of(adapter: str) -> str | None:
 @cache
 def _names_of(adapter: str) -> tuple[frozenset[str], str]:
     """Return the names of the settings of one of our classes.
+
+    Args:
+        adapter: the name of the class.
 
     Returns:
         The names under which groups hold settings, without the parameters' and the learning rate's; and the class's own
@@ -168,7 +175,8 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             The value that `closure` returned, or None.
 
         Raises:
-            ValueError, TypeError: a gradient does not fit, or a setting is out of range. Then nothing has changed.
+            ValueError, TypeError, RuntimeError: a gradient does not fit, or a setting is out of range. Then nothing has
+                changed.
         """
         loss = None
         if closure is not None:
@@ -187,7 +195,8 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             The number of steps that were made so far.
 
         Raises:
-            ValueError: no gradient at all, or a parameter that the optimizer does not know. Then nothing has changed.
+            ValueError, TypeError, RuntimeError: no gradient at all, one that does not fit, or a parameter that the
+                optimizer does not know. Then nothing has changed.
         """
         gradients, parameters = split(grads_and_vars, self._error("wrong_gradients"))
         known = {id(parameter) for group in self.param_groups for parameter in group[PARAMS]}
@@ -249,22 +258,31 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             KeyError: a group has a parameter that was in another one at the last step.
             ValueError, TypeError: a gradient does not fit.
         """
-        pending, written, some = [], [], False
-        for group, (_, _, held) in zip(self.param_groups, self._steps, strict=True):
-            pairs = [(p, g) for p in group[PARAMS] if (g := gradient_of(p)) is not None]
-            parameters, gradients = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            if not same_objects(parameters, held.parameters):
-                self._begin(group, held, [parameter for parameter in parameters if not self.state.get(parameter)])
-            pending.append(held.prepared(parameters, gradients, alone=len(self._steps) == 1))
-            written += held.versioned(parameters)
-            some = some or bool(parameters)
+        pending, written, begun, some = [], [], [], False
+        try:
+            for group, (_, _, held) in zip(self.param_groups, self._steps, strict=True):
+                pairs = [(p, g) for p in group[PARAMS] if (g := gradient_of(p)) is not None]
+                parameters, gradients = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+                if not same_objects(parameters, held.parameters):
+                    new = [parameter for parameter in parameters if not self.state.get(parameter)]
+                    begun += new
+                    self._begin(group, held, new)
+                pending.append(held.prepared(parameters, gradients, alone=len(self._steps) == 1))
+                written += held.versioned(parameters)
+                some = some or bool(parameters)
+        except BaseException:
+            # State is made in the first step, which was not made.
+            for parameter in begun:
+                self.state.pop(parameter, None)
+            self._steps = [] if begun else self._steps
+            raise
         return pending, written, some
 
     def _follow(self) -> None:
         """Let steps stand on the groups, their settings and the tensors as they are now."""
         states = list(self.state.values())
         stands = same_objects(self.param_groups, self._groups) and same_objects(states, self._states)
-        # Emptied where state was loaded.
+        # `load_state_dict` and a refused first step leave no steps.
         stands = stands and len(self._steps) == len(self.param_groups)
         if not stands or not all(held.stands() for _, _, held in self._steps):
             self._build()
@@ -356,6 +374,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             "_steps": [],
             "_states": [],
             "_groups": [],
+            **{name: self.__dict__[name] for name in ("_grouped", "_order") if name in self.__dict__},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -126,3 +127,69 @@ def test_parameters_of_the_inference_mode_are_updated() -> None:
         train(parameters, optimizer, 2)
     assert optimizer.iterations == 2
     assert not any(torch.equal(one, same) for one, same in zip(parameters, before, strict=True))
+
+
+class Fresh(torch.nn.Parameter):  # type: ignore[misc]
+    """A parameter that computes its gradient whenever it is asked, and keeps none."""
+
+    @property
+    def grad(self) -> Any:
+        return torch.linspace(-1, 2, self.numel()).reshape(self.shape)
+
+    @grad.setter
+    def grad(self, _: Any) -> None:
+        raise AttributeError("a gradient is computed")
+
+
+@pytest.mark.parametrize("name", ["Adam", *STYLES])
+def test_gradients_that_nobody_else_holds_are_held_until_all_is_written(name: str) -> None:
+    found = []
+    for kind in (Fresh, torch.nn.Parameter):
+        parameters = [kind(one.detach()) for one in parameters_of()[:2]]
+        optimizer = getattr(ours, name)(parameters)
+        for _ in range(4):
+            if kind is not Fresh:
+                for parameter in parameters:
+                    parameter.grad = torch.linspace(-1, 2, parameter.numel()).reshape(parameter.shape)
+            optimizer.step()
+        found.append([parameter.detach() for parameter in parameters])
+    assert_equal(*found)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_first_step_that_is_refused_leaves_no_state(style: str) -> None:
+    parameters = parameters_of()
+    optimizer = getattr(ours, style)(parameters)
+    good, wrong = torch.ones(4, 4), torch.ones(3)
+    for first in ([(good, parameters[0]), (wrong, parameters[1])], [(wrong, parameters[1])]):
+        with pytest.raises(ValueError, match="shape"):
+            optimizer.apply_gradients(first)
+        assert (dict(optimizer.state), optimizer.iterations) == ({}, 0)
+    if style.startswith("TF"):
+        # It decides which state there is, and there is none.
+        optimizer.param_groups[0]["amsgrad"] = True
+    optimizer.apply_gradients([(good, parameters[0])])
+    kept = dict(optimizer.state[parameters[0]])
+    with pytest.raises(ValueError, match="shape"):
+        optimizer.apply_gradients([(good, parameters[0]), (wrong, parameters[1])])
+    assert list(optimizer.state) == [parameters[0]]
+    assert optimizer.state[parameters[0]] == kept
+    assert optimizer.iterations == 1
+    train(parameters, optimizer, 1)
+    assert optimizer.iterations == 2
+
+
+@pytest.mark.parametrize("style", ["MindSporeStyleAdam", "MindSporeStyleAdamWeightDecay"])
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_a_copy_is_called_as_mindspores_optimizers_are(way: str, grouped: bool, style: str) -> None:
+    parameters = parameters_of()
+    groups = [{"params": parameters[1:]}, {"params": parameters[:1]}, {"order_params": parameters}]
+    optimizer = getattr(ours, style)(groups if grouped else parameters, weight_decay=0.1)
+    pairs = (parameters, optimizer)
+    copied, other = copy.deepcopy(pairs) if way == "deepcopy" else pickle.loads(pickle.dumps(pairs))
+    for mine, one in ((parameters, optimizer), (copied, other)):
+        for number in range(2):
+            one(tuple(torch.full_like(parameter, number + 1.0).detach() for parameter in mine))
+    assert_equal(parameters, copied)
+    assert other._decays("norm.beta") == optimizer._decays("norm.beta") == grouped
