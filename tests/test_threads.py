@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adamcompat import MindSporeStyleAdam, TFStyleAdam
+import adamcompat.numpy
+from adamcompat import MindSporeStyleAdam, Parameter, TFStyleAdam
 from adamcompat.executors import launch
 
 SIZE = 300_000
@@ -77,6 +78,31 @@ def test_32_threads_step_one_optimizer_that_locks(executor: str) -> None:
         single((ones(),))
     assert int(shared.global_step[0]) == THREADS
     np.testing.assert_array_equal(weight, alone)
+
+
+@pytest.mark.parametrize("style", ["TFStyleAdam", "MindSporeStyleAdam", "TorchStyleAdam"])
+def test_threads_that_share_an_optimizer_lose_no_step(style: str, executor: str) -> None:
+    weights = []
+    for threads in (1, 4):
+        parameter = Parameter(ones(50_000))
+        parameter.grad = ones(50_000)
+        optimizer: Any = TFStyleAdam(0.001)
+        if style != "TFStyleAdam":
+            optimizer = getattr(adamcompat.numpy, style)([parameter], 0.001)
+
+        def step(_: int, own: Any = optimizer, parameter: Parameter = parameter) -> None:
+            if style == "TFStyleAdam":
+                own.apply_gradients([(parameter.grad, parameter)])
+            elif style == "MindSporeStyleAdam":
+                own((parameter.grad,))
+            else:
+                own.step()
+
+        step(0)
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(step, range(80)))
+        weights.append(parameter.data)
+    np.testing.assert_array_equal(weights[0], weights[1])
 
 
 def test_the_lock_is_real() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -27,9 +26,6 @@ LearningRate: TypeAlias = float | Sequence[float] | NDArray[Any] | Callable[[int
 Decay: TypeAlias = float | Callable[[int], Any] | Callable[[], Any]
 Beta: TypeAlias = float | Callable[[], float]
 Parameters: TypeAlias = Iterable[Variable] | Iterable[Mapping[str, Any]]
-
-# Made once: making it shows in the step of a small network.
-_OPEN = nullcontext()
 
 
 class NumPyAdam(Adapted):
@@ -56,7 +52,8 @@ class NumPyAdam(Adapted):
             np.zeros(self._step_shape, self._step_dtype),
             self._error("wrong_gradients"),
         )
-        self._lock = threading.RLock() if self._hyper["use_locking"] else None
+        # Always: of two steps that threads make at once one would be lost.
+        self._lock = threading.RLock()
         say_borrowed(adapter, extra, self._depth + 1)
 
     # A hyperparameter is an attribute under its native name; assigning to it validates it.
@@ -97,11 +94,11 @@ class NumPyAdam(Adapted):
         self._given = given
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_lock": self._lock is not None}
+        return self.__dict__ | {"_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.__dict__["_lock"] = threading.RLock() if state["_lock"] else None
+        self.__dict__["_lock"] = threading.RLock()
 
     @property
     def learning_rate(self) -> Any:
@@ -117,7 +114,7 @@ class NumPyAdam(Adapted):
         self._given[self._engine.set_learning_rate(value)] = value
 
     def _guard(self) -> Any:
-        return self._lock if self._lock is not None else _OPEN
+        return self._lock
 
     def _state(self) -> list[tuple[str, str, Array]]:
         """Return role, name and live array of everything that is kept, in the order of the original."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -62,9 +63,18 @@ class StepAdam(Adapted):
         self._resolve(settings, extra)
         self.defaults: dict[str, Any] = {**settings, **extra}
         self.param_groups: list[dict[str, Any]] = []
+        # Of two steps that threads make at once one would be lost.
+        self._lock = threading.RLock()
         self._cohorts: list[Cohorts] = []
         for group in self._reader.groups(given[self._params]):
             self._add(group, 5)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
 
     @property
     def _reader(self) -> GroupReader:
@@ -144,6 +154,11 @@ class StepAdam(Adapted):
             TypeError: a gradient holds no real numbers. In either case nothing has changed.
         """
         loss = closure() if closure is not None else None
+        with self._lock:
+            self._make()
+        return loss
+
+    def _make(self) -> None:
         try:
             pending = []
             if len(self.param_groups) != len(self._cohorts):
@@ -160,7 +175,6 @@ class StepAdam(Adapted):
             for cohorts in self._cohorts:
                 cohorts.forget_unused()
             raise
-        return loss
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters of all groups, in order."""

@@ -64,10 +64,37 @@ def turned(tensor: Any, like: Any = None) -> Any:
     return tensor.permute(order) if order[0] == 0 else tensor
 
 
+class _Memory:
+    """Let NumPy make an array over the memory of a tensor; `Tensor.numpy` would forbid its storage to be resized.
+
+    Args:
+        tensor: in main memory, of one of NumPy's dtypes. It is held, and so is its memory until somebody resizes it.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = tensor
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": tuple(tensor.shape),
+            "typestr": np.dtype(str(tensor.dtype).removeprefix("torch.")).str,
+            "data": (tensor.data_ptr(), False),
+            "strides": tuple(stride * tensor.element_size() for stride in tensor.stride()),
+        }
+
+
 def view_of(tensor: Any) -> Array:
-    """Return an array over the memory of a tensor in main memory; for the order of its axes see `turned`."""
-    array: Array = turned(tensor.detach()).numpy()
-    return array
+    """Return an array over the memory of a tensor in main memory; for the order of its axes see `turned`.
+
+    Raises:
+        RuntimeError: it stands for its memory negated, or has none.
+    """
+    plain = turned(tensor.detach())
+    if plain.is_neg() or not plain.numel():
+        array: Array = plain.numpy()
+        return array
+    if not plain.data_ptr():
+        raise RuntimeError(f"a tensor of shape {tuple(plain.shape)} has no memory; give its storage its size back")
+    return np.asarray(_Memory(plain))
 
 
 def gradient_of(gradient: Any, like: Any) -> Any:

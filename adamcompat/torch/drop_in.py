@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from adamcompat.executors.regions import Regions
 from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, resolve, unchanging
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.engine import Pending, write
-from adamcompat.torch.arrays import in_memory, steps_of, untraced
+from adamcompat.torch.arrays import in_memory, steps_of, untraced, view_of
 from adamcompat.torch.held import NAMES, PARAMS, STEP, Held, named
 from adamcompat.torch.looks import addresses_of, same_objects
 
@@ -99,7 +100,7 @@ class Cohort:
         count = torch.stack(counters)
         for counter, place in zip(counters, count.unbind(), strict=True):
             counter.data = place
-        self._memory = count.numpy()
+        self._memory = view_of(count)
         roles = moments(amsgrad=bool(held.engine.hyper.values["amsgrad"]))
         self.written = [*held.parameters, *(state[key] for state in states for key in (STEP, *roles))]
         self._dtypes = [parameter.dtype for parameter in held.parameters]
@@ -191,7 +192,7 @@ class Fused(Adapted):
         known, self._known = self._known or [], []
         # Of an optimizer that unscales, and of what sees each of the original's operations.
         seen = torch._C._len_torch_dispatch_stack() or any(getattr(self, one, None) is not None for one in _SCALING)
-        kept = list(states.values())
+        kept = [*states, *states.values()]
         stands, made = same_objects(kept, self._states or []), not seen
         self._states = kept
         parts: list[tuple[Cohort, list[Any]]] = []
@@ -351,10 +352,12 @@ class TorchAdam(Fused, torch.optim.Adam):  # type: ignore[misc]
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with torch.no_grad():
-            made = self._fused_step(self.param_groups, self.state)
-        if not made:
-            _own_step(self._original)(self)
+        # Of two steps that threads make at once one would be lost.
+        with self.__dict__.setdefault("_one_at_a_time", threading.RLock()):
+            with torch.no_grad():
+                made = self._fused_step(self.param_groups, self.state)
+            if not made:
+                _own_step(self._original)(self)
         return loss
 
 

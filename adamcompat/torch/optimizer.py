@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
@@ -39,17 +38,6 @@ _DEPTH = 6
 
 
 @cache
-def _lock_of(adapter: str) -> str | None:
-    """Return the name of the setting that keeps threads from making steps at once; None where a class has none.
-
-    Args:
-        adapter: the name of the class.
-    """
-    fact = MAPPING.dialects[MAPPING.adapter("torch", adapter).dialect].named("use_locking")
-    return fact.name if fact is not None else None
-
-
-@cache
 def _names_of(adapter: str) -> tuple[frozenset[str], str]:
     """Return the names of the settings of one of our classes.
 
@@ -67,6 +55,10 @@ def _names_of(adapter: str) -> tuple[frozenset[str], str]:
     assert rate is not None
     names = {fact.name for fact in facts if fact.parts[0].canonical != "parameters"}
     return frozenset(names - {RATE, rate.name}), rate.name
+
+
+class _MovedError(Exception):
+    """Say that a parameter went to another group."""
 
 
 class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
@@ -91,7 +83,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         defaults = {RATE: number_of(hyper.native[rate])}
         defaults |= {name: value for name, value in hyper.native.items() if name in names}
         self._steps: list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]] = []
-        self._states: list[dict[str, Any]] = []
+        self._states: list[Any] = []
         self._groups: list[dict[str, Any]] = []
         self._lock = threading.RLock()
         super().__init__(params, defaults)
@@ -220,10 +212,8 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
 
     @untraced  # type: ignore[untyped-decorator]
     def _guarded(self, gradient_of: Callable[[Any], Any]) -> None:
-        """Make one step, alone among threads where a group asks for that; see `_make`."""
-        name = _lock_of(self._adapter)
-        locks = name is not None and any(group.get(name) for group in self.param_groups)
-        with self._lock if locks else nullcontext():
+        """Make one step, alone among threads: of two at once one would be lost; see `_make`."""
+        with self._lock:
             self._make(gradient_of)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -236,8 +226,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         self._follow()
         try:
             pending, written, some = self._pending(gradient_of)
-        except KeyError:
-            # A parameter went to another group.
+        except _MovedError:
             self._build()
             pending, written, some = self._pending(gradient_of)
         if not some:
@@ -255,7 +244,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             What is left to write, the tensors that it is written to, and whether a parameter has a gradient.
 
         Raises:
-            KeyError: a group has a parameter that was in another one at the last step.
+            _MovedError: a group has a parameter that was in another one at the last step.
             ValueError, TypeError: a gradient does not fit.
         """
         pending, written, begun, some = [], [], [], False
@@ -267,6 +256,8 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
                     new = [parameter for parameter in parameters if not self.state.get(parameter)]
                     begun += new
                     self._begin(group, held, new)
+                    if not set(map(id, parameters)) <= set(map(id, held.parameters)):
+                        raise _MovedError
                 pending.append(held.prepared(parameters, gradients, alone=len(self._steps) == 1))
                 written += held.versioned(parameters)
                 some = some or bool(parameters)
@@ -280,8 +271,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
 
     def _follow(self) -> None:
         """Let steps stand on the groups, their settings and the tensors as they are now."""
-        states = list(self.state.values())
-        stands = same_objects(self.param_groups, self._groups) and same_objects(states, self._states)
+        stands = same_objects(self.param_groups, self._groups) and same_objects(self._owners(), self._states)
         # `load_state_dict` and a refused first step leave no steps.
         stands = stands and len(self._steps) == len(self.param_groups)
         if not stands or not all(held.stands() for _, _, held in self._steps):
@@ -297,14 +287,30 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
                 held.engine.assign(new)
                 self._steps[number] = settings, new, held
 
+    def _owners(self) -> list[Any]:
+        """Return the parameters that have state, and then the state of each."""
+        return [*self.state, *self.state.values()]
+
     def _build(self) -> None:
         """Make the steps of all groups anew, from the state that there is.
 
         Raises:
-            ValueError: parameters were not updated equally often, or state does not fit.
+            ValueError: parameters were not updated equally often, or state does not fit. Then nothing has changed.
         """
+        before = dict(self.state)
+        try:
+            self._steps = self._anew()
+        except BaseException:
+            self.state.clear()
+            self.state.update(before)
+            raise
+        self._groups = list(self.param_groups)
+        self._states = self._owners()
+
+    def _anew(self) -> list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]]:
         # The state says it, which another optimizer may share and a user may edit.
-        steps, count = [], self._count() if any(STEP in state for state in self.state.values()) else self.iterations
+        count = self._count() if any(STEP in state for state in self.state.values()) else self.iterations
+        steps: list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]] = []
         for group in self.param_groups:
             hyper = self._resolved(group)
             kind = Held if all(map(in_memory, group[PARAMS])) else Elsewhere
@@ -318,9 +324,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
                         f"{type(self).__name__} has one number of steps; load a state where they agree"
                     )
             self._begin(group, held, known)
-        self._steps = steps
-        self._groups = list(self.param_groups)
-        self._states = list(self.state.values())
+        return steps
 
     def _begin(self, group: Mapping[str, Any], held: Held | Elsewhere, parameters: Sequence[Any]) -> None:
         """Let a step have parameters, with the state that there is, or with none."""
@@ -334,7 +338,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             state[STEP] = torch.from_numpy(held.engine.iterations)
             self.state[parameter] = state
         held.settle()
-        self._states = list(self.state.values())
+        self._states = self._owners()
 
     # State.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -303,3 +304,72 @@ def test_steps_in_shared_memory_stay_there() -> None:
         optimizer.state[parameter]["step"].share_memory_()
     train(parameters, optimizer, 3, seed=2)
     assert all(optimizer.state[parameter]["step"].is_shared() for parameter in parameters)
+
+
+def exchange(parameters: list[Any], optimizer: Any) -> None:
+    """Give each of two parameters the other's state; in their order the dictionaries stay as they are."""
+    one, other = (optimizer.state.pop(parameter) for parameter in parameters)
+    optimizer.state[parameters[1]] = one
+    optimizer.state[parameters[0]] = other
+
+
+def resize(parameters: list[Any], optimizer: Any) -> None:
+    """Free memory and ask for it again, as is done where several models share an accelerator."""
+    for tensor in (parameters[0].data, optimizer.state[parameters[0]]["exp_avg"]):
+        kept = tensor.clone()
+        tensor.untyped_storage().resize_(0)
+        tensor.untyped_storage().resize_(kept.nbytes)
+        tensor.copy_(kept)
+
+
+@pytest.mark.parametrize("change", [exchange, resize])
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "TFStyleAdam", "MindSporeStyleAdamWeightDecay"])
+def test_state_is_the_parameters_and_memory_is_the_tensors(name: str, change: Callable[[list[Any], Any], None]) -> None:
+    # A style has no original: its second training loads its state into another optimizer after the change.
+    kinds = PAIRS.get(name, (getattr(ours, name),) * 2)
+    found = []
+    for number, kind in enumerate(kinds):
+        parameters = [torch.nn.Parameter(torch.linspace(-1, 1, 12)), torch.nn.Parameter(torch.linspace(2, 3, 12))]
+        optimizer = kind(parameters, 0.1)
+        train(parameters, optimizer, 3)
+        change(parameters, optimizer)
+        if name not in PAIRS and number:
+            saved = optimizer.state_dict()
+            optimizer = kind(parameters, 0.1)
+            optimizer.load_state_dict(saved)
+        train(parameters, optimizer, 3, seed=2)
+        found.append([parameter.detach() for parameter in parameters])
+    for one, same in zip(*found, strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "TFStyleAdam", "MindSporeStyleAdam"])
+def test_threads_that_share_an_optimizer_lose_no_step(name: str) -> None:
+    parameter = torch.nn.Parameter(torch.ones(200_000))
+    parameter.grad = torch.ones(200_000)
+    optimizer = getattr(ours, name)([parameter], 1e-4)
+    optimizer.step()
+    threads = [threading.Thread(target=lambda: [optimizer.step() for _ in range(30)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert float(optimizer.state[parameter]["step"]) == 121
+
+
+@pytest.mark.parametrize("name", ["Adam", "TFStyleAdam"])
+def test_what_a_step_stands_on_is_made_once(name: str) -> None:
+    parameters = parameters_of()
+    optimizer: Any = getattr(ours, name)(parameters)
+    train(parameters, optimizer, 3)
+
+    def held() -> Any:
+        return optimizer._known[0].cohorts[0].held if name == "Adam" else optimizer._steps[0][2]
+
+    first = held()
+    train(parameters, optimizer, 3, seed=2)
+    assert held() is first
+    # So would each step find something changed.
+    parameters[0].data = parameters[0].data.clone()
+    train(parameters, optimizer, 1, seed=3)
+    assert held() is not first

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import adamcompat.torch as ours
+from adamcompat.torch.looks import alike
 
 STYLES = ("TFStyleAdam", "TFStyleAdamW", "MindSporeStyleAdam", "MindSporeStyleAdamWeightDecay")
 
@@ -193,3 +194,89 @@ def test_a_copy_is_called_as_mindspores_optimizers_are(way: str, grouped: bool, 
             one(tuple(torch.full_like(parameter, number + 1.0).detach() for parameter in mine))
     assert_equal(parameters, copied)
     assert other._decays("norm.beta") == optimizer._decays("norm.beta") == grouped
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_state_that_does_not_fit_is_refused_and_leaves_the_rest(style: str) -> None:
+    parameters, others = parameters_of()[:2], parameters_of()[:2]
+    optimizer, other = (getattr(ours, style)([{"params": [one]} for one in own], 0.1) for own in (parameters, others))
+    train(parameters, optimizer, 3)
+    train(others, other, 3)
+    kept = optimizer.state[parameters[1]]["exp_avg"]
+    optimizer.state[parameters[1]]["exp_avg"] = torch.zeros(3)
+    with pytest.raises(ValueError, match="exp_avg"):
+        train(parameters, optimizer, 1)
+    optimizer.state[parameters[1]]["exp_avg"] = kept
+    train(parameters, optimizer, 3, seed=2)
+    train(others, other, 3, seed=2)
+    assert_equal(parameters, others)
+    assert [int(optimizer.state[one]["step"]) for one in parameters] == [6, 6]
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_parameters_have_gradients_by_turns(style: str) -> None:
+    parameters = parameters_of()
+    optimizer = getattr(ours, style)(parameters)
+    for number in range(6):
+        chosen = number % 3
+        before = [(one.detach().clone(), one._version) for one in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        parameters[chosen].grad = torch.ones_like(parameters[chosen]).detach()
+        optimizer.step()
+        for place, (one, (old, version)) in enumerate(zip(parameters, before, strict=True)):
+            assert torch.equal(one, old) == (place != chosen)
+            assert (one._version > version) == (place == chosen)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_state_that_was_emptied_is_made_anew(style: str) -> None:
+    parameters = parameters_of()
+    optimizer = getattr(ours, style)(parameters)
+    train(parameters, optimizer, 2)
+    optimizer.state[parameters[0]].clear()
+    train(parameters, optimizer, 1, seed=2)
+    assert optimizer.iterations == 3
+    assert optimizer.state[parameters[0]]["exp_avg"].shape == (4, 4)
+    assert (optimizer.state[parameters[0]]["exp_avg"] != 0).all()
+
+
+def test_a_key_error_of_a_schedule_is_the_users() -> None:
+    calls = []
+
+    def rate() -> float:
+        calls.append(True)
+        raise KeyError("mine")
+
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = ours.TFStyleAdam([parameter], rate)
+    parameter.grad = torch.ones(3)
+    calls.clear()
+    with pytest.raises(KeyError, match="mine"):
+        optimizer.step()
+    assert len(calls) == 1
+
+
+LOOKS = {
+    "same": lambda one: one.clone(),
+    "dtype": lambda one: one.double(),
+    "shape": lambda one: one[:1],
+    "strides": lambda one: one.t(),
+    "requires a gradient": lambda one: one.clone().requires_grad_(),
+    "type": torch.nn.Parameter,
+    "device": lambda one: one.to("meta"),
+    "negated": torch._neg_view,
+    "zeros": lambda one: torch._efficientzerotensor(one.shape),
+    "sparse": lambda one: one.to_sparse(),
+    "no tensor": lambda one: one.numpy(),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_python_and_pytorch_see_the_same_looks(look: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = torch.arange(9.0).reshape(3, 3)
+    found = [alike([known])(LOOKS[look](known))]
+    monkeypatch.delattr(torch._C._dynamo.guards, "TensorGuards", raising=False)
+    found.append(alike([known])(LOOKS[look](known)))
+    assert found == [look == "same"] * 2
