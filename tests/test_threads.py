@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -103,6 +105,47 @@ def test_threads_that_share_an_optimizer_lose_no_step(style: str, executor: str)
             list(pool.map(step, range(80)))
         weights.append(parameter.data)
     np.testing.assert_array_equal(weights[0], weights[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_makes_steps_while_another_thread_of_its_parent_makes_one() -> None:
+    """The thread that holds the lock is not in the child."""
+    inside, over = threading.Event(), threading.Event()
+    parent = os.getpid()
+
+    def rate() -> float:
+        if os.getpid() == parent and threading.current_thread() is not threading.main_thread():
+            inside.set()
+            over.wait(20)
+        return 0.1
+
+    weight = ones(3)
+    optimizer = TFStyleAdam(rate)
+    optimizer.apply_gradients([(ones(3), weight)])
+    thread = threading.Thread(target=lambda: optimizer.apply_gradients([(ones(3), weight)]))
+    thread.start()
+    assert inside.wait(20)
+    child = os.fork()
+    if child == 0:
+        made = threading.Thread(target=lambda: optimizer.apply_gradients([(ones(3), weight)]), daemon=True)
+        made.start()
+        made.join(20)
+        os._exit(int(made.is_alive()))
+    over.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert int(optimizer.iterations) == 2
+
+
+@pytest.mark.parametrize("style", ["TFStyleAdam", "MindSporeStyleAdam", "TorchStyleAdam"])
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_a_copy_has_a_lock_of_its_own(way: str, style: str) -> None:
+    parameter = Parameter(ones(3))
+    optimizer = TFStyleAdam() if style == "TFStyleAdam" else getattr(adamcompat.numpy, style)([parameter])
+    copied = copy.deepcopy(optimizer) if way == "deepcopy" else pickle.loads(pickle.dumps(optimizer))
+    assert copied._lock() is not optimizer._lock()
+    with copied._lock(), copied._lock():
+        pass
 
 
 def test_the_lock_is_real() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -18,6 +17,7 @@ from adamcompat.hyperparameters import (
     say_borrowed,
     unknown_keyword,
 )
+from adamcompat.locks import StepLock
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Variable
 from adamcompat.numpy.engine import Engine
@@ -53,7 +53,7 @@ class NumPyAdam(Adapted):
             self._error("wrong_gradients"),
         )
         # Always: of two steps that threads make at once one would be lost.
-        self._lock = threading.RLock()
+        self._lock = StepLock()
         say_borrowed(adapter, extra, self._depth + 1)
 
     # A hyperparameter is an attribute under its native name; assigning to it validates it.
@@ -93,13 +93,6 @@ class NumPyAdam(Adapted):
         self._engine.hyper = self._hyper = resolved
         self._given = given
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__dict__["_lock"] = threading.RLock()
-
     @property
     def learning_rate(self) -> Any:
         """The learning rate: a number, or the list or callable that was given.
@@ -114,7 +107,7 @@ class NumPyAdam(Adapted):
         self._given[self._engine.set_learning_rate(value)] = value
 
     def _guard(self) -> Any:
-        return self._lock
+        return self._lock()
 
     def _state(self) -> list[tuple[str, str, Array]]:
         """Return role, name and live array of everything that is kept, in the order of the original."""

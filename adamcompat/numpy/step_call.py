@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from adamcompat.hyperparameters import Adapted, Hyperparameters, named_numerics, resolve
+from adamcompat.locks import StepLock
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Array, Parameter, real_array
 from adamcompat.numpy.cohorts import Cohort, Cohorts
@@ -64,17 +64,10 @@ class StepAdam(Adapted):
         self.defaults: dict[str, Any] = {**settings, **extra}
         self.param_groups: list[dict[str, Any]] = []
         # Of two steps that threads make at once one would be lost.
-        self._lock = threading.RLock()
+        self._lock = StepLock()
         self._cohorts: list[Cohorts] = []
         for group in self._reader.groups(given[self._params]):
             self._add(group, 5)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.RLock()
 
     @property
     def _reader(self) -> GroupReader:
@@ -154,7 +147,7 @@ class StepAdam(Adapted):
             TypeError: a gradient holds no real numbers. In either case nothing has changed.
         """
         loss = closure() if closure is not None else None
-        with self._lock:
+        with self._lock():
             self._make()
         return loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,20 @@ def check_parameter(tensor: Any, error: type[Exception]) -> None:
         raise error(f"a parameter of {tensor.dtype} is not updated here; pass torch.view_as_real(parameter)")
     if tensor.dtype not in FLOATS:
         raise error(f"a parameter must hold float16, bfloat16, float32 or float64 numbers, got {tensor.dtype}")
+
+
+def check_memory(gradients: Sequence[Any]) -> None:
+    """Refuse gradients of which nothing is there to read: NumPy would make up their numbers.
+
+    Args:
+        gradients: tensors; anything else is somebody else's to refuse.
+
+    Raises:
+        RuntimeError: the storage of one was resized to nothing, or it stands for zeros without memory.
+    """
+    for one in gradients:
+        if isinstance(one, torch.Tensor) and in_memory(one) and one.numel() and not one.data_ptr():
+            raise RuntimeError(f"a gradient of shape {tuple(one.shape)} has no memory; compute it anew, or clone it")
 
 
 def turned(tensor: Any, like: Any = None) -> Any:
@@ -143,5 +158,12 @@ def number_of(value: Any) -> Any:
 
 
 def steps_of(value: Any) -> int:
-    """Return a number of steps as an int; PyTorch keeps it as a tensor of one element or as a number."""
-    return int(np.asarray(number_of(value)).item())
+    """Return a number of steps as an int; PyTorch keeps it as a tensor of one element or as a number.
+
+    Raises:
+        ValueError: it is no whole number of at least 0.
+    """
+    number = np.asarray(number_of(value)).item()
+    if not (0 <= number < np.inf and number == int(number)):
+        raise ValueError(f"a number of steps must be a whole number of at least 0, got {number}")
+    return int(number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any, ClassVar
@@ -12,11 +11,12 @@ import torch
 
 from adamcompat.executors.regions import Regions
 from adamcompat.hyperparameters import FIXED_BY_STATE, Adapted, Hyperparameters, resolve, unchanging
+from adamcompat.locks import StepLock
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.engine import Pending, write
-from adamcompat.torch.arrays import in_memory, steps_of, untraced, view_of
+from adamcompat.torch.arrays import check_memory, in_memory, steps_of, untraced, view_of
 from adamcompat.torch.held import NAMES, PARAMS, STEP, Held, named
-from adamcompat.torch.looks import addresses_of, same_objects
+from adamcompat.torch.looks import Uncopied, addresses_of, same_objects
 
 _WANTED = (torch.float32, torch.float64)
 # Settings under which the original's step is another one than that of its defaults.
@@ -126,6 +126,7 @@ class Cohort:
         if addresses is None and [gradient.dtype for gradient in gradients] != self._dtypes:
             return None
         if addresses is None:
+            check_memory(gradients)
             spans = addresses_of(gradients), np.array(list(map(_extent, gradients)), np.int64)
         else:
             spans = addresses, self.held.lengths
@@ -189,10 +190,10 @@ class Fused(Adapted):
             groups: the groups of the optimizer.
             states: the optimizer's state, a dictionary by parameter.
         """
-        known, self._known = self._known or [], []
+        known, self._known = self._known or [], Uncopied()
         # Of an optimizer that unscales, and of what sees each of the original's operations.
         seen = torch._C._len_torch_dispatch_stack() or any(getattr(self, one, None) is not None for one in _SCALING)
-        kept = [*states, *states.values()]
+        kept = Uncopied([*states, *states.values()])
         stands, made = same_objects(kept, self._states or []), not seen
         self._states = kept
         parts: list[tuple[Cohort, list[Any]]] = []
@@ -353,7 +354,7 @@ class TorchAdam(Fused, torch.optim.Adam):  # type: ignore[misc]
             with torch.enable_grad():
                 loss = closure()
         # Of two steps that threads make at once one would be lost.
-        with self.__dict__.setdefault("_one_at_a_time", threading.RLock()):
+        with self.__dict__.setdefault("_one_at_a_time", StepLock())():
             with torch.no_grad():
                 made = self._fused_step(self.param_groups, self.state)
             if not made:

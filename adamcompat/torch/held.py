@@ -17,7 +17,7 @@ from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.arrays import Parameter
 from adamcompat.numpy.engine import Engine, Pending
 from adamcompat.numpy.slots import Slot
-from adamcompat.torch.arrays import gradient_of, in_memory, turned, view_of, zeros_like
+from adamcompat.torch.arrays import check_memory, gradient_of, in_memory, turned, view_of, zeros_like
 from adamcompat.torch.looks import Still, addresses_of, alike, ids_of, locator, same_objects
 from adamcompat.torch.threads import TEAM
 
@@ -206,6 +206,7 @@ class Held:
                 return pending
         for tensor, array in self._copies:
             array[...] = view_of(tensor.detach().float())
+        check_memory(gradients)
         try:
             arrays = list(map(torch.Tensor.numpy, gradients))
             if not self._contiguous:
@@ -249,8 +250,9 @@ class Held:
             self._alike, self._locate = alike(gradients), locator()
         else:
             found = self._locate(ids_of(gradients)) if self._locate is not None else addresses_of(gradients)
-        # Tensors without memory have the address 0.
-        return None if not found.all() and self.lengths[found == 0].any() else found
+        if not found.all():
+            check_memory(gradients)
+        return found
 
     def pointed(self, gradients: Sequence[Any], addresses: NDArray[np.int64], *, alone: bool) -> Pending | None:
         """Do all of a step that can fail, with gradients that compiled code can read where they are.

@@ -103,6 +103,18 @@ def locator() -> Callable[[NDArray[np.int64]], NDArray[np.int64]] | None:
     return find
 
 
+class Uncopied(list[Any]):
+    """Hold what stands on tensors of this process; every copy of it is empty.
+
+    >>> import copy
+    >>> copy.deepcopy(Uncopied([1]))
+    []
+    """
+
+    def __reduce__(self) -> tuple[type[Uncopied], tuple[()]]:
+        return Uncopied, ()
+
+
 class Still:
     """Hold tensors and how they look, to compare with what they are later.
 

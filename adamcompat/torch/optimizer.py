@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -20,13 +19,14 @@ from adamcompat.hyperparameters import (
     say_borrowed,
     unchanging,
 )
+from adamcompat.locks import StepLock
 from adamcompat.mapping.tables import MAPPING
 from adamcompat.numpy.engine import write
 from adamcompat.pairs import split
 from adamcompat.torch.arrays import check_parameter, in_memory, number_of, steps_of, untraced
 from adamcompat.torch.devices import Elsewhere
 from adamcompat.torch.held import PARAMS, RATE, STEP, Held
-from adamcompat.torch.looks import same_objects
+from adamcompat.torch.looks import Uncopied, same_objects
 
 Parameters: TypeAlias = Iterable[Any]
 LearningRate: TypeAlias = float | Sequence[float] | Callable[[int], Any] | Callable[[], Any]
@@ -82,10 +82,10 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         names, rate = _names_of(self._adapter)
         defaults = {RATE: number_of(hyper.native[rate])}
         defaults |= {name: value for name, value in hyper.native.items() if name in names}
-        self._steps: list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]] = []
-        self._states: list[Any] = []
-        self._groups: list[dict[str, Any]] = []
-        self._lock = threading.RLock()
+        self._steps: list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]] = Uncopied()
+        self._states: list[Any] = Uncopied()
+        self._groups: list[dict[str, Any]] = Uncopied()
+        self._lock = StepLock()
         super().__init__(params, defaults)
 
     # Groups.
@@ -213,7 +213,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
     @untraced  # type: ignore[untyped-decorator]
     def _guarded(self, gradient_of: Callable[[Any], Any]) -> None:
         """Make one step, alone among threads: of two at once one would be lost; see `_make`."""
-        with self._lock:
+        with self._lock():
             self._make(gradient_of)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -265,7 +265,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             # State is made in the first step, which was not made.
             for parameter in begun:
                 self.state.pop(parameter, None)
-            self._steps = [] if begun else self._steps
+            self._steps = Uncopied() if begun else self._steps
             raise
         return pending, written, some
 
@@ -299,13 +299,13 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         """
         before = dict(self.state)
         try:
-            self._steps = self._anew()
+            self._steps = Uncopied(self._anew())
         except BaseException:
             self.state.clear()
             self.state.update(before)
             raise
-        self._groups = list(self.param_groups)
-        self._states = self._owners()
+        self._groups = Uncopied(self.param_groups)
+        self._states = Uncopied(self._owners())
 
     def _anew(self) -> list[tuple[dict[str, Any], Hyperparameters, Held | Elsewhere]]:
         # The state says it, which another optimizer may share and a user may edit.
@@ -338,7 +338,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             state[STEP] = torch.from_numpy(held.engine.iterations)
             self.state[parameter] = state
         held.settle()
-        self._states = self._owners()
+        self._states = Uncopied(self._owners())
 
     # State.
 
@@ -361,7 +361,7 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
         before = self.state, self.param_groups, self._steps
         try:
             super().load_state_dict(state_dict)
-            self._steps = []
+            self._steps = Uncopied()
             for group in self.param_groups:
                 for name, value in self.defaults.items():
                     group.setdefault(name, value)
@@ -375,14 +375,14 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             **super().__getstate__(),
             "_numerics": self._numerics,
             "_rounding": self._rounding,
-            "_steps": [],
-            "_states": [],
-            "_groups": [],
+            "_steps": Uncopied(),
+            "_states": Uncopied(),
+            "_groups": Uncopied(),
             **{name: self.__dict__[name] for name in ("_grouped", "_order") if name in self.__dict__},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._lock = threading.RLock()
+        self._lock = StepLock()
         super().__setstate__(state)
 
 

@@ -373,3 +373,58 @@ def test_what_a_step_stands_on_is_made_once(name: str) -> None:
     parameters[0].data = parameters[0].data.clone()
     train(parameters, optimizer, 1, seed=3)
     assert held() is not first
+
+
+class Everything:
+    """Let an optimizer's whole dictionary be copied, as subclasses of users do."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "TFStyleAdam", "MindSporeStyleAdam"])
+def test_a_subclass_may_copy_its_whole_dictionary(name: str) -> None:
+    kind = type("Whole", (Everything, getattr(ours, name)), {})
+    parameters, others = parameters_of(), parameters_of()
+    optimizer, other = kind(parameters), getattr(ours, name)(others)
+    train(parameters, optimizer, 4)
+    train(others, other, 4)
+    parameters, optimizer = copy.deepcopy((parameters, optimizer))
+    train(parameters, optimizer, 3, seed=2)
+    train(others, other, 3, seed=2)
+    for one, same in zip(parameters, others, strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["TFStyleAdam", "MindSporeStyleAdam"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_gradient_whose_memory_is_gone_is_refused(name: str, transposed: bool) -> None:
+    parameter = torch.nn.Parameter(torch.ones(300, 200))
+    optimizer = getattr(ours, name)([parameter])
+    for gone in (False, False, True):
+        gradient = torch.ones(200, 300).t() if transposed else torch.ones(300, 200)
+        if gone:
+            gradient.untyped_storage().resize_(0)
+        parameter.grad = gradient
+        before = parameter.detach().clone()
+        if not gone:
+            optimizer.step()
+            continue
+        with pytest.raises(RuntimeError, match="has no memory"):
+            optimizer.step()
+        assert torch.equal(parameter, before)
+    assert optimizer.iterations == 2
+
+
+@pytest.mark.parametrize("steps", [-3.0, 2.5, float("nan"), float("inf")])
+def test_a_number_of_steps_that_is_none_is_refused(steps: float) -> None:
+    parameters = parameters_of()
+    optimizer = ours.TFStyleAdam(parameters)
+    train(parameters, optimizer, 2)
+    saved = optimizer.state_dict()
+    for own in saved["state"].values():
+        own["step"] = torch.tensor(steps)
+    with pytest.raises(ValueError, match="a whole number of at least 0, got"):
+        optimizer.load_state_dict(saved)
+    train(parameters, optimizer, 1)
+    assert optimizer.iterations == 3

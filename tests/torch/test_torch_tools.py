@@ -118,7 +118,7 @@ def test_threads_may_share_one_that_locks() -> None:
         thread.join()
     assert made.iterations == 81
     waiting = threading.Thread(target=made.step)
-    with made._lock:
+    with made._lock():
         waiting.start()
         waiting.join(0.3)
         assert made.iterations == 81
