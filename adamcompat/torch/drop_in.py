@@ -178,6 +178,7 @@ class Fused(Adapted):
     defaults: dict[str, Any]
     _known: list[Known] | None = None
     _states: list[Any] | None = None
+    _lock: StepLock | None = None
 
     @untraced  # type: ignore[untyped-decorator]
     def _fused_step(self, groups: Sequence[dict[str, Any]], states: Any) -> bool:
@@ -193,9 +194,10 @@ class Fused(Adapted):
         known, self._known = self._known or [], Uncopied()
         # Of an optimizer that unscales, and of what sees each of the original's operations.
         seen = torch._C._len_torch_dispatch_stack() or any(getattr(self, one, None) is not None for one in _SCALING)
-        kept = Uncopied([*states, *states.values()])
+        kept = [*states, *states.values()]
         stands, made = same_objects(kept, self._states or []), not seen
-        self._states = kept
+        if not stands:
+            self._states = Uncopied(kept)
         parts: list[tuple[Cohort, list[Any]]] = []
         for number, group in enumerate(groups):
             parameters, gradients = group[PARAMS], [parameter.grad for parameter in group[PARAMS]]
@@ -354,7 +356,8 @@ class TorchAdam(Fused, torch.optim.Adam):  # type: ignore[misc]
             with torch.enable_grad():
                 loss = closure()
         # Of two steps that threads make at once one would be lost.
-        with self.__dict__.setdefault("_one_at_a_time", StepLock())():
+        lock = self._lock or self.__dict__.setdefault("_lock", StepLock())
+        with lock():
             with torch.no_grad():
                 made = self._fused_step(self.param_groups, self.state)
             if not made:
