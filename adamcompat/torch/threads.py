@@ -47,8 +47,9 @@ class _Threads:
 
     def __init__(self) -> None:
         self._forked = False
-        # The threads whose steps have called on others and not let them go, which an exception may prevent.
-        self._calling: set[int] = set()
+        # The threads whose steps have called on others and not let them go, which an exception may prevent. What the
+        # others do must last until then.
+        self._calling: dict[int, Any] = {}
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._leave)
 
@@ -90,7 +91,7 @@ class _Threads:
                 errors.append(error)
 
         work = _WORK(called)
-        self._calling.add(caller)
+        self._calling[caller] = work
         try:
             library.GOMP_parallel_start(work, None, threads)
             # Not called by OpenMP: an exception that another thread sends to this one would be lost.
@@ -98,7 +99,7 @@ class _Threads:
         finally:
             if library.omp_get_level():
                 library.GOMP_parallel_end()
-            self._calling.discard(caller)
+            self._calling.pop(caller, None)
         if errors:
             raise errors[0]
 

@@ -139,7 +139,7 @@ def test_a_step_within_a_call_of_openmp(ours_left_it: bool, monkeypatch: pytest.
     idle = threads._WORK(lambda _: None)
     library.GOMP_parallel_start(idle, None, 2)
     if ours_left_it:
-        threads.TEAM._calling.add(threading.get_ident())
+        threads.TEAM._calling[threading.get_ident()] = idle
     try:
         assert torch.equal(trained("TFStyleAdam"), alone)
         assert library.omp_get_level() == (0 if ours_left_it else 1)
@@ -212,8 +212,8 @@ def test_an_exception_from_another_thread_is_raised() -> None:
     print(bool((moved == moved[0]).all()), abs(float(moved[0]) + optimizer.iterations) < 0.1)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    assert result.stdout.split() == ["True", "True"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert (result.stdout.split(), result.returncode, result.stderr) == (["True", "True"], 0, "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
