@@ -137,10 +137,9 @@ def _load_or_none(path: Path, depends: tuple[Any, ...], context: Any) -> Any:
             return None
         raised = error
     try:
-        again = _load(path, depends, context)
+        if _load(path, depends, context) is None:
+            return None
     except Exception:
-        return None
-    if again is None:
         return None
     # A file that is wrong would be so again.
     raise raised

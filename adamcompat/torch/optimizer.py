@@ -267,6 +267,8 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
                 self.state.pop(parameter, None)
             self._steps = Uncopied() if begun else self._steps
             raise
+        if begun:
+            self._states = Uncopied(self._owners())
         return pending, written, some
 
     def _follow(self) -> None:
@@ -338,7 +340,6 @@ class StyledAdam(Adapted, torch.optim.Optimizer):  # type: ignore[misc]
             state[STEP] = torch.from_numpy(held.engine.iterations)
             self.state[parameter] = state
         held.settle()
-        self._states = Uncopied(self._owners())
 
     # State.
 
